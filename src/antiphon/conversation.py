@@ -1,0 +1,133 @@
+"""Nouns in: what a client asked for, in words that belong to no API and to no model.
+
+Surfaces decode their wire format into these; the prompt room renders them. They are immutable values:
+no ids are invented, nothing is looked up, nothing is read from outside. Text that came from a client is
+kept character for character, JSON that came from a client byte for byte.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Role = Literal["user", "assistant", "system"]
+
+
+class Noun(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the values in this file: frozen, compared by content."""
+
+
+class Text(Noun, tag=True):
+    """Plain text."""
+
+    text: str
+
+
+class Thinking(Noun, tag=True):
+    """What the model thought in an earlier turn, already unsealed."""
+
+    text: str
+
+
+class Image(Noun, tag=True):
+    """A picture: its bytes and its media type (`image/png`, …)."""
+
+    media_type: str
+    data: bytes
+
+
+class ToolUse(Noun, tag=True):
+    """A call the model made in an earlier turn. `input` is a JSON object's text, as the client sent it."""
+
+    id: str
+    name: str
+    input: str
+
+
+class ToolResult(Noun, tag=True):
+    """What a tool answered. Images of a result are part of it here; templates that cannot show them
+    inside a result get them right after it."""
+
+    tool_use_id: str
+    parts: tuple[Text | Image, ...] = ()
+    is_error: bool = False
+
+
+Part = Text | Thinking | Image | ToolUse | ToolResult
+
+
+class Turn(Noun):
+    """One turn of the conversation. Neighbouring turns never have the same role."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+
+class Tool(Noun):
+    """A function the model may call. `schema` is the JSON Schema of its input, as parsed (key order kept).
+
+    `strict` asks that calls match the schema whatever the model would like to write."""
+
+    name: str
+    schema: dict[str, Any]
+    description: str = ""
+    strict: bool = False
+
+
+class ToolChoice(Noun):
+    """Whether the model must call a tool: `auto` may, `any` must, `tool` must call `name`, `none` must not.
+
+    `parallel` false allows one call a turn at most."""
+
+    mode: Literal["auto", "any", "tool", "none"] = "auto"
+    name: str | None = None
+    parallel: bool = True
+
+
+class ThinkingPolicy(Noun):
+    """How much the model may think: `mode` as the client asked (`default` when it said nothing),
+    `budget` in tokens or none, `effort` in the API's words."""
+
+    mode: Literal["default", "enabled", "disabled", "adaptive", "between_tools"] = "default"
+    budget: int | None = None
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+
+
+class Sampling(Noun):
+    """How tokens are drawn. `None` leaves the model's own default in force."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+
+
+class Generation(Noun):
+    """What is wanted of the reply, apart from the conversation that it answers.
+
+    `max_tokens` bounds the reply in tokens (none: up to the window). `output_schema` is a JSON Schema that
+    the text of the reply must match."""
+
+    max_tokens: int | None = None
+    sampling: Sampling = Sampling()
+    stop_sequences: tuple[str, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    thinking: ThinkingPolicy = ThinkingPolicy()
+    output_schema: dict[str, Any] | None = None
+
+
+class Conversation(Noun):
+    """Everything the model is to see. `system` is the text before the first turn; turns of role `system`
+    may follow in their places. A last turn of the assistant is a prefill, to be continued."""
+
+    system: str = ""
+    turns: tuple[Turn, ...] = ()
+    tools: tuple[Tool, ...] = ()
+
+    @property
+    def prefill(self) -> bool:
+        """Whether the reply continues the last turn instead of opening one."""
+        return bool(self.turns) and self.turns[-1].role == "assistant"

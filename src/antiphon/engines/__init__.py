@@ -1,0 +1,128 @@
+"""Engines turn token ids into token ids. This file holds their protocol, and finds the files that speak it.
+
+An engine is always another process or another machine. It knows nothing of conversations, tools or APIs.
+Closing is cancelling: leaving `generate`, for whatever reason, frees the engine's slot.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from antiphon.conversation import Sampling
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine says of the model it runs.
+
+    `window` is the context length in tokens, prompt and reply together. `control_tokens` are the texts that the
+    tokenizer turns into single control or added tokens; whatever a user types must never become one.
+    `exact_cuts` says that tokenising two halves of a text apart and joining the ids keeps the text."""
+
+    model: str
+    window: int
+    chat_template: str
+    bos_token: str = ""
+    eos_token: str = ""
+    add_bos: bool = False
+    control_tokens: tuple[str, ...] = ()
+    exact_cuts: bool = True
+    vision: bool = False
+    media_marker: str = ""
+    grammar: Literal["llguidance", "xgrammar", "none"] = "none"
+    created: int = 0
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One generation. `prompt` holds the ids, `images` the pictures that its media markers stand for, in order.
+
+    `max_tokens` is already clamped to the window. `visible` lists control tokens whose text must appear in the
+    output, because the format's parser looks for it. `grammar` is in the dialect that the engine described.
+    `conversation` names who is speaking, so that an engine with several slots can keep a cache together."""
+
+    prompt: Sequence[int]
+    max_tokens: int
+    sampling: Sampling = Sampling()
+    stop: tuple[str, ...] = ()
+    visible: tuple[str, ...] = ()
+    grammar: str | None = None
+    images: tuple[bytes, ...] = ()
+    conversation: str | None = None
+
+
+class Prefilled(msgspec.Struct, frozen=True):
+    """The engine has begun on the prompt: of its `prompt` tokens, `cached` need not be computed again."""
+
+    prompt: int
+    cached: int
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """What one read from the engine brought: text, the ids sampled for it, and, on the last one, why it ended.
+
+    `end` is `stop` (the model ended its turn), `length` (the limit of the job) or `none` (not yet over)."""
+
+    text: str
+    ids: Sequence[int] = ()
+    end: Literal["none", "stop", "length"] = "none"
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether the engine can take work, and a sentence for people."""
+
+    ready: bool
+    detail: str = ""
+
+
+class Engine(Protocol):
+    """The seam to whatever runs the model. Errors are `EngineFailed`, `Overloaded`, `TimedOut` or `BadRequest`."""
+
+    async def describe(self) -> Description:
+        """What runs here. Waits for a starting engine within its own bound."""
+
+    async def tokenise(self, segments: Sequence[str]) -> list[int]:
+        """The ids of the segments, each tokenised on its own and joined; control tokens' texts become control
+        tokens, no start token is added. Never waits for a generation slot."""
+
+    def generate(self, job: Job) -> AsyncGenerator[Prefilled | Piece, None]:
+        """Sample. Yields at most one `Prefilled` first, then pieces; the last piece has an `end`."""
+
+    async def health(self) -> Health:
+        """Whether it answers now. Never raises."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class EngineKind(msgspec.Struct, frozen=True):
+    """What an engine file exports as `ENGINE`: the URL scheme it is attached by, a sentence for the
+    documentation, and `connect(address, options)`, which makes the engine without talking to it yet."""
+
+    scheme: str
+    summary: str
+    connect: Callable[[str, dict[str, Any]], Engine]
+
+
+def kinds() -> dict[str, EngineKind]:
+    """Every engine of this folder by its scheme. Raises ValueError when two claim the same one."""
+    found: dict[str, EngineKind] = {}
+    for info in pkgutil.iter_modules(__path__):
+        kind = getattr(importlib.import_module(f"{__name__}.{info.name}"), "ENGINE", None)
+        if isinstance(kind, EngineKind):
+            if kind.scheme in found:
+                raise ValueError(f"two engines claim the scheme {kind.scheme!r}")
+            found[kind.scheme] = kind
+    return found
+
+
+def connect(target: str, options: dict[str, Any] | None = None) -> Engine:
+    """The engine at `scheme+address` (`llama.cpp+http://host:8080`, `scripted+/path`). ValueError when unknown."""
+    scheme, _, address = target.partition("+")
+    known = kinds()
+    if scheme not in known:
+        raise ValueError(f"unknown engine {scheme!r} in {target!r}; known: {', '.join(sorted(known))}")
+    return known[scheme].connect(address, options or {})

@@ -1,0 +1,179 @@
+"""Nouns out: what the model is doing, as it does it, and `fold` from the stream of events to a whole reply.
+
+The parser yields events in the order the model wrote. Text and thinking need no start or end: a change of
+kind is the boundary. A tool call has a start (its name is known), fragments of its input (their
+concatenation is one JSON object) and an end. Exactly one `Finished` closes a stream that went well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, assert_never
+
+import msgspec
+
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Base of the events."""
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens, by the engine's own figures. `prompt` counts the whole prompt; `cached` of these were re-used
+    from an earlier computation. `output` counts everything sampled, `thinking` the part of it spent thinking."""
+
+    prompt: int
+    cached: int = 0
+    output: int = 0
+    thinking: int = 0
+
+
+class Started(Event, frozen=True):
+    """The engine has taken the request up; `usage` has the prompt's figures."""
+
+    usage: Usage
+
+
+class TextDelta(Event, frozen=True):
+    """More of the visible answer."""
+
+    text: str
+
+
+class ThinkingDelta(Event, frozen=True):
+    """More of the model's thinking."""
+
+    text: str
+
+
+class ToolStart(Event, frozen=True):
+    """A tool call begins; its name is final, its id opaque and unique."""
+
+    id: str
+    name: str
+
+
+class ToolDelta(Event, frozen=True):
+    """A further fragment of the JSON text of the open call's input."""
+
+    json: str
+
+
+class ToolEnd(Event, frozen=True):
+    """The open call ends. `complete` is false when the output was cut inside it: the input was closed to be
+    legal JSON, but it is not what the model meant to say."""
+
+    complete: bool = True
+
+
+class Finished(Event, frozen=True):
+    """The reply is over, and why."""
+
+    reason: StopReason
+    usage: Usage
+    stop_sequence: str | None = None
+
+
+AnyEvent = Started | TextDelta | ThinkingDelta | ToolStart | ToolDelta | ToolEnd | Finished
+
+
+class TextBlock(msgspec.Struct, frozen=True):
+    """A run of visible text."""
+
+    text: str
+
+
+class ThinkingBlock(msgspec.Struct, frozen=True):
+    """A run of thinking."""
+
+    text: str
+
+
+class ToolBlock(msgspec.Struct, frozen=True):
+    """A tool call. `input` is the JSON text of its input, exactly as streamed."""
+
+    id: str
+    name: str
+    input: str
+    complete: bool = True
+
+
+Block = TextBlock | ThinkingBlock | ToolBlock
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole reply: what the stream of events amounts to."""
+
+    blocks: tuple[Block, ...]
+    reason: StopReason
+    usage: Usage
+    stop_sequence: str | None = None
+
+
+class Fold:
+    """Takes events one by one and holds the reply so far. Linear in the length of the reply."""
+
+    def __init__(self) -> None:
+        self._blocks: list[Block] = []
+        self._kind: type[TextDelta] | type[ThinkingDelta] | type[ToolDelta] | None = None
+        self._pieces: list[str] = []
+        self._call: ToolStart | None = None
+        self._finished: Finished | None = None
+
+    def add(self, event: AnyEvent) -> None:
+        """Take the next event in."""
+        match event:
+            case Started():
+                pass
+            case TextDelta(text) | ThinkingDelta(text):
+                if self._kind is not type(event):
+                    self._close()
+                    self._kind = type(event)
+                self._pieces.append(text)
+            case ToolStart():
+                self._close()
+                self._kind, self._call = ToolDelta, event
+            case ToolDelta(json):
+                self._pieces.append(json)
+            case ToolEnd(complete):
+                self._close(complete)
+            case Finished():
+                self._close()
+                self._finished = event
+            case _:
+                assert_never(event)
+
+    def _close(self, complete: bool = True) -> None:
+        joined = "".join(self._pieces)
+        if self._kind is TextDelta:
+            self._blocks.append(TextBlock(joined))
+        elif self._kind is ThinkingDelta:
+            self._blocks.append(ThinkingBlock(joined))
+        elif self._call is not None:
+            self._blocks.append(ToolBlock(self._call.id, self._call.name, joined or "{}", complete))
+        self._kind, self._call, self._pieces = None, None, []
+
+    def reply(self) -> Reply:
+        """The reply. Raises ValueError before the stream has finished."""
+        if self._finished is None:
+            raise ValueError("the stream of events has not finished")
+        done = self._finished
+        return Reply(
+            blocks=tuple(self._blocks), reason=done.reason, usage=done.usage, stop_sequence=done.stop_sequence
+        )
+
+
+def fold(events: Iterable[AnyEvent]) -> Reply:
+    """The reply that a whole stream of events amounts to."""
+    folding = Fold()
+    for event in events:
+        folding.add(event)
+    return folding.reply()
+
+
+def parsed_input(block: ToolBlock) -> dict[str, Any]:
+    """The input of a call as a dictionary, key order kept."""
+    value = msgspec.json.decode(block.input)
+    assert isinstance(value, dict)
+    return value
