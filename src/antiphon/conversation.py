@@ -14,30 +14,30 @@ import msgspec
 Role = Literal["user", "assistant", "system"]
 
 
-class Noun(msgspec.Struct, frozen=True, kw_only=True):
+class Noun(msgspec.Struct, frozen=True):
     """Base of the values in this file: frozen, compared by content."""
 
 
-class Text(Noun, tag=True):
+class Text(Noun, frozen=True, tag=True):
     """Plain text."""
 
     text: str
 
 
-class Thinking(Noun, tag=True):
+class Thinking(Noun, frozen=True, tag=True):
     """What the model thought in an earlier turn, already unsealed."""
 
     text: str
 
 
-class Image(Noun, tag=True):
+class Image(Noun, frozen=True, tag=True):
     """A picture: its bytes and its media type (`image/png`, …)."""
 
     media_type: str
     data: bytes
 
 
-class ToolUse(Noun, tag=True):
+class ToolUse(Noun, frozen=True, kw_only=True, tag=True):
     """A call the model made in an earlier turn. `input` is a JSON object's text, as the client sent it."""
 
     id: str
@@ -45,7 +45,7 @@ class ToolUse(Noun, tag=True):
     input: str
 
 
-class ToolResult(Noun, tag=True):
+class ToolResult(Noun, frozen=True, kw_only=True, tag=True):
     """What a tool answered. Images of a result are part of it here; templates that cannot show them
     inside a result get them right after it."""
 
@@ -57,14 +57,14 @@ class ToolResult(Noun, tag=True):
 Part = Text | Thinking | Image | ToolUse | ToolResult
 
 
-class Turn(Noun):
+class Turn(Noun, frozen=True, kw_only=True):
     """One turn of the conversation. Neighbouring turns never have the same role."""
 
     role: Role
     parts: tuple[Part, ...]
 
 
-class Tool(Noun):
+class Tool(Noun, frozen=True, kw_only=True):
     """A function the model may call. `schema` is the JSON Schema of its input, as parsed (key order kept).
 
     `strict` asks that calls match the schema whatever the model would like to write."""
@@ -75,7 +75,7 @@ class Tool(Noun):
     strict: bool = False
 
 
-class ToolChoice(Noun):
+class ToolChoice(Noun, frozen=True, kw_only=True):
     """Whether the model must call a tool: `auto` may, `any` must, `tool` must call `name`, `none` must not.
 
     `parallel` false allows one call a turn at most."""
@@ -85,7 +85,7 @@ class ToolChoice(Noun):
     parallel: bool = True
 
 
-class ThinkingPolicy(Noun):
+class ThinkingPolicy(Noun, frozen=True, kw_only=True):
     """How much the model may think: `mode` as the client asked (`default` when it said nothing),
     `budget` in tokens or none, `effort` in the API's words."""
 
@@ -94,7 +94,7 @@ class ThinkingPolicy(Noun):
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
 
 
-class Sampling(Noun):
+class Sampling(Noun, frozen=True, kw_only=True):
     """How tokens are drawn. `None` leaves the model's own default in force."""
 
     temperature: float | None = None
@@ -105,7 +105,7 @@ class Sampling(Noun):
     frequency_penalty: float | None = None
 
 
-class Generation(Noun):
+class Generation(Noun, frozen=True, kw_only=True):
     """What is wanted of the reply, apart from the conversation that it answers.
 
     `max_tokens` bounds the reply in tokens (none: up to the window). `output_schema` is a JSON Schema that
@@ -119,7 +119,7 @@ class Generation(Noun):
     output_schema: dict[str, Any] | None = None
 
 
-class Conversation(Noun):
+class Conversation(Noun, frozen=True, kw_only=True):
     """Everything the model is to see. `system` is the text before the first turn; turns of role `system`
     may follow in their places. A last turn of the assistant is a prefill, to be continued."""
 
