@@ -1,48 +1,174 @@
-"""The path of a request: render, tokenise, fit, constrain, generate, parse. A newcomer starts here."""
+"""The path of a request, from a conversation to events. A newcomer starts here."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Protocol
+import asyncio
+import fnmatch
+import secrets
+import string
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
 import msgspec
 
-from antiphon.conversation import Conversation, Generation
-from antiphon.events import AnyEvent
+from antiphon.constraint import lark
+from antiphon.constraint.plan import plan
+from antiphon.conversation import Conversation, Generation, Text, Tool
+from antiphon.engines import Job, Prefilled
+from antiphon.errors import NotFound
+from antiphon.events import AnyEvent, Finished, Started, Usage
+from antiphon.model import Model, ModelCard
+from antiphon.parsing.arguments import Signature
+from antiphon.parsing.parser import Parser
+from antiphon.parsing.stopping import stop_reason
+from antiphon.prompt.tokens import encode, room
+from antiphon.prompt.turns import repaired
+
+__all__ = ["ModelCard", "Prepared", "Service"]
+
+_ALPHABET = string.ascii_letters + string.digits
 
 
-class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
-    """What surfaces may tell of a served model. `created` is in Unix seconds."""
-
-    name: str
-    window: int
-    max_output: int
-    vision: bool
-    thinking: bool
-    created: int
+def call_id() -> str:
+    """A new id for a tool call, opaque and unique."""
+    return "toolu_" + "".join(secrets.choice(_ALPHABET) for _ in range(24))
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that has passed every check and only waits to be run: its true prompt length in tokens."""
+    """A request that has passed every check and only waits to be run: its true prompt length in tokens, and what `run`
+    needs. `window_bound` says that the limit on the reply is the window's."""
 
     card: ModelCard
     prompt_tokens: int
+    model: Model
+    job: Job
+    parser: Callable[[], Parser]
+    window_bound: bool
 
 
-class Service(Protocol):
-    """What surfaces see of everything behind them."""
+class Service:
+    """Everything behind the surfaces. `models` has at least one; the first is the default."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models = list(models)
 
     def cards(self) -> list[ModelCard]:
         """The served models, the default one first."""
+        return [model.card for model in self._models]
 
     def card(self, model: str) -> ModelCard:
         """The model that a client's `model` string means. Raises NotFound, listing what is served."""
+        return self._model(model).card
+
+    def _model(self, name: str) -> Model:
+        for model in self._models:
+            if name in (model.card.name, *model.card.aliases):
+                return model
+        # Programs written for the original ask for its models by name, sometimes without being told to.
+        if fnmatch.fnmatch(name.lower(), "*claude*") or name == "default":
+            return self._models[0]
+        served = ", ".join(model.card.name for model in self._models)
+        raise NotFound(f"model: {name} (served here: {served}; any claude-* name means {self._models[0].card.name})")
+
+    async def ready(self) -> list[tuple[str, bool, str]]:
+        """For each model its name, whether its engine can take work, and a sentence."""
+        answers = await asyncio.gather(*(model.engine.health() for model in self._models))
+        return [(m.card.name, health.ready, health.detail) for m, health in zip(self._models, answers, strict=True)]
 
     async def prepare(
         self, model: str, conversation: Conversation, generation: Generation, *, session: str | None = None
     ) -> Prepared:
         """Render, tokenise, fit and constrain. Every failure that a status can tell is raised here."""
+        at = self._model(model)
+        conversation = repaired(conversation)
+        offered = () if generation.tool_choice.mode == "none" else conversation.tools
+        guarded, cut = at.fence.guard(conversation)
+        prompt = at.renderer.prompt(guarded, generation.thinking)
+        starts_thinking = at.reasoning.opened_by(prompt)
+        if guarded.prefill:
+            prompt, starts_thinking = prompt + _prefill(at, guarded, starts_thinking), False
+        ids = await encode(at.engine.tokenise, prompt, cut, at.description.start)
+        limit, window_bound = room(len(ids), generation.max_tokens, at.card.window)
+        job = Job(
+            prompt=ids,
+            max_tokens=limit,
+            sampling=generation.sampling,
+            visible=at.visible,
+            grammar=await _grammar(at, offered, generation, starts_thinking),
+            images=at.renderer.pictures(conversation),
+            conversation=session,
+            text=prompt.replace(cut, "") if cut else prompt,
+        )
 
-    def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
+        def parser() -> Parser:
+            signatures = {tool.name: Signature(tool.schema) for tool in offered}
+            return Parser(
+                at.format,
+                at.reasoning,
+                signatures,
+                new_id=call_id,
+                stop=generation.stop_sequences,
+                starts_thinking=starts_thinking,
+            )
+
+        return Prepared(
+            card=at.card, prompt_tokens=len(ids), model=at, job=job, parser=parser, window_bound=window_bound
+        )
+
+    async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
         """Generate and parse. The first batch begins with `Started`; the last ends with `Finished`. A failure is
         raised as a `Failure`. Closing the generator frees the engine."""
+        parser = prepared.parser()
+        prompt, cached, output, thinking = prepared.prompt_tokens, 0, 0, 0
+        started = limit = False
+        async with aclosing(prepared.model.engine.generate(prepared.job)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Prefilled):
+                    cached, started = min(piece.cached, prompt), True
+                    yield [Started(Usage(prompt=prompt, cached=cached))]
+                    continue
+                batch: list[AnyEvent] = [] if started else [Started(Usage(prompt=prompt))]
+                started = True
+                output += len(piece.ids)
+                thinking += len(piece.ids) if parser.in_thinking else 0
+                batch += parser.feed(piece.text)
+                limit = piece.end == "length"
+                if batch:
+                    yield batch
+                if piece.end != "none" or parser.stop_sequence is not None:
+                    break
+        batch = parser.finish()
+        reason = stop_reason(
+            limit=limit,
+            window=prepared.window_bound,
+            sequence=parser.stop_sequence,
+            calls=parser.calls,
+            cut_call=parser.cut_call,
+        )
+        usage = Usage(prompt=prompt, cached=cached, output=output, thinking=thinking)
+        yield [*batch, Finished(reason, usage, parser.stop_sequence)]
+
+    async def close(self) -> None:
+        """Let go of the engines."""
+        for model in self._models:
+            await model.engine.close()
+
+
+def _prefill(at: Model, conversation: Conversation, inside_thinking: bool) -> str:
+    """The text that the reply continues. Where the prompt ends inside thinking, that is closed first: a prefill is the
+    beginning of the answer."""
+    text = "".join(part.text for part in conversation.turns[-1].parts if isinstance(part, Text))
+    return at.reasoning.closes[0] + "\n\n" + text if inside_thinking and at.reasoning.closes else text
+
+
+async def _grammar(at: Model, tools: tuple[Tool, ...], wanted: Generation, starts_thinking: bool) -> str | None:
+    """The grammar that holds the engine to what the request demands, or None."""
+    node = plan(tools, wanted, at.format, at.reasoning, starts_thinking)
+    if node is None or at.description.grammar != "llguidance":
+        return None
+    grammar = lark.lower(node, at.token_ids.get)
+    # Compiling a large schema takes up to a second; other streams go on meanwhile.
+    problem = await asyncio.to_thread(lark.problem, grammar)
+    if problem:
+        raise ValueError(problem)
+    return grammar

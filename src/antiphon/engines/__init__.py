@@ -20,7 +20,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine says of the model it runs.
 
     `window` is the context length in tokens, prompt and reply together. `control_tokens` are the texts that the
-    tokenizer turns into single control or added tokens; whatever a user types must never become one.
+    tokenizer turns into single control or added tokens; whatever a user types must never become one. `start` are the
+    ids that the vocabulary demands at the beginning of every prompt.
     `exact_cuts` says that tokenising two halves of a text apart and joining the ids keeps the text."""
 
     model: str
@@ -28,7 +29,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     chat_template: str
     bos_token: str = ""
     eos_token: str = ""
-    add_bos: bool = False
+    start: tuple[int, ...] = ()
     control_tokens: tuple[str, ...] = ()
     exact_cuts: bool = True
     vision: bool = False
@@ -42,7 +43,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `max_tokens` is already clamped to the window. `visible` lists control tokens whose text must appear in the
     output, because the format's parser looks for it. `grammar` is in the dialect that the engine described.
-    `conversation` names who is speaking, so that an engine with several slots can keep a cache together."""
+    `conversation` names who is speaking, so that an engine with several slots can keep a cache together. `text` is what
+    `prompt` was tokenised from, for engines that take pictures only beside text."""
 
     prompt: Sequence[int]
     max_tokens: int
@@ -52,6 +54,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     grammar: str | None = None
     images: tuple[bytes, ...] = ()
     conversation: str | None = None
+    text: str = ""
 
 
 class Prefilled(msgspec.Struct, frozen=True):

@@ -1,0 +1,106 @@
+"""The composition root of a worker: settings → engine → model → service → surfaces → one ASGI application."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from antiphon import surfaces
+from antiphon.config import Runtime, Settings
+from antiphon.engines import connect
+from antiphon.model import Choices, load
+from antiphon.service import Service
+
+log = logging.getLogger("antiphon")
+
+
+def seal_key(state_dir: str) -> bytes:
+    """The key that seals thinking: made once, then shared by all workers and kept over restarts."""
+    path = Path(state_dir) / "seal.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            # Of several workers that start at once, the first one's key is kept.
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            os.unlink(temporary)
+    return path.read_bytes()
+
+
+def choices(runtime: Runtime) -> Choices:
+    """What the settings say of the model."""
+    settings = runtime.settings
+    template = Path(settings.chat_template).read_text("utf-8") if settings.chat_template else ""
+    return Choices(
+        names=settings.served_model_names or ((runtime.name,) if runtime.name else ()),
+        tool_call_parser=settings.tool_call_parser,
+        reasoning_parser=settings.reasoning_parser,
+        chat_template=template,
+        window=settings.context_length,
+    )
+
+
+def options(settings: Settings) -> surfaces.Options:
+    """What the settings say of the surfaces."""
+    return surfaces.Options(
+        seal_key=seal_key(settings.state_dir),
+        key_hashes=tuple(surfaces.hashed(key) for key in settings.api_keys),
+        max_body=int(settings.max_body_mb * 1024 * 1024),
+        ping_interval=settings.ping_interval,
+        allow_private_urls=settings.allow_private_urls,
+    )
+
+
+class Application:
+    """The ASGI application. The model is loaded when the server starts up, within the server's own event loop."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._service: Service | None = None
+        self._surfaces: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._surfaces is not None:
+            await self._surfaces(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._start()
+                except Exception as error:
+                    log.exception("the worker cannot start")
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                if self._service is not None:
+                    await self._service.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _start(self) -> None:
+        settings = self._runtime.settings
+        engine = connect(self._runtime.engine, {"patience": settings.queue_timeout, "silence": settings.engine_timeout})
+        self._service = Service([await load(engine, choices(self._runtime))])
+        self._surfaces = surfaces.build(self._service, options(settings))
+
+
+def create() -> ASGIApp:
+    """What the HTTP server calls in each worker; the settings come from the environment."""
+    runtime = Runtime.from_environment()
+    logging.basicConfig(level=runtime.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    return Application(runtime)

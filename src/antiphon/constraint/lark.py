@@ -1,0 +1,102 @@
+"""Constraints in llguidance's dialect of Lark, with `%json` for schemas.
+
+Everything is validated here before an engine sees it: llama.cpp ignores a grammar that does not compile without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, assert_never
+
+import llguidance
+
+from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, Until
+
+TokenId = Callable[[str], int | None]
+"""The id of a text that is one control token of the vocabulary, or None."""
+
+
+class _Lowering:
+    def __init__(self, token_id: TokenId) -> None:
+        self._token_id = token_id
+        self.rules: list[str] = []
+        self._known: dict[str, str] = {}
+
+    def rule(self, body: str, attributes: str = "") -> str:
+        """The name of a rule with this body; the same body is written once."""
+        key = attributes + body
+        if key not in self._known:
+            name = self._known[key] = f"r{len(self._known)}"
+            self.rules.append(f"{name}{attributes}: {body}")
+        return self._known[key]
+
+    def lower(self, node: Node) -> str:
+        """An expression for the node."""
+        match node:
+            case Literal(text):
+                return json.dumps(text, ensure_ascii=False) if text else '""'
+            case Marker(text):
+                token = self._token_id(text)
+                return self.lower(Literal(text)) if token is None else f"<[{token}]>"
+            case Json():
+                return self.rule(f"%json {json.dumps(_spaced(node), ensure_ascii=False)}")
+            case Pattern(regex):
+                return self.rule(f"/{_slashed(regex)}/")
+            case Until(marker):
+                return self._until(marker)
+            case Sequence(nodes):
+                return " ".join(self.lower(each) for each in nodes)
+            case Either(nodes):
+                return "(" + " | ".join(self.lower(each) for each in nodes) + ")"
+            case Repeat():
+                return self._repeat(node)
+            case _:
+                assert_never(node)
+
+    def _until(self, marker: str) -> str:
+        token = self._token_id(marker)
+        if token is not None:
+            return self.rule("/(?s:.*)/") + f" <[{token}]>"
+        return self.rule("/(?s:.*)/", f"[suffix={json.dumps(marker)}]")
+
+    def _repeat(self, node: Repeat) -> str:
+        inner = self.rule(self.lower(node.node))
+        if node.separator is None:
+            return f"{inner}{{{node.least},{node.most}}}"
+        if node.most == 1:
+            return inner if node.least else f"({inner})?"
+        more = f"({self.lower(node.separator)} {inner})"
+        repeated = f"{inner} {more}{{{max(node.least - 1, 0)},{node.most - 1}}}"
+        return repeated if node.least else f"({repeated})?"
+
+
+def _spaced(node: Json) -> dict[str, Any]:
+    # Left free, a weak model fills its budget with blanks.
+    guidance = {
+        "whitespace_flexible": False,
+        "item_separator": node.item_separator,
+        "key_separator": node.key_separator,
+    }
+    return {"x-guidance": guidance, **node.schema}
+
+
+def _slashed(regex: str) -> str:
+    return re.sub(r"(?<!\\)/", r"\\/", regex)
+
+
+def lower(node: Node, token_id: TokenId) -> str:
+    """The grammar that an engine with llguidance takes."""
+    lowering = _Lowering(token_id)
+    start = lowering.lower(node)
+    return "\n".join(["%llguidance {}", f"start: {start}", *lowering.rules, ""])
+
+
+@lru_cache(maxsize=256)
+def problem(grammar: str) -> str:
+    """What is wrong with a grammar; empty when it compiles. Takes up to a second: not for the event loop."""
+    # Token ids cannot be checked without the vocabulary; any text stands for them here.
+    checkable = re.sub(r"<\[\d+\]>", '"token"', grammar).removeprefix("%llguidance {}")
+    return llguidance.LLMatcher.validate_grammar(llguidance.grammar_from("lark", checkable))

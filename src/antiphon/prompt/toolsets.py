@@ -1,0 +1,134 @@
+"""The members of the computer and browser toolsets: one tool for each action, with its schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+Member = tuple[str, Schema]
+
+_POINT: Schema = {
+    "type": "array",
+    "items": {"type": "integer"},
+    "minItems": 2,
+    "maxItems": 2,
+    "description": "A place on the screen, as [x, y] in pixels.",
+}
+_REGION: Schema = {**_POINT, "minItems": 4, "maxItems": 4, "description": "A part of the screen, as [x1, y1, x2, y2]."}
+_TEXT: Schema = {"type": "string"}
+_SECONDS: Schema = {"type": "number", "minimum": 0, "description": "Seconds."}
+_AMOUNT: Schema = {"type": "integer", "minimum": 0}
+_DIRECTION: Schema = {"type": "string", "enum": ["up", "down", "left", "right"]}
+_TAB: Schema = {"type": "string", "description": "The tab, if not the active one."}
+_TARGET: Schema = {
+    "description": "Where: a place on the page, or the ref of an element that read_page or find told.",
+    "anyOf": [
+        {
+            "type": "object",
+            "properties": {"type": {"const": "coordinate"}, "x": {"type": "integer"}, "y": {"type": "integer"}},
+            "required": ["type", "x", "y"],
+        },
+        {
+            "type": "object",
+            "properties": {"type": {"const": "ref"}, "ref": {"type": "string"}},
+            "required": ["type", "ref"],
+        },
+    ],
+}
+
+
+def _member(description: str, required: str = "", **properties: Schema) -> Member:
+    schema: Schema = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required.split()
+    return description, schema
+
+
+def _in_tab(description: str, required: str = "", **properties: Schema) -> Member:
+    return _member(description, required, **properties, tab_id=_TAB)
+
+
+COMPUTER: dict[str, Member] = {
+    "key": _member("Presses a key or a combination, such as ctrl+s.", "text", text=_TEXT, repeat=_AMOUNT),
+    "hold_key": _member("Holds a key down for a while.", "text duration", text=_TEXT, duration=_SECONDS),
+    "type": _member("Types text.", "text", text=_TEXT),
+    "mouse_move": _member("Moves the mouse.", "coordinate", coordinate=_POINT),
+    "left_click": _member("Clicks.", coordinate=_POINT, text=_TEXT),
+    "right_click": _member("Clicks with the right button.", coordinate=_POINT, text=_TEXT),
+    "middle_click": _member("Clicks with the middle button.", coordinate=_POINT, text=_TEXT),
+    "double_click": _member("Clicks twice.", coordinate=_POINT, text=_TEXT),
+    "triple_click": _member("Clicks three times.", coordinate=_POINT, text=_TEXT),
+    "left_click_drag": _member(
+        "Drags from one place to another.",
+        "start_coordinate coordinate",
+        start_coordinate=_POINT,
+        coordinate=_POINT,
+        text=_TEXT,
+    ),
+    "left_mouse_down": _member("Presses the left button and keeps it down."),
+    "left_mouse_up": _member("Releases the left button."),
+    "scroll": _member(
+        "Scrolls.",
+        "scroll_direction scroll_amount",
+        scroll_direction=_DIRECTION,
+        scroll_amount=_AMOUNT,
+        coordinate=_POINT,
+        text=_TEXT,
+    ),
+    "wait": _member("Waits.", "duration", duration=_SECONDS),
+    "zoom": _member("Shows a part of the screen in full resolution.", "region", region=_REGION),
+    "cursor_position": _member("Tells where the mouse is."),
+    "screenshot": _member("Shows the screen."),
+}
+
+BROWSER: dict[str, Member] = {
+    "navigate": _in_tab("Goes to an address, or back or forward.", "url", url=_TEXT),
+    "list_tabs": _member("Lists the open tabs."),
+    "new_tab": _member("Opens a tab.", url=_TEXT),
+    "switch_tab": _member("Makes another tab the active one.", "tab_id", tab_id=_TAB),
+    "close_tab": _in_tab("Closes a tab."),
+    "read_page": _in_tab("Tells the elements of the page with their refs.", filter=_TEXT),
+    "get_page_text": _in_tab("Gives the text of the page."),
+    "read_console": _in_tab("Gives the messages of the page's console."),
+    "read_network": _in_tab("Lists the page's network requests."),
+    "find": _in_tab("Finds elements of the page by a description.", "query", query=_TEXT),
+    "form_input": _in_tab(
+        "Sets the value of a form element.",
+        "target value",
+        target=_TARGET,
+        value={"type": ["string", "boolean", "number"]},
+    ),
+    "file_upload": _in_tab(
+        "Gives files to a file input.",
+        "target paths",
+        target=_TARGET,
+        paths={"type": "array", "items": {"type": "string"}},
+    ),
+    "scroll_to": _in_tab("Scrolls until an element is seen.", "target", target=_TARGET),
+    "screenshot": _in_tab("Shows the page."),
+    "zoom": _in_tab("Shows a part of the page in full resolution.", "region", region=_REGION),
+    "left_click": _in_tab("Clicks.", "target", target=_TARGET, text=_TEXT),
+    "right_click": _in_tab("Clicks with the right button.", "target", target=_TARGET, text=_TEXT),
+    "middle_click": _in_tab("Clicks with the middle button.", "target", target=_TARGET, text=_TEXT),
+    "double_click": _in_tab("Clicks twice.", "target", target=_TARGET, text=_TEXT),
+    "triple_click": _in_tab("Clicks three times.", "target", target=_TARGET, text=_TEXT),
+    "hover": _in_tab("Moves the mouse over a place.", "target", target=_TARGET),
+    "left_click_drag": _in_tab(
+        "Drags from one place to another.", "start_target target", start_target=_TARGET, target=_TARGET
+    ),
+    "left_mouse_down": _in_tab("Presses the left button and keeps it down."),
+    "left_mouse_up": _in_tab("Releases the left button."),
+    "mouse_move": _in_tab("Moves the mouse.", "target", target=_TARGET),
+    "scroll": _in_tab(
+        "Scrolls.",
+        "scroll_direction scroll_amount",
+        scroll_direction=_DIRECTION,
+        scroll_amount=_AMOUNT,
+        target=_TARGET,
+    ),
+    "type": _in_tab("Types text.", "text", text=_TEXT),
+    "key": _in_tab("Presses a key or a combination.", "text", text=_TEXT, repeat=_AMOUNT),
+    "hold_key": _in_tab("Holds a key down for a while.", "text duration", text=_TEXT, duration=_SECONDS),
+    "wait": _member("Waits.", "duration", duration=_SECONDS),
+    "javascript_exec": _in_tab("Runs JavaScript in the page and gives its result.", "code", code=_TEXT),
+}

@@ -1,0 +1,35 @@
+"""The HTTP APIs of the server. Every file here that exports a `SURFACE` is one; `build` makes them an application."""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+
+from starlette.types import ASGIApp
+
+from antiphon.service import Service
+from antiphon.surfaces.gate import Gate, Placed
+from antiphon.surfaces.surface import Options, Surface, fresh_id, hashed
+
+__all__ = ["Options", "Surface", "build", "find", "fresh_id", "hashed"]
+
+
+def find() -> dict[str, Surface]:
+    """The surfaces in this folder, by name."""
+    found: dict[str, Surface] = {}
+    for module in pkgutil.iter_modules(__path__):
+        surface = getattr(import_module(f"{__name__}.{module.name}"), "SURFACE", None)
+        if isinstance(surface, Surface):
+            if surface.name in found:
+                raise ValueError(f"two surfaces are named {surface.name!r}")
+            found[surface.name] = surface
+    return found
+
+
+def build(service: Service, options: Options) -> ASGIApp:
+    """The ASGI application that serves every surface. Unknown paths are answered in the Messages API's envelope."""
+    surfaces = find()
+    placed = [
+        Placed(route, surface.envelope) for surface in surfaces.values() for route in surface.routes(service, options)
+    ]
+    return Gate(placed, surfaces["messages"].envelope, options)

@@ -1,0 +1,149 @@
+"""The gate every request passes: spelling of the path, browser origins, keys, and the envelope of failures.
+
+It is one plain ASGI application over a table of routes. A response middleware would stand between a stream
+and its socket; this does not.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Callable, Sequence
+
+from starlette.types import Receive, Scope, Send
+
+from antiphon.errors import Failure, Internal, MethodNotAllowed, NotFound, Unauthenticated
+from antiphon.surfaces import origins
+from antiphon.surfaces.exchange import ClientGone, Exchange
+from antiphon.surfaces.surface import Options, Rendered, Route, hashed
+
+log = logging.getLogger("antiphon.http")
+
+Envelope = Callable[[Failure, str], Rendered]
+
+
+class Placed:
+    """A route and the envelope of the surface it belongs to."""
+
+    __slots__ = ("envelope", "route")
+
+    def __init__(self, route: Route, envelope: Envelope) -> None:
+        self.route = route
+        self.envelope = envelope
+
+
+def canonical(path: str) -> tuple[str, bool]:
+    """The one spelling of a path, and whether it was below `/anthropic`.
+
+    Users give clients a base URL with and without `/v1`, clients add their own: `/messages`, `/v1/v1/messages`,
+    `/anthropic/v1/messages/` all mean `/messages`.
+    """
+    path = "/" + path.strip("/")
+    below = path == "/anthropic" or path.startswith("/anthropic/")
+    if below:
+        path = path[len("/anthropic") :] or "/"
+    while path == "/v1" or path.startswith("/v1/"):
+        path = path[len("/v1") :] or "/"
+    return path, below
+
+
+class Gate:
+    """The ASGI application: finds the route, lets in who may, and answers every failure in its envelope."""
+
+    def __init__(self, placed: Sequence[Placed], fallback: Envelope, options: Options) -> None:
+        self._options = options
+        self._fallback = fallback
+        self._exact: dict[str, dict[str, Placed]] = {}
+        self._below: dict[str, dict[str, Placed]] = {}
+        for each in placed:
+            path = each.route.path
+            table, key = (self._below, path[:-1]) if path.endswith("/*") else (self._exact, path)
+            if table.setdefault(key, {}).setdefault(each.route.method, each) is not each:
+                raise ValueError(f"two surfaces answer {each.route.method} {path}")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        exchange = Exchange(scope, receive, send, self._options.new_id("req_"))
+        envelope, quiet = self._fallback, False
+        try:
+            if await origins.answered(exchange, self._options):
+                return
+            here = self._find(exchange)
+            envelope, quiet = here.envelope, here.route.quiet
+            if not here.route.open:
+                self._check_key(exchange)
+            await here.route.answer(exchange)
+        except ClientGone:
+            log.info("%s client closed the connection", exchange.request_id)
+        except Failure as failure:
+            await self._tell(exchange, envelope, failure, quiet)
+        except Exception:
+            log.exception("%s %s %s failed", exchange.request_id, exchange.method, exchange.path)
+            await self._tell(exchange, envelope, Internal("Internal server error"), True)
+
+    def _find(self, exchange: Exchange) -> Placed:
+        exchange.path, exchange.anthropic = canonical(exchange.path)
+        methods = self._exact.get(exchange.path)
+        if methods is None:
+            for prefix, table in self._below.items():
+                if exchange.path.startswith(prefix) and len(exchange.path) > len(prefix):
+                    methods, exchange.rest = table, exchange.path[len(prefix) :]
+                    break
+        if methods is None:
+            raise NotFound(
+                f"Not found: {exchange.method} {exchange.scope['path']}. "
+                "The Messages API of this server is at POST /v1/messages."
+            )
+        found = methods.get("GET" if exchange.method == "HEAD" else exchange.method)
+        if found is None:
+            allowed = ", ".join(sorted(methods))
+            exchange.extra.append((b"allow", allowed.encode()))
+            raise MethodNotAllowed(f"Method {exchange.method} is not allowed here; use {allowed}")
+        return found
+
+    def _check_key(self, exchange: Exchange) -> None:
+        accepted = self._options.key_hashes
+        if not accepted:
+            return
+        key = exchange.header("x-api-key")
+        scheme, _, bearer = (exchange.header("authorization") or "").partition(" ")
+        bearer = bearer.strip() if scheme.lower() == "bearer" else ""
+        # Some clients send a stale x-api-key beside the right bearer token: either one will do.
+        for candidate in (key, bearer):
+            if candidate:
+                digest = hashed(candidate)
+                if any([hmac.compare_digest(digest, one) for one in accepted]):
+                    return
+        if key:
+            raise Unauthenticated("invalid x-api-key")
+        raise Unauthenticated("Invalid bearer token" if bearer else "x-api-key header is required")
+
+    async def _tell(self, exchange: Exchange, envelope: Envelope, failure: Failure, quiet: bool) -> None:
+        rendered = envelope(failure, exchange.request_id)
+        if not quiet:
+            level = logging.WARNING if rendered.status >= 500 else logging.INFO
+            log.log(
+                level,
+                "%s %s %s -> %d %s",
+                exchange.request_id,
+                exchange.method,
+                exchange.path,
+                rendered.status,
+                failure.message,
+            )
+        if not exchange.started:
+            await exchange.reply(rendered.status, rendered.body, rendered.headers)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Take part in the server's life cycle with nothing to do, for when no outer application does."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,207 @@
+"""Content blocks → parts of a turn.
+
+What the model can use reaches it; what it cannot becomes one short plain text. Nothing is fetched here: what
+lies at an address has been fetched before, and comes in.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Iterator, Mapping
+from typing import assert_never
+
+import msgspec
+from msgspec import Raw
+
+from antiphon.conversation import Image, Part, Text, Thinking, ToolResult, ToolUse
+from antiphon.errors import BadRequest
+from antiphon.prompt import documents
+from antiphon.surfaces.messages import pictures, wire
+from antiphon.surfaces.messages.gathering import Gathering
+from antiphon.surfaces.messages.placeholders import placeholder, titled
+from antiphon.surfaces.messages.seal import Forged, Seal
+
+NO_VISION = "[image omitted: model has no vision]"
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """What lay at an address."""
+
+    media_type: str
+    data: bytes
+
+
+class Reader(msgspec.Struct, frozen=True, kw_only=True):
+    """What blocks are read with: whether the model sees, what was fetched, the seal, the names of toolset members
+    as the model knows them, by toolset and member."""
+
+    vision: bool
+    seal: Seal
+    fetched: Mapping[str, Fetched] = {}
+    members: Mapping[tuple[str, str], str] = {}
+
+    def parts(
+        self, content: list[wire.AnyBlock], role: str, where: str, *, asking: bool
+    ) -> tuple[Part, ...]:
+        """The parts of one message. `asking` is true of the last user turn, where a picture that cannot be seen
+        is an error rather than a gap."""
+        gathering: Gathering[Part] = Gathering()
+        for index, block in enumerate(content):
+            at = f"{where}.{index}"
+            match block:
+                case wire.ThinkingBlock():
+                    thought = self._thinking(block, at)
+                    if thought and role == "assistant":
+                        gathering.part(Thinking(thought))
+                case wire.ToolUse():
+                    gathering.part(self._tool_use(block, at))
+                case wire.ToolResult():
+                    gathering.part(self._tool_result(block, at))
+                case _:
+                    self._showing(block, gathering, at, asking=asking and role == "user", sees=role == "user")
+        return gathering.done()
+
+    def _showing(
+        self, block: wire.AnyBlock, into: Gathering[Part] | Gathering[Image], where: str, *, asking: bool, sees: bool
+    ) -> None:
+        """A block that may stand in a message, in a tool result or in a document alike."""
+        match block:
+            case wire.Text(text):
+                into.text(text)
+            case wire.Image(source):
+                self._image(source, into, where, asking=asking, sees=sees)
+            case wire.Document():
+                self._document(block, into, where, asking=asking, sees=sees)
+            case wire.SearchResult(source, title, content):
+                inner: Gathering[Image] = Gathering()
+                for at, each in listed(content, f"{where}.content"):
+                    self._showing(each, inner, at, asking=False, sees=False)
+                into.stand_in(titled("search_result", _text_of(inner.done()), title=title, source=source))
+            case wire.Other(kind, fields):
+                into.stand_in(placeholder(kind, fields))
+            case wire.ThinkingBlock():
+                pass
+            case wire.ToolUse() | wire.ToolResult():
+                into.stand_in("[tool use omitted]")
+            case _:
+                assert_never(block)
+
+    def _thinking(self, block: wire.ThinkingBlock, where: str) -> str:
+        try:
+            return self.seal.open(block.thinking or "", block.signature or "")
+        except Forged:
+            raise BadRequest(f"{where}: Invalid `signature` in `thinking` block") from None
+
+    def _tool_use(self, block: wire.ToolUse, where: str) -> ToolUse:
+        if not isinstance(wire.value(block.input, f"{where}.tool_use.input"), dict):
+            raise BadRequest(f"{where}.tool_use.input: Input should be a valid dictionary")
+        name = self.members.get((block.toolset_name or "", block.name), block.name)
+        return ToolUse(id=block.id, name=name, input=bytes(block.input).decode())
+
+    def _tool_result(self, block: wire.ToolResult, where: str) -> ToolResult:
+        inner: Gathering[Image] = Gathering()
+        if isinstance(block.content, str):
+            inner.text(block.content)
+        for at, each in listed(block.content, f"{where}.tool_result.content"):
+            self._showing(each, inner, at, asking=False, sees=True)
+        return ToolResult(tool_use_id=block.tool_use_id, parts=inner.done(), is_error=bool(block.is_error))
+
+    def _image(
+        self, source: wire.Source, into: Gathering[Part] | Gathering[Image], where: str, *, asking: bool, sees: bool
+    ) -> None:
+        if not self.vision and asking:
+            raise BadRequest(f"{where}.image: this model has no vision; send text only, or serve a model that can see")
+        if not self.vision or not sees:
+            into.stand_in(NO_VISION if not self.vision else "[image omitted]")
+            return
+        into.part(pictures.image(*self._bytes(source, f"{where}.image.source"), f"{where}.image.source"))
+
+    def _document(
+        self, block: wire.Document, into: Gathering[Part] | Gathering[Image], where: str, *, asking: bool, sees: bool
+    ) -> None:
+        source, at = block.source, f"{where}.document.source"
+        inner: Gathering[Image] = Gathering()
+        match source.type:
+            case "text":
+                inner.text(source.data or "")
+            case "content":
+                if isinstance(source.content, str):
+                    inner.text(source.content)
+                for path, each in listed(source.content, f"{at}.content"):
+                    self._showing(each, inner, path, asking=asking, sees=sees)
+            case "base64" | "url" | "file":
+                media_type, data = self._bytes(source, at)
+                inner.text(_document_text(media_type, data))
+            case other:
+                inner.stand_in(f"[document omitted: unknown source {other[:40]!r}]")
+        parts = inner.done()
+        into.stand_in(titled("document", _text_of(parts), title=block.title, context=block.context))
+        for part in parts:
+            if isinstance(part, Image):
+                into.part(part)
+
+    def _bytes(self, source: wire.Source, where: str) -> tuple[str, bytes]:
+        match source.type:
+            case "base64":
+                if source.data is None:
+                    raise BadRequest(f"{where}.base64.data: Field required")
+                return source.media_type or "", _decoded(source.data, f"{where}.base64.data")
+            case "url":
+                if source.url is None:
+                    raise BadRequest(f"{where}.url.url: Field required")
+                there = self.fetched.get(source.url)
+                if there is None:
+                    raise BadRequest(f"{where}.url: nothing was fetched from this address")
+                return there.media_type, there.data
+            case "file":
+                raise BadRequest(f"{where}: this server keeps no files; send the content as base64 instead of a file id")
+            case other:
+                raise BadRequest(
+                    f"{where}: Input tag '{other[:60]}' found using 'type' does not match any of the expected tags: "
+                    "'base64', 'url', 'file'"
+                )
+
+
+def listed(content: wire.Content | None | msgspec.UnsetType, where: str) -> Iterator[tuple[str, wire.AnyBlock]]:
+    """The blocks of a content that is a list, each with its path."""
+    if isinstance(content, list):
+        for index, raw in enumerate(content):
+            yield f"{where}.{index}", wire.block(raw, f"{where}.{index}")
+
+
+def addresses(content: list[wire.AnyBlock], *, vision: bool) -> Iterator[tuple[str, str]]:
+    """What has to be fetched before these blocks can be read: each address with what it is for."""
+    for block in content:
+        match block:
+            case wire.Image(source) if source.type == "url" and source.url is not None and vision:
+                yield source.url, "image"
+            case wire.Document(source):
+                if source.type == "url" and source.url is not None:
+                    yield source.url, "document"
+                elif source.type == "content":
+                    yield from addresses([each for _, each in listed(source.content, "")], vision=vision)
+            case wire.ToolResult(_, inner) | wire.SearchResult(_, _, inner):
+                yield from addresses([each for _, each in listed(inner, "")], vision=vision)
+            case _:
+                pass
+
+
+def _decoded(data: str, where: str) -> bytes:
+    if data.startswith("data:"):
+        data = data.partition(",")[2]
+    try:
+        return binascii.a2b_base64(data)
+    except (binascii.Error, ValueError) as trouble:
+        raise BadRequest(f"{where}: Invalid base64 data: {trouble}") from None
+
+
+def _document_text(media_type: str, data: bytes) -> str:
+    if data[:1024].lstrip().startswith(b"%PDF-") or media_type == "application/pdf":
+        return documents.pdf_text(data)
+    if media_type.startswith("text/") or media_type in ("application/json", "application/xml", ""):
+        return data.decode("utf-8", "replace")
+    return f"[document omitted: {media_type[:80]} cannot be read]"
+
+
+def _text_of(parts: tuple[Image | Text, ...]) -> str:
+    return "\n".join(part.text for part in parts if isinstance(part, Text))

@@ -1,0 +1,55 @@
+"""What is wrong with a request, in the API's own form: a dotted path, a colon, a sentence."""
+
+from __future__ import annotations
+
+import re
+
+_MISSING = re.compile(r"^Object missing required field `(.+)`$")
+_TYPE = re.compile(r"^Expected `(\w+)(?: \| \w+)*`(?:, got `.*`)?$")
+_BOUND = re.compile(r"^Expected `\w+(?: \| \w+)*` (>=|<=|>|<) (\S+)$")
+_LENGTH = re.compile(r"^Expected `(\w+)(?: \| \w+)*` of length (>=|<=) (\d+)$")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
+
+_KINDS = {
+    "int": "a valid integer",
+    "float": "a valid number",
+    "str": "a valid string",
+    "bool": "a valid boolean",
+    "array": "a valid list",
+    "object": "a valid dictionary",
+}
+_BOUNDS = {">=": "greater than or equal to", "<=": "less than or equal to", ">": "greater than", "<": "less than"}
+
+
+def complaint(trouble: str, where: str = "") -> str:
+    """A decoder's complaint in the API's form. `where` is the dotted path of what was decoded."""
+    said, _, path = trouble.partition(" - at `$")
+    steps = [where] if where else []
+    steps += [name or number for name, number in _STEP.findall(path.rstrip("`")) if name or number]
+    if missing := _MISSING.match(said):
+        return ".".join([*steps, missing[1]]) + ": Field required"
+    sentence = _sentence(said)
+    return f"{'.'.join(steps)}: {sentence}" if steps else sentence
+
+
+def _sentence(said: str) -> str:
+    if found := _LENGTH.match(said):
+        kind, side, length = found.groups()
+        what = "String" if kind == "str" else "List"
+        unit = ("character" if kind == "str" else "item") + ("" if length == "1" else "s")
+        return f"{what} should have {'at least' if side == '>=' else 'at most'} {length} {unit}"
+    if found := _BOUND.match(said):
+        return f"Input should be {_BOUNDS[found[1]]} {found[2].removesuffix('.0')}"
+    if (found := _TYPE.match(said)) and found[1] in _KINDS:
+        return f"Input should be {_KINDS[found[1]]}"
+    return said
+
+
+def malformed(trouble: Exception, text: bytes) -> str:
+    """What keeps a text from being JSON, and where it is."""
+    if isinstance(trouble, RecursionError):
+        return "The request body is nested too deeply"
+    said = str(trouble).removeprefix("JSON is malformed: ")
+    if "truncated" in said:
+        said = f"unexpected end of data (byte {len(text)})"
+    return f"The request body is not valid JSON: {said}"

@@ -1,0 +1,282 @@
+"""Events → the Messages API: a stream of frames, or one message by folding the same events.
+
+The encoder is a state table. What is open (nothing yet, nothing, a block of text, of thinking, a tool call,
+the end) and the event that comes decide what is sent; there is no way to send anything out of order. A block
+opens at its first non-empty delta and closes at a change of kind. The hot path glues a prefix that is made
+once per block, a JSON string and a suffix: no dictionaries, no second pass over the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any, assert_never
+
+import msgspec
+
+from antiphon.errors import Internal
+from antiphon.events import (
+    AnyEvent,
+    Block,
+    Finished,
+    Reply,
+    Started,
+    TextBlock,
+    TextDelta,
+    ThinkingBlock,
+    ThinkingDelta,
+    ToolBlock,
+    ToolDelta,
+    ToolEnd,
+    ToolStart,
+    Usage,
+)
+from antiphon.surfaces.messages.seal import Seal
+
+_to_json = msgspec.json.Encoder().encode
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+_END = b"}}\n\n"
+
+
+class Style(msgspec.Struct, frozen=True, kw_only=True):
+    """How one reply is to be told: its id, the model's name as the client wrote it, whether thinking is withheld,
+    whether context management was asked for, and which tools are members of a toolset (name → member, toolset)."""
+
+    id: str
+    model: str
+    seal: Seal
+    withheld: bool = False
+    context_management: bool = False
+    members: Mapping[str, tuple[str, str]] = {}
+
+
+class _At(Enum):
+    FRESH = "nothing sent yet"
+    IDLE = "no block open"
+    TEXT = "a block of text open"
+    THINKING = "a block of thinking open"
+    TOOL = "a tool call open"
+    DONE = "the message is over"
+
+
+def text_json(text: str) -> bytes:
+    """A string as JSON. A lone surrogate, which no UTF-8 can hold, becomes a replacement character."""
+    try:
+        return _to_json(text)
+    except UnicodeEncodeError:
+        return _to_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def frame(name: str, data: Mapping[str, Any]) -> bytes:
+    """One event of the stream. Not for the hot path."""
+    return b"event: " + name.encode() + b"\ndata: " + _to_json(data) + b"\n\n"
+
+
+def usage_json(usage: Usage) -> dict[str, Any]:
+    """Every figure the API reports. The three kinds of input tokens add up to the whole prompt."""
+    return {
+        "input_tokens": usage.prompt - usage.cached,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": usage.cached,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": usage.output,
+        "output_tokens_details": {"thinking_tokens": usage.thinking},
+        "server_tool_use": None,
+        "service_tier": "standard",
+        "inference_geo": "not_available",
+        "speed": "standard",
+    }
+
+
+def message_json(
+    style: Style, content: list[Any], usage: dict[str, Any], reason: str | None = None, stop_sequence: str | None = None
+) -> dict[str, Any]:
+    """The message object, with every key of it, used or not."""
+    message = {
+        "id": style.id,
+        "type": "message",
+        "role": "assistant",
+        "model": style.model,
+        "content": content,
+        "stop_reason": reason,
+        "stop_sequence": stop_sequence,
+        "stop_details": None,
+        "container": None,
+        "diagnostics": None,
+        "usage": usage,
+    }
+    if style.context_management:
+        message["context_management"] = {"applied_edits": []}
+    return message
+
+
+def delta_frame(style: Style, reason: str, stop_sequence: str | None, usage: dict[str, Any]) -> bytes:
+    """The frame that tells why the message ended."""
+    delta = {"stop_reason": reason, "stop_sequence": stop_sequence, "stop_details": None, "container": None}
+    data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage}
+    if style.context_management:
+        data["context_management"] = {"applied_edits": []}
+    return frame("message_delta", data)
+
+
+def _tool_json(style: Style, id: str, name: str, input: msgspec.Raw) -> dict[str, Any]:
+    member, toolset = style.members.get(name, (name, ""))
+    block = {"type": "tool_use", "id": id, "name": member, "input": input, "caller": {"type": "direct"}}
+    if toolset:
+        block["toolset_name"] = toolset
+    return block
+
+
+def _block_json(style: Style, block: Block) -> dict[str, Any]:
+    match block:
+        case TextBlock(text):
+            return {"type": "text", "text": msgspec.Raw(text_json(text)), "citations": None}
+        case ThinkingBlock(text):
+            signature = style.seal.sign(text, withheld=style.withheld)
+            shown = b'""' if style.withheld else text_json(text)
+            return {"type": "thinking", "thinking": msgspec.Raw(shown), "signature": signature}
+        case ToolBlock():
+            return _tool_json(style, block.id, block.name, msgspec.Raw(block.input.encode("utf-8", "replace")))
+        case _:
+            assert_never(block)
+
+
+def whole(style: Style, reply: Reply) -> bytes:
+    """The unstreamed reply."""
+    content = [_block_json(style, block) for block in reply.blocks]
+    return _to_json(message_json(style, content, usage_json(reply.usage), reply.reason, reply.stop_sequence))
+
+
+def worth_telling(events: Iterable[AnyEvent]) -> list[AnyEvent]:
+    """The events without empty deltas, which open no block, in a stream or in a folded reply."""
+    return [
+        event
+        for event in events
+        if not (isinstance(event, TextDelta | ThinkingDelta) and not event.text)
+        and not (isinstance(event, ToolDelta) and not event.json)
+    ]
+
+
+_DELTAS = {
+    _At.TEXT: (b'"text_delta","text":', b'{"type":"text","text":"","citations":null}'),
+    _At.THINKING: (b'"thinking_delta","thinking":', b'{"type":"thinking","thinking":"","signature":""}'),
+    _At.TOOL: (b'"input_json_delta","partial_json":', b""),
+}
+
+
+class Encoder:
+    """Turns batches of events into frames, one message long."""
+
+    def __init__(self, style: Style) -> None:
+        self._style = style
+        self._at = _At.FRESH
+        self._index = -1
+        self._prefix = b""
+        self._thought: list[str] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether the message has come to its end."""
+        return self._at is _At.DONE
+
+    def start(self, usage: Usage) -> bytes:
+        """The first frame. `usage` may still lack what was cached; the last frame tells it again."""
+        if self._at is not _At.FRESH:
+            raise Internal("a message cannot start twice")
+        self._at = _At.IDLE
+        # The API counts a token as soon as it starts to answer; some clients divide by this figure.
+        opening = usage_json(msgspec.structs.replace(usage, output=1, thinking=0))
+        return frame("message_start", {"type": "message_start", "message": message_json(self._style, [], opening)})
+
+    def batch(self, events: Iterable[AnyEvent]) -> bytes:
+        """The frames for what came at once: neighbouring deltas of one kind become one."""
+        out: list[bytes] = []
+        held: list[str] = []
+        kind: _At | None = None
+        for event in worth_telling(events):
+            match event:
+                case TextDelta(text):
+                    at = _At.TEXT
+                case ThinkingDelta(text):
+                    at = _At.THINKING
+                case ToolDelta(text):
+                    at = _At.TOOL
+                case _:
+                    if kind is not None:
+                        self._delta(kind, "".join(held), out)
+                        kind, held = None, []
+                    self._boundary(event, out)
+                    continue
+            if at is not kind and kind is not None:
+                self._delta(kind, "".join(held), out)
+                held = []
+            kind = at
+            held.append(text)
+        if kind is not None:
+            self._delta(kind, "".join(held), out)
+        return b"".join(out)
+
+    def _boundary(self, event: Started | ToolStart | ToolEnd | Finished, out: list[bytes]) -> None:
+        match event:
+            case Started(usage):
+                if self._at is _At.FRESH:
+                    out.append(self.start(usage))
+            case ToolStart(id, name):
+                block = _to_json(_tool_json(self._style, id, name, msgspec.Raw(b"{}")))
+                self._open(_At.TOOL, block, out)
+            case ToolEnd():
+                if self._at is not _At.TOOL:
+                    raise Internal("a tool call ended that was never begun")
+                self._close(out)
+            case Finished(reason, usage, stop_sequence):
+                self._close(out)
+                out.append(delta_frame(self._style, reason, stop_sequence, usage_json(usage)))
+                out.append(_STOP)
+                self._at = _At.DONE
+            case _:
+                assert_never(event)
+
+    def _delta(self, at: _At, text: str, out: list[bytes]) -> None:
+        if self._at is not at:
+            if at is _At.TOOL:
+                raise Internal("input for a tool call that was never begun")
+            self._open(at, _DELTAS[at][1], out)
+        if at is _At.THINKING:
+            self._thought.append(text)
+            if self._style.withheld:
+                return
+        out.append(self._prefix + text_json(text) + _END)
+
+    def _open(self, at: _At, block: bytes, out: list[bytes]) -> None:
+        self._close(out)
+        self._index += 1
+        index = str(self._index).encode()
+        out.append(
+            b'event: content_block_start\ndata: {"type":"content_block_start","index":%b,"content_block":%b}\n\n'
+            % (index, block)
+        )
+        if self._index == 0:
+            out.append(PING)
+        self._prefix = (
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%b,"delta":{"type":%b'
+            % (index, _DELTAS[at][0])
+        )
+        self._at = at
+
+    def _close(self, out: list[bytes]) -> None:
+        if self._at is _At.FRESH or self._at is _At.DONE:
+            raise Internal(f"an event came while {self._at.value}")
+        if self._at is _At.IDLE:
+            return
+        index = str(self._index).encode()
+        if self._at is _At.THINKING:
+            signature = self._style.seal.sign("".join(self._thought), withheld=self._style.withheld)
+            self._thought = []
+            out.append(
+                b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%b,'
+                b'"delta":{"type":"signature_delta","signature":%b}}\n\n' % (index, _to_json(signature))
+            )
+        out.append(b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%b}\n\n' % index)
+        self._at = _At.IDLE

@@ -1,0 +1,59 @@
+"""The one table from kinds of failure to the API's status numbers and error types."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from antiphon import errors
+from antiphon.surfaces.surface import Rendered
+
+TABLE: dict[type[errors.Failure], tuple[int, str]] = {
+    errors.BadRequest: (400, "invalid_request_error"),
+    errors.TooLarge: (413, "request_too_large"),
+    errors.Unauthenticated: (401, "authentication_error"),
+    errors.Forbidden: (403, "permission_error"),
+    errors.NotFound: (404, "not_found_error"),
+    errors.MethodNotAllowed: (405, "invalid_request_error"),
+    errors.RateLimited: (429, "rate_limit_error"),
+    errors.Overloaded: (529, "overloaded_error"),
+    errors.TimedOut: (504, "timeout_error"),
+    errors.Internal: (500, "api_error"),
+    errors.Failure: (500, "api_error"),
+}
+
+_DETERMINISTIC = {400, 401, 403, 404, 405, 413}
+
+
+def kind(failure: errors.Failure) -> tuple[int, str]:
+    """Status and error type of a failure: those of its nearest class in the table."""
+    for ancestor in type(failure).__mro__:
+        if ancestor in TABLE:
+            return TABLE[ancestor]
+    raise TypeError(f"{type(failure).__name__} is no failure")
+
+
+def body(failure: errors.Failure, request_id: str) -> bytes:
+    """The error envelope, in replies and in streams."""
+    error: dict[str, object] = {"type": kind(failure)[1], "message": failure.message}
+    details = {**({"error_code": failure.code} if failure.code else {}), **failure.details}
+    if details:
+        error["details"] = details
+    return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
+
+
+def envelope(failure: errors.Failure, request_id: str) -> Rendered:
+    """A failure as a whole response, with the headers that clients decide by whether to try again."""
+    status = kind(failure)[0]
+    headers: list[tuple[bytes, bytes]] = []
+    if status in _DETERMINISTIC:
+        headers.append((b"x-should-retry", b"false"))
+    elif status in (429, 529):
+        headers.append((b"x-should-retry", b"true"))
+    wait = failure.retry_after
+    if wait is None and status in (429, 529):
+        wait = 1.0
+    if wait is not None:
+        headers.append((b"retry-after", str(max(1, math.ceil(wait))).encode()))
+    return Rendered(status, body(failure, request_id), tuple(headers))

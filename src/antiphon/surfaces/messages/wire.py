@@ -1,0 +1,231 @@
+"""The request of the Messages API as typed structs, decoded once by module-level decoders.
+
+Tolerant in: unknown fields are accepted everywhere, and a block of an unknown type is kept as it came. What a
+client wrote as JSON (tool input, schemas) stays its own bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from antiphon.errors import BadRequest
+from antiphon.surfaces.messages.complaints import complaint, malformed
+
+Content = str | list[Raw]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Name = Annotated[str, Meta(min_length=1)]
+Ignored = Raw | UnsetType
+
+
+class Message(msgspec.Struct):
+    """One message. Only a system message that merely sets `output_config` has no content."""
+
+    role: str
+    content: Content | UnsetType = UNSET
+    output_config: Ignored = UNSET
+
+
+class ToolChoice(msgspec.Struct):
+    """`tool_choice`."""
+
+    type: str
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class Thinking(msgspec.Struct):
+    """`thinking`."""
+
+    type: str
+    budget_tokens: Count | None = None
+    display: str | None = None
+
+
+class Format(msgspec.Struct):
+    """`output_config.format`."""
+
+    type: str
+    schema: Raw | UnsetType = UNSET
+
+
+class OutputConfig(msgspec.Struct):
+    """`output_config`."""
+
+    effort: str | None = None
+    format: Format | None = None
+    task_budget: Ignored = UNSET
+
+
+class Metadata(msgspec.Struct):
+    """`metadata`."""
+
+    user_id: str | None = None
+
+
+class Request(msgspec.Struct):
+    """The body of a request, for a reply or for a count. Fields of type `Ignored` are accepted and not acted upon."""
+
+    model: Name
+    messages: list[Message]
+    max_tokens: Count | None = None
+    system: Content | None = None
+    stream: bool | None = None
+    stop_sequences: list[str] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Count | None = None
+    tools: list[Raw] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+    output_format: Format | None = None
+    metadata: Metadata | None = None
+    context_management: Ignored = UNSET
+    thread: Ignored = UNSET
+
+
+class Source(msgspec.Struct):
+    """Where an image or a document is: in the block, at an address, or in a file kept by a server."""
+
+    type: str
+    media_type: str | None = None
+    data: str | None = None
+    url: str | None = None
+    file_id: str | None = None
+    content: Content | None = None
+
+
+class Text(msgspec.Struct, tag="text"):
+    """A block of text."""
+
+    text: str
+
+
+class Image(msgspec.Struct, tag="image"):
+    """A block with a picture."""
+
+    source: Source
+
+
+class Document(msgspec.Struct, tag="document"):
+    """A block with a document."""
+
+    source: Source
+    title: str | None = None
+    context: str | None = None
+
+
+class SearchResult(msgspec.Struct, tag="search_result"):
+    """A block with something the client found."""
+
+    source: str
+    title: str
+    content: list[Raw]
+
+
+class ThinkingBlock(msgspec.Struct, tag="thinking"):
+    """Thinking of an earlier turn, sent back."""
+
+    thinking: str | None = None
+    signature: str | None = None
+
+
+class ToolUse(msgspec.Struct, tag="tool_use"):
+    """A call of an earlier turn, sent back."""
+
+    id: Name
+    name: Name
+    input: Raw
+    toolset_name: str | None = None
+
+
+class ToolResult(msgspec.Struct, tag="tool_result"):
+    """What the client's tool answered."""
+
+    tool_use_id: Name
+    content: Content | None = None
+    is_error: bool | None = None
+
+
+class Other(msgspec.Struct):
+    """A block of any other type: its name and all its fields."""
+
+    type: str
+    fields: dict[str, Any]
+
+
+Known = Text | Image | Document | SearchResult | ThinkingBlock | ToolUse | ToolResult
+AnyBlock = Known | Other
+TAGS = {"text", "image", "document", "search_result", "thinking", "tool_use", "tool_result"}
+
+_request = msgspec.json.Decoder(Request)
+_keys = msgspec.json.Decoder(dict[str, Raw])
+_block = msgspec.json.Decoder(Known)
+_anything = msgspec.json.Decoder()
+_FIELDS = {field.encode_name for field in msgspec.structs.fields(Request)}
+# They change nothing by design: a mark of where to cache, and a name for whoever asks.
+_HARMLESS = {"cache_control"}
+_ESCAPES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
+def _whole(body: bytes) -> bytes:
+    """The body with half surrogate pairs replaced: programs that cut strings between two UTF-16 units send them,
+    and they stand for no character."""
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return body
+    return _ESCAPES.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
+
+
+def read(body: bytes) -> tuple[Request, list[str]]:
+    """The request in a body, and its fields that nobody here knows. Raises BadRequest that says what is wrong, and
+    where."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as trouble:
+        raise BadRequest(f"The request body is not valid UTF-8: byte {trouble.start}") from None
+    body = _whole(body)
+    try:
+        request = _request.decode(body)
+        unknown = _keys.decode(body).keys() - _FIELDS - _HARMLESS
+    except msgspec.ValidationError as trouble:
+        raise BadRequest(complaint(str(trouble))) from None
+    except (msgspec.DecodeError, RecursionError, ValueError) as trouble:
+        raise BadRequest(malformed(trouble, body)) from None
+    return request, sorted(unknown)
+
+
+def block(raw: Raw, where: str) -> AnyBlock:
+    """A content block; `where` is its dotted path, for what is wrong with it."""
+    try:
+        return _block.decode(raw)
+    except msgspec.ValidationError as trouble:
+        return _other(raw, where, str(trouble))
+    except (msgspec.DecodeError, RecursionError, ValueError) as trouble:
+        raise BadRequest(f"{where}: {malformed(trouble, bytes(raw))}") from None
+
+
+def value(raw: Raw | bytes, where: str) -> Any:
+    """Any JSON value."""
+    try:
+        return _anything.decode(raw)
+    except (msgspec.DecodeError, RecursionError, ValueError) as trouble:
+        raise BadRequest(f"{where}: {malformed(trouble, bytes(raw))}") from None
+
+
+def _other(raw: Raw, where: str, trouble: str) -> Other:
+    fields = value(raw, where)
+    if not isinstance(fields, dict):
+        raise BadRequest(f"{where}: Input should be a valid dictionary")
+    tag = fields.get("type")
+    if not isinstance(tag, str):
+        raise BadRequest(f"{where}.type: " + ("Input should be a valid string" if "type" in fields else "Field required"))
+    if tag in TAGS:
+        # The API names the member of the union as part of the path.
+        raise BadRequest(complaint(trouble, f"{where}.{tag}"))
+    return Other(tag, fields)

@@ -1,0 +1,148 @@
+"""Server-sent events on the socket: the first byte promptly, a ping when all is silent, the race with a disconnect.
+
+It moves bytes and time, and knows no API: what a batch of events looks like, what a ping is and how a failure is
+told come from the surface.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from antiphon.errors import Failure, Internal
+from antiphon.events import AnyEvent
+from antiphon.surfaces.exchange import ClientGone, Exchange
+
+log = logging.getLogger("antiphon.http")
+
+HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+
+T = TypeVar("T")
+Batches = AsyncGenerator[list[AnyEvent], None]
+
+
+class Telling(Protocol):
+    """How a surface tells a stream of events."""
+
+    ping: bytes
+
+    def opening(self) -> bytes:
+        """What is sent when the engine has not said anything yet."""
+
+    def batch(self, events: list[AnyEvent]) -> bytes:
+        """The frames for a batch of events."""
+
+    def failure(self, failure: Failure) -> bytes:
+        """The frame that ends a stream that broke off."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stream has come to its proper end."""
+
+
+async def unless_gone(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
+    """The result of the work, which is cancelled the moment the client goes away."""
+    working = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(exchange.gone())
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientGone
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def send(exchange: Exchange, batches: Batches, telling: Telling, *, first_wait: float, interval: float) -> None:
+    """Stream the batches to the client. A failure before the first byte is raised; a later one is told in the stream."""
+    await unless_gone(exchange, _Stream(exchange, batches, telling, interval).run(first_wait))
+
+
+class _Stream:
+    def __init__(self, exchange: Exchange, batches: Batches, telling: Telling, interval: float) -> None:
+        self._exchange = exchange
+        self._batches = batches
+        self._telling = telling
+        self._interval = interval
+        self._clock = asyncio.get_running_loop().time
+        self._last = self._clock()
+        self._turn = asyncio.Lock()
+
+    async def run(self, first_wait: float) -> None:
+        async with contextlib.aclosing(self._batches):
+            first = asyncio.ensure_future(anext(self._batches, None))
+            try:
+                await asyncio.wait((first,), timeout=first_wait)
+                if first.done():
+                    await self._open(self._told(first.result()))
+                    rest: Awaitable[list[AnyEvent] | None] | None = None
+                else:
+                    await self._open(self._telling.opening())
+                    rest = first
+                await self._pump(rest)
+            finally:
+                first.cancel()
+                await asyncio.gather(first, return_exceptions=True)
+
+    async def _open(self, chunk: bytes) -> None:
+        await self._exchange.open(HEADERS)
+        await self._write(chunk)
+
+    async def _pump(self, first: Awaitable[list[AnyEvent] | None] | None) -> None:
+        pinging = asyncio.ensure_future(self._ping())
+        try:
+            if first is not None:
+                await self._write(self._told(await first))
+            # The generator is run to its end: what it does after its last batch is its own business.
+            async for events in self._batches:
+                chunk = self._telling.batch(events)
+                if chunk:
+                    await self._write(chunk)
+                if self._telling.finished:
+                    pinging.cancel()
+            if not self._telling.finished:
+                raise Internal("the reply broke off")
+        except Failure as failure:
+            await self._break_off(failure)
+        except Exception:
+            log.exception("%s the stream broke off", self._exchange.request_id)
+            await self._break_off(Internal("Internal server error"))
+        finally:
+            pinging.cancel()
+        await self._exchange.write(b"", more=False)
+
+    def _told(self, events: list[AnyEvent] | None) -> bytes:
+        if events is None:
+            raise Internal("the engine gave no answer")
+        return self._telling.batch(events)
+
+    async def _break_off(self, failure: Failure) -> None:
+        log.warning("%s stream broke off: %s", self._exchange.request_id, failure.message)
+        if not self._telling.finished:
+            await self._write(self._telling.failure(failure))
+
+    async def _write(self, chunk: bytes) -> None:
+        async with self._turn:
+            await self._exchange.write(chunk)
+            self._last = self._clock()
+
+    async def _ping(self) -> None:
+        """Break every silence. One timer per interval, whatever the number of tokens."""
+        while True:
+            quiet = self._clock() - self._last
+            if quiet < self._interval:
+                await asyncio.sleep(self._interval - quiet)
+            elif self._turn.locked():
+                # The socket is full: the client has more to read than it does, and no ping would reach it.
+                await asyncio.sleep(self._interval)
+            else:
+                await self._write(self._telling.ping)

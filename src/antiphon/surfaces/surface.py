@@ -1,0 +1,89 @@
+"""What a surface is: a name, routes and an envelope for failures; and the options all surfaces share.
+
+A file or package in this folder that exports one `SURFACE` is found and served. It must not know other
+surfaces, nor any engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Awaitable, Callable
+from string import ascii_letters, digits
+
+import msgspec
+
+from antiphon.errors import Failure
+from antiphon.service import Service
+from antiphon.surfaces.exchange import Exchange
+
+_ALPHABET = digits + ascii_letters
+
+
+def fresh_id(prefix: str) -> str:
+    """A new opaque id, `prefix` and 24 letters or digits: unique beyond any practical doubt."""
+    number = int.from_bytes(os.urandom(18), "big")
+    letters = []
+    for _ in range(24):
+        number, place = divmod(number, 62)
+        letters.append(_ALPHABET[place])
+    return prefix + "".join(letters)
+
+
+def hashed(key: str) -> bytes:
+    """The form in which keys are held: what leaks from memory or a log is no key."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the surfaces are told.
+
+    `seal_key` seals thinking; workers that share traffic share it. `key_hashes` are `hashed` keys, none lets
+    everybody in. `origins` are the browser origins let in where no key is asked for, besides loopback ones
+    (`*` for all). `metrics` gives the text of GET /metrics. Clock and ids come in, so that tests can fix them.
+    """
+
+    seal_key: bytes
+    key_hashes: tuple[bytes, ...] = ()
+    max_body: int = 32 * 1024 * 1024
+    ping_interval: float = 10.0
+    first_wait: float = 0.5
+    allow_private_urls: bool = False
+    origins: tuple[str, ...] = ()
+    metrics: Callable[[], bytes] | None = None
+    clock: Callable[[], float] = time.time
+    new_id: Callable[[str], str] = fresh_id
+
+
+Answer = Callable[[Exchange], Awaitable[None]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One place a surface answers at.
+
+    `path` is without `/v1`; one that ends in `/*` takes whatever follows as `exchange.rest`. An `open` route asks
+    for no key; a `quiet` one leaves no line in the log.
+    """
+
+    method: str
+    path: str
+    answer: Answer
+    open: bool = False
+    quiet: bool = False
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A failure in a surface's own words."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Surface(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP API: its routes over a service, and its way of telling a failure to a request id."""
+
+    name: str
+    routes: Callable[[Service, Options], list[Route]]
+    envelope: Callable[[Failure, str], Rendered]
