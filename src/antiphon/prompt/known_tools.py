@@ -76,7 +76,9 @@ def _text_editor(kind: str, settings: Mapping[str, Any]) -> list[Tool]:
         "view_range": _integers(2, "For view: first and last line to show; -1 as the last means to the end."),
         "file_text": _string("For create: the whole text of the new file."),
         "old_str": _string("For str_replace: the text to replace. It must occur exactly once."),
-        "new_str": _string("For str_replace: the text that takes its place." + (" For insert: the new text." if old else "")),
+        "new_str": _string(
+            "For str_replace: the text that takes its place." + (" For insert: the new text." if old else "")
+        ),
         "insert_line": _integer("For insert: the line after which the text goes; 0 is the top of the file."),
     }
     if not old:
@@ -104,8 +106,8 @@ def _memory(kind: str, settings: Mapping[str, Any]) -> list[Tool]:
         new_path=_string("For rename: the new path."),
     )
     description = (
-        "Keeps notes in files below /memories, which last between conversations. View /memories before starting a task; "
-        "write down what will be worth knowing later."
+        "Keeps notes in files below /memories, which last between conversations. View /memories before starting a "
+        "task; write down what will be worth knowing later."
     )
     return [Tool(name="memory", description=description, schema=schema)]
 

@@ -16,7 +16,8 @@ from antiphon.surfaces.surface import Options
 
 _EXPOSED = b"request-id, retry-after, x-should-retry, antiphon-ignored"
 _ALLOWED = (
-    "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, anthropic-dangerous-direct-browser-access"
+    "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, "
+    "anthropic-dangerous-direct-browser-access"
 )
 
 

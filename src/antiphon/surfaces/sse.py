@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from antiphon.errors import Failure, Internal
@@ -63,7 +63,7 @@ async def unless_gone(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def send(exchange: Exchange, batches: Batches, telling: Telling, *, first_wait: float, interval: float) -> None:
-    """Stream the batches to the client. A failure before the first byte is raised; a later one is told in the stream."""
+    """Stream the batches to the client. A failure before the first byte is raised, a later one told in the stream."""
     await unless_gone(exchange, _Stream(exchange, batches, telling, interval).run(first_wait))
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 import msgspec
-from msgspec import Raw
 
 from antiphon.conversation import Image, Part, Text, Thinking, ToolResult, ToolUse
 from antiphon.errors import BadRequest
@@ -20,15 +19,9 @@ from antiphon.surfaces.messages import pictures, wire
 from antiphon.surfaces.messages.gathering import Gathering
 from antiphon.surfaces.messages.placeholders import placeholder, titled
 from antiphon.surfaces.messages.seal import Forged, Seal
+from antiphon.surfaces.remote import Fetched
 
 NO_VISION = "[image omitted: model has no vision]"
-
-
-class Fetched(msgspec.Struct, frozen=True):
-    """What lay at an address."""
-
-    media_type: str
-    data: bytes
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +33,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     fetched: Mapping[str, Fetched] = {}
     members: Mapping[tuple[str, str], str] = {}
 
-    def parts(
-        self, content: list[wire.AnyBlock], role: str, where: str, *, asking: bool
-    ) -> tuple[Part, ...]:
+    def parts(self, content: list[wire.AnyBlock], role: str, where: str, *, asking: bool) -> tuple[Part, ...]:
         """The parts of one message. `asking` is true of the last user turn, where a picture that cannot be seen
         is an error rather than a gap."""
         gathering: Gathering[Part] = Gathering()
@@ -154,7 +145,9 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                     raise BadRequest(f"{where}.url: nothing was fetched from this address")
                 return there.media_type, there.data
             case "file":
-                raise BadRequest(f"{where}: this server keeps no files; send the content as base64 instead of a file id")
+                raise BadRequest(
+                    f"{where}: this server keeps no files; send the content as base64 instead of a file id"
+                )
             case other:
                 raise BadRequest(
                     f"{where}: Input tag '{other[:60]}' found using 'type' does not match any of the expected tags: "
@@ -162,7 +155,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-def listed(content: wire.Content | None | msgspec.UnsetType, where: str) -> Iterator[tuple[str, wire.AnyBlock]]:
+def listed(content: wire.Content | msgspec.UnsetType | None, where: str) -> Iterator[tuple[str, wire.AnyBlock]]:
     """The blocks of a content that is a list, each with its path."""
     if isinstance(content, list):
         for index, raw in enumerate(content):

@@ -69,6 +69,11 @@ def text_json(text: str) -> bytes:
         return _to_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
+def text_of(value: Any) -> str:
+    """A value as JSON text, itself to be sent inside a string."""
+    return _to_json(value).decode()
+
+
 def frame(name: str, data: Mapping[str, Any]) -> bytes:
     """One event of the stream. Not for the hot path."""
     return b"event: " + name.encode() + b"\ndata: " + _to_json(data) + b"\n\n"
@@ -112,13 +117,13 @@ def message_json(
     return message
 
 
-def delta_frame(style: Style, reason: str, stop_sequence: str | None, usage: dict[str, Any]) -> bytes:
-    """The frame that tells why the message ended."""
+def ending(style: Style, reason: str, stop_sequence: str | None, usage: Usage) -> bytes:
+    """The last two frames: why the message ended, and that it has."""
     delta = {"stop_reason": reason, "stop_sequence": stop_sequence, "stop_details": None, "container": None}
-    data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage}
+    data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_json(usage)}
     if style.context_management:
         data["context_management"] = {"applied_edits": []}
-    return frame("message_delta", data)
+    return frame("message_delta", data) + _STOP
 
 
 def _tool_json(style: Style, id: str, name: str, input: msgspec.Raw) -> dict[str, Any]:
@@ -146,7 +151,14 @@ def _block_json(style: Style, block: Block) -> dict[str, Any]:
 def whole(style: Style, reply: Reply) -> bytes:
     """The unstreamed reply."""
     content = [_block_json(style, block) for block in reply.blocks]
-    return _to_json(message_json(style, content, usage_json(reply.usage), reply.reason, reply.stop_sequence))
+    return whole_of(style, content, reply.usage, reply.reason, reply.stop_sequence)
+
+
+def whole_of(
+    style: Style, content: list[dict[str, Any]], usage: Usage, reason: str, stop_sequence: str | None = None
+) -> bytes:
+    """A message of the given content."""
+    return _to_json(message_json(style, content, usage_json(usage), reason, stop_sequence))
 
 
 def worth_telling(events: Iterable[AnyEvent]) -> list[AnyEvent]:
@@ -232,8 +244,7 @@ class Encoder:
                 self._close(out)
             case Finished(reason, usage, stop_sequence):
                 self._close(out)
-                out.append(delta_frame(self._style, reason, stop_sequence, usage_json(usage)))
-                out.append(_STOP)
+                out.append(ending(self._style, reason, stop_sequence, usage))
                 self._at = _At.DONE
             case _:
                 assert_never(event)

@@ -203,7 +203,8 @@ def read(body: bytes) -> tuple[Request, list[str]]:
 def block(raw: Raw, where: str) -> AnyBlock:
     """A content block; `where` is its dotted path, for what is wrong with it."""
     try:
-        return _block.decode(raw)
+        decoded: Known = _block.decode(raw)
+        return decoded
     except msgspec.ValidationError as trouble:
         return _other(raw, where, str(trouble))
     except (msgspec.DecodeError, RecursionError, ValueError) as trouble:
@@ -224,7 +225,9 @@ def _other(raw: Raw, where: str, trouble: str) -> Other:
         raise BadRequest(f"{where}: Input should be a valid dictionary")
     tag = fields.get("type")
     if not isinstance(tag, str):
-        raise BadRequest(f"{where}.type: " + ("Input should be a valid string" if "type" in fields else "Field required"))
+        raise BadRequest(
+            f"{where}.type: " + ("Input should be a valid string" if "type" in fields else "Field required")
+        )
     if tag in TAGS:
         # The API names the member of the union as part of the path.
         raise BadRequest(complaint(trouble, f"{where}.{tag}"))

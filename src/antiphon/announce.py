@@ -1,0 +1,89 @@
+"""What people are told: the lines printed when the server is up, and the environment that points a program at it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import msgspec
+
+from antiphon import __version__
+from antiphon.config import Settings
+
+PLACEHOLDER = "your-key"
+_LARGEST_REPLY = 32000
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as a running server describes it. Numbers are tokens, 0 when not told."""
+
+    name: str
+    window: int = 0
+    max_output: int = 0
+    tool_call_parser: str = ""
+    reasoning_parser: str = ""
+    reason: str = ""
+
+
+def served(health: Any) -> Served | None:
+    """The first model in what `/health` answered, or None when it does not say."""
+    try:
+        first = health["models"][0]
+        return msgspec.convert(first if isinstance(first, dict) else {"name": first}, Served)
+    except (LookupError, TypeError, msgspec.ValidationError):
+        return None
+
+
+def address(settings: Settings) -> str:
+    """Where a program on this machine reaches the server. An address that means "all" is told as loopback."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host.strip("[]"), settings.host.strip("[]"))
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def environment(base: str, *, key: str, model: str, window: int = 0, max_output: int = 0) -> dict[str, str]:
+    """The variables that point SDKs and coding assistants at the server. Assistants take an unknown model for
+    one with a very large window unless they are told the true one."""
+    variables = {"ANTHROPIC_BASE_URL": base, "ANTHROPIC_AUTH_TOKEN": key, "ANTHROPIC_MODEL": model}
+    if window:
+        variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(window)
+        # A reply and the prompt share the window; a quarter of it leaves the conversation room to grow.
+        reply = min(max_output or window, window // 4, _LARGEST_REPLY)
+        variables["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(reply)
+    return variables
+
+
+def exports(variables: dict[str, str]) -> list[str]:
+    """The same as lines for a shell."""
+    return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+
+
+def banner(settings: Settings, model: Served, *, source: str, note: str = "") -> str:
+    """What `serve` prints once it answers. `source` is the model's file or the attached engine."""
+    base, key = address(settings), PLACEHOLDER if settings.api_keys else "any"
+    parsers = [model.tool_call_parser, model.reasoning_parser]
+    rows = [
+        ("model", f"{model.name}  ({source})"),
+        ("window", f"{model.window} tokens" if model.window else ""),
+        ("parsers", model.reason or ", ".join(filter(None, parsers))),
+        ("note", note),
+        ("address", base),
+        ("keys", f"{len(settings.api_keys)}" if settings.api_keys else "none asked for"),
+    ]
+    body = f'{{"model": {msgspec.json.encode(model.name).decode()}, "max_tokens": 100, ' + (
+        '"messages": [{"role": "user", "content": "Say hello."}]}'
+    )
+    header = f" -H 'x-api-key: {key}'" if settings.api_keys else ""
+    return "\n".join(
+        [
+            f"Antiphon {__version__} is ready.",
+            *(f"  {label:8} {text}" for label, text in rows if text),
+            "",
+            "Point a program at it (ANTHROPIC_API_KEY works in place of ANTHROPIC_AUTH_TOKEN):",
+            *(f"  {line}" for line in exports(environment(base, key=key, model=model.name))),
+            "",
+            "Try it:",
+            f"  curl {base}/v1/messages{header} -H 'anthropic-version: 2023-06-01' \\",
+            f"    -H 'content-type: application/json' -d {shlex.quote(body)}",
+            "",
+        ]
+    )

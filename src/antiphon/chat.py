@@ -1,0 +1,180 @@
+"""A conversation in the terminal with a running server, over the same HTTP API as everybody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import click
+import msgspec
+
+from antiphon.announce import Served
+
+
+class Unreachable(Exception):
+    """The server does not answer, or answers with an error. The message is for people."""
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A server's address (`http://host:port`, no slash at the end) and the key to show it, if any."""
+
+    base: str
+    key: str = ""
+
+    def session(self) -> aiohttp.ClientSession:
+        """A client for a few requests. A model may think for long, so only connecting has a time limit."""
+        headers = {"anthropic-version": "2023-06-01", **({"x-api-key": self.key} if self.key else {})}
+        return aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
+
+
+def first_model(server: Server) -> Served:
+    """The first model that the server lists, with its window. Raises Unreachable."""
+
+    async def ask() -> Any:
+        async with server.session() as session, session.get(f"{server.base}/v1/models") as response:
+            return await _checked(response)
+
+    try:
+        listed = asyncio.run(ask())["data"][0]
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unreachable(f"no server answers at {server.base}: {error}") from None
+    except (LookupError, TypeError):
+        raise Unreachable(f"the server at {server.base} lists no models") from None
+    return Served(
+        name=listed["id"], window=listed.get("max_input_tokens") or 0, max_output=listed.get("max_tokens") or 0
+    )
+
+
+async def _checked(response: aiohttp.ClientResponse) -> Any:
+    """The JSON body of a good answer. Raises Unreachable with the server's own words for a bad one."""
+    body = await response.read()
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        value = body[:200].decode("utf-8", "replace")
+    if response.status == 200:
+        return value
+    told = value.get("error") if isinstance(value, dict) else value
+    message = told.get("message") if isinstance(told, dict) else told
+    raise Unreachable(f"the server at {response.url.origin()} answered {response.status}: {message}")
+
+
+async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    """The data of each server-sent event."""
+    rest = b""
+    async for data in response.content.iter_any():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield msgspec.json.decode(line[5:])
+
+
+class Reply:
+    """A reply as it comes: shows it, and keeps its blocks for the next request."""
+
+    def __init__(self) -> None:
+        self.blocks: list[dict[str, Any]] = []
+        self._json = ""
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Take the next event in. Raises Unreachable when it is an error."""
+        match event["type"]:
+            case "content_block_start":
+                self.blocks.append(dict(event["content_block"]))
+                if self.blocks[-1]["type"] == "tool_use":
+                    self._json = ""
+                    click.secho(f"\n[{self.blocks[-1]['name']}] ", nl=False, bold=True)
+            case "content_block_delta":
+                self._delta(event["delta"])
+            case "content_block_stop":
+                if self.blocks[-1]["type"] == "tool_use":
+                    self.blocks[-1]["input"] = msgspec.json.decode(self._json or "{}")
+                if self.blocks[-1]["type"] != "text":
+                    click.echo()
+            case "message_delta":
+                reason = event["delta"].get("stop_reason")
+                if reason not in ("end_turn", "tool_use", "stop_sequence", None):
+                    click.secho(f"\n[{reason}]", nl=False, dim=True)
+            case "error":
+                raise Unreachable(event["error"]["message"])
+
+    def _delta(self, delta: dict[str, Any]) -> None:
+        block = self.blocks[-1]
+        match delta["type"]:
+            case "text_delta":
+                block["text"] += delta["text"]
+                click.echo(delta["text"], nl=False)
+            case "thinking_delta":
+                block["thinking"] += delta["thinking"]
+                click.secho(delta["thinking"], nl=False, dim=True)
+            case "signature_delta":
+                block["signature"] = delta["signature"]
+            case "input_json_delta":
+                self._json += delta["partial_json"]
+                click.secho(delta["partial_json"], nl=False, dim=True)
+
+    def turn(self) -> list[dict[str, Any]]:
+        """What the next request may repeat of it: no call without its result, no thinking without its seal."""
+        return [
+            block
+            for block in self.blocks
+            if (block["type"] == "text" and block["text"].strip())
+            or (block["type"] == "thinking" and block.get("signature"))
+        ]
+
+
+async def _ask(server: Server, request: dict[str, Any], reply: Reply) -> None:
+    async with server.session() as session, session.post(f"{server.base}/v1/messages", json=request) as response:
+        if response.status != 200:
+            await _checked(response)
+        async for event in events(response):
+            reply.take(event)
+
+
+def talk(server: Server, *, model: str | None, system: str, max_tokens: int) -> int:
+    """Read lines, show replies, until the input ends; gives the exit status (1 when a reply failed)."""
+    interactive = sys.stdin.isatty()
+    try:
+        model = model or first_model(server).name
+    except Unreachable as error:
+        click.echo(f"antiphon: {error}", err=True)
+        return 1
+    if interactive:
+        import readline  # noqa: F401  (gives input() line editing and a history)
+
+        click.secho(f"{model} at {server.base}; /new forgets, /exit leaves", dim=True)
+    turns: list[dict[str, Any]] = []
+    failed = False
+    while True:
+        try:
+            line = input("\n> " if interactive else "").strip()
+        except (EOFError, KeyboardInterrupt):
+            return int(failed)
+        if line == "/exit":
+            return int(failed)
+        if line == "/new":
+            turns = []
+        elif line:
+            request = {"model": model, "max_tokens": max_tokens, "stream": True, "system": system}
+            turns, fine = _turn(server, request, [*turns, {"role": "user", "content": line}])
+            failed = failed or not fine
+
+
+def _turn(server: Server, request: dict[str, Any], turns: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+    """Show the reply to the turns; gives the turns that the next request builds on, and whether all went well."""
+    reply, fine = Reply(), True
+    if not request["system"]:
+        del request["system"]
+    try:
+        asyncio.run(_ask(server, {**request, "messages": turns}, reply))
+    except KeyboardInterrupt:
+        click.secho(" [broken off]", nl=False, dim=True)
+    except (Unreachable, aiohttp.ClientError, OSError) as error:
+        click.echo(f"antiphon: {error}", err=True)
+        fine = False
+    click.echo()
+    said = reply.turn()
+    return ([*turns, {"role": "assistant", "content": said}] if said else turns[:-1]), fine

@@ -1,0 +1,136 @@
+"""The embedded engine as seen by its parent: start it, start it again when it dies, stop it.
+
+All of it happens on one thread, because Linux ties "die with your parent" to the thread that started the child.
+The port stays the same across restarts, so whoever talks to the engine needs no news of them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import Queue
+
+import msgspec
+
+from antiphon.engines.embedded import Answer, Launch
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+# An engine that has run for this long was not killed by its own start: the next pause is short again.
+_STEADY = 60.0
+_PATIENCE_AT_STOP = 5.0
+
+
+class EngineUnavailable(Exception):
+    """The engine did not start. The message says why, as far as it is known."""
+
+
+class EngineProcess:
+    """A child process that runs the engine. `say` is told in a sentence of every death and return."""
+
+    def __init__(self, launch: Launch, say: Callable[[str], None], pause: float = _FIRST_PAUSE) -> None:
+        self.launch = launch
+        self._say = say
+        self._first_pause = pause
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._first: Queue[Answer] = Queue()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, None while there is none."""
+        child = self._child
+        return child.pid if child and child.poll() is None else None
+
+    def start(self) -> int:
+        """Start it and wait until it answers; gives its port. Raises EngineUnavailable."""
+        if self.launch.log:
+            Path(self.launch.log).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.launch.log).write_bytes(b"")
+        self._thread.start()
+        answer = self._first.get()
+        if not answer.ready:
+            raise EngineUnavailable(answer.error + self._last_words())
+        return answer.port
+
+    def stop(self) -> None:
+        """End the child and the thread. May be called at any time, and twice."""
+        self._stopping.set()
+        self._let_go(self._child)
+        while self._thread.is_alive():
+            # The thread may just have started another one.
+            self._thread.join(0.1)
+            self._let_go(self._child)
+
+    def _let_go(self, child: subprocess.Popen[bytes] | None) -> None:
+        """Close the child's input, which is its sign to leave; insist when it does not."""
+        if child is None:
+            return
+        if child.stdin:
+            child.stdin.close()
+        try:
+            child.wait(_PATIENCE_AT_STOP)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+    def _run(self) -> None:
+        pause, started_once = self._first_pause, False
+        while not self._stopping.is_set():
+            begun = time.monotonic()
+            answer = self._spawn()
+            if not started_once:
+                self._first.put(answer)
+                if not answer.ready:
+                    break
+                started_once = True
+                self.launch = msgspec.structs.replace(self.launch, port=answer.port)
+            elif answer.ready:
+                self._say("the engine answers again")
+            code = self._child.wait() if self._child else -1
+            if self._stopping.is_set():
+                break
+            if time.monotonic() - begun > _STEADY:
+                pause = self._first_pause
+            reason = answer.error or _how(code)
+            self._say(f"the engine died ({reason}); starting it again in {pause:g} s{self._last_words()}")
+            self._stopping.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        self._let_go(self._child)
+
+    def _spawn(self) -> Answer:
+        """Start the child and hear its answer. One that dies before it answers has answered with its death."""
+        command = [sys.executable, "-m", "antiphon.engines.embedded"]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._child = child
+        assert child.stdin
+        assert child.stdout
+        try:
+            child.stdin.write(msgspec.json.encode(self.launch) + b"\n")
+            child.stdin.flush()
+        except OSError:
+            pass  # it is dead already; how it died is told below
+        line = child.stdout.readline()
+        child.stdout.close()
+        if line:
+            return msgspec.json.decode(line, type=Answer)
+        return Answer(ready=False, error=f"the engine ended while it started ({_how(child.wait())})")
+
+    def _last_words(self) -> str:
+        """Where the engine's own log is, and how it ends."""
+        if not self.launch.log:
+            return ""
+        try:
+            lines = Path(self.launch.log).read_text("utf-8", "replace").splitlines()[-5:]
+        except OSError:
+            return ""
+        return "".join(f"\n    {line}" for line in lines) + f"\n  (its log: {self.launch.log})"
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit status {code}"

@@ -1,0 +1,83 @@
+"""How an option is declared once, and what it is called as a flag, as an environment variable and in the file."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+
+class About(msgspec.Struct, frozen=True):
+    """What the reference says of an option. `name` replaces the field's name in flag, variable and key,
+    `default` the default's value in the reference. A `path` may begin with `~`; a `secret` is never printed."""
+
+    help: str
+    name: str = ""
+    default: str = ""
+    path: bool = False
+    secret: bool = False
+
+
+class Option(msgspec.Struct, frozen=True, kw_only=True):
+    """An option as the command line and the reference see it. `type` is the field's type without its notes,
+    `annotation` the same with them."""
+
+    field: str
+    name: str
+    type: Any
+    annotation: Any
+    default: Any
+    about: About
+
+    @property
+    def flag(self) -> str:
+        """`--max-body-mb`."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def opposite(self) -> str:
+        """The flag that says no to a boolean: `--no-strict-version`, and `--auth` for `--no-auth`."""
+        return "--" + self.flag.removeprefix("--no-") if self.name.startswith("no_") else "--no-" + self.flag[2:]
+
+    @property
+    def variable(self) -> str:
+        """`ANTIPHON_MAX_BODY_MB`."""
+        return "ANTIPHON_" + self.name.upper()
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the flag may be given several times (and the variable holds several, with commas)."""
+        return get_origin(self.type) is tuple
+
+    @property
+    def metavar(self) -> str:
+        """What stands for the value in a usage line."""
+        if get_origin(self.type) is Literal:
+            return "|".join(get_args(self.type))
+        return {int: "NUMBER", float: "NUMBER"}.get(self.type, "PATH" if self.about.path else "TEXT")
+
+    @property
+    def shown_default(self) -> str:
+        """The default for people, empty when there is nothing to show."""
+        if self.about.default or self.repeated or self.default is None:
+            return self.about.default
+        return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
+
+
+def declared(record: type[msgspec.Struct]) -> list[Option]:
+    """Every option of a record of settings, in the order of declaration."""
+    bare, noted = get_type_hints(record), get_type_hints(record, include_extras=True)
+    found = []
+    for field in msgspec.structs.fields(record):
+        about = next(note for note in noted[field.name].__metadata__ if isinstance(note, About))
+        found.append(
+            Option(
+                field=field.name,
+                name=about.name or field.name,
+                type=bare[field.name],
+                annotation=noted[field.name],
+                default=None if field.default is msgspec.NODEFAULT else field.default,
+                about=about,
+            )
+        )
+    return found

@@ -1,0 +1,257 @@
+"""The request → a conversation and what is wanted of the reply. No I/O: what had to be fetched comes in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon.conversation import Conversation, Generation, Role, Sampling, Text, ThinkingPolicy, ToolChoice, Turn
+from antiphon.errors import BadRequest
+from antiphon.prompt.turns import repaired
+from antiphon.service import ModelCard
+from antiphon.surfaces.messages import checks, tools, wire
+from antiphon.surfaces.messages.blocks import Reader, addresses, listed
+from antiphon.surfaces.messages.seal import Seal
+from antiphon.surfaces.remote import Fetched
+
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+Mode = Literal["enabled", "disabled", "adaptive", "between_tools"]
+
+# A line of bookkeeping that a client puts at the head of its prompt: it differs between sessions and would keep
+# them from sharing a prefix.
+_BILLING = re.compile(r"^x-anthropic-billing-header:[^\n]*(?:\n+|$)", re.MULTILINE)
+_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
+_EFFORTS: dict[str | None, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+_MODES: dict[str, Mode] = {
+    "enabled": "enabled",
+    "disabled": "disabled",
+    "adaptive": "adaptive",
+    "between_tools": "between_tools",
+}
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request asks for, once read: the nouns, and what only this surface needs to know.
+
+    `ignored` names what was accepted and not acted upon; `members` tells toolset members by the names the model
+    knows; `server_tool` is the name and type of a server tool that the request leaves no way around."""
+
+    conversation: Conversation
+    generation: Generation
+    withheld: bool
+    ignored: tuple[str, ...]
+    members: Mapping[str, tuple[str, str]]
+    server_tool: tuple[str, str] | None
+
+
+class Draft(msgspec.Struct, kw_only=True):
+    """A request whose blocks have been read from the wire, and whose addresses may still have to be fetched."""
+
+    request: wire.Request
+    unknown: list[str]
+    messages: list[checks.Indexed]
+    box: tools.Toolbox
+
+
+def read(body: bytes) -> Draft:
+    """Read a body as far as it can be read by itself, and check what can be checked."""
+    request, unknown = wire.read(body)
+    if not isinstance(request.thread, msgspec.UnsetType) and request.thread != b"null":
+        # With this very code the SDKs send the whole history instead; ignoring it would lose the conversation.
+        raise BadRequest(
+            "thread: this server keeps no threads; send the whole conversation",
+            code="thread_unsupported_request",
+            details={"unsupported": ["thread"]},
+        )
+    if not request.messages:
+        raise BadRequest("messages: at least one message is required")
+    messages = [_indexed(index, message) for index, message in enumerate(request.messages)]
+    checks.check(messages)
+    return Draft(request=request, unknown=unknown, messages=messages, box=tools.toolbox(request.tools))
+
+
+def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:
+    """The addresses that must be fetched first, each with the path of the first block that needs it."""
+    found: dict[str, str] = {}
+    for index, _, blocks in draft.messages:
+        for address, kind in addresses(blocks, vision=card.vision):
+            found.setdefault(address, f"messages.{index}.content.{kind}.source.url")
+    return found
+
+
+def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetched]) -> Asked:
+    """The request in nouns."""
+    request, box = draft.request, draft.box
+    _apply_changes(draft)
+    choice = tools.choice(request.tool_choice, box)
+    server_tool = _server_tool(draft, choice.mode, choice.name)
+    if server_tool:
+        choice = ToolChoice()
+    reader = Reader(
+        vision=card.vision, seal=seal, fetched=fetched, members={there: name for name, there in box.members.items()}
+    )
+    turns = _turns(draft.messages, reader)
+    conversation = repaired(Conversation(system=_system(request), turns=turns, tools=tuple(box.shown.values())))
+    ignored = [*draft.unknown, *box.ignored]
+    generation = Generation(
+        max_tokens=request.max_tokens,
+        sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k),
+        stop_sequences=tuple(filter(None, request.stop_sequences or ())),
+        tool_choice=choice,
+        thinking=_thinking(request, ignored),
+        output_schema=_output_schema(request),
+    )
+    if request.context_management is not msgspec.UNSET:
+        ignored.append("context_management")
+    return Asked(
+        conversation=conversation,
+        generation=generation,
+        withheld=request.thinking is not None and request.thinking.display == "omitted",
+        ignored=tuple(dict.fromkeys(ignored)),
+        members=box.members,
+        server_tool=server_tool,
+    )
+
+
+def _indexed(index: int, message: wire.Message) -> checks.Indexed:
+    role = _ROLES.get(message.role)
+    where = f"messages.{index}"
+    if role is None:
+        raise BadRequest(f"{where}.role: Input should be 'user', 'assistant' or 'system'")
+    if isinstance(message.content, msgspec.UnsetType):
+        if role != "system" or message.output_config is msgspec.UNSET:
+            raise BadRequest(f"{where}.content: Field required")
+        return index, role, []
+    if isinstance(message.content, str):
+        blocks: list[wire.AnyBlock] = [wire.Text(message.content)] if message.content else []
+    else:
+        blocks = [block for _, block in listed(message.content, f"{where}.content")]
+    if role == "user" and not any(not isinstance(block, wire.Text) or block.text for block in blocks):
+        raise BadRequest(
+            f"{where}: all messages must have non-empty content except for the optional final assistant message"
+        )
+    return index, role, blocks
+
+
+def _turns(messages: list[checks.Indexed], reader: Reader) -> tuple[Turn, ...]:
+    last = max((at for at, (_, role, _) in enumerate(messages) if role == "assistant"), default=-1)
+    turns = []
+    for at, (index, role, blocks) in enumerate(messages):
+        parts = reader.parts(blocks, role, f"messages.{index}.content", asking=at > last)
+        if role == "system":
+            text = _BILLING.sub("", "".join(part.text for part in parts if isinstance(part, Text)))
+            parts = (Text(text),) if text else ()
+        turns.append(Turn(role=_ROLES[role], parts=parts))
+    return tuple(turns)
+
+
+def _system(request: wire.Request) -> str:
+    if isinstance(request.system, str):
+        return _BILLING.sub("", request.system)
+    texts = [block.text for _, block in listed(request.system, "system") if isinstance(block, wire.Text)]
+    return "".join(_BILLING.sub("", text) for text in texts)
+
+
+def _apply_changes(draft: Draft) -> None:
+    """Show and hide tools as the conversation went on to refer to them, add them or take them away."""
+    for index, role, blocks in draft.messages:
+        for place, block in enumerate(blocks):
+            for kind, fields in _references(block):
+                _change(draft.box, kind, fields, f"messages.{index}.content.{place}", role)
+
+
+def _references(block: wire.AnyBlock) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(block, wire.ToolResult):
+        for _, inner in listed(block.content, ""):
+            if isinstance(inner, wire.Other):
+                yield inner.type, inner.fields
+    elif isinstance(block, wire.Other):
+        yield block.type, block.fields
+        content = block.fields.get("content")
+        found = content.get("tool_references") if isinstance(content, dict) else None
+        for each in found if isinstance(found, list) else ():
+            if isinstance(each, dict):
+                yield "tool_reference", each
+
+
+def _change(box: tools.Toolbox, kind: str, fields: dict[str, Any], where: str, role: str) -> None:
+    if kind == "tool_reference":
+        box.reveal([str(fields.get("tool_name") or fields.get("name") or "")])
+        return
+    if kind not in ("tool_addition", "tool_removal") or role != "system":
+        return
+    tool = fields.get("tool")
+    tool = tool if isinstance(tool, dict) else {}
+    name = str(tool.get("name") or "")
+    definition = tool.get("definition")
+    if kind == "tool_removal":
+        box.conceal(name)
+    elif isinstance(definition, dict):
+        told = tools.read(msgspec.Raw(msgspec.json.encode(definition)), f"{where}.tool_addition.tool.definition")
+        added = tools.custom(told, f"{where}.tool_addition.tool.definition")
+        box.conceal(added.name)
+        box.deferred.pop(added.name, None)
+        box.add(added, where)
+    else:
+        box.reveal([name])
+
+
+def _server_tool(draft: Draft, mode: str, name: str | None) -> tuple[str, str] | None:
+    box = draft.box
+    if mode == "tool" and name in box.server:
+        return name, box.server[name]
+    if not box.server or box.shown or box.deferred or mode == "none":
+        return None
+    first = next(iter(box.server.items()))
+    if mode == "any":
+        return first
+    # A coding assistant delegates its web search to a request of its own, with this sentence and this one tool.
+    searching = first[1].startswith("web_search_") and "Perform a web search for the query" in last_text(draft)
+    return first if searching else None
+
+
+def last_text(draft: Draft) -> str:
+    """The text of the last user message."""
+    for _, role, blocks in reversed(draft.messages):
+        if role == "user":
+            return "".join(block.text for block in blocks if isinstance(block, wire.Text))
+    return ""
+
+
+def _thinking(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
+    wished = request.output_config.effort if request.output_config else None
+    effort = _EFFORTS.get(wished)
+    if wished is not None and effort is None:
+        ignored.append("output_config.effort")
+    if request.output_config and request.output_config.task_budget is not msgspec.UNSET:
+        ignored.append("output_config.task_budget")
+    told = request.thinking
+    if told is None:
+        return ThinkingPolicy(effort=effort)
+    if told.type not in _MODES:
+        ignored.append("thinking.type")
+        return ThinkingPolicy(effort=effort)
+    if told.type == "enabled" and told.budget_tokens is None:
+        raise BadRequest("thinking.enabled.budget_tokens: Field required")
+    budget = told.budget_tokens if told.type == "enabled" else None
+    if budget == 0:
+        raise BadRequest("thinking.enabled.budget_tokens: Input should be greater than or equal to 1")
+    if budget is not None and request.max_tokens and budget >= request.max_tokens:
+        raise BadRequest("`max_tokens` must be greater than `thinking.budget_tokens`.")
+    return ThinkingPolicy(mode=_MODES[told.type], budget=budget, effort=effort)
+
+
+def _output_schema(request: wire.Request) -> dict[str, Any] | None:
+    where, told = "output_config.format", request.output_config.format if request.output_config else None
+    if told is None:
+        where, told = "output_format", request.output_format
+    if told is None:
+        return None
+    if told.type != "json_schema":
+        raise BadRequest(f"{where}.type: Input should be 'json_schema'")
+    if isinstance(told.schema, msgspec.UnsetType):
+        raise BadRequest(f"{where}.schema: Field required")
+    return tools.checked_schema(bytes(told.schema), f"{where}.schema", "JSON schema is invalid.")

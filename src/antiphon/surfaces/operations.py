@@ -1,0 +1,75 @@
+"""What operators and probes ask for: health, readiness, metrics, and the quiet corners that clients knock at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from antiphon.errors import NotFound, Overloaded
+from antiphon.service import Service
+from antiphon.surfaces.exchange import Exchange
+from antiphon.surfaces.messages import failures
+from antiphon.surfaces.surface import Options, Route, Surface
+
+
+class _Operations:
+    def __init__(self, service: Service, options: Options) -> None:
+        self._service = service
+        self._options = options
+
+    async def health(self, exchange: Exchange) -> None:
+        """The server is there, and which models it serves."""
+        # A service may know more of a model than its card, such as the parser that was chosen for it.
+        describe = getattr(self._service, "describe", None)
+        models: list[dict[str, Any]] = []
+        for card in self._service.cards():
+            model = {"name": card.name, "window": card.window}
+            models.append({**model, **describe(card)} if describe else model)
+        await exchange.reply(200, msgspec.json.encode({"status": "ok", "models": models}))
+
+    async def ready(self, exchange: Exchange) -> None:
+        """Whether a request sent now would be taken up."""
+        ready = getattr(self._service, "ready", None)
+        if (ready is not None and not await ready()) or not self._service.cards():
+            raise Overloaded("no model is ready yet", retry_after=2)
+        await exchange.reply(200, b'{"status":"ready"}')
+
+    async def metrics(self, exchange: Exchange) -> None:
+        """The counters, as the configured exporter writes them."""
+        if self._options.metrics is None:
+            raise NotFound("this server keeps no metrics")
+        await exchange.reply(200, self._options.metrics(), media_type=b"text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _hello(exchange: Exchange) -> None:
+    await exchange.reply(200, b'{"message":"hello"}')
+
+
+async def _greet(exchange: Exchange) -> None:
+    await exchange.reply(200, b'{"name":"antiphon","messages":"/v1/messages"}')
+
+
+async def _nothing(exchange: Exchange) -> None:
+    await exchange.reply(204)
+
+
+async def _absent(exchange: Exchange) -> None:
+    raise NotFound("Not found")
+
+
+def _routes(service: Service, options: Options) -> list[Route]:
+    operations = _Operations(service, options)
+    return [
+        Route(method="GET", path="/", answer=_greet, open=True, quiet=True),
+        Route(method="GET", path="/health", answer=operations.health, open=True, quiet=True),
+        Route(method="GET", path="/health/ready", answer=operations.ready, open=True, quiet=True),
+        Route(method="GET", path="/metrics", answer=operations.metrics, quiet=True),
+        Route(method="GET", path="/api/hello", answer=_hello, open=True, quiet=True),
+        Route(method="POST", path="/api/event_logging/*", answer=_nothing, open=True, quiet=True),
+        Route(method="GET", path="/api/*", answer=_absent, open=True, quiet=True),
+        Route(method="POST", path="/api/*", answer=_absent, open=True, quiet=True),
+    ]
+
+
+SURFACE = Surface(name="operations", routes=_routes, envelope=failures.envelope)

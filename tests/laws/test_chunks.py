@@ -1,0 +1,62 @@
+"""Laws over every recorded output of every format: chunks, truncation, stops."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from antiphon.events import TextBlock, ThinkingBlock, parsed_input
+from antiphon.parsing.formats import registry
+from tests.outputs import content, cut, records, reply
+
+RECORDS = records()
+CUTTINGS = 200
+
+
+@pytest.mark.parametrize(("name", "record"), RECORDS, ids=[name for name, _ in RECORDS])
+def test_meaning(name, record):
+    """A recorded output means what its record says."""
+    read = reply(name, record, [record["raw"]])
+    assert content(read) == record["content"]
+    assert read.reason == record["stop_reason"]
+
+
+@pytest.mark.parametrize(("name", "record"), RECORDS, ids=[name for name, _ in RECORDS])
+def test_chunks(name, record):
+    """Every way of cutting an output gives the same reply, to the last character."""
+    raw = record["raw"]
+    whole = reply(name, record, [raw])
+    assert reply(name, record, list(raw)) == whole
+    source = random.Random(name)
+    for _ in range(CUTTINGS):
+        places = source.sample(range(len(raw) + 1), source.randint(0, min(len(raw), 12)))
+        assert reply(name, record, cut(raw, places)) == whole
+
+
+@pytest.mark.parametrize(("name", "record"), RECORDS, ids=[name for name, _ in RECORDS])
+@pytest.mark.parametrize("limit", [True, False])
+def test_truncation(name, record, limit):
+    """Every beginning of an output gives a legal reply: no empty block, every call's input an object, no exception,
+    and a call that broke off at the limit never ends the reply as a call."""
+    for size in range(len(record["raw"])):
+        read = reply(name, record, [record["raw"][:size]], limit=limit)
+        for block in read.blocks:
+            if isinstance(block, TextBlock | ThinkingBlock):
+                assert block.text
+            else:
+                parsed_input(block)
+        calls = [block for block in read.blocks if not isinstance(block, TextBlock | ThinkingBlock)]
+        assert (read.reason == "tool_use") <= bool(calls)
+        if limit:
+            assert read.reason in ("max_tokens", "tool_use")
+            assert read.reason != "tool_use" or calls[-1].complete
+        else:
+            assert read.reason == ("tool_use" if calls else "end_turn")
+
+
+@pytest.mark.parametrize("name", [name for name, format in registry().items() if name != "plain"])
+def test_every_format_is_under_the_laws(name):
+    """Every format has recorded outputs, one of them with a call."""
+    own = [record for at, record in RECORDS if at.startswith(f"{name}/")]
+    assert any(record["stop_reason"] == "tool_use" for record in own)

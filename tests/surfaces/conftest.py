@@ -1,0 +1,91 @@
+"""A real server on a loopback socket, in front of a scripted service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from scripted_service import ScriptedService
+
+from antiphon import surfaces
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Running:
+    """A running server: its service, its address, and requests to it."""
+
+    def __init__(self, service: ScriptedService, port: int, client: aiohttp.ClientSession) -> None:
+        self.service = service
+        self.url = f"http://127.0.0.1:{port}"
+        self.client = client
+
+    def ask(self, **fields: Any) -> dict[str, Any]:
+        return {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}], **fields}
+
+    async def post(self, body: Any, path: str = "/v1/messages", **headers: str) -> tuple[int, Any, Any]:
+        """Status, headers and JSON of a POST."""
+        sent = {"anthropic-version": "2023-06-01", **{key.replace("_", "-"): value for key, value in headers.items()}}
+        given = {"data": body} if isinstance(body, bytes) else {"json": body}
+        if isinstance(body, bytes):
+            sent.setdefault("content-type", "application/json")
+        async with self.client.post(self.url + path, headers=sent, **given) as response:
+            return response.status, response.headers, await response.json()
+
+    async def stream(self, body: Any, **headers: str) -> tuple[int, Any, bytes]:
+        """Status, headers and bytes of a streamed reply."""
+        sent = {"anthropic-version": "2023-06-01", **headers}
+        async with self.client.post(
+            self.url + "/v1/messages", headers=sent, json={**body, "stream": True}
+        ) as response:
+            return response.status, response.headers, await response.read()
+
+
+@asynccontextmanager
+async def serving(service: ScriptedService, **options: Any) -> AsyncIterator[Running]:
+    port = free_port()
+    given = surfaces.Options(**{"seal_key": b"a key for tests", "ping_interval": 0.2, "first_wait": 0.1, **options})
+    server = Server(
+        surfaces.build(service, given), port=port, interface=Interfaces.ASGI, log_enabled=False, backpressure=512
+    )
+    task = asyncio.ensure_future(server.serve())
+    async with aiohttp.ClientSession() as client:
+        for _ in range(100):
+            try:
+                async with client.get(f"http://127.0.0.1:{port}/health"):
+                    break
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.02)
+        try:
+            yield Running(service, port, client)
+        finally:
+            server.stop()
+            await task
+
+
+@pytest.fixture
+def service() -> ScriptedService:
+    return ScriptedService()
+
+
+@pytest.fixture
+async def server(service: ScriptedService) -> AsyncIterator[Running]:
+    async with serving(service) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    logging.getLogger("antiphon.http").setLevel(logging.ERROR)

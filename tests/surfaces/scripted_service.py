@@ -1,0 +1,98 @@
+"""A service that replays a script: batches of events, pauses and failures, in the order given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+import msgspec
+
+from antiphon.conversation import Conversation, Generation, Image, Text, Thinking, ToolResult, ToolUse
+from antiphon.errors import Failure, NotFound
+from antiphon.events import AnyEvent, Finished, Started, TextDelta, Usage
+from antiphon.service import ModelCard, Prepared
+
+Step = list[AnyEvent] | float | Exception
+
+CARD = ModelCard(name="local-model", window=8192, max_output=4096, vision=False, thinking=True, created=1700000000)
+SEEING = msgspec.structs.replace(CARD, name="seeing-model", vision=True)
+
+
+def plain(text: str = "Hello there", *, cached: int = 0) -> list[Step]:
+    """A short answer in two batches."""
+    half = len(text) // 2
+    usage = Usage(prompt=7, cached=cached, output=3)
+    return [
+        [Started(Usage(prompt=7, cached=cached)), TextDelta(text[:half])],
+        [TextDelta(text[half:]), Finished("end_turn", usage)],
+    ]
+
+
+class ScriptedService:
+    """Serves `local-model` and `seeing-model`; any other name containing `missing` is not found."""
+
+    def __init__(self, script: Sequence[Step] | None = None) -> None:
+        self.script: list[Step] = list(script if script is not None else plain())
+        self.prepared: list[tuple[str, Conversation, Generation, str | None]] = []
+        self.refusal: Failure | None = None
+        self.prepare_delay = 0.0
+        self.running = 0
+        self.closed = asyncio.Event()
+
+    @property
+    def conversation(self) -> Conversation:
+        return self.prepared[-1][1]
+
+    @property
+    def generation(self) -> Generation:
+        return self.prepared[-1][2]
+
+    def cards(self) -> list[ModelCard]:
+        return [CARD, SEEING]
+
+    def card(self, model: str) -> ModelCard:
+        if "missing" in model:
+            raise NotFound(f"model: {model}")
+        return SEEING if "seeing" in model else CARD
+
+    async def prepare(
+        self, model: str, conversation: Conversation, generation: Generation, *, session: str | None = None
+    ) -> Prepared:
+        self.prepared.append((model, conversation, generation, session))
+        if self.prepare_delay:
+            await asyncio.sleep(self.prepare_delay)
+        if self.refusal is not None:
+            raise self.refusal
+        return Prepared(card=self.card(model), prompt_tokens=7)
+
+    async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
+        self.running += 1
+        self.closed.clear()
+        try:
+            for step in self.script:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, list):
+                    yield step
+                else:
+                    await asyncio.sleep(step)
+        finally:
+            self.running -= 1
+            self.closed.set()
+
+
+def shown(conversation: Conversation) -> str:
+    """All text of a conversation, for looking for words in it."""
+    lines = [conversation.system]
+    for turn in conversation.turns:
+        for part in turn.parts:
+            match part:
+                case Text(text) | Thinking(text):
+                    lines.append(text)
+                case ToolUse():
+                    lines.append(part.input)
+                case ToolResult():
+                    lines += [inner.text for inner in part.parts if isinstance(inner, Text)]
+                case Image():
+                    lines.append(f"<{part.media_type}>")
+    return "\n".join(lines)
