@@ -41,7 +41,7 @@ def serve(settings: Settings, *, application: str = APPLICATION) -> int:
     if settings.attached:
         try:
             connect(settings.model)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise CannotServe(str(error)) from None
     # Until the workers run there is nothing to drain: leave at once, through the clean-up below.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from types import SimpleNamespace as Prepared
 
 import msgspec
 
 from antiphon.conversation import Conversation, Generation, Image, Text, Thinking, ToolResult, ToolUse
 from antiphon.errors import Failure, NotFound
 from antiphon.events import AnyEvent, Finished, Started, TextDelta, Usage
-from antiphon.service import ModelCard, Prepared
+from antiphon.model import ModelCard
 
 Step = list[AnyEvent] | float | Exception
 
@@ -54,6 +55,9 @@ class ScriptedService:
         if "missing" in model:
             raise NotFound(f"model: {model}")
         return SEEING if "seeing" in model else CARD
+
+    async def ready(self) -> list[tuple[str, bool, str]]:
+        return [(card.name, self.refusal is None, "") for card in self.cards()]
 
     async def prepare(
         self, model: str, conversation: Conversation, generation: Generation, *, session: str | None = None

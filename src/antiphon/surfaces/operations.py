@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from antiphon.errors import NotFound, Overloaded
@@ -20,19 +18,24 @@ class _Operations:
 
     async def health(self, exchange: Exchange) -> None:
         """The server is there, and which models it serves."""
-        # A service may know more of a model than its card, such as the parser that was chosen for it.
-        describe = getattr(self._service, "describe", None)
-        models: list[dict[str, Any]] = []
-        for card in self._service.cards():
-            model = {"name": card.name, "window": card.window}
-            models.append({**model, **describe(card)} if describe else model)
+        models = [
+            {
+                "name": card.name,
+                "window": card.window,
+                "tool_call_parser": card.tool_call_parser,
+                "reasoning_parser": card.reasoning_parser,
+                "parsers": card.parsers,
+            }
+            for card in self._service.cards()
+        ]
         await exchange.reply(200, msgspec.json.encode({"status": "ok", "models": models}))
 
     async def ready(self, exchange: Exchange) -> None:
-        """Whether a request sent now would be taken up."""
-        ready = getattr(self._service, "ready", None)
-        if (ready is not None and not await ready()) or not self._service.cards():
-            raise Overloaded("no model is ready yet", retry_after=2)
+        """Whether a request sent now would be taken up, by every model."""
+        answers = await self._service.ready()
+        for name, ready, detail in answers:
+            if not ready:
+                raise Overloaded(f"{name} is not ready: {detail}", retry_after=2)
         await exchange.reply(200, b'{"status":"ready"}')
 
     async def metrics(self, exchange: Exchange) -> None:

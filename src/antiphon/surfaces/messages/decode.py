@@ -10,7 +10,6 @@ import msgspec
 
 from antiphon.conversation import Conversation, Generation, Role, Sampling, Text, ThinkingPolicy, ToolChoice, Turn
 from antiphon.errors import BadRequest
-from antiphon.prompt.turns import repaired
 from antiphon.service import ModelCard
 from antiphon.surfaces.messages import checks, tools, wire
 from antiphon.surfaces.messages.blocks import Reader, addresses, listed
@@ -94,7 +93,7 @@ def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetch
         vision=card.vision, seal=seal, fetched=fetched, members={there: name for name, there in box.members.items()}
     )
     turns = _turns(draft.messages, reader)
-    conversation = repaired(Conversation(system=_system(request), turns=turns, tools=tuple(box.shown.values())))
+    conversation = Conversation(system=_system(request), turns=turns, tools=tuple(box.shown.values()))
     ignored = [*draft.unknown, *box.ignored]
     generation = Generation(
         max_tokens=request.max_tokens,
