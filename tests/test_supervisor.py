@@ -79,6 +79,8 @@ class Running:
         script = folder / "start.py"
         script.write_text(START)
         self.port = free_port()
+        self.connections: list[http.client.HTTPConnection] = []
+        self.responses: list[http.client.HTTPResponse] = []
         self.log = folder / "log"
         command = [sys.executable, str(script), str(self.port), str(workers), str(grace_period)]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
@@ -89,8 +91,10 @@ class Running:
 
     def get(self, path: str) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("GET", path)
-        return connection.getresponse()
+        self.connections.append(connection)
+        connection.request("GET", "/" + path)
+        self.responses.append(connection.getresponse())
+        return self.responses[-1]
 
     def listening(self) -> bool:
         with socket.socket() as probe:
@@ -108,6 +112,8 @@ class Running:
         if self.alive():
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        for opened in (*self.responses, *self.connections):
+            opened.close()
 
 
 @pytest.fixture
@@ -127,9 +133,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 def test_a_signal_lets_running_streams_finish(start: Callable[..., Running]) -> None:
     """SIGTERM closes the door at once, a stream that runs is sent to its end, then nothing is left."""
     server = start(workers=2)
-    idle = server.get("/pid")
+    idle = server.get("pid")
     idle.read()
-    stream = server.get("/20")
+    stream = server.get("20")
     assert stream.readline() == b"0\n"
     server.process.send_signal(signal.SIGTERM)
     eventually(lambda: not server.listening())
@@ -142,7 +148,7 @@ def test_a_signal_lets_running_streams_finish(start: Callable[..., Running]) -> 
 def test_the_grace_period_ends_a_stream_that_does_not(start: Callable[..., Running]) -> None:
     """A stream that runs longer than the grace period is cut, and the server still ends well."""
     server = start(grace_period=1)
-    stream = server.get("/10000")
+    stream = server.get("10000")
     assert stream.readline() == b"0\n"
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
@@ -154,26 +160,25 @@ def test_the_grace_period_ends_a_stream_that_does_not(start: Callable[..., Runni
 def test_a_second_signal_forces(start: Callable[..., Running]) -> None:
     """The second signal does not wait for the grace period (of an hour here)."""
     server = start(grace_period=3600)
-    stream = server.get("/100000")
+    stream = server.get("100000")
     assert stream.readline() == b"0\n"
     server.process.send_signal(signal.SIGINT)
     eventually(lambda: b"stopping" in server.log.read_bytes())
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(60) == 0
     eventually(lambda: not server.alive())
-    stream.close()
 
 
 def test_a_dead_worker_is_replaced(start: Callable[..., Running]) -> None:
     """A worker that dies takes its own connection along, and another one answers."""
     server = start()
-    before = server.get("/pid").read()
+    before = server.get("pid").read()
     with pytest.raises((http.client.HTTPException, OSError)):
-        server.get("/die")
+        server.get("die")
 
     def another() -> bool:
         try:
-            return server.get("/pid").read() != before
+            return server.get("pid").read() != before
         except (http.client.HTTPException, OSError):
             return False
 

@@ -15,14 +15,12 @@ _LARGEST_REPLY = 32000
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as a running server describes it. Numbers are tokens, 0 when not told."""
+    """A model as a running server describes it. Numbers are tokens, 0 when not told; `parsers` is a sentence."""
 
     name: str
     window: int = 0
     max_output: int = 0
-    tool_call_parser: str = ""
-    reasoning_parser: str = ""
-    reason: str = ""
+    parsers: str = ""
 
 
 def served(health: Any) -> Served | None:
@@ -60,11 +58,10 @@ def exports(variables: dict[str, str]) -> list[str]:
 def banner(settings: Settings, model: Served, *, source: str, note: str = "") -> str:
     """What `serve` prints once it answers. `source` is the model's file or the attached engine."""
     base, key = address(settings), PLACEHOLDER if settings.api_keys else "any"
-    parsers = [model.tool_call_parser, model.reasoning_parser]
     rows = [
         ("model", f"{model.name}  ({source})"),
         ("window", f"{model.window} tokens" if model.window else ""),
-        ("parsers", model.reason or ", ".join(filter(None, parsers))),
+        ("parsers", model.parsers),
         ("note", note),
         ("address", base),
         ("keys", f"{len(settings.api_keys)}" if settings.api_keys else "none asked for"),

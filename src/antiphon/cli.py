@@ -146,7 +146,7 @@ def models(settings: config.Settings) -> None:
 
 @main.command()
 def formats() -> None:
-    """List the ways of writing tool calls that are understood, with an example of each."""
+    """List the formats of tool calls, with an example of each."""
     from antiphon.parsing.formats import registry
 
     for name, record in sorted(registry().items()):
@@ -163,9 +163,10 @@ def formats() -> None:
 @click.option("--key", metavar="KEY", help="The key to print; otherwise a placeholder.")
 @settings_options("host", "port", "api_keys", "api_key_file")
 def env(settings: config.Settings, url: str | None, key: str | None) -> None:
-    """Print the environment that points a program at a running server, for `eval "$(antiphon env)"`.
+    """Print the environment that points a program at a running server.
 
-    Asks the server for its model and window, so that a coding assistant compacts its conversation in time.
+    For `eval "$(antiphon env)"`. The server is asked for its model and window, so that a coding assistant compacts
+    its conversation in time.
     """
     from antiphon import announce, chat
 

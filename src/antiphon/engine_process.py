@@ -6,6 +6,7 @@ The port stays the same across restarts, so whoever talks to the engine needs no
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -72,7 +73,8 @@ class EngineProcess:
         if child is None:
             return
         if child.stdin:
-            child.stdin.close()
+            with contextlib.suppress(OSError):  # it may have died with our words unread
+                child.stdin.close()
         try:
             child.wait(_PATIENCE_AT_STOP)
         except subprocess.TimeoutExpired:
@@ -93,6 +95,7 @@ class EngineProcess:
             elif answer.ready:
                 self._say("the engine answers again")
             code = self._child.wait() if self._child else -1
+            self._let_go(self._child)
             if self._stopping.is_set():
                 break
             if time.monotonic() - begun > _STEADY:
@@ -110,11 +113,9 @@ class EngineProcess:
         self._child = child
         assert child.stdin
         assert child.stdout
-        try:
+        with contextlib.suppress(OSError):  # when it is dead already, how it died is told below
             child.stdin.write(msgspec.json.encode(self.launch) + b"\n")
             child.stdin.flush()
-        except OSError:
-            pass  # it is dead already; how it died is told below
         line = child.stdout.readline()
         child.stdout.close()
         if line:

@@ -7,22 +7,23 @@ import fnmatch
 import logging
 import secrets
 import string
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 import msgspec
 
 from antiphon.constraint import lark
-from antiphon.constraint.plan import plan
+from antiphon.constraint.check import complaint, demands
+from antiphon.constraint.plan import Demand, plan
 from antiphon.conversation import Conversation, Generation, Text, Tool
-from antiphon.engines import Job, Prefilled
-from antiphon.errors import NotFound
-from antiphon.events import AnyEvent, Finished, Started, Usage
+from antiphon.engines import Job
+from antiphon.errors import Internal, NotFound
+from antiphon.events import AnyEvent, fold
+from antiphon.generation import Course, Plan
 from antiphon.model import Model, ModelCard
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.parser import Parser
-from antiphon.parsing.stopping import stop_reason
-from antiphon.prompt.tokens import encode, room
+from antiphon.prompt.tokens import encode, room, thinking_room
 from antiphon.prompt.turns import repaired
 
 __all__ = ["ModelCard", "Prepared", "Service"]
@@ -39,14 +40,15 @@ def call_id() -> str:
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has passed every check and only waits to be run: its true prompt length in tokens, and what `run`
-    needs. `window_bound` says that the limit on the reply is the window's."""
+    needs. `unheld` says that no grammar holds the model to what the request demands, so that the reply is checked."""
 
     card: ModelCard
     prompt_tokens: int
     model: Model
-    job: Job
-    parser: Callable[[], Parser]
-    window_bound: bool
+    plan: Plan
+    tools: tuple[Tool, ...]
+    wanted: Generation
+    unheld: bool
 
 
 class Service:
@@ -84,7 +86,6 @@ class Service:
         """Render, tokenise, fit and constrain. Every failure that a status can tell is raised here."""
         at = self._model(model)
         conversation = repaired(conversation)
-        offered = () if generation.tool_choice.mode == "none" else conversation.tools
         guarded, cut = at.fence.guard(conversation)
         prompt = at.renderer.prompt(guarded, generation.thinking)
         starts_thinking = at.reasoning.opened_by(prompt)
@@ -92,64 +93,71 @@ class Service:
             prompt, starts_thinking = prompt + _prefill(at, guarded, starts_thinking), False
         ids = await encode(at.engine.tokenise, prompt, cut, at.description.start)
         limit, window_bound = room(len(ids), generation.max_tokens, at.card.window)
+        tools = () if generation.tool_choice.mode == "none" else conversation.tools
+        trained = at.renderer.native_tools
+        demand = plan(tools, generation, at.format, at.reasoning, starts_thinking=starts_thinking, trained=trained)
+        whole, answer = await _grammars(at, demand)
         job = Job(
             prompt=ids,
             max_tokens=limit,
             sampling=generation.sampling,
             visible=at.visible,
-            grammar=await _grammar(at, offered, generation, starts_thinking),
+            grammar=whole,
             images=at.renderer.pictures(conversation),
             conversation=session,
             text=prompt.replace(cut, "") if cut else prompt,
         )
 
         def parser() -> Parser:
-            signatures = {tool.name: Signature(tool.schema) for tool in offered}
             return Parser(
                 at.format,
                 at.reasoning,
-                signatures,
+                {tool.name: Signature(tool.schema) for tool in tools},
                 new_id=call_id,
                 stop=generation.stop_sequences,
                 starts_thinking=starts_thinking,
             )
 
         return Prepared(
-            card=at.card, prompt_tokens=len(ids), model=at, job=job, parser=parser, window_bound=window_bound
+            card=at.card,
+            prompt_tokens=len(ids),
+            model=at,
+            plan=Plan(
+                job=job,
+                parser=parser,
+                window_bound=window_bound,
+                thinking_limit=thinking_room(generation.thinking, conversation, limit),
+                cut_short=at.reasoning.cut_short,
+                answer_grammar=answer,
+            ),
+            tools=tools,
+            wanted=generation,
+            unheld=demands(generation) and whole is None,
         )
 
     async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
         """Generate and parse. The first batch begins with `Started`; the last ends with `Finished`. A failure is
         raised as a `Failure`. Closing the generator frees the engine."""
-        parser = prepared.parser()
-        prompt, cached, output, thinking = prepared.prompt_tokens, 0, 0, 0
-        started = limit = False
-        async with aclosing(prepared.model.engine.generate(prepared.job)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Prefilled):
-                    cached, started = min(piece.cached, prompt), True
-                    yield [Started(Usage(prompt=prompt, cached=cached))]
-                    continue
-                batch: list[AnyEvent] = [] if started else [Started(Usage(prompt=prompt))]
-                started = True
-                output += len(piece.ids)
-                thinking += len(piece.ids) if parser.in_thinking else 0
-                batch += parser.feed(piece.text)
-                limit = piece.end == "length"
-                if batch:
-                    yield batch
-                if piece.end != "none" or parser.stop_sequence is not None:
-                    break
-        batch = parser.finish()
-        reason = stop_reason(
-            limit=limit,
-            window=prepared.window_bound,
-            sequence=parser.stop_sequence,
-            calls=parser.calls,
-            cut_call=parser.cut_call,
-        )
-        usage = Usage(prompt=prompt, cached=cached, output=output, thinking=thinking)
-        yield [*batch, Finished(reason, usage, parser.stop_sequence)]
+        if prepared.unheld:
+            yield await self._checked(prepared)
+            return
+        async with aclosing(Course(prepared.plan, prepared.model.engine).events()) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def _checked(self, prepared: Prepared) -> list[AnyEvent]:
+        """The events of a whole reply that keeps what the request demands; the model has two attempts."""
+        problem = ""
+        for _ in range(2):
+            events: list[AnyEvent] = []
+            async with aclosing(Course(prepared.plan, prepared.model.engine).events()) as batches:
+                async for batch in batches:
+                    events += batch
+            problem = complaint(fold(events), prepared.tools, prepared.wanted)
+            if not problem:
+                return events
+            log.warning("the reply does not keep what was demanded: %s", problem)
+        raise Internal(f"the model could not be held to what the request demands: {problem}")
 
     async def close(self) -> None:
         """Let go of the engines."""
@@ -164,16 +172,15 @@ def _prefill(at: Model, conversation: Conversation, inside_thinking: bool) -> st
     return at.reasoning.closes[0] + "\n\n" + text if inside_thinking and at.reasoning.closes else text
 
 
-async def _grammar(at: Model, tools: tuple[Tool, ...], wanted: Generation, starts_thinking: bool) -> str | None:
-    """The grammar that holds the engine to what the request demands, or None."""
-    trained = at.renderer.native_tools
-    node = plan(tools, wanted, at.format, at.reasoning, starts_thinking=starts_thinking, trained=trained)
-    if node is None or at.description.grammar != "llguidance":
-        return None
-    grammar = lark.lower(node, at.token_ids.get)
-    # Compiling a large schema takes up to a second; other streams go on meanwhile.
-    problem = await asyncio.to_thread(lark.problem, grammar)
-    if problem:
-        log.warning("the demand on the output cannot be compiled, the model runs free: %s", problem)
-        return None
-    return grammar
+async def _grammars(at: Model, demand: Demand | None) -> tuple[str | None, str | None]:
+    """The grammars that hold the engine to the demand: of the whole output, and of what follows the thinking."""
+    if demand is None or at.description.grammar != "llguidance":
+        return None, None
+    grammars = tuple(lark.lower(node, at.token_ids.get) for node in (demand.whole, demand.answer))
+    for grammar in grammars:
+        # Compiling a large schema takes up to a second; other streams go on meanwhile.
+        problem = await asyncio.to_thread(lark.problem, grammar)
+        if problem:
+            log.warning("the demand on the output cannot be compiled, the model runs free: %s", problem)
+            return None, None
+    return grammars[0], grammars[1]

@@ -42,6 +42,12 @@ class Until(msgspec.Struct, frozen=True, tag=True):
     marker: str
 
 
+class Free(msgspec.Struct, frozen=True, tag=True):
+    """Any text in which none of these markers occurs."""
+
+    without: tuple[str, ...]
+
+
 class Sequence(msgspec.Struct, frozen=True, tag=True):
     """One after the other."""
 
@@ -63,7 +69,7 @@ class Repeat(msgspec.Struct, frozen=True, tag=True):
     separator: Node | None = None
 
 
-Node = Literal | Marker | Json | Pattern | Until | Sequence | Either | Repeat
+Node = Literal | Marker | Json | Pattern | Until | Free | Sequence | Either | Repeat
 """A constraint is the node that the whole output must match."""
 
 

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 
 import llguidance
 
-from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, Until
+from antiphon.constraint import Either, Free, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, Until
 
 TokenId = Callable[[str], int | None]
 """The id of a text that is one control token of the vocabulary, or None."""
@@ -47,6 +47,8 @@ class _Lowering:
                 return self.rule(f"/{_slashed(regex)}/")
             case Until(marker):
                 return self._until(marker)
+            case Free(without):
+                return self._free(without)
             case Sequence(nodes):
                 return " ".join(self.lower(each) for each in nodes)
             case Either(nodes):
@@ -61,6 +63,15 @@ class _Lowering:
         if token is not None:
             return self.rule("/(?s:.*)/") + f" <[{token}]>"
         return self.rule("/(?s:.*)/", f"[suffix={json.dumps(marker)}]")
+
+    def _free(self, without: tuple[str, ...]) -> str:
+        # Patterns never match control tokens, so only markers that are text must be kept out.
+        texts = [re.escape(marker) for marker in without if self._token_id(marker) is None]
+        if not texts:
+            return self.rule("/(?s:.*)/")
+        name = f"FREE{len(self.rules)}"
+        self.rules.append(f"{name}: /(?s:.*)/ & ~/(?s:.*)({_slashed('|'.join(texts))})(?s:.*)/")
+        return name
 
     def _repeat(self, node: Repeat) -> str:
         inner = self.rule(self.lower(node.node))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from antiphon.constraint import Either, Json, Literal, Node, Pattern, Sequence, Until, closed
+import msgspec
+
+from antiphon.constraint import Either, Free, Json, Literal, Node, Pattern, Repeat, Sequence, Until, closed
 from antiphon.conversation import Generation, Tool
 from antiphon.parsing.formats import Format, Reasoning
 
 MOST_CALLS = 8
 """Parallel calls that a forced turn of a model trained on tools may make. One that was not (its template knows none)
 does not know when to stop either, and makes one."""
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """What must be true of an output: `whole` of all of it, `answer` of what comes after the thinking."""
+
+    whole: Node
+    answer: Node
 
 
 def plan(
@@ -19,27 +28,36 @@ def plan(
     *,
     starts_thinking: bool,
     trained: bool,
-) -> Node | None:
-    """The node that the whole output must match, or None where it is free. With thinking, the reasoning runs free and
-    the demand begins after it. `trained` says that the model knows tools by itself."""
-    demand = _demand(tools, wanted, format, MOST_CALLS if trained and wanted.tool_choice.parallel else 1)
-    if demand is None or not reasoning.closes:
-        return demand
-    think = Sequence((Until(reasoning.closes[0]), Pattern(r"\n{0,2}")))
-    if starts_thinking:
-        return Sequence((think, demand))
-    if wanted.thinking.mode in ("enabled", "adaptive", "between_tools"):
-        return Sequence((Either((Sequence((Literal(reasoning.opens[0]), think)), Literal(""))), demand))
-    return demand
+) -> Demand | None:
+    """What the request demands, or None where the output is free. With thinking, the reasoning runs free and the demand
+    begins after it. `trained` says that the model knows tools by itself."""
+    answer = _answer(tools, wanted, format, MOST_CALLS if trained and wanted.tool_choice.parallel else 1)
+    if answer is None:
+        return None
+    whole = answer
+    if reasoning.closes:
+        think = Sequence((Until(reasoning.closes[0]), Pattern(r"\n{0,2}")))
+        if starts_thinking:
+            whole = Sequence((think, answer))
+        elif wanted.thinking.mode in ("enabled", "adaptive", "between_tools"):
+            opened = Sequence((Literal(reasoning.opens[0]), think)) if reasoning.opens else think
+            whole = Sequence((Either((opened, Literal(""))), answer))
+    return Demand(whole, answer)
 
 
-def _demand(tools: tuple[Tool, ...], wanted: Generation, format: Format, most: int) -> Node | None:
+def _answer(tools: tuple[Tool, ...], wanted: Generation, format: Format, most: int) -> Node | None:
     choice = wanted.tool_choice
     named = [(tool.name, tool.schema) for tool in tools if choice.mode != "tool" or tool.name == choice.name]
-    calls = format.grammar(named, most) if named and format.grammar else None
     if choice.mode in ("any", "tool"):
-        return calls
-    if wanted.output_schema is None:
-        return None
-    answer = Json(closed(wanted.output_schema))
-    return Either((calls, answer)) if calls is not None and choice.mode == "auto" else answer
+        return format.grammar(named, most) if named and format.grammar else None
+    if wanted.output_schema is not None:
+        answer = Json(closed(wanted.output_schema))
+        offered = format.grammar(named, most) if named and format.grammar and choice.mode == "auto" else None
+        return answer if offered is None else Either((offered, answer))
+    if choice.mode == "auto" and any(tool.strict for tool in tools) and format.grammar and format.openers:
+        # The model may say what it likes; a call, once begun, must be right. Tools that are not strict may be given
+        # any object.
+        loose = [(tool.name, tool.schema if tool.strict else {"type": "object"}) for tool in tools]
+        free = Free(format.openers)
+        return Sequence((free, Repeat(Sequence((format.grammar(loose, 1), free)), 0, most)))
+    return None

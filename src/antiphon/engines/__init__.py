@@ -65,7 +65,7 @@ class Prefilled(msgspec.Struct, frozen=True):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """What one read from the engine brought: text, the ids sampled for it, and, on the last one, why it ended.
+    """The least the engine gives: text, the ids sampled for it (mostly one), and, on the last one, why it ended.
 
     `end` is `stop` (the model ended its turn), `length` (the limit of the job) or `none` (not yet over)."""
 
@@ -91,8 +91,9 @@ class Engine(Protocol):
         """The ids of the segments, each tokenised on its own and joined; control tokens' texts become control
         tokens, no start token is added. Never waits for a generation slot."""
 
-    def generate(self, job: Job) -> AsyncGenerator[Prefilled | Piece, None]:
-        """Sample. Yields at most one `Prefilled` first, then pieces; the last piece has an `end`."""
+    def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
+        """Sample. Yields at most one `Prefilled` first, then whatever pieces one read brought; the last piece has an
+        `end`."""
 
     async def health(self) -> Health:
         """Whether it answers now. Never raises."""

@@ -149,31 +149,25 @@ class LlamaCpp:
         ids: list[int] = (await self._ask("POST", "/tokenize", body))["tokens"]
         return ids
 
-    async def generate(self, job: Job) -> AsyncGenerator[Prefilled | Piece, None]:
-        """By `/completion`, streamed. What one read from the socket brought is one piece."""
+    async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
+        """By `/completion`, streamed."""
         response = await self._open("POST", "/completion", self._body(job))
         started = False
         try:
             async for chunks in _reads(response):
-                text: list[str] = []
-                ids: list[int] = []
-                end: Literal["none", "stop", "length"] = "none"
+                pieces: list[Piece] = []
                 for chunk in chunks:
                     if chunk.error is not None:
                         raise EngineFailed(f"the engine broke off: {chunk.error.message}")
-                    if chunk.prompt_progress is not None:
-                        if not started:
-                            started = True
-                            yield Prefilled(chunk.prompt_progress.total, chunk.prompt_progress.cache)
-                        continue
-                    text.append(chunk.content)
-                    ids.extend(chunk.tokens)
-                    if chunk.stop:
-                        end = "length" if chunk.stop_type == "limit" else "stop"
-                if text or ids or end != "none":
-                    yield Piece("".join(text), ids, end)
-                if end != "none":
-                    return
+                    if chunk.prompt_progress is None:
+                        pieces.append(Piece(chunk.content, chunk.tokens, _ends(chunk)))
+                    elif not started:
+                        started = True
+                        yield Prefilled(chunk.prompt_progress.total, chunk.prompt_progress.cache)
+                if pieces:
+                    yield pieces
+                    if pieces[-1].end != "none":
+                        return
             raise EngineFailed("the engine broke off before the reply was over")
         except (aiohttp.ClientError, OSError) as error:
             raise EngineFailed(f"the engine broke off: {error or type(error).__name__}") from error
@@ -221,6 +215,12 @@ class LlamaCpp:
 def _header(path: str) -> gguf.ModelFile | None:
     """The model file's header, when the file is on this machine."""
     return gguf.read(path) if path and Path(path).is_file() else None
+
+
+def _ends(chunk: _Chunk) -> Literal["none", "stop", "length"]:
+    if not chunk.stop:
+        return "none"
+    return "length" if chunk.stop_type == "limit" else "stop"
 
 
 async def _reads(response: aiohttp.ClientResponse) -> AsyncGenerator[list[_Chunk], None]:

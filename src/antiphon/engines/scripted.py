@@ -117,7 +117,7 @@ class Scripted:
                 return rule
         raise EngineFailed("no rule of the script fits this prompt")
 
-    async def generate(self, job: Job) -> AsyncGenerator[Prefilled | Piece, None]:
+    async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """Replay the rule that fits the prompt, within the job's limit."""
         rule = self._rule(job)
         self.jobs = [*self.jobs[-99:], job]
@@ -129,7 +129,7 @@ class Scripted:
                     raise EngineFailed(rule.failure)
                 yield Prefilled(len(job.prompt), self._cached(tuple(job.prompt)))
                 async for piece in self._pieces(rule, job.max_tokens):
-                    yield piece
+                    yield [piece]
             finally:
                 self.running -= 1
 

@@ -51,7 +51,7 @@ class Reader:
         self._held = ""
         self._fresh = True
         self._verbatim = not starts_thinking
-        self._open_call = False
+        self.in_call = False
 
     def text(self, text: str) -> None:
         """Visible text. White space is held until something follows it, so that it can be dropped before a call."""
@@ -114,7 +114,7 @@ class Reader:
         self.boundary(thinking=self.in_thinking)
         self.source.release()
         self.calls += 1
-        self._open_call = True
+        self.in_call = True
         self.events.append(ToolStart(self._new_id(), name))
 
     def argue(self, json: str) -> None:
@@ -124,7 +124,7 @@ class Reader:
 
     def finish(self, complete: bool) -> None:
         """The call is over. `complete` is false when the text broke off in it."""
-        self._open_call = False
+        self.in_call = False
         self.cut_call = not complete
         self.events.append(ToolEnd(complete))
 
@@ -239,7 +239,7 @@ class Parser:
     @property
     def in_thinking(self) -> bool:
         """Whether the text so far ends inside thinking."""
-        return self._reader.in_thinking
+        return self._reader.in_thinking and not self._reader.in_call
 
     @property
     def stop_sequence(self) -> str | None:

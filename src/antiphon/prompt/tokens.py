@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from antiphon.conversation import Conversation, ThinkingPolicy, ToolResult
 from antiphon.errors import PromptTooLong
 from antiphon.prompt.fence import segments
 
@@ -25,3 +26,23 @@ def room(prompt: int, wanted: int | None, window: int) -> tuple[int, bool]:
     if left < 1:
         raise PromptTooLong(prompt, window)
     return (left, True) if wanted is None or wanted > left else (wanted, False)
+
+
+_EFFORT = {"low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768}
+"""Tokens of thinking that an effort allows; the highest allows what the reply has room for."""
+
+
+def thinking_room(policy: ThinkingPolicy, conversation: Conversation, limit: int) -> int:
+    """How many tokens of a reply of at most `limit` tokens may be thinking. A quarter is always kept for the answer."""
+    most = limit - max(limit // 4, 1)
+    if policy.mode == "disabled" or (policy.mode == "between_tools" and not _after_result(conversation)):
+        return 0
+    if policy.budget is not None:
+        most = min(most, policy.budget)
+    if policy.effort is not None:
+        most = min(most, _EFFORT.get(policy.effort, most))
+    return most
+
+
+def _after_result(conversation: Conversation) -> bool:
+    return bool(conversation.turns) and any(isinstance(part, ToolResult) for part in conversation.turns[-1].parts)

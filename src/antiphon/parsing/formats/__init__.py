@@ -84,7 +84,9 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     """How thinking is marked. `names` are its own name and the aliases of other servers' `--reasoning-parser`.
 
     `opens` and `closes` are alternative markers. `dropped` are markers around the visible answer that are no part of
-    it. `forced` says that a reply begins inside thinking although nothing in the prompt's tail says so."""
+    it. `forced` says that a reply begins inside thinking although nothing in the prompt's tail says so. `closing` is
+    the text that ends thinking and begins the answer, for when thinking is cut short (by default the first of `closes`
+    and an empty line)."""
 
     names: tuple[str, ...]
     summary: str
@@ -92,6 +94,7 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     closes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     forced: bool = False
+    closing: str = ""
     recognises: Callable[[str], bool] = never
     rank: int = 0
 
@@ -104,6 +107,11 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     def aliases(self) -> tuple[str, ...]:
         """Its other names."""
         return self.names[1:]
+
+    @property
+    def cut_short(self) -> str:
+        """What is written for the model where its thinking is cut short; empty where thinking is not marked."""
+        return self.closing or (self.closes[0] + "\n\n" if self.closes else "")
 
     def opened_by(self, tail: str) -> bool:
         """Whether a reply to a prompt with this tail begins inside thinking."""

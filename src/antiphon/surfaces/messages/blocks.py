@@ -26,7 +26,7 @@ NO_VISION = "[image omitted: model has no vision]"
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
     """What blocks are read with: whether the model sees, what was fetched, the seal, the names of toolset members
-    as the model knows them, by toolset and member."""
+    as the model knows them, by member and toolset."""
 
     vision: bool
     seal: Seal
@@ -86,7 +86,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     def _tool_use(self, block: wire.ToolUse, where: str) -> ToolUse:
         if not isinstance(wire.value(block.input, f"{where}.tool_use.input"), dict):
             raise BadRequest(f"{where}.tool_use.input: Input should be a valid dictionary")
-        name = self.members.get((block.toolset_name or "", block.name), block.name)
+        name = self.members.get((block.name, block.toolset_name or ""), block.name)
         return ToolUse(id=block.id, name=name, input=bytes(block.input).decode())
 
     def _tool_result(self, block: wire.ToolResult, where: str) -> ToolResult:

@@ -208,6 +208,8 @@ class Encoder:
         held: list[str] = []
         kind: _At | None = None
         for event in worth_telling(events):
+            if self._at is _At.DONE:
+                break
             match event:
                 case TextDelta(text):
                     at = _At.TEXT

@@ -1,0 +1,51 @@
+# `make serve` and `make test` work on a fresh clone with Python 3.11 or newer and a package index.
+# `make serve ARGS="--port 9000"` passes options on.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# Tests in parallel; `make test WORKERS=0` runs them one after another, `make test TESTS=tests/test_cli.py` only some.
+WORKERS ?= 2
+TESTS ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve test check format docs-generated clean
+
+help:
+	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
+	@echo "make test            check the code and run every test"
+	@echo "make check           only the checks: ruff, mypy"
+	@echo "make format          put the code into its usual form"
+	@echo "make docs-generated  write the pages of docs/ that are made from the program"
+	@echo "make clean           remove everything that was made, the environment too"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+install: $(INSTALLED)
+
+serve: install
+	@exec $(BIN)/antiphon serve $(ARGS)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/pytest -n $(WORKERS) $(TESTS)
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs-generated: install
+	$(BIN)/python -m antiphon.reference docs
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

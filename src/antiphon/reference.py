@@ -1,0 +1,79 @@
+"""The pages of the reference that are made from the program itself: `python -m antiphon.reference docs`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from antiphon.cli import main
+from antiphon.config import options
+from antiphon.options import Option
+
+_MADE = "<!-- Made by `make docs-generated` from the program itself; change it there. -->\n"
+_WIDTH = 100
+
+
+def command_line() -> str:
+    """The page of commands: what `--help` prints for each."""
+    parts = ["# The command line\n", _MADE]
+    root = click.Context(main, info_name="antiphon", terminal_width=_WIDTH, **main.context_settings)
+    parts.append(_help(root))
+    for name, command in sorted(main.commands.items()):
+        parts += [f"## antiphon {name}\n", _help(click.Context(command, root, info_name=name, terminal_width=_WIDTH))]
+    return "\n".join(parts)
+
+
+def _help(context: click.Context) -> str:
+    return f"```text\n{context.get_help()}\n```\n"
+
+
+def configuration() -> str:
+    """The page of settings: flag, variable and key of each."""
+    rows = [
+        f"| {'`MODEL`' if option.field == 'model' else f'`{option.flag}`'} | `{option.variable}` | `{option.name}` "
+        f"| {_kind(option)} | {_default(option)} | {option.about.help.replace('|', chr(92) + '|')} |"
+        for option in options()
+    ]
+    return "\n".join(
+        [
+            "# Settings\n",
+            _MADE,
+            "Each setting can be given as a flag, in the environment, or in `antiphon.toml`: the one in the current "
+            "folder, or the one that `--config` or `ANTIPHON_CONFIG` names. The flag wins over the environment, the "
+            "environment over the file. A key in the file that is not in this table is an error. "
+            "`antiphon serve --print-config` shows what is in force.\n",
+            "Several values are written with commas between them in the environment, as a list in the file, and by "
+            "repeating the flag. A flag that needs no value is turned off by its opposite "
+            "(`--no-allow-private-urls`, `--auth`). Relative paths in the file start at the file's folder.\n",
+            "| flag | environment | file | kind | default | meaning |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _kind(option: Option) -> str:
+    if option.repeated:
+        return "texts"
+    if option.metavar not in ("TEXT", "PATH", "NUMBER"):
+        return " ".join(f"`{word}`" for word in get_args(option.type))
+    if option.type is bool:
+        return "true or false"
+    return {int: "whole number", float: "number"}.get(option.type, "path" if option.about.path else "text")
+
+
+def _default(option: Option) -> str:
+    if not option.shown_default:
+        return ""
+    return option.shown_default if option.shown_default.startswith("`") else f"`{option.shown_default}`"
+
+
+PAGES = {"cli.md": command_line, "configuration.md": configuration}
+
+if __name__ == "__main__":
+    for file, page in PAGES.items():
+        (Path(sys.argv[1]) / file).write_text(page(), "utf-8")

