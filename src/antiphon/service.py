@@ -95,7 +95,7 @@ class Service:
         limit, window_bound = room(len(ids), generation.max_tokens, at.card.window)
         tools = () if generation.tool_choice.mode == "none" else conversation.tools
         trained = at.renderer.native_tools
-        demand = plan(tools, generation, at.format, at.reasoning, starts_thinking=starts_thinking, trained=trained)
+        demand = plan(conversation.tools, generation, at.format, at.reasoning, starts_thinking=starts_thinking, trained=trained)
         whole, answer = await _grammars(at, demand)
         job = Job(
             prompt=ids,

@@ -16,7 +16,10 @@ WEATHER: Any = {
     "description": "Get the weather",
     "input_schema": {
         "type": "object",
-        "properties": {"city": {"type": "string", "maxLength": 40}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+        "properties": {
+            "city": {"type": "string", "maxLength": 40},
+            "days": {"type": "integer", "minimum": 1, "maximum": 9},
+        },
         "required": ["city", "days"],
     },
 }
@@ -41,7 +44,9 @@ def total(usage: Any) -> int:
 
 
 def plain() -> None:
-    message = client.messages.create(model=MODEL, max_tokens=24, messages=user("Hello from a client"), system="Be brief.")
+    message = client.messages.create(
+        model=MODEL, max_tokens=24, messages=user("Hello from a client"), system="Be brief."
+    )
     check_message(message)
     assert message.content[-1].type == "text"
     assert message.stop_reason in ("end_turn", "max_tokens")
@@ -103,7 +108,12 @@ def parallel_tools() -> None:
 
 def thinking_and_tool_loop() -> None:
     tools: Any = [{"name": "Read", "input_schema": {"type": "object", "properties": {"file_path": {"type": "string"}}}}]
-    asked: Any = {"model": MODEL, "max_tokens": 2000, "tools": tools, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    asked: Any = {
+        "model": MODEL,
+        "max_tokens": 2000,
+        "tools": tools,
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+    }
     history = user("Read note")
     with client.messages.stream(messages=history, **asked) as stream:
         first = stream.get_final_message()

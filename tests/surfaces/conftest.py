@@ -47,9 +47,7 @@ class Running:
     async def stream(self, body: Any, **headers: str) -> tuple[int, Any, bytes]:
         """Status, headers and bytes of a streamed reply."""
         sent = {"anthropic-version": "2023-06-01", **headers}
-        async with self.client.post(
-            self.url + "/v1/messages", headers=sent, json={**body, "stream": True}
-        ) as response:
+        async with self.client.post(self.url + "/v1/messages", headers=sent, json={**body, "stream": True}) as response:
             return response.status, response.headers, await response.read()
 
 

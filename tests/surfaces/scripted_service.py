@@ -38,6 +38,7 @@ class ScriptedService:
         self.refusal: Failure | None = None
         self.prepare_delay = 0.0
         self.running = 0
+        self.begun = asyncio.Event()
         self.closed = asyncio.Event()
 
     @property
@@ -72,6 +73,7 @@ class ScriptedService:
     async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
         self.running += 1
         self.closed.clear()
+        self.begun.set()
         try:
             for step in self.script:
                 if isinstance(step, Exception):

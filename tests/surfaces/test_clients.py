@@ -11,13 +11,13 @@ import pytest
 from conftest import serving
 from scripted_service import ScriptedService
 
-SHAPES = sorted((Path(__file__).parent.parent / "clients" / "shapes").glob("*.json"))
+FOLDER = Path(__file__).parent.parent / "clients" / "shapes"
+SHAPES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))}
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.stem)
-async def test_a_recorded_request_is_served(shape: Path) -> None:
+@pytest.mark.parametrize("recorded", SHAPES.values(), ids=SHAPES.keys())
+async def test_a_recorded_request_is_served(recorded: dict[str, Any]) -> None:
     """B2: every request of every recorded client succeeds, but for threads, which have their own refusal."""
-    recorded = json.loads(shape.read_text("utf-8"))
     kept = {"anthropic-version", "anthropic-beta", "content-type", "x-claude-code-session-id", "accept"}
     headers = {key: value for key, value in recorded["headers"].items() if key in kept}
     service = ScriptedService()
@@ -55,8 +55,7 @@ async def test_a_session_is_known_by_header_or_user_id(server: Any, user: str) -
 
 async def test_billing_lines_and_deferred_tools_of_an_agent_are_gone(server: Any) -> None:
     """The recorded request of a coding assistant: nothing of its bookkeeping reaches the model."""
-    shape = next(shape for shape in SHAPES if shape.stem == "claude-code-2.1.330-read-turn2")
-    await server.post(json.loads(shape.read_text("utf-8"))["body"] | {"stream": False})
+    await server.post(SHAPES["claude-code-2.1.330-read-turn2"]["body"] | {"stream": False})
     conversation = server.service.conversation
     assert "billing" not in conversation.system
     assert [tool.name for tool in conversation.tools] == ["Read"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import order
@@ -64,7 +65,7 @@ def batches(draw: st.DrawFn) -> list[list[AnyEvent]]:
     reason = draw(st.sampled_from(["end_turn", "max_tokens", "stop_sequence", "tool_use"]))
     events.append(Finished(reason, usage, "x" if reason == "stop_sequence" else None))
     cuts = sorted({0, len(events), *draw(st.lists(st.integers(1, len(events)), max_size=6))})
-    return [events[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [events[a:b] for a, b in pairwise(cuts)]
 
 
 def streamed(pieces: list[list[AnyEvent]], how: encode.Style) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from itertools import pairwise
 from typing import Any
 
 import anthropic
@@ -82,7 +83,7 @@ async def test_the_first_byte_is_prompt_and_silence_is_broken() -> None:
                 times.append(time.monotonic() - begun)
                 raw += chunk
     assert times[0] < 0.4
-    assert max(b - a for a, b in zip(times, times[1:], strict=False)) < 0.5
+    assert max(b - a for a, b in pairwise(times)) < 0.5
     assert [e["type"] for e in events(raw)][:4] == ["message_start", "ping", "ping", "ping"]
 
 
@@ -100,8 +101,7 @@ async def test_a_client_that_goes_away_frees_the_engine(stream: bool, delay: flo
     service = ScriptedService([[Started(USAGE), TextDelta("a")], 60.0])
     async with serving(service) as server:
         asking = asyncio.ensure_future((server.stream if stream else server.post)(server.ask()))
-        while not service.running:
-            await asyncio.sleep(0.01)
+        await service.begun.wait()
         await asyncio.sleep(delay)
         asking.cancel()
         await asyncio.wait_for(service.closed.wait(), 1.0)

@@ -59,7 +59,9 @@ def test_members_of_toolsets_have_the_inputs_the_sdk_expects(toolset: str, table
     """Name by name: the same fields, the same required ones as the SDK's own input types."""
     for name, (description, schema) in table.items():
         module = importlib.import_module(f"anthropic.types.{toolset}_{name}_input")
-        model = next(value for key, value in vars(module).items() if key.endswith("Input") and hasattr(value, "model_fields"))
+        model = next(
+            value for key, value in vars(module).items() if key.endswith("Input") and hasattr(value, "model_fields")
+        )
         fields = {field.alias or key: field.is_required() for key, field in model.model_fields.items()}
         assert set(schema["properties"]) == set(fields), name
         assert set(schema.get("required", ())) == {key for key, required in fields.items() if required}, name

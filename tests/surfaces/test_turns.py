@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,9 +68,7 @@ def test_messages_that_become_one_turn_are_parted() -> None:
     assert turns(turn("user", "a", "b"), turn("user", "c")) == (turn("user", "ab\n\nc"),)
 
 
-PART = st.one_of(
-    st.text(max_size=3).map(Text), st.just(USE), st.builds(answer, st.text(max_size=3))
-)
+PART = st.one_of(st.text(max_size=3).map(Text), st.just(USE), st.builds(answer, st.text(max_size=3)))
 TURN = st.builds(
     lambda role, parts: Turn(role=role, parts=tuple(parts)),
     st.sampled_from(["user", "assistant", "system"]),
@@ -85,13 +85,13 @@ def test_repair_gives_order_and_is_done_once(given_turns: list[Turn]) -> None:
     assert repaired(once) == once
     roles = [each.role for each in once.turns]
     assert "system" not in roles
-    assert all(a != b for a, b in zip(roles, roles[1:], strict=False))
+    assert all(a != b for a, b in pairwise(roles))
     for each in once.turns:
         assert each.parts
         kinds = [type(part) for part in each.parts]
         results = kinds.count(ToolResult)
         assert all(kind is ToolResult for kind in kinds[:results])
-        assert all(not (a is Text and b is Text) for a, b in zip(kinds, kinds[1:], strict=False))
+        assert all(not (a is Text and b is Text) for a, b in pairwise(kinds))
 
 
 @given(TURNS, TURN)

@@ -48,6 +48,9 @@ def plan(
 def _answer(tools: tuple[Tool, ...], wanted: Generation, format: Format, most: int) -> Node | None:
     choice = wanted.tool_choice
     named = [(tool.name, tool.schema) for tool in tools if choice.mode != "tool" or tool.name == choice.name]
+    if choice.mode == "none" and tools and format.openers and wanted.output_schema is None:
+        # The tools stay in the prompt, which keeps its prefix; the model is only kept from opening a call.
+        return Free(format.openers)
     if choice.mode in ("any", "tool"):
         return format.grammar(named, most) if named and format.grammar else None
     if wanted.output_schema is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One reply. It is given when the regular expression `when` is found in the prompt (empty: always); of several
     rules, the first that fits. `text` is cut into words, or `pieces` are the exact pieces. `first_delay` and `delay`
     are the seconds before the first and before each further piece. `end` is why it ends. With `fail_after`, the
-    engine breaks off after so many pieces, saying `failure`. `repeat` says the pieces that many times over."""
+    engine breaks off after so many pieces, saying `failure`. `repeat` says the pieces that many times over. With `times`
+    the rule is used up after so many replies of this process."""
 
     when: str = ""
     text: str = ""
@@ -40,6 +41,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     fail_after: int | None = None
     failure: str = "the script says to fail here"
     repeat: int = 1
+    times: int | None = None
 
     def spoken(self) -> list[str]:
         """The pieces, in order."""
@@ -78,6 +80,7 @@ class Scripted:
             "|".join(map(re.escape, sorted(script.control_tokens, key=len, reverse=True))) or "$^"
         )
         self._texts: OrderedDict[int, str] = OrderedDict()
+        self._used: Counter[int] = Counter()
         self._seen: list[tuple[int, ...]] = []
 
     async def describe(self) -> Description:
@@ -112,8 +115,9 @@ class Scripted:
 
     def _rule(self, job: Job) -> Rule:
         prompt = job.text or self._texts.get(hash(tuple(job.prompt)), "")
-        for rule in self.script.rules:
-            if re.search(rule.when, prompt):
+        for index, rule in enumerate(self.script.rules):
+            if re.search(rule.when, prompt) and (rule.times is None or self._used[index] < rule.times):
+                self._used[index] += 1
                 return rule
         raise EngineFailed("no rule of the script fits this prompt")
 

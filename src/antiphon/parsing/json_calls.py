@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from collections.abc import Sequence as Many
 from typing import Any
 
-from antiphon.constraint import Json, Literal, Node, Sequence, closed
+from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, closed
 from antiphon.parsing import lenient_json
+from antiphon.parsing.formats import Grammar, Read
 from antiphon.parsing.parser import Reader
 from antiphon.parsing.splitter import Reading, Splitter
 
 NAME_KEYS = ("name", "tool_name", "tool", "function_name")
+_NAME = re.compile(r"[\w.:/\-]+")
 ARGUMENT_KEYS = ("arguments", "parameters", "input", "args", "params", "tool_input", "kwargs")
 
 
@@ -17,6 +22,26 @@ def call_grammar(name: str, schema: dict[str, Any], key: str = "arguments") -> N
     """The grammar of one call object to this tool, spaced as models were trained to write it."""
     head = f'{{"name": {lenient_json.quoted(name)}, "{key}": '
     return Sequence((Literal(head), Json(closed(schema)), Literal("}")))
+
+
+def list_grammar(before: Node, after: Node, key: str = "arguments") -> Grammar:
+    """The grammar of one JSON list of call objects between the two nodes."""
+
+    def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+        body = Either(tuple(call_grammar(name, schema, key) for name, schema in tools))
+        return Sequence((before, Literal("["), Repeat(body, 1, most, Literal(", ")), Literal("]"), after))
+
+    return grammar
+
+
+def blocks_grammar(before: Node, after: Node, separator: Node | None = None, key: str = "arguments") -> Grammar:
+    """The grammar of call objects, each between the two nodes."""
+
+    def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+        body = Either(tuple(call_grammar(name, schema, key) for name, schema in tools))
+        return Repeat(Sequence((before, body, after)), 1, most, separator)
+
+    return grammar
 
 
 class _Call:
@@ -151,6 +176,90 @@ def call_list(reader: Reader) -> Reading[bool]:
             return any_call
         if (yield from source.accept(",")):
             continue
-        if not (yield from call_object(reader)):
+        if not (yield from further(reader, call_object) if any_call else call_object(reader)):
             return any_call
         any_call = True
+
+
+def further(reader: Reader, read: Callable[[Reader], Reading[bool]]) -> Reading[bool]:
+    """One more of what `read` reads, after a call. What is none is left where it is."""
+    reader.source.mark()
+    found = yield from read(reader)
+    if found:
+        reader.source.release()
+    else:
+        reader.source.rewind()
+    return found
+
+
+def block(*closes: str) -> Read:
+    """A reader of what stands between a format's opening and closing markers: a list of call objects, one, or (from
+    models that learned it otherwise) several. The closing marker may be missing. Without closing markers, objects are
+    read as long as they follow one another."""
+
+    def read(reader: Reader, opener: str) -> Reading[bool]:
+        source = reader.source
+        source.barriers = closes
+        found = (bool(opener) and (yield from _empty_list(source))) or (yield from call_list(reader))
+        while found:
+            # A stray bracket too many, or a further object in the same block.
+            yield from source.space()
+            if (yield from source.accept("}", "]")) or (yield from _separator(source)):
+                continue
+            if (yield from source.peek()) not in ("{", "[") or not (yield from further(reader, call_list)):
+                break
+        if found:
+            yield from source.accept(*closes)
+        source.barriers = ()
+        return found
+
+    return read
+
+
+def _empty_list(source: Splitter) -> Reading[bool]:
+    """Use up an empty list: nothing is called, in so many words."""
+    space, bracket = yield from source.past_space()
+    if bracket != "[":
+        return False
+    inner, closing = yield from source.past_space(len(space) + 1)
+    if closing != "]":
+        return False
+    source.at += len(space) + len(inner) + 2
+    return True
+
+
+def _separator(source: Splitter) -> Reading[bool]:
+    """Use up a comma or semicolon if a further call may follow it."""
+    if (yield from source.peek()) not in (",", ";"):
+        return False
+    _, following = yield from source.past_space(1)
+    if following not in ("{", "["):
+        return False
+    source.at += 1
+    return True
+
+
+def named_call(reader: Reader, name: str) -> Reading[bool]:
+    """The call of this tool, of which the arguments follow as an object. Where none follows, the call has none.
+    Returns whether the arguments were complete."""
+    call = _Call(reader)
+    call.name = name
+    yield from reader.source.space()
+    first = yield from reader.source.peek()
+    complete: bool | None = first != ""
+    if first and first in "{\"'":
+        complete = yield from _arguments(reader.source, call, first)
+    call.settle(bool(complete))
+    while complete:
+        _, following = yield from reader.source.past_space()
+        if following != "}":
+            break
+        # A brace too many.
+        yield from reader.source.space()
+        reader.source.at += 1
+    return bool(complete)
+
+
+def written_name(source: Splitter) -> Reading[str]:
+    """The name that stands here, with the characters that models decorate names with."""
+    return (yield from source.run(_NAME))

@@ -8,6 +8,7 @@ without a value is left out, because keys are held until their value begins.
 
 from __future__ import annotations
 
+import math
 import re
 
 import msgspec
@@ -75,8 +76,11 @@ def whole(text: str) -> tuple[str, bool]:
 
 
 def _scalar(word: str, cut: bool) -> str:
-    if word in _LITERALS or _NUMBER.match(word):
+    if word in _LITERALS:
         return word
+    if _NUMBER.match(word):
+        # A number that no float holds is refused by strict readers, or becomes infinite in others.
+        return word if math.isfinite(float(word)) else "null"
     if word in _WORDS:
         return _WORDS[word]
     if word.lstrip("+-").lower() in ("inf", "infinity", "nan"):
@@ -92,6 +96,8 @@ def _scalar(word: str, cut: bool) -> str:
         number = float(word)
     except ValueError:
         return quoted(word)
+    if not math.isfinite(number):
+        return "null"
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
 
 
@@ -115,7 +121,7 @@ def _object(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
             emit("}")
             return False
         try:
-            done = yield from value(source, _Prefixed(("" if first else ",") + before + key, emit), depth + 1)
+            done = yield from value(source, Prefixed(("" if first else ",") + before + key, emit), depth + 1)
         except Broken:
             if (yield from source.peek()) not in ("}", ","):
                 emit("}")
@@ -135,7 +141,7 @@ def _object(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
             before = yield from source.space()
 
 
-class _Prefixed:
+class Prefixed:
     """An emitter that puts `prefix` before the first thing emitted, and nothing when nothing is."""
 
     def __init__(self, prefix: str, emit: Emit) -> None:
@@ -188,7 +194,7 @@ def _array(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
             emit("]")
             return False
         try:
-            done = yield from value(source, _Prefixed(("" if first else ",") + before, emit), depth + 1)
+            done = yield from value(source, Prefixed(("" if first else ",") + before, emit), depth + 1)
         except Broken:
             emit("]")
             return False
@@ -256,7 +262,7 @@ def _escape(source: Splitter, emit: Emit) -> Reading[None]:
             source.at += 1 + len(digits)
         elif _HEX.match(digits):
             source.at += 5
-            yield from _code_unit(source, emit, int(digits, 16), digits)
+            yield from code_unit(source, emit, int(digits, 16), digits)
         else:
             source.at += 1
             emit("\\\\u")
@@ -273,7 +279,7 @@ def _escape(source: Splitter, emit: Emit) -> Reading[None]:
         emit("\\\\")
 
 
-def _code_unit(source: Splitter, emit: Emit, code: int, digits: str) -> Reading[None]:
+def code_unit(source: Splitter, emit: Emit, code: int, digits: str) -> Reading[None]:
     """A `\\uXXXX` whose digits are used up. Half a surrogate pair would make strict parsers refuse the whole."""
     if 0xD800 <= code <= 0xDBFF:
         low = yield from source.ahead(6)

@@ -146,7 +146,7 @@ class Reader:
 def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """The course of a reply in most formats: thinking and text in turn, calls between."""
     source = reader.source
-    openers = format.openers if reader.tools else ()
+    openers, hints = (format.openers, format.hints) if reader.tools else ((), ())
     closed = False
     thinking = reader.starts_thinking
     while (yield from source.peek()):
@@ -172,9 +172,11 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
                 continue
             source.rewind()
         reader.text(space)
-        marker = yield from source.until(markers(*openers, *reasoning.dropped), reader.text)
-        if marker in openers and marker:
+        marker = yield from source.until(markers(*openers, *hints, *reasoning.dropped), reader.text)
+        if marker and marker in (*openers, *hints):
+            reader.tentative = marker in hints
             found = yield from attempt(reader, format, marker, reader.text)
+            reader.tentative = False
             closed = closed and not found
         elif marker:
             reader.boundary()

@@ -88,6 +88,12 @@ class Splitter:
         """Drop the mark: what was read since is settled."""
         self._kept = None
 
+    @property
+    def passed(self) -> int:
+        """How many characters were used up since the mark."""
+        assert self._kept is not None
+        return self.at - self._kept
+
     def peek(self) -> Reading[str]:
         """The next character, not used up; empty at the end."""
         while self.at >= len(self.text):

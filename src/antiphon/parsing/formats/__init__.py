@@ -49,9 +49,11 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
 
     `names` are the format's own name first, then the aliases of other servers' `--tool-call-parser`. `openers` are
     the markers that a call begins with; `bare` holds the characters that an unmarked call may begin with at the
-    start of a message. `visible` lists further markers the reader looks for, which may be control tokens that an
-    engine would otherwise leave out. `recognises` looks at a chat template; of several that say yes, the one with
-    the highest `rank` is taken. `reasoning` names the marking of thinking that goes with the format.
+    start of a message, `hints` the ordinary texts that one may begin with in the midst of other text: there only a
+    declared name makes a call, and in thinking nothing does. `visible` lists further markers the reader looks for,
+    which may be control tokens that an engine would otherwise leave out. `recognises` looks at a chat template; of
+    several that say yes, the one with the highest `rank` is taken. `reasoning` names the marking of thinking that
+    goes with the format.
     `call_id` makes the id that the family's templates demand from (tool name, index in the conversation). `grammar`
     holds forced calls to the format."""
 
@@ -60,6 +62,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     read: Read
     openers: tuple[str, ...] = ()
     bare: str = ""
+    hints: tuple[str, ...] = ()
     visible: tuple[str, ...] = ()
     converse: Converse | None = None
     recognises: Callable[[str], bool] = never

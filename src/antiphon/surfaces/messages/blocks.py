@@ -7,7 +7,7 @@ lies at an address has been fetched before, and comes in.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import assert_never
 
 import msgspec
@@ -162,19 +162,21 @@ def listed(content: wire.Content | msgspec.UnsetType | None, where: str) -> Iter
             yield f"{where}.{index}", wire.block(raw, f"{where}.{index}")
 
 
-def addresses(content: list[wire.AnyBlock], *, vision: bool) -> Iterator[tuple[str, str]]:
-    """What has to be fetched before these blocks can be read: each address with what it is for."""
-    for block in content:
+def addresses(content: Iterable[tuple[str, wire.AnyBlock]], *, vision: bool) -> Iterator[tuple[str, str]]:
+    """What has to be fetched before these blocks can be read: each address with the path of its field."""
+    for where, block in content:
         match block:
             case wire.Image(source) if source.type == "url" and source.url is not None and vision:
-                yield source.url, "image"
+                yield source.url, f"{where}.image.source.url.url"
             case wire.Document(source):
                 if source.type == "url" and source.url is not None:
-                    yield source.url, "document"
+                    yield source.url, f"{where}.document.source.url.url"
                 elif source.type == "content":
-                    yield from addresses([each for _, each in listed(source.content, "")], vision=vision)
-            case wire.ToolResult(_, inner) | wire.SearchResult(_, _, inner):
-                yield from addresses([each for _, each in listed(inner, "")], vision=vision)
+                    yield from addresses(listed(source.content, f"{where}.document.source.content"), vision=vision)
+            case wire.ToolResult(_, inner):
+                yield from addresses(listed(inner, f"{where}.tool_result.content"), vision=vision)
+            case wire.SearchResult(_, _, inner):
+                yield from addresses(listed(inner, f"{where}.search_result.content"), vision=vision)
             case _:
                 pass
 

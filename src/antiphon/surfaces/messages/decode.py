@@ -76,8 +76,9 @@ def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:
     """The addresses that must be fetched first, each with the path of the first block that needs it."""
     found: dict[str, str] = {}
     for index, _, blocks in draft.messages:
-        for address, kind in addresses(blocks, vision=card.vision):
-            found.setdefault(address, f"messages.{index}.content.{kind}.source.url")
+        placed = ((f"messages.{index}.content.{place}", block) for place, block in enumerate(blocks))
+        for address, where in addresses(placed, vision=card.vision):
+            found.setdefault(address, where)
     return found
 
 

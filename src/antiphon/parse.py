@@ -1,0 +1,81 @@
+"""`antiphon parse`: what the server would make of a raw model output, by the server's own code. For bug reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from antiphon.events import Reply, TextBlock, ThinkingBlock, ToolBlock
+from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
+from antiphon.parsing.outcome import outcome
+
+
+class ToolDefinition(msgspec.Struct, frozen=True):
+    """A tool in the API's shape; more members may be there."""
+
+    name: str
+    input_schema: dict[str, Any] = {}
+
+
+class Output(msgspec.Struct, frozen=True):
+    """A raw output: the text, the tools that were offered, the end of the prompt. `limit` says that it was cut at the
+    token limit."""
+
+    raw: str
+    tools: tuple[ToolDefinition, ...] = ()
+    prompt_tail: str = ""
+    limit: bool = False
+
+
+def parsers(tool_call_parser: str, reasoning_parser: str) -> tuple[Format, Reasoning]:
+    """The parsers of these names; `auto` is hermes for calls, and for thinking what goes with the calls. ValueError when
+    unknown."""
+    format = format_named("hermes" if tool_call_parser in ("", "auto") else tool_call_parser)
+    chosen = format.reasoning if reasoning_parser in ("", "auto") else reasoning_parser
+    return format, reasoning_named(chosen)
+
+
+def parsed(output: Output, format: Format, reasoning: Reasoning) -> bytes:
+    """One line of JSON: `{"content": [...], "stop_reason": ...}`."""
+    numbers = count(1)
+    tools = {tool.name: tool.input_schema for tool in output.tools}
+    reply = outcome(
+        [output.raw],
+        format,
+        reasoning,
+        tools,
+        new_id=lambda: f"toolu_{next(numbers):024}",
+        prompt_tail=output.prompt_tail,
+        limit=output.limit,
+    )
+    return msgspec.json.encode({"content": _content(reply), "stop_reason": reply.reason})
+
+
+def parsed_lines(lines: Iterable[bytes], format: Format, reasoning: Reasoning) -> Iterator[bytes]:
+    """One line of JSON for each line of JSON. ValueError names the line that is none."""
+    decoder = msgspec.json.Decoder(Output)
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                output = decoder.decode(line)
+            except msgspec.MsgspecError as error:
+                raise ValueError(f"line {number}: {error}") from None
+            yield parsed(output, format, reasoning)
+
+
+def _content(reply: Reply) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = []
+    for block in reply.blocks:
+        match block:
+            case TextBlock(text):
+                content.append({"type": "text", "text": text})
+            case ThinkingBlock(text):
+                content.append({"type": "thinking", "thinking": text})
+            case ToolBlock():
+                content.append(
+                    {"type": "tool_use", "id": block.id, "name": block.name, "input": msgspec.Raw(block.input.encode())}
+                )
+    return content

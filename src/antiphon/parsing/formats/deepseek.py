@@ -1,0 +1,126 @@
+"""DeepSeek V3, R1 and V3.1: calls between full-width markers. V3 and R1 write the arguments in a JSON fence after
+`function` and the name, V3.1 writes name and arguments alone; one reader takes both."""
+
+import re
+from collections.abc import Sequence as Many
+from typing import Any
+
+from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, closed
+from antiphon.parsing.formats import Example, Format, Grammar
+from antiphon.parsing.json_calls import further, named_call, written_name
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Reading
+
+
+def _spellings(words: str) -> tuple[str, ...]:
+    """A marker as the vocabulary has it, then the look-alikes that models spell out by hand."""
+    bars, joints = "｜|", ("▁", "_", " ")
+    return tuple(f"<{bar}{joint.join(words.split())}{bar}>" for bar in bars for joint in joints)
+
+
+CALLS, CALLS_END = _spellings("tool calls begin"), _spellings("tool calls end")
+CALL, CALL_END = _spellings("tool call begin"), _spellings("tool call end")
+SEPARATOR = _spellings("tool sep")
+FENCE = "```"
+
+_KIND = re.compile(r"function\Z")
+
+
+def read(reader: Reader, opener: str) -> Reading[bool]:
+    """A block of calls, or a call without the block's marker."""
+    source = reader.source
+    source.barriers = (*CALL_END, *CALLS_END, FENCE)
+    found = False
+    if opener in CALL:
+        found = yield from _call(reader)
+    while found or opener in CALLS:
+        yield from source.space()
+        if not (yield from source.accept(*CALL)):
+            break
+        source.at -= len(CALL[0])
+        if not (yield from (further(reader, _marked_call) if found else _marked_call(reader))):
+            break
+        found = True
+    yield from source.space()
+    ended = yield from source.accept(*CALLS_END)
+    source.barriers = ()
+    # A block of no calls is markup all the same.
+    return found or (ended != "" and opener in CALLS)
+
+
+def _marked_call(reader: Reader) -> Reading[bool]:
+    yield from reader.source.accept(*CALL)
+    return (yield from _call(reader))
+
+
+def _call(reader: Reader) -> Reading[bool]:
+    source = reader.source
+    yield from source.space()
+    written = yield from written_name(source)
+    yield from source.space()
+    separated = yield from source.accept(*SEPARATOR)
+    yield from source.space()
+    first = yield from source.peek()
+    if separated and _KIND.match(written) and first not in ("", "{", "`"):
+        written = yield from written_name(source)
+        yield from source.space()
+        first = yield from source.peek()
+    name = reader.resolve(written)
+    if name is None or not (separated or first in ("{", "`")):
+        return False
+    if (yield from source.accept(FENCE)):
+        yield from source.accept("json")
+    yield from named_call(reader, name)
+    yield from source.space()
+    yield from source.accept(FENCE)
+    yield from source.space()
+    yield from source.accept(*CALL_END)
+    return True
+
+
+def _grammar(before: str, after: str, separator: str) -> Grammar:
+    def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+        calls = tuple(_one(name, closed(schema)) for name, schema in tools)
+        return Sequence((Marker(CALLS[0]), Repeat(Either(calls), 1, most, Literal(separator)), Marker(CALLS_END[0])))
+
+    def _one(name: str, schema: dict[str, Any]) -> Node:
+        head = (Literal("function"), Marker(SEPARATOR[0]), Literal(name)) if before else (Literal(name),)
+        sep = Literal(before) if before else Marker(SEPARATOR[0])
+        return Sequence((Marker(CALL[0]), *head, sep, Json(schema), Literal(after), Marker(CALL_END[0])))
+
+    return grammar
+
+
+def _v3(template: str) -> bool:
+    return CALLS[0] in template and f"function{SEPARATOR[0]}" in template.replace("' + '", "")
+
+
+FORMATS = (
+    Format(
+        names=("deepseek_v3", "deepseekv3", "deepseek-v3"),
+        summary="full-width markers around a JSON fence (DeepSeek V3, R1)",
+        openers=(*CALLS, *CALL),
+        visible=(*CALLS_END, *CALL_END, *SEPARATOR),
+        read=read,
+        grammar=_grammar("\n```json\n", "\n```", "\n"),
+        recognises=lambda template: CALLS[0] in template and ("```json" in template or _v3(template)),
+        rank=35,
+        example=Example(
+            f'{CALLS[0]}{CALL[0]}function{SEPARATOR[0]}f\n```json\n{{"x":1}}\n```{CALL_END[0]}{CALLS_END[0]}',
+            (("f", '{"x":1}'),),
+        ),
+    ),
+    Format(
+        names=("deepseek_v31", "deepseekv31", "deepseek-v3.1"),
+        summary="full-width markers around a name and JSON (DeepSeek V3.1)",
+        openers=(*CALLS, *CALL),
+        visible=(*CALLS_END, *CALL_END, *SEPARATOR),
+        read=read,
+        grammar=_grammar("", "", ""),
+        recognises=lambda template: CALLS[0] in template,
+        rank=34,
+        example=Example(
+            f'{CALLS[0]}{CALL[0]}f{SEPARATOR[0]}{{"x":1}}{CALL_END[0]}{CALLS_END[0]}', (("f", '{"x":1}'),)
+        ),
+    ),
+)

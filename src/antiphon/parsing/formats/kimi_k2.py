@@ -1,0 +1,105 @@
+"""Kimi K2: sections of calls whose ids carry the name, `functions.NAME:INDEX`. And the marking of Kimi-VL's thinking."""
+
+import re
+from collections.abc import Sequence as Many
+from typing import Any
+
+from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
+from antiphon.parsing.formats import Example, Format, Reasoning
+from antiphon.parsing.json_calls import further, named_call, written_name
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Reading
+
+# The singular is a slip that K2 makes.
+SECTION = ("<|tool_calls_section_begin|>", "<|tool_call_section_begin|>")
+SECTION_END = ("<|tool_calls_section_end|>", "<|tool_call_section_end|>")
+CALL, ARGUMENTS, CALL_END = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
+
+_INDEX = re.compile(r":\d+\Z")
+
+
+def read(reader: Reader, opener: str) -> Reading[bool]:
+    """A section of calls, or a call outside of one."""
+    source = reader.source
+    source.barriers = (CALL_END, *SECTION_END)
+    found = False
+    if opener == CALL:
+        found = yield from _call(reader)
+    while found or opener in SECTION:
+        yield from source.space()
+        if not (yield from source.accept(CALL)):
+            break
+        source.at -= len(CALL)
+        if not (yield from (further(reader, _marked_call) if found else _marked_call(reader))):
+            break
+        found = True
+    yield from source.space()
+    ended = yield from source.accept(*SECTION_END)
+    source.barriers = ()
+    return found or (ended != "" and opener in SECTION)
+
+
+def _marked_call(reader: Reader) -> Reading[bool]:
+    reader.source.at += len(CALL)
+    return (yield from _call(reader))
+
+
+def _call(reader: Reader) -> Reading[bool]:
+    source = reader.source
+    yield from source.space()
+    name = _named(reader, (yield from written_name(source)))
+    yield from source.space()
+    begun = yield from source.accept(ARGUMENTS)
+    if name is None or not (begun or (yield from source.peek()) == "{"):
+        return False
+    yield from named_call(reader, name)
+    yield from source.space()
+    yield from source.accept(CALL_END)
+    return True
+
+
+def _named(reader: Reader, id: str) -> str | None:
+    """The tool that an id names. An id of a number alone can only mean the one tool there is."""
+    if id.isdigit() and len(reader.tools) == 1:
+        return next(iter(reader.tools))
+    return reader.resolve(_INDEX.sub("", id)) if id and not id.isdigit() else None
+
+
+def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+    """One section. The index counts over the conversation, which a grammar cannot know."""
+    calls = Either(
+        tuple(
+            Sequence((Literal(f"functions.{name}:"), Pattern("[0-9]{1,3}"), Marker(ARGUMENTS), Json(closed(schema))))
+            for name, schema in tools
+        )
+    )
+    section = Repeat(Sequence((Marker(CALL), calls, Marker(CALL_END))), 1, most)
+    return Sequence((Marker(SECTION[0]), section, Marker(SECTION_END[0])))
+
+
+FORMATS = (
+    Format(
+        names=("kimi_k2",),
+        summary="sections of calls with ids functions.NAME:INDEX (Kimi K2, K2.5)",
+        openers=(*SECTION, CALL),
+        visible=(*SECTION_END, ARGUMENTS, CALL_END),
+        read=read,
+        grammar=grammar,
+        recognises=lambda template: SECTION[0] in template,
+        rank=40,
+        call_id=lambda name, index: f"functions.{name}:{index}",
+        example=Example(
+            f'{SECTION[0]}{CALL}functions.f:0{ARGUMENTS}{{"x":1}}{CALL_END}{SECTION_END[0]}', (("f", '{"x":1}'),)
+        ),
+    ),
+)
+REASONINGS = (
+    Reasoning(
+        names=("kimi",),
+        summary="◁think▷…◁/think▷ (Kimi-VL, Kimi 1.5)",
+        opens=("◁think▷",),
+        closes=("◁/think▷",),
+        recognises=lambda template: "◁/think▷" in template,
+        rank=30,
+    ),
+)

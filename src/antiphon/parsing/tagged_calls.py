@@ -1,0 +1,194 @@
+"""Calls written in tags, one parameter after the other, with the values as raw text between.
+
+Values are not escaped, so a value may hold the family's own closing tags. A closing tag counts as one only if what
+follows it fits: a further parameter, the end of the call, the end of the output. Models leave tags out, so the
+end of the call ends a value as well. What cannot be told apart is taken as the model's own tag.
+"""
+
+from __future__ import annotations
+
+from antiphon.parsing import lenient_json
+from antiphon.parsing.formats import Read
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Reading, Splitter, markers
+from antiphon.parsing.tagged_values import Input, Unwrapped, Value
+from antiphon.parsing.tags import Tag, Tags, tag_here
+
+FAR = 8000
+"""How many characters after a call are looked through for a sign that it was the text of a value. Prose after a call
+waits as long; a further call or the end of the output, which nearly always follows, decides at once."""
+
+WHOLE = ("arguments", "input", "parameters", "args")
+"""Names under which models write the whole input as if it were one parameter."""
+
+
+def tagged(tags: Tags, *, otherwise: Read | None = None, plain: tuple[str, ...] = ()) -> Read:
+    """The reader of a family. `otherwise` reads a block in which no tag stands. A call that begins with one of the
+    `plain` openers has no block around it: only a declared name makes one."""
+
+    def read(reader: Reader, opener: str) -> Reading[bool]:
+        source = reader.source
+        source.at -= len(opener)
+        calls = _Calls(reader, tags)
+        first = yield from tag_here(source, tags)
+        if first is None:
+            return False
+        if first.kind == "call" and not tags.named_inside:
+            calls.sure = opener not in plain
+            return (yield from calls.read(first))
+        if otherwise and (yield from source.past_space())[1] in ("{", "["):
+            return (yield from otherwise(reader, opener))
+        return (yield from calls.read(first))
+
+    return read
+
+
+class _Calls:
+    """Reads the calls of one block."""
+
+    def __init__(self, reader: Reader, tags: Tags) -> None:
+        self.reader, self.source, self.tags = reader, reader.source, tags
+        self.sure = True
+        self.any = False
+
+    def read(self, tag: Tag) -> Reading[bool]:
+        """The calls from this tag on, which was used up. After the first call, what is none is left standing."""
+        while True:
+            if tag.kind == "call":
+                if not (yield from self._call(tag)):
+                    if self.any:
+                        self.source.rewind()
+                    return self.any
+                self.any = True
+            elif tag.kind not in ("block", "block_end", "call_end", "value"):
+                if self.any:
+                    self.source.rewind()
+                return self.any
+            if self.any:
+                self.source.release()
+            yield from self.source.space()
+            if self.any:
+                self.source.mark()
+            while self.tags.between and (yield from self.source.accept(*self.tags.between)):
+                yield from self.source.space()
+            found = yield from tag_here(self.source, self.tags)
+            if found is None:
+                if self.any:
+                    self.source.rewind()
+                return self.any
+            tag = found
+
+    def _call(self, tag: Tag) -> Reading[bool]:
+        reader, source = self.reader, self.source
+        written = tag.name
+        if self.tags.named_inside:
+            written = yield from _name_inside(source, self.tags)
+        following = "" if tag.empty else (yield from source.past_space())[1]
+        name = self._resolve(written, unfinished=following == "" and not tag.empty)
+        if name is None:
+            return False
+        first: Tag | None = None
+        if following and following != "{":
+            yield from source.space()
+            first = yield from tag_here(source, self.tags)
+            if first is None:
+                return False
+        reader.begin(name)
+        input = Input(reader, name)
+        complete = True if tag.empty else (yield from self._body(input, first))
+        reader.finish(complete)
+        return True
+
+    def _resolve(self, written: str, unfinished: bool) -> str | None:
+        """The tool of this name. Without a block around it, or with nothing after it, it must be a declared one."""
+        reader = self.reader
+        before = reader.tentative
+        reader.tentative = before or not self.sure or unfinished
+        name = reader.resolve(written)
+        reader.tentative = before
+        return name
+
+    def _body(self, input: Input, tag: Tag | None) -> Reading[bool]:
+        """The parameters, and the end of the call. Returns whether the end came."""
+        source = self.source
+        if tag is None and (yield from source.past_space())[1] == "{":
+            return (yield from self._json(input))
+        while True:
+            if tag is None:
+                yield from source.space()
+                source.mark()
+                tag = yield from tag_here(source, self.tags)
+            if tag is None:
+                source.rewind()
+                input.close()
+                return (yield from source.peek()) != ""
+            if tag.kind in ("call", "block", "block_end"):
+                source.rewind()
+                input.close()
+                return True
+            source.release()
+            if tag.kind == "call_end":
+                input.close()
+                return True
+            if tag.kind == "json":
+                return (yield from self._json(input))
+            if tag.kind == "parameter":
+                if (whole := (yield from self._parameter(input, tag))) is not None:
+                    return whole
+            tag = None
+
+    def _json(self, input: Input) -> Reading[bool]:
+        """The whole input as one JSON object."""
+        source = self.source
+        try:
+            complete = yield from lenient_json.value(source, input.verbatim)
+        except lenient_json.Broken:
+            complete = False
+            input.close()
+        return complete
+
+    def _parameter(self, input: Input, tag: Tag) -> Reading[bool | None]:
+        """One parameter after its tag. When it turns out to be the whole input, or the output to be over, whether
+        the call is complete; else None."""
+        source, name = self.source, tag.name
+        if self.tags.keyed:
+            name = yield from _key_inside(source, self.tags)
+        declared = input.signature.parameters()
+        if name in WHOLE and declared and name not in declared and not input.given:
+            if (yield from source.past_space())[1] == "{":
+                return (yield from self._json(input))
+        if tag.empty:
+            return None
+        input.given.add(name)
+        value = input.value(name, tag.hint)
+        if self.tags.newlines:
+            value = Unwrapped(value)
+        closed = yield from _Ends(source, self.tags, input).read(value)
+        value.close(cut=not closed)
+        if not closed:
+            input.close()
+            return False
+        return None
+
+
+def _name_inside(source: Splitter, tags: Tags) -> Reading[str]:
+    """The text that names a call, up to the end of the line or a tag."""
+    parts: list[str] = []
+    yield from source.space()
+    found = yield from source.until(markers("\n", "{", *(begin[0] for begin in tags.begins)), parts.append)
+    source.at -= len(found)
+    return "".join(parts).strip()
+
+
+def _key_inside(source: Splitter, tags: Tags) -> Reading[str]:
+    """The text that names a parameter, with the tags between it and the value."""
+    parts: list[str] = []
+    found = yield from source.until(tags.marks, parts.append)
+    source.at -= len(found)
+    for wanted in ("key_end", "value"):
+        space = yield from source.past_space()
+        source.at += len(space[0]) if space[1] == "<" else 0
+        at = yield from tag_here(source, tags)
+        if at is None or at.kind != wanted:
+            break
+    return "".join(parts).strip()

@@ -1,0 +1,173 @@
+"""Finds the tags that a family writes its calls with: `<function=f>`, `<invoke name="f">`, `<arg_key>` and their like.
+
+Models misspell them (spaces, other quotes, no quotes), so a tag is read up to its end and then matched, where all
+tags of the family begin and end alike. What is no tag of the family is told from as few characters as possible,
+because text waits for it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from antiphon.parsing.splitter import Markers, Reading, Splitter, markers
+
+Kind = Literal["block", "block_end", "call", "call_end", "parameter", "parameter_end", "key_end", "value", "json"]
+"""What a tag is for. A block holds calls, a call parameters; `key_end` and `value` stand between a parameter's name
+and its value where the name is text; `json` opens a call's whole input."""
+
+LONGEST = 256
+"""A tag longer than this is none."""
+
+_ATTRIBUTE = re.compile(r"""([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'/>|]+))""")
+
+
+class Tag(NamedTuple):
+    """A tag. `name` is the call's or parameter's; `hint` says what the tag tells of the value, `string` or `json`;
+    `empty` that it closes itself."""
+
+    kind: Kind
+    name: str = ""
+    hint: str = ""
+    empty: bool = False
+
+
+class Tags(msgspec.Struct, frozen=True, kw_only=True):
+    """How a family spells its tags.
+
+    Every tag starts with one of `begins`, perhaps spaces and a slash, one of `words`, and ends with `end`; none has a
+    match of `broken` in it. `patterns` match whole tags; the first that does decides. Names stand in their group
+    `name` or in an attribute. `named_inside` says that a call's name is the text after its tag, `keyed` that a
+    parameter's is. `newlines` says that one line break on each side of a value is markup. `escaped` says that
+    attributes are written as in XML. `between` may stand between the tags of a block."""
+
+    words: tuple[str, ...]
+    patterns: tuple[tuple[Kind, re.Pattern[str]], ...]
+    begins: tuple[str, ...] = ("<",)
+    end: str = ">"
+    broken: re.Pattern[str] = re.compile(r"[<\n]")
+    named_inside: bool = False
+    keyed: bool = False
+    newlines: bool = False
+    escaped: bool = False
+    between: tuple[str, ...] = ()
+
+    @property
+    def marks(self) -> Markers:
+        """The beginnings, to look for."""
+        return markers(*self.begins)
+
+    def classify(self, text: str) -> Tag | None:
+        """What this whole tag is."""
+        for kind, pattern in self.patterns:
+            found = pattern.fullmatch(text)
+            if found:
+                return self._tag(kind, text, found.groupdict().get("name"))
+        return None
+
+    def _tag(self, kind: Kind, text: str, name: str | None) -> Tag:
+        given: dict[str, str] = {}
+        if kind in ("call", "parameter") and name is None:
+            for key, *values in _ATTRIBUTE.findall(text):
+                given[key] = "".join(values)
+            name = next((given[key] for key in ("name", "tool", "key") if key in given), "")
+        hint = {"true": "string", "false": "json"}.get(given.get("string", "").lower(), "")
+        if "type" in given:
+            hint = "string" if given["type"] == "string" else "json"
+        name = (name or "").strip().strip("\"'")
+        return Tag(kind, html.unescape(name) if self.escaped else name, hint, text.endswith("/" + self.end))
+
+
+def tag_here(source: Splitter, tags: Tags) -> Reading[Tag | None]:
+    """The tag that stands here, used up. None, and nothing used up, where none does."""
+    while True:
+        text = source.text[source.at : source.at + LONGEST]
+        begin = next((begin for begin in tags.begins if text.startswith(begin)), "")
+        if begin:
+            end = text.find(tags.end, len(begin))
+            if end >= 0:
+                text = text[: end + len(tags.end)]
+                found = None if tags.broken.search(text, len(begin)) else tags.classify(text)
+                source.at += len(text) if found else 0
+                return found
+            if len(text) == LONGEST or tags.broken.search(text, len(begin)) or not _goes_on(tags, text[len(begin) :]):
+                return None
+        elif not any(each.startswith(text) for each in tags.begins):
+            return None
+        if source.ended:
+            return None
+        yield
+
+
+def _goes_on(tags: Tags, body: str) -> bool:
+    body = body.lstrip(" /")
+    return not tags.words or any(word.startswith(body) or body.startswith(word) for word in tags.words)
+
+
+def functions(block: str, *, newlines: bool = False) -> Tags:
+    """The tags of `<function=NAME><parameter=K>V</parameter></function>` in a block of this name."""
+    return Tags(
+        words=(block, "function", "parameter"),
+        patterns=(
+            ("block", re.compile(rf"<\s*{block}\s*>")),
+            ("block_end", re.compile(rf"<\s*/\s*{block}\s*>")),
+            ("call", re.compile(r"<\s*function\s*(?:=|\s+name\s*=)\s*(?P<name>[^>]+)>")),
+            ("call_end", re.compile(r"<\s*/\s*function\s*>")),
+            ("parameter", re.compile(r"<\s*parameter\s*(?:=|\s+name\s*=)\s*(?P<name>[^>]+)>")),
+            ("parameter_end", re.compile(r"<\s*/\s*parameter\s*>")),
+        ),
+        newlines=newlines,
+    )
+
+
+def invokes(
+    *blocks: str,
+    prefix: str = "",
+    invoke: str = "invoke",
+    parameter: str = "parameter",
+    begins: tuple[str, ...] = ("<",),
+    between: tuple[str, ...] = (),
+) -> Tags:
+    """The tags of `<invoke name="F"><parameter name="K">V</parameter></invoke>` in blocks of these names. The prefix
+    and the names are regular expressions; `begins` has the prefix in it where it is worth looking for as a whole."""
+    block = "|".join(blocks) or r"(?!)"
+    words = (prefix + invoke, prefix + parameter, *blocks)
+    plain = begins == ("<",) and not any(re.search(r"[\\(|\[?+*.]", word) for word in words)
+    return Tags(
+        words=words if plain else (),
+        begins=begins,
+        patterns=(
+            ("block", re.compile(rf"<\s*(?:{block})\s*>")),
+            ("block_end", re.compile(rf"<\s*/\s*(?:{block})\s*>")),
+            ("call", re.compile(rf"<\s*{prefix}\s*{invoke}\s[^>]*=[^>]*>")),
+            ("call_end", re.compile(rf"<\s*/\s*{prefix}\s*{invoke}\s*>")),
+            ("parameter", re.compile(rf"<\s*{prefix}\s*{parameter}\s[^>]*=[^>]*>")),
+            ("parameter_end", re.compile(rf"<\s*/\s*{prefix}\s*{parameter}\s*>")),
+        ),
+        between=between,
+    )
+
+
+def pairs(*, calls: bool = False) -> Tags:
+    """The tags of `<tool_call>F<arg_key>K</arg_key><arg_value>V</arg_value></tool_call>`, with `calls` in a block
+    `<tool_calls>`. Builds of some models give every tag a suffix of their own (`<arg_key:opensource>`)."""
+    suffix = r"(?::[\w.-]+)?\s*>"
+    patterns: list[tuple[Kind, re.Pattern[str]]] = [
+        ("call", re.compile(r"<\s*tool_call" + suffix)),
+        ("call_end", re.compile(r"<\s*/\s*tool_call" + suffix)),
+        ("parameter", re.compile(r"<\s*arg_key" + suffix)),
+        ("key_end", re.compile(r"<\s*/\s*arg_key" + suffix)),
+        ("value", re.compile(r"<\s*arg_value" + suffix)),
+        ("parameter_end", re.compile(r"<\s*/\s*arg_value" + suffix)),
+    ]
+    if calls:
+        patterns += [
+            ("block", re.compile(r"<\s*tool_calls" + suffix)),
+            ("block_end", re.compile(r"<\s*/\s*tool_calls" + suffix)),
+            ("value", re.compile(r"<\s*tool_sep" + suffix)),
+        ]
+    words = ("tool_call", "arg_key", "arg_value", *(("tool_sep",) if calls else ()))
+    return Tags(words=words, patterns=tuple(patterns), named_inside=True, keyed=True)
