@@ -36,7 +36,8 @@ class Course:
         self._plan = plan
         self._engine = engine
         self._parser = plan.parser()
-        self._sampled: list[int] = []
+        self._ids: list[int] = []
+        self._output = 0
         self._written: list[str] = []
         self._thinking = 0
         self._cached = 0
@@ -86,8 +87,9 @@ class Course:
         events: list[AnyEvent] = []
         for piece in pieces:
             if self._parser.in_thinking:
-                self._thinking += len(piece.ids)
-            self._sampled.extend(piece.ids)
+                self._thinking += piece.count
+            self._output += piece.count
+            self._ids.extend(piece.ids)
             self._written.append(piece.text)
             events += self._parser.feed(piece.text)
             self._limit = piece.end == "length"
@@ -96,15 +98,18 @@ class Course:
         return events
 
     async def _cut_short(self) -> tuple[Job, list[AnyEvent]]:
-        ids = await self._engine.tokenise([self._plan.cut_short])
-        self._sampled.extend(ids)
+        if len(self._ids) != self._output:
+            self._ids = await self._engine.tokenise(["".join(self._written)])
+        closing = await self._engine.tokenise([self._plan.cut_short])
+        self._ids += closing
+        self._output += len(closing)
         self._written.append(self._plan.cut_short)
         job = self._plan.job
-        left = job.max_tokens - len(self._sampled)
+        left = job.max_tokens - self._output
         events = self._parser.feed(self._plan.cut_short)
         return msgspec.structs.replace(
             job,
-            prompt=[*job.prompt, *self._sampled],
+            prompt=[*job.prompt, *self._ids],
             max_tokens=max(left, 1),
             grammar=self._plan.answer_grammar,
             text=job.text + "".join(self._written),
@@ -112,7 +117,7 @@ class Course:
 
     def _usage(self) -> Usage:
         prompt = len(self._plan.job.prompt)
-        return Usage(prompt=prompt, cached=self._cached, output=len(self._sampled), thinking=self._thinking)
+        return Usage(prompt=prompt, cached=self._cached, output=self._output, thinking=self._thinking)
 
     def _finished(self) -> list[AnyEvent]:
         events = self._begun(self._parser.finish())

@@ -65,11 +65,14 @@ class Prefilled(msgspec.Struct, frozen=True):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """The least the engine gives: text, the ids sampled for it (mostly one), and, on the last one, why it ended.
+    """The least the engine gives: text, how many tokens were sampled for it (mostly one) and their ids, and, on the last
+    one, why it ended.
 
+    Engines that hold half a character back may lose the ids of its first tokens: then there are fewer ids than `count`.
     `end` is `stop` (the model ended its turn), `length` (the limit of the job) or `none` (not yet over)."""
 
     text: str
+    count: int
     ids: Sequence[int] = ()
     end: Literal["none", "stop", "length"] = "none"
 

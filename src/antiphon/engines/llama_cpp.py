@@ -20,7 +20,7 @@ from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefil
 from antiphon.errors import BadRequest, EngineFailed, Overloaded, TimedOut
 
 _RETRY_AFTER = 5.0
-_FIELDS = ["content", "tokens", "stop", "stop_type", "timings"]
+_FIELDS = ["content", "tokens", "stop", "stop_type", "tokens_predicted", "timings"]
 
 
 class _Progress(msgspec.Struct):
@@ -47,6 +47,7 @@ class _Chunk(msgspec.Struct):
     tokens: list[int] = []
     stop: bool = False
     stop_type: str = ""
+    tokens_predicted: int = 0
     prompt_progress: _Progress | None = None
     timings: _Timings | None = None
     error: _Problem | None = None
@@ -152,7 +153,7 @@ class LlamaCpp:
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """By `/completion`, streamed."""
         response = await self._open("POST", "/completion", self._body(job))
-        started = False
+        started, counted = False, 0
         try:
             async for chunks in _reads(response):
                 pieces: list[Piece] = []
@@ -160,7 +161,8 @@ class LlamaCpp:
                     if chunk.error is not None:
                         raise EngineFailed(f"the engine broke off: {chunk.error.message}")
                     if chunk.prompt_progress is None:
-                        pieces.append(Piece(chunk.content, chunk.tokens, _ends(chunk)))
+                        count, counted = max(chunk.tokens_predicted - counted, 0), chunk.tokens_predicted
+                        pieces.append(Piece(chunk.content, count, chunk.tokens, _ends(chunk)))
                     elif not started:
                         started = True
                         yield Prefilled(chunk.prompt_progress.total, chunk.prompt_progress.cache)

@@ -144,10 +144,10 @@ class Scripted:
                 await asyncio.sleep(rule.delay)
             if rule.fail_after is not None and index >= rule.fail_after:
                 raise EngineFailed(rule.failure)
-            yield Piece(text, (1000 + zlib.crc32(text.encode()) % 2**30,))
+            yield Piece(text, 1, (1000 + zlib.crc32(text.encode()) % 2**30,))
         if rule.fail_after is not None and rule.fail_after >= len(spoken[:limit]):
             raise EngineFailed(rule.failure)
-        yield Piece("", (), "length" if limit < len(spoken) else rule.end)
+        yield Piece("", 0, (), "length" if limit < len(spoken) else rule.end)
 
     def _cached(self, prompt: tuple[int, ...]) -> int:
         best = 0

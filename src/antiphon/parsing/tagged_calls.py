@@ -10,13 +10,10 @@ from __future__ import annotations
 from antiphon.parsing import lenient_json
 from antiphon.parsing.formats import Read
 from antiphon.parsing.parser import Reader
-from antiphon.parsing.splitter import Reading, Splitter, markers
-from antiphon.parsing.tagged_values import Input, Unwrapped, Value
+from antiphon.parsing.splitter import Reading
+from antiphon.parsing.tagged_ends import Ending, key_inside, name_inside
+from antiphon.parsing.tagged_values import Input, Unwrapped
 from antiphon.parsing.tags import Tag, Tags, tag_here
-
-FAR = 8000
-"""How many characters after a call are looked through for a sign that it was the text of a value. Prose after a call
-waits as long; a further call or the end of the output, which nearly always follows, decides at once."""
 
 WHOLE = ("arguments", "input", "parameters", "args")
 """Names under which models write the whole input as if it were one parameter."""
@@ -82,7 +79,7 @@ class _Calls:
         reader, source = self.reader, self.source
         written = tag.name
         if self.tags.named_inside:
-            written = yield from _name_inside(source, self.tags)
+            written = yield from name_inside(source, self.tags)
         following = "" if tag.empty else (yield from source.past_space())[1]
         name = self._resolve(written, unfinished=following == "" and not tag.empty)
         if name is None:
@@ -152,7 +149,7 @@ class _Calls:
         the call is complete; else None."""
         source, name = self.source, tag.name
         if self.tags.keyed:
-            name = yield from _key_inside(source, self.tags)
+            name = yield from key_inside(source, self.tags)
         declared = input.signature.parameters()
         if name in WHOLE and declared and name not in declared and not input.given:
             if (yield from source.past_space())[1] == "{":
@@ -163,32 +160,9 @@ class _Calls:
         value = input.value(name, tag.hint)
         if self.tags.newlines:
             value = Unwrapped(value)
-        closed = yield from _Ends(source, self.tags, input).read(value)
+        closed = yield from Ending(source, self.tags, input, scalar=input.scalar(name)).read(value.feed)
         value.close(cut=not closed)
         if not closed:
             input.close()
             return False
         return None
-
-
-def _name_inside(source: Splitter, tags: Tags) -> Reading[str]:
-    """The text that names a call, up to the end of the line or a tag."""
-    parts: list[str] = []
-    yield from source.space()
-    found = yield from source.until(markers("\n", "{", *(begin[0] for begin in tags.begins)), parts.append)
-    source.at -= len(found)
-    return "".join(parts).strip()
-
-
-def _key_inside(source: Splitter, tags: Tags) -> Reading[str]:
-    """The text that names a parameter, with the tags between it and the value."""
-    parts: list[str] = []
-    found = yield from source.until(tags.marks, parts.append)
-    source.at -= len(found)
-    for wanted in ("key_end", "value"):
-        space = yield from source.past_space()
-        source.at += len(space[0]) if space[1] == "<" else 0
-        at = yield from tag_here(source, tags)
-        if at is None or at.kind != wanted:
-            break
-    return "".join(parts).strip()

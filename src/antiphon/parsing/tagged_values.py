@@ -46,6 +46,15 @@ class Input:
         """No more members."""
         self._argue("}" if self._opened else "{}")
 
+    def expects(self, parameter: str) -> bool:
+        """Whether the parameter is declared and was not given yet."""
+        return parameter not in self.given and parameter in self.signature.parameters()
+
+    def scalar(self, key: str) -> bool:
+        """Whether the value is a number or the like, of which no markup can be part."""
+        kinds = self.signature.kinds(key)
+        return bool(kinds) and not kinds & {"string", "object", "array"}
+
     def value(self, key: str, hint: str) -> Value:
         """Where the text of this parameter goes. `hint` is what the markup says of it."""
         kinds = self.signature.kinds(key)

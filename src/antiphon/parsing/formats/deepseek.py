@@ -1,7 +1,6 @@
 """DeepSeek V3, R1 and V3.1: calls between full-width markers. V3 and R1 write the arguments in a JSON fence after
 `function` and the name, V3.1 writes name and arguments alone; one reader takes both."""
 
-import re
 from collections.abc import Sequence as Many
 from typing import Any
 
@@ -23,8 +22,6 @@ CALL, CALL_END = _spellings("tool call begin"), _spellings("tool call end")
 SEPARATOR = _spellings("tool sep")
 FENCE = "```"
 
-_KIND = re.compile(r"function\Z")
-
 
 def read(reader: Reader, opener: str) -> Reading[bool]:
     """A block of calls, or a call without the block's marker."""
@@ -34,10 +31,6 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
     if opener in CALL:
         found = yield from _call(reader)
     while found or opener in CALLS:
-        yield from source.space()
-        if not (yield from source.accept(*CALL)):
-            break
-        source.at -= len(CALL[0])
         if not (yield from (further(reader, _marked_call) if found else _marked_call(reader))):
             break
         found = True
@@ -49,7 +42,9 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
 
 
 def _marked_call(reader: Reader) -> Reading[bool]:
-    yield from reader.source.accept(*CALL)
+    yield from reader.source.space()
+    if not (yield from reader.source.accept(*CALL)):
+        return False
     return (yield from _call(reader))
 
 
@@ -61,7 +56,7 @@ def _call(reader: Reader) -> Reading[bool]:
     separated = yield from source.accept(*SEPARATOR)
     yield from source.space()
     first = yield from source.peek()
-    if separated and _KIND.match(written) and first not in ("", "{", "`"):
+    if separated and written == "function" and first not in ("", "{", "`"):
         written = yield from written_name(source)
         yield from source.space()
         first = yield from source.peek()
@@ -119,8 +114,6 @@ FORMATS = (
         grammar=_grammar("", "", ""),
         recognises=lambda template: CALLS[0] in template,
         rank=34,
-        example=Example(
-            f'{CALLS[0]}{CALL[0]}f{SEPARATOR[0]}{{"x":1}}{CALL_END[0]}{CALLS_END[0]}', (("f", '{"x":1}'),)
-        ),
+        example=Example(f'{CALLS[0]}{CALL[0]}f{SEPARATOR[0]}{{"x":1}}{CALL_END[0]}{CALLS_END[0]}', (("f", '{"x":1}'),)),
     ),
 )

@@ -1,4 +1,4 @@
-"""Kimi K2: sections of calls whose ids carry the name, `functions.NAME:INDEX`. And the marking of Kimi-VL's thinking."""
+"""Kimi K2: sections of calls whose ids carry the name, `functions.NAME:INDEX`. And how Kimi-VL marks thinking."""
 
 import re
 from collections.abc import Sequence as Many
@@ -26,10 +26,6 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
     if opener == CALL:
         found = yield from _call(reader)
     while found or opener in SECTION:
-        yield from source.space()
-        if not (yield from source.accept(CALL)):
-            break
-        source.at -= len(CALL)
         if not (yield from (further(reader, _marked_call) if found else _marked_call(reader))):
             break
         found = True
@@ -40,7 +36,9 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
 
 
 def _marked_call(reader: Reader) -> Reading[bool]:
-    reader.source.at += len(CALL)
+    yield from reader.source.space()
+    if not (yield from reader.source.accept(CALL)):
+        return False
     return (yield from _call(reader))
 
 

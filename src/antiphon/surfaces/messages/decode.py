@@ -51,6 +51,7 @@ class Draft(msgspec.Struct, kw_only=True):
 
     request: wire.Request
     unknown: list[str]
+    referring: bool
     messages: list[checks.Indexed]
     box: tools.Toolbox
 
@@ -69,7 +70,7 @@ def read(body: bytes) -> Draft:
         raise BadRequest("messages: at least one message is required")
     messages = [_indexed(index, message) for index, message in enumerate(request.messages)]
     checks.check(messages)
-    return Draft(request=request, unknown=unknown, messages=messages, box=tools.toolbox(request.tools))
+    return Draft(request=request, unknown=unknown, referring=b'"tool_reference"' in body, messages=messages, box=tools.toolbox(request.tools))
 
 
 def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:
@@ -159,13 +160,13 @@ def _apply_changes(draft: Draft) -> None:
     """Show and hide tools as the conversation went on to refer to them, add them or take them away."""
     for index, role, blocks in draft.messages:
         for place, block in enumerate(blocks):
-            for kind, fields in _references(block):
+            for kind, fields in _references(block, draft.referring):
                 _change(draft.box, kind, fields, f"messages.{index}.content.{place}", role)
 
 
-def _references(block: wire.AnyBlock) -> Iterator[tuple[str, dict[str, Any]]]:
+def _references(block: wire.AnyBlock, nested: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(block, wire.ToolResult):
-        for _, inner in listed(block.content, ""):
+        for _, inner in listed(block.content if nested else None, ""):
             if isinstance(inner, wire.Other):
                 yield inner.type, inner.fields
     elif isinstance(block, wire.Other):

@@ -161,6 +161,10 @@ def whole_of(
     return _to_json(message_json(style, content, usage_json(usage), reason, stop_sequence))
 
 
+def _text_in(event: AnyEvent) -> str:
+    return event.json if type(event) is ToolDelta else event.text  # type: ignore[union-attr]
+
+
 def worth_telling(events: Iterable[AnyEvent]) -> list[AnyEvent]:
     """The events without empty deltas, which open no block, in a stream or in a folded reply."""
     return [
@@ -207,27 +211,19 @@ class Encoder:
         out: list[bytes] = []
         held: list[str] = []
         kind: _At | None = None
-        for event in worth_telling(events):
-            if self._at is _At.DONE:
-                break
-            match event:
-                case TextDelta(text):
-                    at = _At.TEXT
-                case ThinkingDelta(text):
-                    at = _At.THINKING
-                case ToolDelta(text):
-                    at = _At.TOOL
-                case _:
-                    if kind is not None:
-                        self._delta(kind, "".join(held), out)
-                        kind, held = None, []
-                    self._boundary(event, out)
-                    continue
+        for event in events:
+            at = _OPENED_BY.get(type(event))
+            text = _text_in(event) if at is not None else None
+            if text == "":
+                continue
             if at is not kind and kind is not None:
                 self._delta(kind, "".join(held), out)
                 held = []
             kind = at
-            held.append(text)
+            if text is not None:
+                held.append(text)
+            elif self._at is not _At.DONE:
+                self._boundary(event, out)
         if kind is not None:
             self._delta(kind, "".join(held), out)
         return b"".join(out)

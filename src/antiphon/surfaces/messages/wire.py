@@ -177,7 +177,8 @@ _ESCAPES = re.compile(
 def _whole(body: bytes) -> bytes:
     """The body with half surrogate pairs replaced: programs that cut strings between two UTF-16 units send them,
     and they stand for no character."""
-    if b"\\ud" not in body and b"\\uD" not in body:
+    # Looking for one byte is ten times as fast as for three, and a body that is mostly a picture has none.
+    if b"\\" not in body or (b"\\ud" not in body and b"\\uD" not in body):
         return body
     return _ESCAPES.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
 

@@ -1,0 +1,175 @@
+"""Harmony, the format of gpt-oss: a reply is a sequence of messages, each on a channel, some addressed to a tool.
+
+`<|channel|>analysis` is thinking, `final` and unaddressed `commentary` are text, a message `to=functions.NAME` is a
+call, whichever side of the channel the address stands on. Headers come bent in many ways, so a header is whatever
+stands before `<|message|>`, and a body ends where any marker begins.
+"""
+
+import re
+from collections.abc import Sequence as Many
+from typing import Any
+
+from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, Until, closed
+from antiphon.parsing.formats import Example, Format, Reasoning
+from antiphon.parsing.json_calls import named_call
+from antiphon.parsing.lenient_json import inside
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Reading, markers
+
+START, CHANNEL, MESSAGE, CONSTRAIN = "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>"
+ENDS = ("<|end|>", "<|call|>", "<|return|>")
+
+_ADDRESS = re.compile(r"to=([^\s<]+)")
+_CHANNEL = re.compile(re.escape(CHANNEL) + r"\s*(\w+)")
+_NO_TOOLS = ("assistant", "user", "all")
+_ALL = (START, CHANNEL, MESSAGE, *ENDS)
+_BODY_ENDS = markers(*_ALL)
+_HEADER_ENDS = markers(MESSAGE, *ENDS)
+
+
+def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
+    """The messages of a reply, one after the other."""
+    source = reader.source
+    if reader.starts_thinking:
+        yield from _spoken(reader, thinking=True)
+    while (yield from source.peek()):
+        space = yield from source.space()
+        if (yield from source.accept(*ENDS, MESSAGE)):
+            # The end of a message that has ended already, or a message without a header.
+            continue
+        started = yield from source.accept(START, CHANNEL, "to=", CONSTRAIN, f"assistant{CHANNEL}")
+        if not started:
+            if reader.in_thinking:
+                reader.boundary()
+            reader.text(space)
+            yield from _spoken(reader, thinking=False)
+            continue
+        source.at -= len(started)
+        header, ended = yield from source.collect(_HEADER_ENDS)
+        if ended == MESSAGE:
+            yield from _message(reader, header)
+        else:
+            _unheaded(reader, header)
+
+
+def _message(reader: Reader, header: str) -> Reading[None]:
+    channels = _CHANNEL.findall(header)
+    thinking = bool(channels) and channels[-1] == "analysis"
+    address = _ADDRESS.search(header)
+    if address and reader.tools and address[1] not in _NO_TOOLS:
+        name = reader.resolve(address[1]) or reader.resolve(address[1].replace(".", "_"))
+        if name is not None:
+            yield from _call(reader, name)
+            return
+    yield from _spoken(reader, thinking=thinking)
+
+
+def _unheaded(reader: Reader, header: str) -> None:
+    """A header that no body followed. What it says beyond a role, a channel and an address is text."""
+    header = _ADDRESS.sub("", header.removeprefix(START).removeprefix("assistant"))
+    text = re.sub(r"<\|\w+\|>\s*\w*", "", header).strip()
+    if text:
+        reader.text(text)
+
+
+def _spoken(reader: Reader, *, thinking: bool) -> Reading[None]:
+    """The body of a message that is thinking or text. Two of a kind that follow each other are two paragraphs."""
+    source = reader.source
+    speak = reader.thinking if thinking else reader.text
+    if reader.spoken and reader.in_thinking == thinking:
+        yield from source.space()
+        ahead = yield from source.ahead(_BODY_ENDS.longest)
+        if ahead and not ahead.startswith(_ALL):
+            speak("\n\n")
+    elif reader.in_thinking != thinking:
+        reader.boundary(thinking=thinking)
+    while True:
+        marker = yield from source.until(_BODY_ENDS, speak)
+        if marker == MESSAGE:
+            continue
+        if marker in (START, CHANNEL):
+            source.at -= len(marker)
+        return
+
+
+def _call(reader: Reader, name: str) -> Reading[None]:
+    source = reader.source
+    source.barriers = (START, CHANNEL, *ENDS)
+    _, first = yield from source.past_space()
+    if first in ("", "{", "<", '"'):
+        yield from named_call(reader, name)
+    else:
+        yield from _raw_call(reader, name)
+    source.barriers = ()
+
+
+def _raw_call(reader: Reader, name: str) -> Reading[None]:
+    """A call whose body is no JSON but the text itself, such as the code for `python`: the tool's first string."""
+    source = reader.source
+    signature = reader.signature(name)
+    parameter = next(filter(signature.is_text, signature.parameters()), "code" if name == "python" else "input")
+    yield from source.space()
+    reader.begin(name)
+    reader.argue(f'{{"{inside(parameter)}": "')
+    marker = yield from source.until(_BODY_ENDS, lambda text: reader.argue(inside(text)))
+    reader.argue('"}')
+    reader.finish(marker != "")
+
+
+def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+    """Calls on the commentary channel, analysis before the first if the model wants. The token that ends the last one
+    stops the model, so it is left to the engine."""
+    calls = Either(
+        tuple(
+            Sequence((Literal(f"commentary to=functions.{name} "), Marker(CONSTRAIN), Literal("json"), *_body(schema)))
+            for name, schema in tools
+        )
+    )
+    again = Sequence((Marker("<|end|>"), Marker(START), Literal("assistant")))
+    thought = Sequence(
+        (Marker(CHANNEL), Literal("analysis"), Marker(MESSAGE), Until("<|end|>"), Marker(START), Literal("assistant"))
+    )
+    return Sequence((Either((thought, Literal(""))), Repeat(Sequence((Marker(CHANNEL), calls)), 1, most, again)))
+
+
+def _body(schema: dict[str, Any]) -> tuple[Node, Node]:
+    return Marker(MESSAGE), Json(closed(schema))
+
+
+def _read(reader: Reader, opener: str) -> Reading[bool]:
+    return False
+    yield
+
+
+def _recognises(template: str) -> bool:
+    return CHANNEL in template and MESSAGE in template
+
+
+FORMATS = (
+    Format(
+        names=("gpt-oss", "gpt_oss", "openai", "harmony"),
+        summary="messages on channels, calls addressed to=functions.NAME (gpt-oss)",
+        visible=(START, CHANNEL, MESSAGE, CONSTRAIN, *ENDS),
+        read=_read,
+        converse=converse,
+        grammar=grammar,
+        recognises=_recognises,
+        rank=60,
+        reasoning="gpt-oss",
+        example=Example(
+            "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.f "
+            '<|constrain|>json<|message|>{"x":1}<|call|>',
+            (("f", '{"x":1}'),),
+        ),
+    ),
+)
+REASONINGS = (
+    Reasoning(
+        names=("gpt-oss", "gpt_oss", "openai_gptoss", "openai", "harmony"),
+        summary="the analysis channel (gpt-oss); goes with the format of the same name",
+        opens=("<|channel|>analysis<|message|>",),
+        closing="<|end|><|start|>assistant<|channel|>final<|message|>",
+        recognises=_recognises,
+        rank=60,
+    ),
+)

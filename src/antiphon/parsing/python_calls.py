@@ -1,0 +1,128 @@
+"""Reads calls written as Python, `[f(a='x', b=1), g()]`, and hands on their arguments as strict JSON, as they come.
+
+Only constants are read: what would have to be computed makes no call. A quote ends a string only where Python could go
+on after it, so that an inner quote the model forgot to escape does no harm.
+"""
+
+from __future__ import annotations
+
+import re
+
+from antiphon.parsing.json_calls import further
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.python_values import ARGUMENT, CONSTANTS, value
+from antiphon.parsing.lenient_json import Broken, Prefixed, quoted
+from antiphon.parsing.splitter import Reading, Splitter
+
+_NAME = re.compile(r"[\w.\-]+")
+_KEYWORD = re.compile(r"\w+")
+_REST = re.compile(r"[^)\n]+")
+
+
+def calls(reader: Reader, *closes: str, brackets: bool = True) -> Reading[bool]:
+    """Read calls, in brackets or (unless `brackets` are demanded) without, up to one of the closing markers, which may
+    be missing. Returns whether there was any; if not, nothing was begun."""
+    source = reader.source
+    source.barriers = closes
+    yield from source.space()
+    opened = (yield from source.accept("[")) != ""
+    found = (opened or not brackets) and (yield from call(reader))
+    while found:
+        space, following = yield from source.past_space()
+        if following in (",", ";") or (following == "[" and closes):
+            yield from source.space()
+            source.at += 1
+            continue
+        if following == "]":
+            yield from source.space()
+            source.at += 1
+            if not closes:
+                break
+            continue
+        if not (opened or "\n" in space or closes) or not (yield from further(reader, call)):
+            break
+    if closes:
+        yield from source.space()
+        ended = yield from source.accept(*closes)
+        # An empty list calls nothing, in so many words.
+        found = found or (opened and ended != "")
+    source.barriers = ()
+    return found
+
+
+class _Arguments:
+    """The arguments of a call as far as they have been read. The call begins with the first of them that does."""
+
+    def __init__(self, reader: Reader, name: str) -> None:
+        self.reader = reader
+        self.name = name
+        self.begun = False
+
+    def emit(self, json: str) -> None:
+        if not self.begun:
+            self.begun = True
+            self.reader.begin(self.name)
+        self.reader.argue(json)
+
+    def settle(self, complete: bool) -> bool:
+        self.emit("}" if self.begun else "{}")
+        self.reader.finish(complete)
+        return True
+
+
+def call(reader: Reader) -> Reading[bool]:
+    """Read one call that begins here. Returns whether it was one; if not, nothing was begun."""
+    source = reader.source
+    yield from source.space()
+    written = yield from source.run(_NAME)
+    if not written or not (yield from source.accept("(")):
+        return False
+    name = reader.resolve(written) or reader.resolve(written.removesuffix(".call"))
+    if name is None:
+        return False
+    arguments = _Arguments(reader, name)
+    places = iter(reader.signature(name).parameters())
+    while True:
+        yield from source.space()
+        following = yield from source.peek()
+        if following == ")":
+            source.at += 1
+            return arguments.settle(True)
+        if following == ",":
+            source.at += 1
+            continue
+        key = yield from _keyword(source)
+        if key == "" and following not in ("", "*"):
+            # An argument without a name means the parameter at its place.
+            key = next(places, "")
+        if key == "":
+            return arguments.begun and arguments.settle(False)
+        try:
+            before = ("" if not arguments.begun else ", ") or "{"
+            complete = yield from value(source, Prefixed(f"{before}{quoted(key)}: ", arguments.emit), ARGUMENT)
+        except Broken:
+            complete = False
+            if arguments.begun and (yield from source.peek()):
+                # Something to be computed: the call cannot be what the model meant.
+                yield from source.run(_REST)
+                yield from source.accept(")")
+        if not complete:
+            return arguments.begun and arguments.settle(False)
+
+
+def _keyword(source: Splitter) -> Reading[str]:
+    """The name before an equals sign, both used up; empty, and nothing used up, where none stands."""
+    size = 0
+    while True:
+        text = yield from source.ahead(size + 1)
+        if len(text) <= size or not _KEYWORD.match(text[size]):
+            break
+        size += 1
+    space, following = yield from source.past_space(size)
+    if not size or following != "=" or text[:size] in CONSTANTS:
+        return ""
+    end = size + len(space) + 1
+    if (yield from source.ahead(end + 1))[end:] == "=":
+        return ""
+    source.at += end
+    return text[:size]
