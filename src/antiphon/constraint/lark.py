@@ -19,6 +19,12 @@ TokenId = Callable[[str], int | None]
 """The id of a text that is one control token of the vocabulary, or None."""
 
 
+_CONTROL = re.compile(
+    r"\]<\]\w+\[>\[|<\|[^|<>]+\|>|<｜[^｜<>]+｜>|｜[^｜<>\s]+｜|</?[^<>\s｜|]+>|<[^<>\s｜|]+\|>|<\|[^<>\s｜|]+>|\[/?[A-Z_]+\]"
+)
+"""What control tokens look like, to find those that stand within a marker."""
+
+
 class _Lowering:
     def __init__(self, token_id: TokenId) -> None:
         self._token_id = token_id
@@ -39,8 +45,7 @@ class _Lowering:
             case Literal(text):
                 return json.dumps(text, ensure_ascii=False) if text else '""'
             case Marker(text):
-                token = self._token_id(text)
-                return self.lower(Literal(text)) if token is None else f"<[{token}]>"
+                return self._spelt(self._split(text))
             case Json():
                 return self.rule(f"%json {json.dumps(_spaced(node), ensure_ascii=False)}")
             case Pattern(regex):
@@ -58,11 +63,31 @@ class _Lowering:
             case _:
                 assert_never(node)
 
+    def _split(self, marker: str) -> list[str | int]:
+        """A marker as text and the ids of the control tokens in it."""
+        whole = self._token_id(marker)
+        if whole is not None:
+            return [whole]
+        parts: list[str | int] = []
+        at = 0
+        for found in _CONTROL.finditer(marker):
+            token = self._token_id(found[0])
+            if token is not None:
+                parts += [marker[at : found.start()], token]
+                at = found.end()
+        return [part for part in (*parts, marker[at:]) if part != ""]
+
+    def _spelt(self, parts: list[str | int]) -> str:
+        return " ".join(self.lower(Literal(part)) if isinstance(part, str) else f"<[{part}]>" for part in parts)
+
     def _until(self, marker: str) -> str:
-        token = self._token_id(marker)
-        if token is not None:
-            return self.rule("/(?s:.*)/") + f" <[{token}]>"
-        return self.rule("/(?s:.*)/", f"[suffix={json.dumps(marker)}]")
+        parts = self._split(marker)
+        first = next((at for at, part in enumerate(parts) if isinstance(part, int)), None)
+        if first is None:
+            return self.rule("/(?s:.*)/", f"[suffix={json.dumps(marker, ensure_ascii=False)}]")
+        # Patterns never match control tokens: the first one in the marker ends the text.
+        lead = _slashed(re.escape("".join(str(part) for part in parts[:first])))
+        return self.rule(f"/(?s:.*){lead}/") + " " + self._spelt(parts[first:])
 
     def _free(self, without: tuple[str, ...]) -> str:
         # Patterns never match control tokens, so only markers that are text must be kept out.

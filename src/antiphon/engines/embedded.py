@@ -25,6 +25,7 @@ _PR_SET_PDEATHSIG = 1
 # (slots + 4), a handful of waiting requests would keep /tokenize and /health from being answered.
 _HTTP_THREADS = 256
 _WARNINGS_ONLY = 2
+_STEP_TOKENS = 256
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +78,10 @@ def parameters(launch: Launch) -> Any:
     for group in (params.cpuparams, params.cpuparams_batch):
         group.n_threads = launch.threads or machine.cores()
         group.poll = 0
+    if not launch.mmproj and not _accelerated():
+        # A step takes as long as its batch, and streams and cancellations wait for it. 256 tokens are read as fast as
+        # llama.cpp's 2048 on a processor, where those took ten seconds. (An image may need one large batch.)
+        params.n_batch = params.n_ubatch = _STEP_TOKENS
     params.n_threads_http = _HTTP_THREADS
     params.cache_ram_mib = launch.cache_mb
     # Control tokens stay out of the text; each request names the ones that its parser looks for.
@@ -89,6 +94,14 @@ def parameters(launch: Launch) -> Any:
     if launch.log:
         params.verbosity = _WARNINGS_ONLY
     return params
+
+
+def _accelerated() -> bool:
+    """Whether llama.cpp sees anything but processors."""
+    import xllamacpp
+
+    processor = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
+    return any(device["type"] != processor for device in xllamacpp.get_device_info())
 
 
 def _follow_parent() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import mmap
 import struct
 from array import array
-from collections.abc import Callable
 from os import PathLike
 from typing import Literal
 
@@ -98,15 +97,17 @@ class _Header:
         start = self.skip(size)
         return self.data[start : self.at].decode("utf-8", "replace")
 
-    def strings(self, count: int, note: Callable[[int], None] | None = None) -> None:
-        """Walk over `count` strings, noting where each begins."""
-        at, end, unpack, data = self.at, len(self.data), _LENGTH.unpack_from, self.data
-        for _ in range(count):
-            if note:
-                note(at)
-            at += 8 + unpack(data, at)[0]
-            if at > end:
-                break
+    def strings(self, count: int, starts: list[int] | None = None) -> None:
+        """Walk over `count` strings, noting where each begins. Two loops, because one is run a hundred thousand times
+        for the vocabulary and once more for the merges."""
+        at, unpack, data = self.at, _LENGTH.unpack_from, self.data
+        if starts is None:
+            for _ in range(count):
+                at += unpack(data, at)[0] + 8
+        else:
+            for _ in range(count):
+                starts.append(at)
+                at += unpack(data, at)[0] + 8
         self.at = at
         self.skip(0)
 
@@ -114,7 +115,7 @@ class _Header:
         start = self.skip(_ARRAY_HEAD.size)
         kind, count = _ARRAY_HEAD.unpack_from(self.data, start)
         if kind == _STRING:
-            self.strings(count, self.token_starts.append if key == _TOKENS else None)
+            self.strings(count, self.token_starts if key == _TOKENS else None)
         elif kind == _ARRAY and depth < _MOST_NESTED:
             for _ in range(count):
                 self.array("", depth + 1)

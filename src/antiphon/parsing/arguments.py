@@ -91,7 +91,7 @@ class Signature:
         """`raw`, the text a model wrote for the parameter, as JSON text of a type the schema allows. A text that
         fits none of them stays a string. `cut` says that the output broke off in it."""
         kinds = self.kinds(parameter)
-        for text in (raw, _unquoted(raw)):
+        for text in (raw, None if "string" in kinds else _unquoted(raw)):
             for kind in _ORDER:
                 if kind in kinds and kind != "string" and text is not None:
                     read = _READERS[kind](text)

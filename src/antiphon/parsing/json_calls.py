@@ -216,6 +216,29 @@ def block(*closes: str) -> Read:
     return read
 
 
+HINTS = ('{"name"', '{"type": "function"', '{"function"', "```json")
+"""Texts in the midst of prose that a call may begin with, when a model forgets its markers."""
+
+
+def hinted(read: Read) -> Read:
+    """A reader that takes calls after one of the hints as well as after an opener."""
+
+    def read_hinted(reader: Reader, opener: str) -> Reading[bool]:
+        if opener not in HINTS:
+            return (yield from read(reader, opener))
+        source = reader.source
+        if opener.startswith("{"):
+            source.at -= len(opener)
+            return (yield from read(reader, ""))
+        found = yield from read(reader, "")
+        if found:
+            yield from source.space()
+            yield from source.accept("```")
+        return found
+
+    return read_hinted
+
+
 def _empty_list(source: Splitter) -> Reading[bool]:
     """Use up an empty list: nothing is called, in so many words."""
     space, bracket = yield from source.past_space()

@@ -7,11 +7,15 @@ on after it, so that an inner quote the model forgot to escape does no harm.
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from antiphon.parsing.json_calls import further
+from antiphon.constraint import Either, Json, Literal, Node, Sequence, closed
+from antiphon.parsing.arguments import Signature
+from antiphon.parsing.formats import Read
+from antiphon.parsing.json_calls import block, further
+from antiphon.parsing.lenient_json import Broken, Prefixed, quoted
 from antiphon.parsing.parser import Reader
 from antiphon.parsing.python_values import ARGUMENT, CONSTANTS, value
-from antiphon.parsing.lenient_json import Broken, Prefixed, quoted
 from antiphon.parsing.splitter import Reading, Splitter
 
 _NAME = re.compile(r"[\w.\-]+")
@@ -48,6 +52,50 @@ def calls(reader: Reader, *closes: str, brackets: bool = True) -> Reading[bool]:
         found = found or (opened and ended != "")
     source.barriers = ()
     return found
+
+
+def python_block(*closes: str, brackets: bool = True) -> Read:
+    """A reader of Python calls, or of the JSON objects that some models write in their place."""
+    objects = block(*closes)
+
+    def read(reader: Reader, opener: str) -> Reading[bool]:
+        space, first = yield from reader.source.past_space()
+        if first == "[":
+            _, first = yield from reader.source.past_space(len(space) + 1)
+        if first == "{":
+            return (yield from objects(reader, ""))
+        return (yield from calls(reader, *closes, brackets=brackets))
+
+    return read
+
+
+def call_grammar(name: str, schema: dict[str, Any]) -> Node:
+    """The grammar of one call: what is required first, then what is not, each in the order of the schema."""
+    signature = Signature(schema)
+    shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    required = schema.get("required")
+    needed, optional = list[Node](), list[Node]()
+    for parameter in signature.parameters():
+        declared = signature.property(parameter)
+        inner = {**shared, **declared} if isinstance(declared, dict) else shared
+        argument = Sequence((Literal(f"{parameter}="), Json(closed(inner))))
+        (needed if isinstance(required, list) and parameter in required else optional).append(argument)
+    nodes: list[Node] = [Literal(f"{name}(")]
+    for index, argument in enumerate(needed):
+        nodes += [Literal(", "), argument] if index else [argument]
+    nodes += [_optional(optional)] if needed else [_some(optional)]
+    return Sequence((*nodes, Literal(")")))
+
+
+def _optional(arguments: list[Node]) -> Node:
+    """Any of these, in order, after an argument."""
+    return Sequence(tuple(Either((Sequence((Literal(", "), each)), Literal(""))) for each in arguments))
+
+
+def _some(arguments: list[Node]) -> Node:
+    """Any of these, in order, where no argument stands yet."""
+    starts = [Sequence((each, _optional(arguments[at + 1 :]))) for at, each in enumerate(arguments)]
+    return Either((*starts, Literal("")))
 
 
 class _Arguments:
@@ -97,16 +145,16 @@ def call(reader: Reader) -> Reading[bool]:
             key = next(places, "")
         if key == "":
             return arguments.begun and arguments.settle(False)
+        before = ", " if arguments.begun else "{"
         try:
-            before = ("" if not arguments.begun else ", ") or "{"
             complete = yield from value(source, Prefixed(f"{before}{quoted(key)}: ", arguments.emit), ARGUMENT)
         except Broken:
             complete = False
+        if not complete:
             if arguments.begun and (yield from source.peek()):
                 # Something to be computed: the call cannot be what the model meant.
                 yield from source.run(_REST)
                 yield from source.accept(")")
-        if not complete:
             return arguments.begun and arguments.settle(False)
 
 

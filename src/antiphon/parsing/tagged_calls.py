@@ -7,26 +7,34 @@ end of the call ends a value as well. What cannot be told apart is taken as the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from antiphon.parsing import lenient_json
 from antiphon.parsing.formats import Read
 from antiphon.parsing.parser import Reader
 from antiphon.parsing.splitter import Reading
 from antiphon.parsing.tagged_ends import Ending, key_inside, name_inside
-from antiphon.parsing.tagged_values import Input, Unwrapped
+from antiphon.parsing.tagged_values import Input, Value
 from antiphon.parsing.tags import Tag, Tags, tag_here
 
 WHOLE = ("arguments", "input", "parameters", "args")
 """Names under which models write the whole input as if it were one parameter."""
 
 
-def tagged(tags: Tags, *, otherwise: Read | None = None, plain: tuple[str, ...] = ()) -> Read:
+def tagged(
+    tags: Tags,
+    *,
+    otherwise: Read | None = None,
+    plain: tuple[str, ...] = (),
+    wrap: Callable[[Value], Value] | None = None,
+) -> Read:
     """The reader of a family. `otherwise` reads a block in which no tag stands. A call that begins with one of the
-    `plain` openers has no block around it: only a declared name makes one."""
+    `plain` openers has no block around it: only a declared name makes one. `wrap` takes markup off values."""
 
     def read(reader: Reader, opener: str) -> Reading[bool]:
         source = reader.source
         source.at -= len(opener)
-        calls = _Calls(reader, tags)
+        calls = _Calls(reader, tags, wrap)
         first = yield from tag_here(source, tags)
         if first is None:
             return False
@@ -43,8 +51,8 @@ def tagged(tags: Tags, *, otherwise: Read | None = None, plain: tuple[str, ...] 
 class _Calls:
     """Reads the calls of one block."""
 
-    def __init__(self, reader: Reader, tags: Tags) -> None:
-        self.reader, self.source, self.tags = reader, reader.source, tags
+    def __init__(self, reader: Reader, tags: Tags, wrap: Callable[[Value], Value] | None) -> None:
+        self.reader, self.source, self.tags, self.wrap = reader, reader.source, tags, wrap
         self.sure = True
         self.any = False
 
@@ -158,8 +166,8 @@ class _Calls:
             return None
         input.given.add(name)
         value = input.value(name, tag.hint)
-        if self.tags.newlines:
-            value = Unwrapped(value)
+        if self.wrap:
+            value = self.wrap(value)
         closed = yield from Ending(source, self.tags, input, scalar=input.scalar(name)).read(value.feed)
         value.close(cut=not closed)
         if not closed:

@@ -152,3 +152,40 @@ class Unwrapped:
 
     def close(self, cut: bool) -> None:
         self._value.close(cut)
+
+
+class Unsectioned:
+    """A value without the `<![CDATA[` and `]]>` that some models put around text."""
+
+    def __init__(self, value: Value) -> None:
+        self._value = value
+        self._head: str | None = ""
+        self._sectioned = False
+        self._held = ""
+
+    def feed(self, text: str) -> None:
+        if self._head is not None:
+            self._head += text
+            if _OPEN.startswith(self._head.lstrip()[: len(_OPEN)]) and len(self._head.lstrip()) < len(_OPEN):
+                return
+            text, self._head = self._head, None
+            self._sectioned = text.lstrip().startswith(_OPEN)
+            text = text.lstrip().removeprefix(_OPEN) if self._sectioned else text
+        if self._sectioned:
+            text = self._held + text
+            held = next((size for size in range(2, 0, -1) if text.endswith(_CLOSE[:size])), 0)
+            body = text.rstrip()
+            held = len(text) - len(body) + 3 if body.endswith(_CLOSE) else held
+            self._held = text[len(text) - held :]
+            text = text[: len(text) - held]
+        if text:
+            self._value.feed(text)
+
+    def close(self, cut: bool) -> None:
+        rest = (self._head or "") + ("" if self._held.startswith(_CLOSE) else self._held)
+        if rest and not (cut and self._head):
+            self._value.feed(rest)
+        self._value.close(cut)
+
+
+_OPEN, _CLOSE = "<![CDATA[", "]]>"

@@ -41,8 +41,8 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     Every tag starts with one of `begins`, perhaps spaces and a slash, one of `words`, and ends with `end`; none has a
     match of `broken` in it. `patterns` match whole tags; the first that does decides. Names stand in their group
     `name` or in an attribute. `named_inside` says that a call's name is the text after its tag, `keyed` that a
-    parameter's is. `newlines` says that one line break on each side of a value is markup. `escaped` says that
-    attributes are written as in XML. `between` may stand between the tags of a block."""
+    parameter's is. `escaped` says that attributes are written as in XML. `between` may stand between the tags of a
+    block."""
 
     words: tuple[str, ...]
     patterns: tuple[tuple[Kind, re.Pattern[str]], ...]
@@ -51,7 +51,6 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     broken: re.Pattern[str] = re.compile(r"[<\n]")
     named_inside: bool = False
     keyed: bool = False
-    newlines: bool = False
     escaped: bool = False
     between: tuple[str, ...] = ()
 
@@ -107,7 +106,7 @@ def _goes_on(tags: Tags, body: str) -> bool:
     return not tags.words or any(word.startswith(body) or body.startswith(word) for word in tags.words)
 
 
-def functions(block: str, *, newlines: bool = False) -> Tags:
+def functions(block: str) -> Tags:
     """The tags of `<function=NAME><parameter=K>V</parameter></function>` in a block of this name."""
     return Tags(
         words=(block, "function", "parameter"),
@@ -119,7 +118,6 @@ def functions(block: str, *, newlines: bool = False) -> Tags:
             ("parameter", re.compile(r"<\s*parameter\s*(?:=|\s+name\s*=)\s*(?P<name>[^>]+)>")),
             ("parameter_end", re.compile(r"<\s*/\s*parameter\s*>")),
         ),
-        newlines=newlines,
     )
 
 

@@ -1,5 +1,9 @@
 """What must be true of the messages as a whole, in the words of the API: who speaks first, and calls and results
-that belong together. Roles that follow each other are one turn; system messages between them do not part them."""
+that belong together. Roles that follow each other are one turn; system messages between them do not part them.
+
+As strict as the original where a model could not make sense of the conversation: an answer before any question, a
+call without its result. More lenient where it could: an assistant message may be empty, calls of different turns may
+share an id, a prefill may end with a space."""
 
 from __future__ import annotations
 

@@ -47,7 +47,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Draft(msgspec.Struct, kw_only=True):
-    """A request whose blocks have been read from the wire, and whose addresses may still have to be fetched."""
+    """A request whose blocks have been read from the wire, and whose addresses may still have to be fetched.
+
+    `referring` is false when no tool is referred to anywhere, so that nobody need look."""
 
     request: wire.Request
     unknown: list[str]
@@ -70,7 +72,13 @@ def read(body: bytes) -> Draft:
         raise BadRequest("messages: at least one message is required")
     messages = [_indexed(index, message) for index, message in enumerate(request.messages)]
     checks.check(messages)
-    return Draft(request=request, unknown=unknown, referring=b'"tool_reference"' in body, messages=messages, box=tools.toolbox(request.tools))
+    return Draft(
+        request=request,
+        unknown=unknown,
+        referring=b'"tool_reference"' in body,
+        messages=messages,
+        box=tools.toolbox(request.tools),
+    )
 
 
 def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:

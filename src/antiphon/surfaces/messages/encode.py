@@ -161,18 +161,17 @@ def whole_of(
     return _to_json(message_json(style, content, usage_json(usage), reason, stop_sequence))
 
 
-def _text_in(event: AnyEvent) -> str:
-    return event.json if type(event) is ToolDelta else event.text  # type: ignore[union-attr]
+def _text_in(event: AnyEvent) -> str | None:
+    """The text of a delta, or None. By exact type: this runs for every token, and a chain of isinstance is slow."""
+    kind = type(event)
+    if kind is TextDelta or kind is ThinkingDelta:
+        return event.text  # type: ignore[union-attr]
+    return event.json if kind is ToolDelta else None  # type: ignore[union-attr]
 
 
 def worth_telling(events: Iterable[AnyEvent]) -> list[AnyEvent]:
     """The events without empty deltas, which open no block, in a stream or in a folded reply."""
-    return [
-        event
-        for event in events
-        if not (isinstance(event, TextDelta | ThinkingDelta) and not event.text)
-        and not (isinstance(event, ToolDelta) and not event.json)
-    ]
+    return [event for event in events if _text_in(event) != ""]
 
 
 _DELTAS = {
@@ -180,6 +179,10 @@ _DELTAS = {
     _At.THINKING: (b'"thinking_delta","thinking":', b'{"type":"thinking","thinking":"","signature":""}'),
     _At.TOOL: (b'"input_json_delta","partial_json":', b""),
 }
+
+
+_OPENED_BY: dict[type, _At] = {TextDelta: _At.TEXT, ThinkingDelta: _At.THINKING, ToolDelta: _At.TOOL}
+_DONE, _THINKING = _At.DONE, _At.THINKING
 
 
 class Encoder:
@@ -212,8 +215,10 @@ class Encoder:
         held: list[str] = []
         kind: _At | None = None
         for event in events:
+            if self._at is _DONE:
+                break
             at = _OPENED_BY.get(type(event))
-            text = _text_in(event) if at is not None else None
+            text = _text_in(event)
             if text == "":
                 continue
             if at is not kind and kind is not None:
@@ -222,13 +227,13 @@ class Encoder:
             kind = at
             if text is not None:
                 held.append(text)
-            elif self._at is not _At.DONE:
+            else:
                 self._boundary(event, out)
         if kind is not None:
             self._delta(kind, "".join(held), out)
         return b"".join(out)
 
-    def _boundary(self, event: Started | ToolStart | ToolEnd | Finished, out: list[bytes]) -> None:
+    def _boundary(self, event: AnyEvent, out: list[bytes]) -> None:
         match event:
             case Started(usage):
                 if self._at is _At.FRESH:
@@ -244,6 +249,8 @@ class Encoder:
                 self._close(out)
                 out.append(ending(self._style, reason, stop_sequence, usage))
                 self._at = _At.DONE
+            case TextDelta() | ThinkingDelta() | ToolDelta():
+                pass
             case _:
                 assert_never(event)
 
@@ -252,7 +259,7 @@ class Encoder:
             if at is _At.TOOL:
                 raise Internal("input for a tool call that was never begun")
             self._open(at, _DELTAS[at][1], out)
-        if at is _At.THINKING:
+        if at is _THINKING:
             self._thought.append(text)
             if self._style.withheld:
                 return

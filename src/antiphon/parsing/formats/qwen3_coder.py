@@ -1,0 +1,83 @@
+"""`<function=F><parameter=K>V</parameter></function>`: Qwen3-Coder, Qwen3.5, Nemotron 3, Step 3.5, MiMo V2, Intern-S2,
+Granite 4.2 and others in `<tool_call>` blocks; Seed-OSS in a block of its own."""
+
+from antiphon.constraint import Marker, Node
+from antiphon.parsing.formats import Example, Format, Reasoning
+from antiphon.parsing.json_calls import block
+from antiphon.parsing.tagged_calls import tagged
+from antiphon.parsing.tagged_grammar import calls
+from antiphon.parsing.tagged_values import Unwrapped
+from antiphon.parsing.tags import functions
+
+FUNCTION = "<function="
+
+
+def _function(name: str) -> Node:
+    return Marker(f"{FUNCTION}{name}>\n")
+
+
+def _qwen_call(name: str) -> Node:
+    return Marker(f"<tool_call>\n{FUNCTION}{name}>\n")
+
+
+def _tagged(template: str) -> bool:
+    return FUNCTION in template and "<parameter=" in template
+
+
+FORMATS = (
+    Format(
+        names=(
+            "qwen3_coder", "qwen3_xml", "qwen3coder", "nemotron_3", "step3p5", "mimo", "interns2-preview", "nanbeige",
+        ),
+        summary="<function=…> and <parameter=…> in <tool_call> tags (Qwen3-Coder, Qwen3.5, Nemotron 3, Step 3.5, MiMo)",
+        openers=("<tool_call>", FUNCTION),
+        visible=("</tool_call>",),
+        read=tagged(functions("tool_call"), otherwise=block("</tool_call>"), plain=(FUNCTION,), wrap=Unwrapped),
+        recognises=lambda template: _tagged(template) and "<seed:tool_call>" not in template,
+        rank=30,
+        grammar=calls(
+            call=_qwen_call,
+            parameter=lambda name, kind: f"<parameter={name}>\n",
+            value_end="\n</parameter>\n",
+            call_end="</function>\n</tool_call>",
+            separator="\n",
+        ),
+        example=Example(
+            "<tool_call>\n<function=f>\n<parameter=x>\na b\n</parameter>\n</function>\n</tool_call>",
+            (("f", '{"x":"a b"}'),),
+        ),
+    ),
+    Format(
+        names=("seed_oss",),
+        summary="<function=…> and <parameter=…> in <seed:tool_call> tags (Seed-OSS)",
+        openers=("<seed:tool_call>", FUNCTION),
+        visible=("</seed:tool_call>",),
+        read=tagged(functions("seed:tool_call"), otherwise=block("</seed:tool_call>"), plain=(FUNCTION,)),
+        recognises=lambda template: "<seed:tool_call>" in template,
+        rank=60,
+        reasoning="seed_oss",
+        grammar=calls(
+            before="<seed:tool_call>\n",
+            call=_function,
+            parameter=lambda name, kind: f"<parameter={name}>",
+            value_end="</parameter>\n",
+            call_end="</function>\n",
+            after="</seed:tool_call>",
+        ),
+        example=Example(
+            "<seed:tool_call>\n<function=f>\n<parameter=x>a b</parameter>\n</function>\n</seed:tool_call>",
+            (("f", '{"x":"a b"}'),),
+        ),
+    ),
+)  # fmt: skip
+
+REASONINGS = (
+    Reasoning(
+        names=("seed_oss",),
+        summary="<seed:think>…</seed:think> (Seed-OSS)",
+        opens=("<seed:think>",),
+        closes=("</seed:think>",),
+        recognises=lambda template: "</seed:think>" in template or "<seed:tool_call>" in template,
+        rank=40,
+    ),
+)

@@ -1,0 +1,71 @@
+"""Grammars of calls written in tags: the parameters in order, each value held to its schema where it is no free text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence as Many
+from typing import Any
+
+from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, Until, closed
+from antiphon.parsing.arguments import Signature
+from antiphon.parsing.formats import Grammar
+
+def calls(
+    *,
+    call: Callable[[str], Node],
+    parameter: Callable[[str, str], str],
+    value_end: str,
+    call_end: str,
+    before: str = "",
+    after: str = "",
+    separator: str = "",
+) -> Grammar:
+    """The grammar of a family: `before`, the calls with `separator` between, `after`. `call` makes the tag of a call
+    from its name, `parameter` that of a parameter from its name and type."""
+
+    def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+        def one(name: str, schema: dict[str, Any]) -> Node:
+            return Sequence((call(name), *_parameters(schema, parameter, value_end), spelt(call_end)))
+
+        body = Either(tuple(one(name, schema) for name, schema in tools))
+        between = spelt(separator) if separator else None
+        return Sequence((spelt(before), Repeat(body, 1, most, between), spelt(after)))
+
+    return grammar
+
+
+def spelt(text: str) -> Node:
+    """Text of a format in which control tokens may stand."""
+    return Marker(text) if text else Literal("")
+
+
+def _parameters(schema: dict[str, Any], parameter: Callable[[str, str], str], end: str) -> list[Node]:
+    signature = Signature(schema)
+    required = schema.get("required")
+    nodes: list[Node] = []
+    for name in signature.parameters():
+        written = Sequence((spelt(parameter(name, _type(signature, name))), _value(signature, schema, name, end)))
+        needed = isinstance(required, list) and name in required
+        nodes.append(written if needed else Either((written, Literal(""))))
+    return nodes
+
+
+def _type(signature: Signature, name: str) -> str:
+    kinds = signature.kinds(name)
+    return "string" if not kinds or "string" in kinds else sorted(kinds)[0]
+
+
+def _value(signature: Signature, root: dict[str, Any], name: str, end: str) -> Node:
+    choices = signature.choices(name)
+    if choices:
+        return Sequence((Either(tuple(Literal(choice) for choice in choices)), spelt(end)))
+    kinds = signature.kinds(name)
+    if not kinds or "string" in kinds:
+        return Until(end)
+    return Sequence((Json(closed(_rooted(signature.property(name), root))), spelt(end)))
+
+
+def _rooted(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
+    """A part of a schema that can stand alone, with what its references point to."""
+    shared = {key: root[key] for key in ("$defs", "definitions") if key in root}
+    return {**shared, **schema} if isinstance(schema, dict) else shared

@@ -1,0 +1,37 @@
+"""The folder is the registry: what exports a SURFACE is served, once."""
+
+from __future__ import annotations
+
+import pytest
+from scripted_service import ScriptedService
+
+from antiphon import surfaces
+from antiphon.surfaces.gate import Gate, Placed
+from antiphon.surfaces.messages.failures import envelope
+from antiphon.surfaces.surface import Route
+
+OPTIONS = surfaces.Options(seal_key=b"k")
+
+
+def test_the_surfaces_of_the_folder_are_found() -> None:
+    """By their exported records, each under its own name."""
+    assert {"messages", "models", "operations"} <= set(surfaces.find())
+
+
+def test_two_routes_at_one_place_are_refused() -> None:
+    """At start-up, not when a request finds the wrong one."""
+    routes = surfaces.find()["models"].routes(ScriptedService(), OPTIONS)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="two surfaces answer GET /models"):
+        Gate([Placed(route, envelope) for route in [*routes, *routes]], envelope, OPTIONS)
+
+
+def test_ids_are_opaque_and_unique() -> None:
+    """Prefix and 24 letters or digits."""
+    ids = {surfaces.fresh_id("req_") for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(len(each) == 28 and each.startswith("req_") and each[4:].isalnum() for each in ids)
+
+
+def test_a_route_is_closed_unless_it_says_otherwise() -> None:
+    """Forgetting to say so must not let anybody in."""
+    assert not Route(method="GET", path="/", answer=lambda exchange: None).open  # type: ignore[arg-type,return-value]
