@@ -43,6 +43,8 @@ class Course:
         self._cached = 0
         self._started = False
         self._limit = False
+        self._ended = False
+        self._mute_end = False
 
     async def events(self) -> AsyncGenerator[list[AnyEvent], None]:
         """Batches of events, the first beginning with `Started`, the last ending with `Finished`."""
@@ -92,10 +94,21 @@ class Course:
             self._ids.extend(piece.ids)
             self._written.append(piece.text)
             events += self._parser.feed(piece.text)
-            self._limit = piece.end == "length"
+            if piece.ids:
+                self._mute_end = not piece.text
+            self._limit, self._ended = piece.end == "length", piece.end == "stop"
             if piece.end != "none" or self._over or self._overdrawn():
                 break
         return events
+
+    async def sampled(self) -> list[int] | None:
+        """The ids of a reply that the model ended itself, without the token that it ended with; None where it did not
+        end itself, so that what was sampled is more than what was told."""
+        if not self._ended or self._parser.stop_sequence is not None:
+            return None
+        if len(self._ids) != self._output:
+            return await self._engine.tokenise(["".join(self._written)])
+        return self._ids[:-1] if self._mute_end else self._ids
 
     async def _cut_short(self) -> tuple[Job, list[AnyEvent]]:
         if len(self._ids) != self._output:

@@ -21,8 +21,10 @@ from antiphon.parsing.formats import (
     recognise_reasoning,
 )
 from antiphon.prompt.fence import Fence
+from antiphon.prompt.prompter import Prompter
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.template import Template
+from antiphon.prompt.transcript import Seams
 
 log = logging.getLogger("antiphon")
 
@@ -64,8 +66,7 @@ class Model(NamedTuple):
     card: ModelCard
     engine: Engine
     description: Description
-    renderer: Renderer
-    fence: Fence
+    prompter: Prompter
     format: Format
     reasoning: Reasoning
     visible: tuple[str, ...]
@@ -100,12 +101,20 @@ async def load(engine: Engine, choices: Choices) -> Model:
         reasoning_parser=reasoning.name,
         parsers=f"{format.name} for tools ({format_reason}), {reasoning.name} for thinking ({reasoning_reason})",
     )
+    renderer = Renderer(template, call_id=format.call_id, media_marker=described.media_marker)
     return Model(
         card=card,
         engine=engine,
         description=described,
-        renderer=Renderer(template, call_id=format.call_id, media_marker=described.media_marker),
-        fence=Fence({*described.control_tokens, *markers}, described.exact_cuts),
+        prompter=Prompter(
+            renderer,
+            Fence({*control, *markers}, described.exact_cuts),
+            Seams(renderer, control - markers, described.eos_token),
+            engine.tokenise,
+            opens_thinking=reasoning.opened_by,
+            ends_thinking=reasoning.cut_short,
+            start=described.start,
+        ),
         format=format,
         reasoning=reasoning,
         visible=visible,

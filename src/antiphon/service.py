@@ -9,21 +9,23 @@ import secrets
 import string
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
 from antiphon.constraint import lark
 from antiphon.constraint.check import complaint, demands
 from antiphon.constraint.plan import Demand, plan
-from antiphon.conversation import Conversation, Generation, Text, Tool
+from antiphon.conversation import Conversation, Generation, Tool
 from antiphon.engines import Job
 from antiphon.errors import Internal, NotFound
-from antiphon.events import AnyEvent, fold
+from antiphon.events import AnyEvent, Finished, Fold, fold
 from antiphon.generation import Course, Plan
 from antiphon.model import Model, ModelCard
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.parser import Parser
-from antiphon.prompt.tokens import encode, room, thinking_room
+from antiphon.prompt.prompter import Prompt
+from antiphon.prompt.tokens import room, thinking_room
 from antiphon.prompt.turns import repaired
 
 __all__ = ["ModelCard", "Prepared", "Service"]
@@ -45,6 +47,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     card: ModelCard
     prompt_tokens: int
     model: Model
+    prompt: Prompt
     plan: Plan
     tools: tuple[Tool, ...]
     wanted: Generation
@@ -85,51 +88,42 @@ class Service:
     ) -> Prepared:
         """Render, tokenise, fit and constrain. Every failure that a status can tell is raised here."""
         at = self._model(model)
-        conversation = repaired(conversation)
-        guarded, cut = at.fence.guard(conversation)
-        prompt = at.renderer.prompt(guarded, generation.thinking)
-        starts_thinking = at.reasoning.opened_by(prompt)
-        if guarded.prefill:
-            prompt, starts_thinking = prompt + _prefill(at, guarded, starts_thinking), False
-        ids = await encode(at.engine.tokenise, prompt, cut, at.description.start)
-        limit, window_bound = room(len(ids), generation.max_tokens, at.card.window)
-        tools = () if generation.tool_choice.mode == "none" else conversation.tools
-        trained = at.renderer.native_tools
-        demand = plan(conversation.tools, generation, at.format, at.reasoning, starts_thinking=starts_thinking, trained=trained)
+        prompt = await at.prompter.prompt(repaired(conversation), generation.thinking)
+        limit, window_bound = room(len(prompt.ids), generation.max_tokens, at.card.window)
+        demand = plan(
+            conversation.tools,
+            generation,
+            at.format,
+            at.reasoning,
+            starts_thinking=prompt.starts_thinking,
+            trained=at.prompter.renderer.native_tools,
+        )
         whole, answer = await _grammars(at, demand)
+        tools = () if generation.tool_choice.mode == "none" else conversation.tools
         job = Job(
-            prompt=ids,
+            prompt=prompt.ids,
             max_tokens=limit,
             sampling=generation.sampling,
             visible=at.visible,
             grammar=whole,
-            images=at.renderer.pictures(conversation),
+            images=prompt.pictures,
             conversation=session,
-            text=prompt.replace(cut, "") if cut else prompt,
+            text=prompt.text,
         )
-
-        def parser() -> Parser:
-            return Parser(
-                at.format,
-                at.reasoning,
-                {tool.name: Signature(tool.schema) for tool in tools},
-                new_id=call_id,
-                stop=generation.stop_sequences,
-                starts_thinking=starts_thinking,
-            )
-
+        course = Plan(
+            job=job,
+            parser=partial(_parser, at, tools, generation, prompt.starts_thinking),
+            window_bound=window_bound,
+            thinking_limit=thinking_room(generation.thinking, conversation, limit),
+            cut_short=at.reasoning.cut_short,
+            answer_grammar=answer,
+        )
         return Prepared(
             card=at.card,
-            prompt_tokens=len(ids),
+            prompt_tokens=len(prompt.ids),
             model=at,
-            plan=Plan(
-                job=job,
-                parser=parser,
-                window_bound=window_bound,
-                thinking_limit=thinking_room(generation.thinking, conversation, limit),
-                cut_short=at.reasoning.cut_short,
-                answer_grammar=answer,
-            ),
+            prompt=prompt,
+            plan=course,
             tools=tools,
             wanted=generation,
             unheld=demands(generation) and whole is None,
@@ -141,8 +135,20 @@ class Service:
         if prepared.unheld:
             yield await self._checked(prepared)
             return
-        async with aclosing(Course(prepared.plan, prepared.model.engine).events()) as batches:
+        async with aclosing(self._generated(prepared)) as batches:
             async for batch in batches:
+                yield batch
+
+    async def _generated(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
+        """The events of one attempt. What was sampled is remembered before the last of them is told, so that a client
+        that answers at once finds it."""
+        course, folding = Course(prepared.plan, prepared.model.engine), Fold()
+        async with aclosing(course.events()) as batches:
+            async for batch in batches:
+                for event in batch:
+                    folding.add(event)
+                if isinstance(batch[-1], Finished) and (sampled := await course.sampled()) is not None:
+                    prepared.model.prompter.remember(prepared.prompt, folding.reply(), sampled)
                 yield batch
 
     async def _checked(self, prepared: Prepared) -> list[AnyEvent]:
@@ -150,7 +156,7 @@ class Service:
         problem = ""
         for _ in range(2):
             events: list[AnyEvent] = []
-            async with aclosing(Course(prepared.plan, prepared.model.engine).events()) as batches:
+            async with aclosing(self._generated(prepared)) as batches:
                 async for batch in batches:
                     events += batch
             problem = complaint(fold(events), prepared.tools, prepared.wanted)
@@ -165,11 +171,15 @@ class Service:
             await model.engine.close()
 
 
-def _prefill(at: Model, conversation: Conversation, inside_thinking: bool) -> str:
-    """The text that the reply continues. Where the prompt ends inside thinking, that is closed first: a prefill is the
-    beginning of the answer."""
-    text = "".join(part.text for part in conversation.turns[-1].parts if isinstance(part, Text))
-    return at.reasoning.closes[0] + "\n\n" + text if inside_thinking and at.reasoning.closes else text
+def _parser(at: Model, tools: tuple[Tool, ...], wanted: Generation, starts_thinking: bool) -> Parser:
+    return Parser(
+        at.format,
+        at.reasoning,
+        {tool.name: Signature(tool.schema) for tool in tools},
+        new_id=call_id,
+        stop=wanted.stop_sequences,
+        starts_thinking=starts_thinking,
+    )
 
 
 async def _grammars(at: Model, demand: Demand | None) -> tuple[str | None, str | None]:

@@ -157,8 +157,9 @@ def read(path: str | PathLike[str]) -> ModelFile:
                 header = _Header(data)
                 header.read()
                 return _model_file(header)
-        except (ValueError, struct.error) as error:
-            reason = "it ends in the middle of its header" if isinstance(error, struct.error) else error
+        except (ValueError, struct.error, OverflowError) as error:
+            # A length that leads far beyond the end fails in the one or the other way.
+            reason = error if isinstance(error, ValueError) else "it ends in the middle of its header"
             raise ValueError(f"{path} is not a usable GGUF file: {reason}") from None
 
 

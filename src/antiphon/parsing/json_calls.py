@@ -216,6 +216,7 @@ def block(*closes: str) -> Read:
     return read
 
 
+LIST_HINT = "[{"
 HINTS = ('{"name"', '{"type": "function"', '{"function"', "```json")
 """Texts in the midst of prose that a call may begin with, when a model forgets its markers."""
 
@@ -224,10 +225,10 @@ def hinted(read: Read) -> Read:
     """A reader that takes calls after one of the hints as well as after an opener."""
 
     def read_hinted(reader: Reader, opener: str) -> Reading[bool]:
-        if opener not in HINTS:
+        if opener not in (*HINTS, LIST_HINT):
             return (yield from read(reader, opener))
         source = reader.source
-        if opener.startswith("{"):
+        if opener != "```json":
             source.at -= len(opener)
             return (yield from read(reader, ""))
         found = yield from read(reader, "")

@@ -114,6 +114,8 @@ class Reader:
         self.boundary(thinking=self.in_thinking)
         self.source.release()
         self.calls += 1
+        # What follows a declared tool's call in the same block is a call too, whatever its name.
+        self.tentative = False
         self.in_call = True
         self.events.append(ToolStart(self._new_id(), name))
 

@@ -20,7 +20,7 @@ from antiphon.parsing.splitter import Reading, Splitter
 
 _NAME = re.compile(r"[\w.\-]+")
 _KEYWORD = re.compile(r"\w+")
-_REST = re.compile(r"[^)\n]+")
+_QUOTED = {quote: re.compile(rf"[^{quote}\n]+") for quote in "\"'"}
 
 
 def calls(reader: Reader, *closes: str, brackets: bool = True) -> Reading[bool]:
@@ -81,9 +81,9 @@ def call_grammar(name: str, schema: dict[str, Any]) -> Node:
         argument = Sequence((Literal(f"{parameter}="), Json(closed(inner))))
         (needed if isinstance(required, list) and parameter in required else optional).append(argument)
     nodes: list[Node] = [Literal(f"{name}(")]
-    for index, argument in enumerate(needed):
-        nodes += [Literal(", "), argument] if index else [argument]
-    nodes += [_optional(optional)] if needed else [_some(optional)]
+    for index, each in enumerate(needed):
+        nodes += [Literal(", "), each] if index else [each]
+    nodes.append(_optional(optional) if needed else _some(optional))
     return Sequence((*nodes, Literal(")")))
 
 
@@ -153,9 +153,24 @@ def call(reader: Reader) -> Reading[bool]:
         if not complete:
             if arguments.begun and (yield from source.peek()):
                 # Something to be computed: the call cannot be what the model meant.
-                yield from source.run(_REST)
-                yield from source.accept(")")
+                yield from _skip(source)
             return arguments.begun and arguments.settle(False)
+
+
+def _skip(source: Splitter) -> Reading[None]:
+    """Use up the rest of a call that cannot be read, up to its closing parenthesis or the end of the line."""
+    depth = 0
+    while (character := (yield from source.peek())) and not (character == "\n" and not depth):
+        source.at += 1
+        if character in _QUOTED:
+            yield from source.run(_QUOTED[character])
+            yield from source.accept(character)
+        elif character in "([{":
+            depth += 1
+        elif character == ")" and not depth:
+            return
+        elif character in ")]}":
+            depth = max(depth - 1, 0)
 
 
 def _keyword(source: Splitter) -> Reading[str]:

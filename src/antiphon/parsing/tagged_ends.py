@@ -58,19 +58,23 @@ class Ending:
                 return self._scalar or (yield from self._closes())
             case "parameter":
                 name = tag.name or (yield from key_inside(self._source, self._tags))
-                fits = self._tags.keyed or self._last == "\n"
-                return not self._depth and fits and self._known.expects(name)
+                return not self._depth and self._stands_alone and self._known.expects(name)
             case "call":
                 if self._scalar:
                     return True
                 self._depth += (yield from self._begins_call())
                 return False
             case "call_end" | "block_end":
-                over = self._scalar or (yield from self._over(prose=False))
+                over = self._scalar or (self._stands_alone and (yield from self._over(prose=False)))
                 self._depth -= 1 if self._depth and tag.kind == "call_end" else 0
                 return over
             case _:
                 return self._scalar and tag.kind == "block"
+
+    @property
+    def _stands_alone(self) -> bool:
+        """Whether the tag stands where models put a tag, though the value's own is missing."""
+        return self._tags.keyed or self._last == "\n"
 
     def _closes(self) -> Reading[bool]:
         source = self._source
@@ -115,8 +119,12 @@ class Ending:
             tag = yield from tag_here(source, self._tags)
             if tag is None:
                 source.at += 1
-            elif tag.kind in ("parameter_end", "call", "block"):
-                return tag.kind == "parameter_end"
+            elif tag.kind in ("call", "block"):
+                return False
+            elif tag.kind == "parameter_end":
+                yield from source.space()
+                if (yield from source.peek()) == "" or (yield from tag_here(source, self._tags)) is not None:
+                    return True
         return False
 
     def _begins_call(self) -> Reading[bool]:

@@ -59,7 +59,7 @@ class Renderer:
             else:
                 messages.extend(self._user(turn, names))
         tools = [_definition(tool) for tool in conversation.tools] if self.native_tools else None
-        return self.template.render(self._fitted(messages), tools=tools or None, **self._switches(policy))
+        return self.template.render(self._fitted(messages), tools=tools or None, **self.switches(policy))
 
     def pictures(self, conversation: Conversation) -> tuple[bytes, ...]:
         """The pictures that the media markers of the prompt stand for, in the prompt's order."""
@@ -128,7 +128,7 @@ class Renderer:
                 return [*rest[:index], joined, *rest[index + 1 :]]
         return [{"role": "user", "content": system["content"]}, *rest]
 
-    def _switches(self, policy: ThinkingPolicy) -> dict[str, Any]:
+    def switches(self, policy: ThinkingPolicy) -> dict[str, Any]:
         """The template's own variables for what the client asked of thinking; only those the template mentions."""
         wanted: dict[str, Any] = {}
         if policy.mode != "default":

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.conversation import Conversation, Image, Part, Text, ThinkingPolicy, ToolResult, ToolUse, Turn
+from antiphon.conversation import Conversation, Image, Part, Text, Thinking, ThinkingPolicy, ToolResult, ToolUse, Turn
 from antiphon.errors import BadRequest
 from antiphon.prompt.render import Renderer
 
@@ -32,21 +32,23 @@ _SEAM = "\ue200"
 
 class Seams:
     """How turns of the assistant are closed in one model's template: `text` after plain answers, `call` after tool
-    calls; empty where it cannot be told."""
+    calls; empty where it cannot be told. `tokens` are the control tokens that are no markers of a call, `end` the one
+    that models end their turns with."""
 
-    def __init__(self, renderer: Renderer, control_tokens: Iterable[str]) -> None:
-        tokens = tuple(control_tokens)
+    def __init__(self, renderer: Renderer, tokens: Iterable[str], end: str) -> None:
+        tokens = tuple(tokens)
         call = ToolUse(id="toolu_probe", name="probe", input=msgspec.json.encode({"value": _NEEDLE}).decode())
         answered = ToolResult(tool_use_id="toolu_probe", parts=(Text(_SEAM),))
-        self.text = _closing(renderer, tokens, Text(_NEEDLE), Text(_SEAM))
-        self.call = _closing(renderer, tokens, call, answered)
+        self.text = _closing(_between(renderer, Text(_NEEDLE), Text(_SEAM)), tokens, end)
+        self.call = _closing(_between(renderer, call, answered), tokens, end)
 
     def of(self, turn: Turn) -> str:
         """The control token that closes this turn."""
         return self.call if any(isinstance(part, ToolUse) for part in turn.parts) else self.text
 
 
-def _closing(renderer: Renderer, tokens: tuple[str, ...], said: Part, then: Part) -> str:
+def _between(renderer: Renderer, said: Part, then: Part) -> str:
+    """What the template puts between the end of what the assistant said and what the user says then."""
     turns = (
         Turn(role="user", parts=(Text("probe"),)),
         Turn(role="assistant", parts=(said,)),
@@ -56,23 +58,15 @@ def _closing(renderer: Renderer, tokens: tuple[str, ...], said: Part, then: Part
         rendered = renderer.prompt(Conversation(turns=turns), ThinkingPolicy())
     except BadRequest:
         return ""
-    before, seam, _ = rendered.partition(_SEAM)
-    between = before.rpartition(_NEEDLE)[2]
-    if not seam or _NEEDLE not in before:
-        return ""
-    places = {token: between.find(token) for token in tokens if between.count(token) == 1}
-    # Markers of the call itself may be control tokens too; what closes the turn comes last of what occurs once before
-    # the header, and the header begins with what opens the prompt's turns.
-    opening = {token for token in tokens if rendered.count(token) > between.count(token) + 1}
-    closing = [token for token in sorted(places, key=places.__getitem__) if token not in opening or token in between]
-    ends = [token for token in closing if _closes(between, token, opening)]
-    return ends[-1] if ends else ""
+    before = rendered.partition(_SEAM)[0] if rendered.count(_SEAM) == 1 else ""
+    return before.rpartition(_NEEDLE)[2] if _NEEDLE in before else ""
 
 
-def _closes(between: str, token: str, opening: set[str]) -> bool:
-    """Whether after this token nothing but white space comes before the next turn's header."""
-    after = between.partition(token)[2].lstrip()
-    return not after or any(after.startswith(other) for other in opening if other != token) or "<" not in after
+def _closing(between: str, tokens: tuple[str, ...], end: str) -> str:
+    """The control token that closes the turn: the usual one, or else the first there is (some families have none, and
+    the next turn's header ends the one before). One that stands there twice cannot be found again from behind."""
+    present = [end] if end and end in between else sorted((t for t in tokens if t in between), key=between.find)
+    return present[0] if present and between.count(present[0]) == 1 else ""
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -110,7 +104,7 @@ class Transcript:
             self._size -= len(self._known.popitem(last=False)[1])
 
 
-def head(conversation: Conversation, switches: dict[str, Any]) -> bytes:
+def beginning(conversation: Conversation, switches: dict[str, Any]) -> bytes:
     """A hash of what a prompt begins with: the system prompt, the tools, the template's switches."""
     tools = [(tool.name, tool.description, tool.schema) for tool in conversation.tools]
     return _hash(b"", msgspec.json.encode([conversation.system, tools, switches]))
@@ -131,7 +125,8 @@ def _hash(before: bytes, more: bytes) -> bytes:
 def _visible(turn: Turn) -> bytes:
     """A turn as a client sees it and gives it back."""
     text = "".join(part.text for part in turn.parts if isinstance(part, Text)).strip()
-    return json.dumps([turn.role, text, *(_part(part) for part in turn.parts)], sort_keys=True).encode()
+    others = [_part(part) for part in turn.parts if not isinstance(part, Text | Thinking)]
+    return json.dumps([turn.role, text, *others], sort_keys=True).encode()
 
 
 def _part(part: Part) -> Any:
@@ -139,7 +134,8 @@ def _part(part: Part) -> Any:
         case ToolUse():
             return [part.name, msgspec.json.decode(part.input)]
         case ToolResult():
-            return [part.is_error, [_part(inner) or getattr(inner, "text", "") for inner in part.parts]]
+            text = "".join(inner.text for inner in part.parts if isinstance(inner, Text))
+            return [part.is_error, text, *(_part(inner) for inner in part.parts if isinstance(inner, Image))]
         case Image():
             return hashlib.blake2b(part.data, digest_size=16).hexdigest()
         case _:
@@ -166,6 +162,7 @@ def marked(turns: tuple[Turn, ...], index: int) -> tuple[Turn, ...]:
 def rest(prompt: str, trial: str, closing: str) -> str | None:
     """What follows the remembered turn in a prompt, from the token that closes it on. `trial` is the same prompt rendered
     with the seam's mark; None when the mark changed anything else, or no closing token stands before it."""
+    # The mark's own character may stand in what a client wrote; then the seam cannot be told.
     if not closing or trial.count(_SEAM) != 1 or trial.replace(_SEAM, "") != prompt:
         return None
     at = trial.rfind(closing, 0, trial.index(_SEAM))

@@ -5,7 +5,7 @@ from collections.abc import Sequence as Many
 from typing import Any
 
 from antiphon.constraint import Either, Literal, Marker, Node, Repeat, Sequence
-from antiphon.parsing.formats import Example, Format, Grammar, Read
+from antiphon.parsing.formats import Example, Format, Grammar
 from antiphon.parsing.json_calls import HINTS, hinted
 from antiphon.parsing.parser import Reader
 from antiphon.parsing.python_calls import call_grammar, python_block
@@ -28,7 +28,11 @@ def _read(reader: Reader, opener: str) -> Reading[bool]:
         return (yield from _fenced(reader, opener))
     if opener == "[":
         reader.source.at -= 1
-    return (yield from _bare(reader, ""))
+    found = yield from _bare(reader, "")
+    if found:
+        yield from reader.source.space()
+        yield from reader.source.accept(END)
+    return found
 
 
 def _grammar(before: Node, separator: str, after: Node) -> Grammar:

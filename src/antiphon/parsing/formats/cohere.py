@@ -1,0 +1,74 @@
+"""Cohere's Command R7B, Command A and their successors: actions, thinking and answer each between tokens of their own.
+Citations inside the answer are markup and left out."""
+
+import re
+from collections.abc import Sequence as Many
+from typing import Any
+
+from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
+from antiphon.parsing.formats import Example, Format, Reasoning
+from antiphon.parsing.json_calls import block
+from antiphon.parsing.lenient_json import quoted
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Reading
+
+START, END = "<|START_ACTION|>", "<|END_ACTION|>"
+CITATION = ("<co: ", "</co: ", "</co>")
+TEXTS = ("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>")
+
+_calls = block(END)
+_SOURCES = re.compile(r"[0-9:,\[\] ]")
+
+
+def read(reader: Reader, opener: str) -> Reading[bool]:
+    """A list of actions; or a citation's tag, which is nothing."""
+    if opener not in CITATION:
+        return (yield from _calls(reader, opener))
+    if opener.endswith(">"):
+        return True
+    yield from reader.source.run(_SOURCES)
+    return (yield from reader.source.accept(">")) != ""
+
+
+def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+    """One list of actions. Ids count over the conversation, which a grammar cannot know."""
+    id = Sequence((Literal('{"tool_call_id": "'), Pattern("[0-9]{1,3}"), Literal('", "tool_name": ')))
+    calls = Either(
+        tuple(
+            Sequence((Literal(f'{quoted(name)}, "parameters": '), Json(closed(schema)), Literal("}")))
+            for name, schema in tools
+        )
+    )
+    actions = Repeat(Sequence((id, calls)), 1, most, Literal(",\n    "))
+    return Sequence((Marker(START), Literal("[\n    "), actions, Literal("\n]"), Marker(END)))
+
+
+FORMATS = (
+    Format(
+        names=("cohere_command3", "cohere_command4", "cohere"),
+        summary="a JSON list between <|START_ACTION|> and <|END_ACTION|> (Command R7B, Command A)",
+        openers=(START, *CITATION),
+        visible=(END,),
+        read=read,
+        grammar=grammar,
+        recognises=lambda template: START in template,
+        rank=45,
+        reasoning="cohere_command3",
+        call_id=lambda name, index: str(index),
+        example=Example(
+            f'{START}[{{"tool_call_id": "0", "tool_name": "f", "parameters": {{"x": 1}}}}]{END}', (("f", '{"x": 1}'),)
+        ),
+    ),
+)
+REASONINGS = (
+    Reasoning(
+        names=("cohere_command3", "cohere_command4", "cohere"),
+        summary="<|START_THINKING|>…<|END_THINKING|>, the answer in tokens too (Cohere Command)",
+        opens=("<|START_THINKING|>",),
+        closes=("<|END_THINKING|>",),
+        dropped=TEXTS,
+        closing="<|END_THINKING|><|START_RESPONSE|>",
+        recognises=lambda template: "<|START_THINKING|>" in template or START in template,
+        rank=45,
+    ),
+)

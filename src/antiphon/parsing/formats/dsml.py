@@ -1,0 +1,99 @@
+"""Invocations under a prefix, `<｜DSML｜invoke name="F"><｜DSML｜parameter name="K" string="true">V…`: DeepSeek V3.2, V4 and
+V4.1, and GigaChat 3.5 with a prefix of its own. Every parameter says whether its value is a string or JSON."""
+
+import re
+
+from antiphon.constraint import Marker
+from antiphon.parsing.formats import Example, Format, Grammar
+from antiphon.parsing.tagged_calls import tagged
+from antiphon.parsing.tagged_grammar import calls
+from antiphon.parsing.tags import Tags, invokes
+
+
+def _tags(word: str) -> Tags:
+    # The bars are full-width ones. Models that spell the prefix out by hand take others.
+    prefix = rf"[｜|]{word}[｜|]\s*"
+    blocks = prefix + r"(?:function_?calls|tool_?calls|tools?|calls)"
+    return invokes(blocks, prefix=prefix, begins=_begins(word))
+
+
+def _begins(word: str) -> tuple[str, ...]:
+    return (f"<｜{word}｜", f"</｜{word}｜", f"<|{word}|", f"</|{word}|")
+
+
+def _grammar(prefix: str, block: str, space: str = "") -> Grammar:
+    return calls(
+        before=f"<{prefix}{space}{block}>\n",
+        call=lambda name: Marker(f'<{prefix}{space}invoke name="{name}">\n'),
+        parameter=lambda name, kind: (
+            f'<{prefix}{space}parameter name="{name}" string="{"true" if kind == "string" else "false"}">'
+        ),
+        value_end=f"</{prefix}{space}parameter>\n",
+        call_end=f"</{prefix}{space}invoke>\n",
+        after=f"</{prefix}{space}{block}>",
+    )
+
+
+def _example(prefix: str, block: str, space: str = "") -> Example:
+    head = f"<{prefix}{space}"
+    tail = f"</{prefix}{space}"
+    return Example(
+        f'{head}{block}>\n{head}invoke name="f">\n{head}parameter name="x" string="true">a b{tail}parameter>\n'
+        f"{tail}invoke>\n{tail}{block}>",
+        (("f", '{"x":"a b"}'),),
+    )
+
+
+def _dsml(template: str) -> bool:
+    return "｜DSML｜" in template or "dsml_token" in template
+
+
+_BLOCK_V41 = re.compile(r"""['"｜] calls""")
+_read = tagged(_tags("DSML"))
+
+FORMATS = (
+    Format(
+        names=("deepseek_v32", "deepseekv32", "deepseek-v32", "deepseek-v3.2"),
+        summary="DSML invocations in a function_calls block (DeepSeek V3.2)",
+        openers=_begins("DSML")[::2],
+        visible=("｜DSML｜",),
+        read=_read,
+        recognises=lambda template: _dsml(template) and "function_calls" in template,
+        rank=62,
+        grammar=_grammar("｜DSML｜", "function_calls"),
+        example=_example("｜DSML｜", "function_calls"),
+    ),
+    Format(
+        names=("deepseek_v4", "deepseekv4", "deepseek-v4"),
+        summary="DSML invocations in a tool_calls block (DeepSeek V4)",
+        openers=_begins("DSML")[::2],
+        visible=("｜DSML｜",),
+        read=_read,
+        recognises=_dsml,
+        rank=60,
+        grammar=_grammar("｜DSML｜", "tool_calls"),
+        example=_example("｜DSML｜", "tool_calls"),
+    ),
+    Format(
+        names=("deepseek_v41", "deepseekv41", "deepseek-v41"),
+        summary="DSML invocations in a calls block, a space before every name (DeepSeek V4.1)",
+        openers=_begins("DSML")[::2],
+        visible=("｜DSML｜",),
+        read=_read,
+        recognises=lambda template: _dsml(template) and bool(_BLOCK_V41.search(template)),
+        rank=64,
+        grammar=_grammar("｜DSML｜", "calls", " "),
+        example=_example("｜DSML｜", "calls", " "),
+    ),
+    Format(
+        names=("gigachat35",),
+        summary="GCML invocations in a tool_calls block (GigaChat 3.5)",
+        openers=_begins("GCML")[::2],
+        visible=("｜GCML｜",),
+        read=tagged(_tags("GCML")),
+        recognises=lambda template: "｜GCML｜" in template or "gcml_token" in template,
+        rank=64,
+        grammar=_grammar("｜GCML｜", "tool_calls"),
+        example=_example("｜GCML｜", "tool_calls"),
+    ),
+)

@@ -1,0 +1,109 @@
+"""MeetKai's Functionary: 3.1 writes `<function=NAME>{…}</function>`, 3.2 sends every message to a recipient that its
+first line names, `>>>NAME` for a call and `>>>all` for text."""
+
+from collections.abc import Sequence as Many
+from typing import Any
+
+from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, closed
+from antiphon.parsing.formats import Example, Format, Grammar, Reasoning
+from antiphon.parsing.json_calls import named_call, written_name
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Reading, markers
+
+OPEN, CLOSE, TO, ALL = "<function=", "</function>", ">>>", "all"
+
+
+def read(reader: Reader, opener: str) -> Reading[bool]:
+    """One call of version 3.1, after `<function=`."""
+    source = reader.source
+    name = reader.resolve((yield from written_name(source)))
+    if name is None or not (yield from source.accept(">")):
+        return False
+    space, first = yield from source.past_space()
+    if first not in ("{", "<"):
+        return False
+    source.barriers = (CLOSE,)
+    yield from named_call(reader, name)
+    yield from source.space()
+    yield from source.accept(CLOSE)
+    source.barriers = ()
+    return True
+
+
+def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
+    """The messages of version 3.2. The prompt ends with the first `>>>`."""
+    source = reader.source
+    yield from source.space()
+    yield from source.accept(TO)
+    name = yield from _recipient(reader)
+    while (yield from source.peek()):
+        if name not in ("", ALL):
+            source.barriers = (TO,)
+            yield from named_call(reader, name)
+            source.barriers = ()
+        name = ""
+        while not name:
+            marker = yield from source.until(markers(TO), reader.text)
+            if not marker:
+                return
+            name = yield from _recipient(reader)
+            if not name:
+                reader.text(TO)
+
+
+def _recipient(reader: Reader) -> Reading[str]:
+    """The recipient whose line stands here, used up; empty, and nothing used up, where none does."""
+    source = reader.source
+    source.mark()
+    written = yield from written_name(source)
+    following = yield from source.next()
+    if following == "\n" and written == ALL:
+        source.release()
+        return ALL
+    name = reader.resolve(written) if written in reader.tools and following == "\n" else None
+    if name is None:
+        source.rewind()
+        return ""
+    source.release()
+    return name
+
+
+def _grammar(before: str, between: str, after: str, separator: str) -> Grammar:
+    def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+        calls = tuple(
+            Sequence((Literal(f"{before}{name}{between}"), Json(closed(schema)), Literal(after)))
+            for name, schema in tools
+        )
+        return Repeat(Either(calls), 1, most, Literal(separator) if separator else None)
+
+    return grammar
+
+
+def _unused(reader: Reader, opener: str) -> Reading[bool]:
+    return False
+    yield
+
+
+FORMATS = (
+    Format(
+        names=("functionary_v3_1", "functionary-v3.1", "functionary31"),
+        summary="<function=NAME>{…}</function> (Functionary 3.1, Llama 3.1 by prompt)",
+        openers=(OPEN,),
+        visible=(CLOSE,),
+        read=read,
+        grammar=_grammar(OPEN, ">", CLOSE, ""),
+        recognises=lambda template: OPEN in template and "<parameter=" not in template,
+        rank=32,
+        example=Example('<function=f>{"x": 1}</function>', (("f", '{"x": 1}'),)),
+    ),
+    Format(
+        names=("functionary_v3_2", "functionary-v3.2", "functionary32", "functionary"),
+        summary=">>>NAME and JSON, >>>all and text (Functionary 3.2)",
+        read=_unused,
+        converse=converse,
+        grammar=_grammar("", "\n", "", TO),
+        recognises=lambda template: ">>>all" in template or f"'{TO}'" in template or f'"{TO}"' in template,
+        rank=50,
+        example=Example('f\n{"x": 1}', (("f", '{"x": 1}'),)),
+    ),
+)

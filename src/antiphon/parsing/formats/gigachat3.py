@@ -1,0 +1,39 @@
+"""GigaChat 3: one call object after a role of its own."""
+
+from antiphon.constraint import Literal, Marker, Sequence
+from antiphon.parsing.formats import Example, Format
+from antiphon.parsing.json_calls import block, blocks_grammar
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Reading
+
+SEPARATOR, ROLE, CALL = "<|message_sep|>", "<|role_sep|>", "<|function_call|>"
+HEAD = f"function call{ROLE}"
+
+_calls = block(SEPARATOR)
+_one = blocks_grammar(
+    Sequence((Marker(SEPARATOR), Literal("\n\nfunction call"), Marker(ROLE), Literal("\n"))), Literal("")
+)
+
+
+def read(reader: Reader, opener: str) -> Reading[bool]:
+    """A call in a message of its own. The separator alone ends the message before it and is no text."""
+    if opener == SEPARATOR:
+        yield from reader.source.space()
+        if not (yield from reader.source.accept(HEAD, CALL)):
+            return True
+    return (yield from _calls(reader, opener))
+
+
+FORMATS = (
+    Format(
+        names=("gigachat3", "gigachat3.1"),
+        summary="a JSON object after the role “function call” or <|function_call|> (GigaChat 3)",
+        openers=(SEPARATOR, HEAD, CALL),
+        visible=(ROLE,),
+        read=read,
+        grammar=lambda tools, most: _one(tools, 1),
+        recognises=lambda template: CALL in template or (ROLE in template and "function call" in template),
+        rank=40,
+        example=Example(f'Hi{SEPARATOR}\n\n{HEAD}\n{{"name": "f", "arguments": {{"x": 1}}}}', (("f", '{"x": 1}'),)),
+    ),
+)

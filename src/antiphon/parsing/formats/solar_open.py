@@ -1,0 +1,95 @@
+"""Solar Open: calls between tokens, with an id; thinking and answer are messages of one turn."""
+
+import re
+from collections.abc import Sequence as Many
+from typing import Any
+
+from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
+from antiphon.parsing.formats import Example, Format, Reasoning
+from antiphon.parsing.json_calls import further, named_call, written_name
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Reading
+
+CALLS, CALLS_END = "<|tool_calls|>", "<|calls|>"
+CALL, NAME, ARGUMENTS, CALL_END = "<|tool_call:begin|>", "<|tool_call:name|>", "<|tool_call:args|>", "<|tool_call:end|>"
+THINK, END, TURN, CONTENT = "<|think|>", "<|end|>", "<|begin|>assistant", "<|content|>"
+
+_ID = re.compile(r"[\w\-]+")
+
+
+def read(reader: Reader, opener: str) -> Reading[bool]:
+    """All calls of a turn, or one without the marker before all."""
+    source = reader.source
+    source.barriers = (CALL_END, CALLS_END)
+    found = opener == CALL and (yield from _call(reader))
+    while (found or opener == CALLS) and (
+        yield from (further(reader, _marked_call) if found else _marked_call(reader))
+    ):
+        found = True
+    yield from source.space()
+    ended = yield from source.accept(CALLS_END)
+    source.barriers = ()
+    return found or (ended != "" and opener == CALLS)
+
+
+def _marked_call(reader: Reader) -> Reading[bool]:
+    yield from reader.source.space()
+    if not (yield from reader.source.accept(CALL)):
+        return False
+    return (yield from _call(reader))
+
+
+def _call(reader: Reader) -> Reading[bool]:
+    source = reader.source
+    yield from source.space()
+    yield from source.run(_ID)
+    yield from source.space()
+    if not (yield from source.accept(NAME)):
+        return False
+    yield from source.space()
+    name = reader.resolve((yield from written_name(source)))
+    yield from source.space()
+    marked = yield from source.accept(ARGUMENTS)
+    if name is None or not (marked or (yield from source.peek()) == "{"):
+        return False
+    yield from named_call(reader, name)
+    yield from source.space()
+    yield from source.accept(CALL_END)
+    return True
+
+
+def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+    """The calls of one turn."""
+    calls = Either(tuple(Sequence((Literal(name), Marker(ARGUMENTS), Json(closed(schema)))) for name, schema in tools))
+    call = Sequence((Marker(CALL), Pattern("[a-z0-9]{10}"), Marker(NAME), calls, Marker(CALL_END)))
+    return Sequence((Marker(CALLS), Repeat(call, 1, most), Marker(CALLS_END)))
+
+
+FORMATS = (
+    Format(
+        names=("solar_open", "solar-open"),
+        summary="calls between <|tool_call:begin|> and <|tool_call:end|> (Solar Open)",
+        openers=(CALLS, CALL),
+        visible=(CALLS_END, CALL_END, NAME, ARGUMENTS),
+        read=read,
+        grammar=grammar,
+        recognises=lambda template: CALL in template or NAME in template,
+        rank=45,
+        reasoning="solar_open",
+        example=Example(
+            f'{CALLS}{CALL}a1b2c3d4e5{NAME}f{ARGUMENTS}{{"x":1}}{CALL_END}{CALLS_END}', (("f", '{"x":1}'),)
+        ),
+    ),
+)
+REASONINGS = (
+    Reasoning(
+        names=("solar_open", "solar-open"),
+        summary="<|think|>…<|end|>, the answer after <|content|> (Solar Open)",
+        opens=(THINK,),
+        closes=(f"{END}{TURN}", END, CONTENT),
+        dropped=(CONTENT, TURN, END),
+        closing=f"{END}{TURN}{CONTENT}",
+        recognises=lambda template: THINK in template and CONTENT in template,
+        rank=45,
+    ),
+)
