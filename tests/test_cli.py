@@ -57,7 +57,7 @@ def test_the_settings_in_force_can_be_printed() -> None:
                  "--print-config")  # fmt: skip
     assert result.exit_code == 0, result.output
     shown = result.output.splitlines()
-    assert {'model = "m.gguf"', "port = 9", "workers = 3", "no_auth = false", "strict_version = true"} <= set(shown)
+    assert {'model = "m.gguf"', "port = 9", "workers = 3", "no_auth = false", "allow_private_urls = true"} <= set(shown)
     assert "# api_key: 2 set, not shown" in shown
 
 

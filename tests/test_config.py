@@ -143,7 +143,7 @@ def test_default_folders_follow_the_desktop(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_is_shown_can_be_read_back(empty_folder: Path) -> None:
     """The printed settings are a file that gives the same settings again, apart from the secrets."""
     settings = config.load(
-        {"port": "9", "served_model_names": ("a", 'b"c'), "ping_interval": "2.5", "strict_version": True},
+        {"port": "9", "served_model_names": ("a", 'b"c'), "ping_interval": "2.5", "allow_private_urls": True},
         environment={},
     )
     (empty_folder / "antiphon.toml").write_text(config.shown(settings))

@@ -94,7 +94,14 @@ class Application:
 
     async def _start(self) -> None:
         settings = self._runtime.settings
-        engine = connect(self._runtime.engine, {"patience": settings.queue_timeout, "silence": settings.engine_timeout})
+        engine = connect(
+            self._runtime.engine,
+            {
+                "patience": settings.queue_timeout,
+                "silence": settings.engine_timeout,
+                "key": self._runtime.engine_key,
+            },
+        )
         self._service = Service([await load(engine, choices(self._runtime))])
         self._surfaces = surfaces.build(self._service, options(settings))
 

@@ -95,9 +95,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     gpu_layers: Annotated[
         int, Meta(ge=-1), About("Layers of the model to put on an accelerator; -1 lets the engine decide.")
     ] = -1
-    tokenizer: Annotated[
-        str, About("Tokenizer of an attached engine that does not bring its own: a folder, a file or a hub id.")
-    ] = ""
     state_dir: Annotated[str, About("Where keys and logs live.", default="`$XDG_STATE_HOME/antiphon`", path=True)] = (
         msgspec.field(default_factory=_state_home)
     )
@@ -123,7 +120,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_private_urls: Annotated[bool, About("Fetch images and documents from addresses of private networks too.")] = (
         False
     )
-    strict_version: Annotated[bool, About("Refuse requests without an `anthropic-version` header.")] = False
 
     @property
     def loopback(self) -> bool:
@@ -243,11 +239,12 @@ def shown(settings: Settings) -> str:
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker process needs to know. `engine` is where the engine answers (`llama.cpp+http://127.0.0.1:1234`),
-    `name` what the model is called unless settings say otherwise, `gguf` the model's file where it is known."""
+    """What a worker process needs to know. `engine` is where the engine answers (`llama.cpp+http://127.0.0.1:1234`)
+    and `engine_key` the key it asks for, `name` what the model is called unless settings say otherwise, `gguf` the model's file where it is known."""
 
     settings: Settings
     engine: str
+    engine_key: str = ""
     name: str = ""
     gguf: str = ""
 

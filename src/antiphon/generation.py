@@ -53,7 +53,8 @@ class Course:
             if self._overdrawn():
                 # The prompt left the model inside thinking although there is to be none.
                 job, events = await self._cut_short()
-                yield self._begun(events)
+                if batch := self._begun(events):
+                    yield batch
             async with aclosing(self._engine.generate(job)) as reads:
                 async for read in reads:
                     batch = self._prefilled(read) if isinstance(read, Prefilled) else self._begun(self._read(read))

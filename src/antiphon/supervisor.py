@@ -12,6 +12,7 @@ import errno
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -53,7 +54,13 @@ def serve(settings: Settings, *, application: str = APPLICATION) -> int:
         if engine:
             say(f"loading {Path(engine.launch.model).name} …")
             target = f"llama.cpp+http://127.0.0.1:{engine.start()}"
-            runtime = Runtime(settings=settings, engine=target, name=engine.launch.name, gguf=engine.launch.model)
+            runtime = Runtime(
+                settings=settings,
+                engine=target,
+                engine_key=engine.launch.key,
+                name=engine.launch.name,
+                gguf=engine.launch.model,
+            )
         os.environ.update(runtime.environment())
         banner = Banner(runtime, note)
         return workers.run(settings, application, say=say, started=banner.start, stopping=banner.stop)
@@ -104,6 +111,8 @@ def plan(settings: Settings) -> tuple[Launch, str]:
     )
     launch = Launch(
         model=str(path),
+        # Other users of the machine reach the engine's port too, and ours is not the only key that must hold.
+        key=secrets.token_urlsafe(24),
         name=path.stem if settings.model else models_store.DEFAULT.name,
         window=room.window,
         parallel=room.parallel,

@@ -62,10 +62,13 @@ _failed = msgspec.json.Decoder(_Failed)
 
 
 class LlamaCpp:
-    """A llama.cpp server at `url`. `patience` is how many seconds a request waits for a server that is (re)starting."""
+    """A llama.cpp server at `url`, which may ask for a `key`. `patience` is how many seconds a request waits for a server
+    that is (re)starting, `silence` how many a server may say nothing in the middle of its work."""
 
-    def __init__(self, url: str, patience: float = 30.0) -> None:
+    def __init__(self, url: str, *, key: str = "", patience: float = 30.0, silence: float = 600.0) -> None:
         self._url = url.rstrip("/")
+        self._headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+        self._silence = silence
         self._patience = patience
         self._client: aiohttp.ClientSession | None = None
         self._marker = ""
@@ -73,9 +76,10 @@ class LlamaCpp:
     @property
     def _session(self) -> aiohttp.ClientSession:
         if self._client is None:
-            # Tokens may be minutes apart while others are served: only connecting has a limit.
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-            self._client = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0))
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=self._silence)
+            self._client = aiohttp.ClientSession(
+                timeout=timeout, headers=self._headers, connector=aiohttp.TCPConnector(limit=0)
+            )
         return self._client
 
     async def _open(self, method: str, path: str, body: Any = None) -> aiohttp.ClientResponse:
@@ -84,9 +88,7 @@ class LlamaCpp:
         deadline = asyncio.get_running_loop().time() + self._patience
         while True:
             try:
-                response = await self._session.request(
-                    method, self._url + path, data=data, headers={"content-type": "application/json"}
-                )
+                response = await self._session.request(method, self._url + path, data=data)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 problem: Exception = Overloaded(f"the engine does not answer: {error}", retry_after=_RETRY_AFTER)
             else:
@@ -171,6 +173,8 @@ class LlamaCpp:
                     if pieces[-1].end != "none":
                         return
             raise EngineFailed("the engine broke off before the reply was over")
+        except TimeoutError:
+            raise TimedOut(f"the engine said nothing for {self._silence:.0f} seconds") from None
         except (aiohttp.ClientError, OSError) as error:
             raise EngineFailed(f"the engine broke off: {error or type(error).__name__}") from error
         finally:
@@ -252,7 +256,7 @@ def _failure(status: int, body: bytes) -> Exception:
 
 
 def _connect(address: str, options: dict[str, Any]) -> LlamaCpp:
-    return LlamaCpp(address, patience=float(options.get("patience", 30.0)))
+    return LlamaCpp(address, **options)
 
 
 ENGINE = EngineKind("llama.cpp", "a llama.cpp server (llama-server), embedded or attached by URL", _connect)

@@ -110,8 +110,13 @@ class Scripted:
             self._texts.popitem(last=False)
         return ids
 
+    @staticmethod
+    def id_of(word: str) -> int:
+        """The id of a word, or of a piece of a reply."""
+        return 1000 + zlib.crc32(word.encode()) % 2**30
+
     def _words(self, text: str) -> list[int]:
-        return [1000 + zlib.crc32(word.encode()) % 2**30 for word in _WORD.findall(text)]
+        return [self.id_of(word) for word in _WORD.findall(text)]
 
     def _rule(self, job: Job) -> Rule:
         prompt = job.text or self._texts.get(hash(tuple(job.prompt)), "")
@@ -144,7 +149,7 @@ class Scripted:
                 await asyncio.sleep(rule.delay)
             if rule.fail_after is not None and index >= rule.fail_after:
                 raise EngineFailed(rule.failure)
-            yield Piece(text, 1, (1000 + zlib.crc32(text.encode()) % 2**30,))
+            yield Piece(text, 1, (self.id_of(text),))
         if rule.fail_after is not None and rule.fail_after >= len(spoken[:limit]):
             raise EngineFailed(rule.failure)
         yield Piece("", 0, (), "length" if limit < len(spoken) else rule.end)

@@ -1,4 +1,4 @@
-"""From a conversation to the ids of its prompt, by all the stages of this room, and back into memory after the reply."""
+"""From a conversation to the ids of its prompt, by every stage of this room; and back into memory after the reply."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Remembers what was prompted and sampled, so that a growing conversation stays a prefix of its own tokens.
 
 Rendering a reply anew rarely gives the ids that were sampled: spacing in JSON changes, thinking is dropped, a word is
-cut into other tokens. The engine then computes again what it had. So after a reply its ids are kept, under a hash of the
-turns as a client sees them (thinking, ids of calls, spacing of JSON and outer white space do not count). When a
+cut into other tokens. The engine then computes again what it had. So after a reply its ids are kept, under a hash of
+the turns as a client sees them (thinking, ids of calls, spacing of JSON and outer white space do not count). When a
 conversation comes that begins with those turns, the kept ids stand for them, and only what follows the control token
 that closes the remembered turn is tokenised.
 
@@ -85,7 +85,7 @@ class Transcript:
         self._known: OrderedDict[bytes, array[int]] = OrderedDict()
 
     def recall(self, head: bytes, turns: Sequence[Turn]) -> Remembered | None:
-        """The longest remembered beginning of these turns that ends with one of the assistant and is not all of them."""
+        """The longest remembered beginning that ends with a turn of the assistant and is not all of these turns."""
         chain = _chain(head, turns)
         for count in range(len(turns) - 1, 0, -1):
             ids = self._known.get(chain[count]) if turns[count - 1].role == "assistant" else None
@@ -160,8 +160,8 @@ def marked(turns: tuple[Turn, ...], index: int) -> tuple[Turn, ...]:
 
 
 def rest(prompt: str, trial: str, closing: str) -> str | None:
-    """What follows the remembered turn in a prompt, from the token that closes it on. `trial` is the same prompt rendered
-    with the seam's mark; None when the mark changed anything else, or no closing token stands before it."""
+    """What follows the remembered turn in a prompt, from the token that closes it on. `trial` is the same prompt
+    rendered with the seam's mark; None when the mark changed anything else, or no closing token stands before it."""
     # The mark's own character may stand in what a client wrote; then the seam cannot be told.
     if not closing or trial.count(_SEAM) != 1 or trial.replace(_SEAM, "") != prompt:
         return None

@@ -19,7 +19,7 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
     name = reader.resolve((yield from written_name(source)))
     if name is None or not (yield from source.accept(">")):
         return False
-    space, first = yield from source.past_space()
+    _, first = yield from source.past_space()
     if first not in ("{", "<"):
         return False
     source.barriers = (CLOSE,)

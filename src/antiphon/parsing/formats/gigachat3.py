@@ -10,9 +10,8 @@ SEPARATOR, ROLE, CALL = "<|message_sep|>", "<|role_sep|>", "<|function_call|>"
 HEAD = f"function call{ROLE}"
 
 _calls = block(SEPARATOR)
-_one = blocks_grammar(
-    Sequence((Marker(SEPARATOR), Literal("\n\nfunction call"), Marker(ROLE), Literal("\n"))), Literal("")
-)
+_head = Sequence((Marker(SEPARATOR), Literal("\n\nfunction call"), Marker(ROLE), Literal("\n")))
+_one = blocks_grammar(_head, Literal(""))
 
 
 def read(reader: Reader, opener: str) -> Reading[bool]:

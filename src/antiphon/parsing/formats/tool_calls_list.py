@@ -1,4 +1,4 @@
-"""A JSON list in `<tool_calls>`: Jamba, MiniMax M1, Apriel, Hunyuan A13B. They differ in how they think."""
+"""A JSON list in `<tool_calls>`: Jamba, Apriel, Hunyuan A13B. They differ in how they think."""
 
 from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
@@ -29,8 +29,8 @@ def _hunyuan(template: str) -> bool:
 
 FORMATS = (
     Format(
-        names=("jamba", "minimax_m1"),
-        summary="a JSON list in <tool_calls> (Jamba, MiniMax M1)",
+        names=("jamba",),
+        summary="a JSON list in <tool_calls> (Jamba)",
         openers=(OPEN,),
         visible=(CLOSE,),
         read=_calls,
