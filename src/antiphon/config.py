@@ -86,7 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, Meta(ge=1, le=256), About("How many requests the embedded engine works on at once; more will wait.")
     ] = 4
     threads: Annotated[
-        int, Meta(ge=0), About("Threads of the embedded engine; 0 is one for each core this process may use.")
+        int, Meta(ge=0), About("Threads of the embedded engine; 0 is one for each core this process may use, but one.")
     ] = 0
     workers: Annotated[int, Meta(ge=1, le=256), About("HTTP worker processes that share the port.")] = 1
     mmproj: Annotated[

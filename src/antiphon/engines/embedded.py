@@ -30,7 +30,7 @@ _STEP_TOKENS = 256
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to run. `window` is the context length of each slot in tokens, `parallel` the number of slots.
-    `threads` 0 is one for each core, `gpu_layers` -1 leaves it to the engine, `port` 0 takes a
+    `threads` 0 is one for each core but one, `gpu_layers` -1 leaves it to the engine, `port` 0 takes a
     free one, `cache_mb` bounds the store of idle conversations. Whoever calls must show `key`, if there is one.
     `log` is the file for llama.cpp's own log; without it all of that goes to standard error."""
 
@@ -72,11 +72,12 @@ def parameters(launch: Launch) -> Any:
     params.n_parallel = launch.parallel
     params.n_ctx = launch.window * launch.parallel
     params.n_gpu_layers = launch.gpu_layers
-    # On two cores (2026-11) two threads gave 80 tokens/s alone and 19 beside a busy neighbour, one thread 50 and
-    # 39. The surface is no busy neighbour, so all cores it is. Polling between steps (llama.cpp's default 50)
-    # gained nothing that could be measured in any of these cases, and burns a core while a stream waits.
+    # Threads meet at a barrier many times a token, and spin while one of them is not running: on two cores (2026-11)
+    # two threads gave 80 tokens/s alone, 19 beside a busy neighbour and less than 1 beside another engine; one thread
+    # 50, 39 and 20. So one core is left to those who ask and to the surface. Polling between steps (llama.cpp's
+    # default 50) gained nothing that could be measured, and burns a core while a stream waits.
     for group in (params.cpuparams, params.cpuparams_batch):
-        group.n_threads = launch.threads or machine.cores()
+        group.n_threads = launch.threads or max(1, machine.cores() - 1)
         group.poll = 0
     if not launch.mmproj and not _accelerated():
         # A step takes as long as its batch, and streams and cancellations wait for it. 256 tokens are read as fast as

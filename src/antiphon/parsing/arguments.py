@@ -53,6 +53,11 @@ class Signature:
             return self._properties[parameter]
         return _resolved(self._root, self._root).get("additionalProperties")
 
+    def standing(self, parameter: str) -> Schema:
+        """The parameter's own schema with what its references point to, so that it can stand alone."""
+        shared = {key: self._root[key] for key in ("$defs", "definitions") if key in self._root}
+        return {**shared, **_resolved(self.property(parameter), self._root)}
+
     def choices(self, parameter: str) -> list[str]:
         """The strings that the parameter is limited to; empty when it is not limited to strings."""
         schema = _resolved(self.property(parameter), self._root)

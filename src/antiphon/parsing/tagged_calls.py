@@ -12,10 +12,15 @@ from collections.abc import Callable
 from antiphon.parsing import lenient_json
 from antiphon.parsing.formats import Read
 from antiphon.parsing.parser import Reader
-from antiphon.parsing.splitter import Reading
+from antiphon.parsing.splitter import Reading, Splitter
 from antiphon.parsing.tagged_ends import Ending, key_inside, name_inside
 from antiphon.parsing.tagged_values import Input, Value
 from antiphon.parsing.tags import Tag, Tags, tag_here
+
+ReadValue = Callable[[Splitter, Input, str], Reading[bool]]
+"""Reads the value of a parameter after its tag. Returns whether it was closed."""
+
+Wrap = Callable[[Value], Value]
 
 WHOLE = ("arguments", "input", "parameters", "args")
 """Names under which models write the whole input as if it were one parameter."""
@@ -26,15 +31,16 @@ def tagged(
     *,
     otherwise: Read | None = None,
     plain: tuple[str, ...] = (),
-    wrap: Callable[[Value], Value] | None = None,
+    wrap: Wrap | None = None,
+    value: ReadValue | None = None,
 ) -> Read:
     """The reader of a family. `otherwise` reads a block in which no tag stands. A call that begins with one of the
-    `plain` openers has no block around it: only a declared name makes one. `wrap` takes markup off values."""
+    `plain` openers has no block around it: only a declared name makes one. `wrap` takes markup off values; `value` reads them where they are more than text."""
 
     def read(reader: Reader, opener: str) -> Reading[bool]:
         source = reader.source
         source.at -= len(opener)
-        calls = _Calls(reader, tags, wrap)
+        calls = _Calls(reader, tags, wrap, value)
         first = yield from tag_here(source, tags)
         if first is None:
             return False
@@ -51,8 +57,9 @@ def tagged(
 class _Calls:
     """Reads the calls of one block."""
 
-    def __init__(self, reader: Reader, tags: Tags, wrap: Callable[[Value], Value] | None) -> None:
-        self.reader, self.source, self.tags, self.wrap = reader, reader.source, tags, wrap
+    def __init__(self, reader: Reader, tags: Tags, wrap: Wrap | None, value: ReadValue | None) -> None:
+        self.reader, self.source, self.tags = reader, reader.source, tags
+        self.wrap, self.value = wrap, value
         self.sure = True
         self.any = False
 
@@ -165,12 +172,16 @@ class _Calls:
         if tag.empty:
             return None
         input.given.add(name)
-        value = input.value(name, tag.hint)
-        if self.wrap:
-            value = self.wrap(value)
-        closed = yield from Ending(source, self.tags, input, scalar=input.scalar(name)).read(value.feed)
-        value.close(cut=not closed)
+        closed = yield from (self.value(source, input, name) if self.value else self._text(input, name, tag.hint))
         if not closed:
             input.close()
             return False
         return None
+
+    def _text(self, input: Input, name: str, hint: str) -> Reading[bool]:
+        value = input.value(name, hint)
+        if self.wrap:
+            value = self.wrap(value)
+        closed = yield from Ending(self.source, self.tags, input, scalar=input.scalar(name)).read(value.feed)
+        value.close(cut=not closed)
+        return closed

@@ -62,7 +62,7 @@ class Ending:
             case "call":
                 if self._scalar:
                     return True
-                self._depth += (yield from self._begins_call())
+                self._depth += yield from self._begins_call()
                 return False
             case "call_end" | "block_end":
                 over = self._scalar or (self._stands_alone and (yield from self._over(prose=False)))

@@ -10,6 +10,7 @@ from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Seq
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Grammar
 
+
 def calls(
     *,
     call: Callable[[str], Node],
@@ -44,7 +45,7 @@ def _parameters(schema: dict[str, Any], parameter: Callable[[str, str], str], en
     required = schema.get("required")
     nodes: list[Node] = []
     for name in signature.parameters():
-        written = Sequence((spelt(parameter(name, _type(signature, name))), _value(signature, schema, name, end)))
+        written = Sequence((spelt(parameter(name, _type(signature, name))), _value(signature, name, end)))
         needed = isinstance(required, list) and name in required
         nodes.append(written if needed else Either((written, Literal(""))))
     return nodes
@@ -55,17 +56,11 @@ def _type(signature: Signature, name: str) -> str:
     return "string" if not kinds or "string" in kinds else sorted(kinds)[0]
 
 
-def _value(signature: Signature, root: dict[str, Any], name: str, end: str) -> Node:
+def _value(signature: Signature, name: str, end: str) -> Node:
     choices = signature.choices(name)
     if choices:
         return Sequence((Either(tuple(Literal(choice) for choice in choices)), spelt(end)))
     kinds = signature.kinds(name)
     if not kinds or "string" in kinds:
         return Until(end)
-    return Sequence((Json(closed(_rooted(signature.property(name), root))), spelt(end)))
-
-
-def _rooted(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
-    """A part of a schema that can stand alone, with what its references point to."""
-    shared = {key: root[key] for key in ("$defs", "definitions") if key in root}
-    return {**shared, **schema} if isinstance(schema, dict) else shared
+    return Sequence((Json(closed(signature.standing(name))), spelt(end)))

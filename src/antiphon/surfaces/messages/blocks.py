@@ -122,7 +122,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                     self._showing(each, inner, path, asking=asking, sees=sees)
             case "base64" | "url" | "file":
                 media_type, data = self._bytes(source, at)
-                inner.text(_document_text(media_type, data))
+                inner.text(document_text(media_type, data))
             case other:
                 inner.stand_in(f"[document omitted: unknown source {other[:40]!r}]")
         parts = inner.done()
@@ -136,7 +136,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             case "base64":
                 if source.data is None:
                     raise BadRequest(f"{where}.base64.data: Field required")
-                return source.media_type or "", _decoded(source.data, f"{where}.base64.data")
+                return source.media_type or "", decoded(source.data, f"{where}.base64.data")
             case "url":
                 if source.url is None:
                     raise BadRequest(f"{where}.url.url: Field required")
@@ -181,7 +181,8 @@ def addresses(content: Iterable[tuple[str, wire.AnyBlock]], *, vision: bool) -> 
                 pass
 
 
-def _decoded(data: str, where: str) -> bytes:
+def decoded(data: str, where: str) -> bytes:
+    """The bytes of base64 text, of a `data:` URL too."""
     if data.startswith("data:"):
         data = data.partition(",")[2]
     try:
@@ -194,7 +195,8 @@ def _decoded(data: str, where: str) -> bytes:
         raise BadRequest(f"{where}: Invalid base64 data: {trouble}") from None
 
 
-def _document_text(media_type: str, data: bytes) -> str:
+def document_text(media_type: str, data: bytes) -> str:
+    """The text of a document, or a sentence in its place."""
     if data[:1024].lstrip().startswith(b"%PDF-") or media_type == "application/pdf":
         return documents.pdf_text(data)
     if media_type.startswith("text/") or media_type in ("application/json", "application/xml", ""):

@@ -1,0 +1,297 @@
+"""`call:NAME{key:value,…}` with strings between marker tokens: Gemma 4 and FunctionGemma.
+
+Keys are bare, strings stand between two of the family's string markers and are not escaped, everything else is
+written much as JSON. What a bare value is, the tool's schema says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from collections.abc import Sequence as Many
+from typing import Any
+
+from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, Until, closed
+from antiphon.parsing import lenient_json
+from antiphon.parsing.arguments import Signature
+from antiphon.parsing.formats import Example, Format, Grammar, Read, Reasoning
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Emit, Reading, Splitter, markers
+
+_NAME = re.compile(r"[\w.:/\-]+")
+_BARE = re.compile(r"[^,{}\[\]()<]+")
+_KEY = re.compile(r"[^\s,:={}\[\]()<\"']+")
+_MOST_ITEMS = 64
+
+
+class _Family:
+    """The markers of a family, and its reader and grammar."""
+
+    def __init__(self, opens: str, close: str, quote: str, *ends: str) -> None:
+        self.open, self.close, self.quote, self.ends = opens, close, quote, (close, *ends)
+
+    def read(self, reader: Reader, opener: str) -> Reading[bool]:
+        """One block: a call, or (now and then) several."""
+        source = reader.source
+        found = False
+        while True:
+            yield from source.space()
+            if found:
+                source.mark()
+                yield from source.accept(",")
+                yield from source.space()
+            if not (yield from self._call(reader, first=not found)):
+                break
+            found = True
+        if found:
+            source.rewind()
+            yield from source.accept(*self.ends)
+        return found
+
+    def _call(self, reader: Reader, first: bool) -> Reading[bool]:
+        source = reader.source
+        if not (yield from source.accept("call:")) and not first:
+            return False
+        written = yield from source.run(_NAME)
+        bracket = (yield from source.past_space())[1]
+        before = reader.tentative
+        reader.tentative = before or not bracket
+        name = reader.resolve(written) if written and bracket in ("{", "(", "") else None
+        reader.tentative = before
+        if name is None:
+            return False
+        reader.begin(name)
+        yield from source.space()
+        if not bracket:
+            reader.argue("{}")
+        complete = bool(bracket) and (yield from self._object(source, reader.argue, reader.signature(name), 0))
+        reader.finish(complete)
+        return True
+
+    def _object(self, source: Splitter, emit: Emit, signature: Signature | None, depth: int) -> Reading[bool]:
+        """The object that begins here; `signature` says what its members may be. Returns whether it was complete."""
+        source.at += 1
+        emit("{")
+        first = True
+        while True:
+            yield from source.space()
+            following = yield from source.next()
+            if following and following in "})":
+                emit("}")
+                return True
+            if following == ",":
+                continue
+            source.at -= len(following)
+            key = yield from self._key(source)
+            yield from source.space()
+            if key is None or (yield from source.peek()) == "":
+                emit("}")
+                # Unbalanced braces, where the block itself is over.
+                return (yield from self._stands(source, self.ends))
+            head = ("" if first else ",") + lenient_json.quoted(key) + ":"
+            first = False
+            if not (yield from self._value(source, lenient_json.Prefixed(head, emit), signature, key, depth)):
+                emit("}")
+                return (yield from self._stands(source, self.ends))
+
+    def _key(self, source: Splitter) -> Reading[str | None]:
+        key: list[str] = []
+        if (yield from source.accept(self.quote)):
+            yield from source.until(markers(self.quote), key.append)
+        elif quote := (yield from source.accept('"', "'")):
+            yield from source.until(markers(quote), key.append)
+        else:
+            key.append((yield from source.run(_KEY)))
+        yield from source.space()
+        colon = yield from source.accept(":", "=")
+        return "".join(key) if colon and key else None
+
+    def _value(self, source: Splitter, emit: Emit, signature: Signature | None, key: str, depth: int) -> Reading[bool]:
+        kinds = signature.kinds(key) if signature else frozenset[str]()
+        quote = yield from source.accept(self.quote, '"')
+        if quote:
+            if not kinds or "string" in kinds or signature is None:
+                emit('"')
+                done = yield from self._string(source, quote, emit)
+                emit('"')
+                return done
+            parts: list[str] = []
+            done = yield from self._string(source, quote, parts.append)
+            emit(signature.coerce(key, lenient_json.decoded('"' + "".join(parts) + '"')))
+            return done
+        first = yield from source.peek()
+        if first in ("{", "[") and depth < lenient_json.MAX_DEPTH:
+            if first == "[":
+                return (yield from self._array(source, emit, depth + 1))
+            inner = Signature(signature.standing(key)) if signature else None
+            return (yield from self._object(source, emit, inner, depth + 1))
+        raw = (yield from source.run(_BARE)).strip()
+        if kinds and signature is not None:
+            emit(signature.coerce(key, raw))
+        else:
+            emit(lenient_json.whole(raw)[0] if raw and " " not in raw else lenient_json.quoted(raw))
+        following = yield from source.peek()
+        return following != "" and following in ",})]"
+
+    def _array(self, source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
+        source.at += 1
+        emit("[")
+        first = True
+        while True:
+            yield from source.space()
+            following = yield from source.next()
+            if following == "]":
+                emit("]")
+                return True
+            if following == ",":
+                continue
+            source.at -= len(following)
+            if following in ("", "}", ")") or (yield from self._stands(source, self.ends)):
+                emit("]")
+                return following in ("}", ")")
+            put = emit if first else lenient_json.Prefixed(",", emit)
+            first = False
+            if not (yield from self._value(source, put, None, "", depth)):
+                emit("]")
+                return False
+
+    def _string(self, source: Splitter, quote: str, emit: Emit) -> Reading[bool]:
+        """The text up to the string's own closing marker: the first one that something fitting follows, and that is
+        not in a call written out in the text. Returns false where the output is over, or the call."""
+        if quote == '"':
+            # It ends with JSON's quote, which the caller writes.
+            held: list[str] = []
+
+            def all_but_quote(text: str) -> None:
+                emit("".join(held))
+                held[:] = [text]
+
+            return (yield from lenient_json.string(source, all_but_quote, quote, ",]})"))
+        inner = 0
+        wanted = markers(quote, self.open + "call:", *self.ends)
+        while True:
+            marker = yield from source.until(wanted, lambda text: emit(lenient_json.inside(text)))
+            if not marker:
+                return False
+            if marker == self.open + "call:":
+                inner += 1
+            elif marker == quote:
+                space, following = yield from source.past_space()
+                if following == "":
+                    return True
+                if not inner and (following in ",]})" or (yield from self._stands(source, self.ends, len(space)))):
+                    return True
+            else:
+                space, following = yield from source.past_space()
+                if not inner and (not following or (yield from self._stands(source, (self.open,), len(space)))):
+                    source.at -= len(marker)
+                    return False
+                inner -= 1 if inner else 0
+            emit(lenient_json.inside(marker))
+
+    def _stands(self, source: Splitter, texts: tuple[str, ...], offset: int = 0) -> Reading[bool]:
+        """Whether one of the texts stands `offset` characters ahead."""
+        for text in texts:
+            size = 0
+            while size < len(text):
+                size += 1
+                if (yield from source.ahead(offset + size))[offset:] != text[:size]:
+                    break
+            else:
+                return True
+        return False
+
+    def grammar(self, separator: str) -> Grammar:
+        """The grammar of calls, a block each."""
+
+        def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+            def one(name: str, schema: dict[str, Any]) -> Node:
+                return Sequence((Marker(f"{self.open}call:{name}"), self._members(Signature(schema), schema, 0), end))
+
+            end = Marker(self.close)
+            body = Either(tuple(one(name, schema) for name, schema in tools))
+            return Repeat(body, 1, most, Literal(separator) if separator else None)
+
+        return grammar
+
+    def _members(self, signature: Signature, schema: dict[str, Any], depth: int) -> Node:
+        required = schema.get("required")
+        needed = required if isinstance(required, list) else []
+        rest: Node = Literal("}")
+        fresh: Node = rest
+        for name in reversed(signature.parameters()):
+            member = Sequence((Literal(f"{name}:"), self._written(signature, name, depth)))
+            after, before = Sequence((Literal(","), member, rest)), Sequence((member, rest))
+            fresh = before if name in needed else Either((before, fresh))
+            rest = after if name in needed else Either((after, rest))
+        return Sequence((Literal("{"), fresh))
+
+    def _written(self, signature: Signature, name: str, depth: int) -> Node:
+        quote = Marker(self.quote)
+        if choices := signature.choices(name):
+            return Sequence((quote, Either(tuple(Literal(choice) for choice in choices)), quote))
+        kinds, schema = signature.kinds(name), signature.standing(name)
+        if not kinds or "string" in kinds:
+            return Sequence((quote, Until(self.quote)))
+        if kinds == {"object"} and depth < 4 and Signature(schema).parameters():
+            return self._members(Signature(schema), schema, depth + 1)
+        if kinds == {"array"} and depth < 4 and isinstance(schema.get("items"), dict):
+            item = Signature({**schema, "type": "object", "properties": {"item": schema["items"]}})
+            written = self._written(item, "item", depth + 1)
+            return Sequence((Literal("["), Repeat(written, 0, _MOST_ITEMS, Literal(",")), Literal("]")))
+        return Json(closed(schema), item_separator=",", key_separator=":")
+
+    def example(self) -> Example:
+        """A call."""
+        return Example(
+            f"{self.open}call:f{{x:{self.quote}a b{self.quote},n:1}}{self.close}", (("f", '{"x":"a b","n":1}'),)
+        )
+
+
+_GEMMA4 = _Family("<|tool_call>", "<tool_call|>", '<|"|>', "<turn|>")
+_FUNCTION = _Family("<start_function_call>", "<end_function_call>", "<escape>", "<end_of_turn>")
+
+
+def _format(family: _Family, name: str, summary: str, recognises: Callable[[str], bool], reasoning: str) -> Format:
+    read: Read = family.read
+    return Format(
+        names=(name,),
+        summary=summary,
+        openers=(family.open,),
+        visible=(family.close, family.quote),
+        read=read,
+        recognises=recognises,
+        rank=60,
+        reasoning=reasoning,
+        grammar=family.grammar(""),
+        example=family.example(),
+    )
+
+
+FORMATS = (
+    _format(
+        _GEMMA4,
+        "gemma4",
+        "call:NAME{…} in <|tool_call> markers (Gemma 4)",
+        lambda template: "<|tool_call>" in template or "<|channel>" in template,
+        "gemma4",
+    ),
+    _format(
+        _FUNCTION,
+        "functiongemma",
+        "call:NAME{…} in <start_function_call> markers (FunctionGemma)",
+        lambda template: "<start_function_call>" in template,
+        "none",
+    ),
+)
+
+REASONINGS = (
+    Reasoning(
+        names=("gemma4",),
+        summary="<|channel>thought … <channel|> (Gemma 4)",
+        opens=("<|channel>thought\n", "<|channel>thought"),
+        closes=("<channel|>",),
+        dropped=("<turn|>",),
+        recognises=lambda template: "<|channel>" in template,
+        rank=50,
+    ),
+)

@@ -1,0 +1,117 @@
+"""Muse: a reply is a row of messages, each with a header that says who it is for. What it tells itself is thinking,
+what it tells the user is text, and what it tells a tool is a call in `<atem:function_calls>` tags."""
+
+from __future__ import annotations
+
+import re
+
+from antiphon.constraint import Marker
+from antiphon.parsing.formats import Example, Format, Reasoning
+from antiphon.parsing.parser import Reader, attempt
+from antiphon.parsing.splitter import Reading, markers
+from antiphon.parsing.tagged_calls import tagged
+from antiphon.parsing.tagged_grammar import calls
+from antiphon.parsing.tags import invokes
+
+OPEN, CLOSE = "<atem:function_calls>", "</atem:function_calls>"
+START, MESSAGE, END, TURN = "<|start|>", "<|message|>", "<|eom|>", "<|eot|>"
+_TO = re.compile(r"to=(\S+)")
+_LONGEST_HEADER = 200
+
+
+def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
+    """Read message after message."""
+    source = reader.source
+    thinking = reader.starts_thinking
+    begun = thinking or not (yield from _header_ahead(reader))
+    while True:
+        if not begun:
+            recipient = yield from _header(reader)
+            thinking = recipient == "self"
+        begun = False
+        reader.boundary(thinking=thinking)
+        ended = yield from _body(reader, format, thinking)
+        if not ended:
+            return
+        # Where nothing follows that looks like a header, the text goes on.
+        thinking = False
+        begun = ended != START and not (yield from _header_ahead(reader))
+
+
+def _header_ahead(reader: Reader) -> Reading[bool]:
+    """Whether a header stands here: ` to=…<|message|>`, perhaps after `<|start|>assistant`."""
+    source = reader.source
+    space, _ = yield from source.past_space()
+    for text in (START, "to=", MESSAGE, "assistant to="):
+        size = 0
+        while size < len(text):
+            size += 1
+            if (yield from source.ahead(len(space) + size))[len(space) :] != text[:size]:
+                break
+        else:
+            return True
+    return False
+
+
+def _header(reader: Reader) -> Reading[str]:
+    """Whom the message that begins here is for."""
+    source = reader.source
+    header: list[str] = []
+    yield from source.until(markers(MESSAGE), header.append)
+    found = _TO.search("".join(header)[:_LONGEST_HEADER])
+    return found[1] if found else ""
+
+
+def _body(reader: Reader, format: Format, thinking: bool) -> Reading[str]:
+    """A message's text and calls, up to the marker that ends it; empty at the end of the output."""
+    source = reader.source
+    put = reader.thinking if thinking else reader.text
+    openers = format.openers if reader.tools else ()
+    while True:
+        marker = yield from source.until(markers(START, END, TURN, *openers), put)
+        if marker not in openers or not marker:
+            return marker
+        reader.tentative = thinking
+        if (yield from attempt(reader, format, marker, put)):
+            # A call ends what came before it, thinking too.
+            thinking, put = False, reader.text
+            reader.boundary()
+        reader.tentative = False
+
+
+FORMATS = (
+    Format(
+        names=("muse",),
+        summary="<atem:invoke> in <atem:function_calls> tags, messages addressed to=… (Muse)",
+        openers=(OPEN, "<atem:invoke"),
+        visible=(CLOSE, START, MESSAGE, END, TURN),
+        read=tagged(invokes("atem:function_calls", prefix="atem:")),
+        converse=converse,
+        recognises=lambda template: OPEN in template,
+        rank=65,
+        reasoning="muse",
+        grammar=calls(
+            before=OPEN + "\n",
+            call=lambda name: Marker(f'<atem:invoke name="{name}">\n'),
+            parameter=lambda name, kind: f'<atem:parameter name="{name}">',
+            value_end="</atem:parameter>\n",
+            call_end="</atem:invoke>\n",
+            after=CLOSE,
+        ),
+        example=Example(
+            f'{OPEN}\n<atem:invoke name="f">\n<atem:parameter name="x">a b</atem:parameter>\n</atem:invoke>\n{CLOSE}',
+            (("f", '{"x":"a b"}'),),
+        ),
+    ),
+)
+
+REASONINGS = (
+    Reasoning(
+        names=("muse",),
+        summary="messages addressed to=self (Muse)",
+        opens=("to=self" + MESSAGE,),
+        closes=(END,),
+        recognises=lambda template: OPEN in template,
+        rank=60,
+    ),
+)

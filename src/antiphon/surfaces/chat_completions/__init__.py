@@ -1,0 +1,122 @@
+"""The OpenAI-compatible chat endpoint: POST /v1/chat/completions.
+
+It shares every stage with the Messages API but decode and encode, and is the pattern for a new surface. What happens
+to a request reads from top to bottom in `_create`: read, fetch, decode, prepare, then tell the reply as a stream or
+whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from functools import partial
+
+from antiphon.errors import BadRequest, Failure, Internal
+from antiphon.events import AnyEvent, Fold, Reply
+from antiphon.service import Prepared, Service
+from antiphon.surfaces import remote, sse
+from antiphon.surfaces.chat_completions import decode, encode, failures, wire
+from antiphon.surfaces.exchange import Exchange
+from antiphon.surfaces.surface import Options, Route, Surface
+
+_HEADER_SAFE = re.compile(r"[^A-Za-z0-9_.-]")
+# Reading a large body or a PDF would hold up every other stream of the worker.
+_LARGE = 512 * 1024
+
+
+class _Told:
+    """The reply to one request, as `sse` wants it told."""
+
+    ping = encode.PING
+
+    def __init__(self, style: encode.Style) -> None:
+        self._encoder = encode.Encoder(style)
+
+    @property
+    def finished(self) -> bool:
+        return self._encoder.finished
+
+    def opening(self) -> bytes:
+        return self._encoder.start()
+
+    def batch(self, events: list[AnyEvent]) -> bytes:
+        return self._encoder.batch(events)
+
+    def failure(self, failure: Failure) -> bytes:
+        # No [DONE] follows: a client that does not know error chunks must not take the rest for the whole.
+        return b"data: " + failures.body(failure) + b"\n\n"
+
+
+class _ChatCompletions:
+    def __init__(self, service: Service, options: Options) -> None:
+        self._service = service
+        self._options = options
+
+    def routes(self) -> list[Route]:
+        return [Route(method="POST", path="/chat/completions", answer=self._create)]
+
+    async def _create(self, exchange: Exchange) -> None:
+        request, asked, prepared = await self._read(exchange)
+        style = encode.Style(
+            id=self._options.new_id("chatcmpl-"),
+            created=int(self._options.clock()),
+            model=request.model,
+            usage=bool(request.stream_options and request.stream_options.include_usage),
+            legacy=asked.legacy,
+        )
+        if request.stream:
+            await sse.send(
+                exchange,
+                self._service.run(prepared),
+                _Told(style),
+                first_wait=self._options.first_wait,
+                interval=self._options.ping_interval,
+            )
+        else:
+            reply = await sse.unless_gone(exchange, self._folded(prepared))
+            await exchange.reply(200, encode.whole(style, reply))
+
+    async def _read(self, exchange: Exchange) -> tuple[wire.Request, decode.Asked, Prepared]:
+        _check_media_type(exchange)
+        body = await exchange.body(self._options.max_body)
+        heavy = len(body) > _LARGE or b'"file_data"' in body
+        request, unknown = await asyncio.to_thread(decode.read, body) if heavy else decode.read(body)
+        card = self._service.card(request.model)
+        addresses = decode.wanted(request, card) if b'"image_url"' in body else {}
+        fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
+        reading = partial(decode.asked, request, unknown, card, fetched)
+        asked = await asyncio.to_thread(reading) if heavy else reading()
+        if asked.ignored:
+            exchange.extra.append((b"antiphon-ignored", _listed(asked.ignored)))
+        session = request.prompt_cache_key[:256] if request.prompt_cache_key else None
+        prepared = await self._service.prepare(request.model, asked.conversation, asked.generation, session=session)
+        return request, asked, prepared
+
+    async def _folded(self, prepared: Prepared) -> Reply:
+        folding = Fold()
+        async with contextlib.aclosing(self._service.run(prepared)) as batches:
+            async for events in batches:
+                for event in events:
+                    folding.add(event)
+        try:
+            return folding.reply()
+        except ValueError:
+            raise Internal("the reply broke off") from None
+
+
+def _check_media_type(exchange: Exchange) -> None:
+    media_type = (exchange.header("content-type") or "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise BadRequest("content-type: the body of a request must be application/json")
+
+
+def _listed(names: tuple[str, ...]) -> bytes:
+    return ", ".join(_HEADER_SAFE.sub("?", name)[:80] for name in names[:30]).encode()
+
+
+def _routes(service: Service, options: Options) -> list[Route]:
+    return _ChatCompletions(service, options).routes()
+
+
+SURFACE = Surface(name="chat_completions", routes=_routes, envelope=failures.envelope)

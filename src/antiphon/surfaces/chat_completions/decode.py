@@ -1,0 +1,210 @@
+"""The request → a conversation and what is wanted of the reply. No I/O: what had to be fetched comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from antiphon.conversation import (
+    Conversation,
+    Generation,
+    Part,
+    Sampling,
+    Text,
+    Thinking,
+    ThinkingPolicy,
+    ToolResult,
+    ToolUse,
+    Turn,
+)
+from antiphon.errors import BadRequest
+from antiphon.service import ModelCard
+from antiphon.surfaces.chat_completions import tools, wire
+from antiphon.surfaces.chat_completions.parts import Reader, addresses
+from antiphon.surfaces.remote import Fetched
+
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+
+_EFFORTS: dict[str, Effort] = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+    "max": "max",
+}
+_SWITCHES = ("enable_thinking", "thinking")
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request asks for, once read. `ignored` names what was accepted and not acted upon; `legacy` says that
+    calls are to be told in the older form, as functions."""
+
+    conversation: Conversation
+    generation: Generation
+    ignored: tuple[str, ...]
+    legacy: bool
+
+
+def read(body: bytes) -> tuple[wire.Request, list[str]]:
+    """Read a body as far as it can be read by itself, and check what can be checked. The second are the fields that
+    are ignored."""
+    request, unknown = wire.read(body)
+    if not request.messages:
+        raise BadRequest("messages: at least one message is required")
+    if request.n is not None and request.n > 1:
+        raise BadRequest("n: this server gives one choice per request; leave n out, or send the request n times")
+    return request, unknown
+
+
+def wanted(request: wire.Request, card: ModelCard) -> dict[str, str]:
+    """The addresses that must be fetched first, each with the path of the first part that needs it."""
+    found: dict[str, str] = {}
+    if card.vision:
+        for index, message in enumerate(request.messages):
+            for address, where in addresses(message.content, f"messages.{index}.content"):
+                found.setdefault(address, where)
+    return found
+
+
+def asked(request: wire.Request, unknown: list[str], card: ModelCard, fetched: Mapping[str, Fetched]) -> Asked:
+    """The request in nouns."""
+    tooling = tools.tooling(request)
+    ignored = list(unknown)
+    stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
+    generation = Generation(
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        sampling=Sampling(
+            temperature=request.temperature,
+            top_p=request.top_p,
+            # Both -1 and 0 are in use for "no limit".
+            top_k=request.top_k if request.top_k is None else max(request.top_k, 0),
+            seed=request.seed,
+            presence_penalty=request.presence_penalty,
+            frequency_penalty=request.frequency_penalty,
+        ),
+        stop_sequences=tuple(filter(None, stop)),
+        tool_choice=tooling.choice,
+        thinking=_thinking(request, ignored),
+        output_schema=tools.output_schema(request.response_format),
+    )
+    turns = _Turns(Reader(vision=card.vision, fetched=fetched)).read(request.messages)
+    return Asked(
+        conversation=Conversation(turns=turns, tools=tooling.tools),
+        generation=generation,
+        ignored=tuple(ignored),
+        legacy=tooling.legacy,
+    )
+
+
+def _thinking(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
+    """An effort asks for thinking where a model has it; the template's own switch, if told, has the last word."""
+    word = request.reasoning_effort
+    effort = _EFFORTS.get(word or "")
+    if word not in (None, "none") and effort is None:
+        ignored.append("reasoning_effort")
+    switches = request.chat_template_kwargs or {}
+    ignored += [f"chat_template_kwargs.{name}" for name in switches if name not in _SWITCHES]
+    on = next((switches[name] for name in _SWITCHES if isinstance(switches.get(name), bool)), None)
+    if on is False or (on is None and word == "none"):
+        return ThinkingPolicy(mode="disabled")
+    if on:
+        return ThinkingPolicy(mode="enabled", effort=effort)
+    return ThinkingPolicy(mode="adaptive", effort=effort) if effort else ThinkingPolicy()
+
+
+class _Turns:
+    """Reads messages one by one, and holds which calls still wait for their result."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._waiting: list[str] = []
+        self._functions: dict[str, str] = {}
+
+    def read(self, messages: list[wire.Message]) -> tuple[Turn, ...]:
+        last = max((at for at, message in enumerate(messages) if message.role == "assistant"), default=-1)
+        turns = [self._turn(message, f"messages.{at}", at > last) for at, message in enumerate(messages)]
+        self._check_answered(f"messages.{len(messages) - 1}")
+        return tuple(turns)
+
+    def _turn(self, message: wire.Message, where: str, asking: bool) -> Turn:
+        match message.role:
+            case "system" | "developer":
+                return Turn(role="system", parts=self._reader.parts(message.content, f"{where}.content"))
+            case "user":
+                self._check_answered(where)
+                if message.content is None:
+                    raise BadRequest(f"{where}.content: Field required")
+                return Turn(role="user", parts=self._reader.parts(message.content, f"{where}.content", asking=asking))
+            case "assistant":
+                self._check_answered(where)
+                return Turn(role="assistant", parts=self._assistant(message, where))
+            case "tool" | "function":
+                parts = self._reader.parts(message.content, f"{where}.content")
+                return Turn(role="user", parts=(ToolResult(tool_use_id=self._answered(message, where), parts=parts),))
+            case _:
+                raise BadRequest(f"{where}.role: Input should be 'system', 'developer', 'user', 'assistant' or 'tool'")
+
+    def _assistant(self, message: wire.Message, where: str) -> tuple[Part, ...]:
+        thought = message.reasoning_content or message.reasoning
+        parts: list[Part] = [Thinking(thought)] if thought else []
+        parts += self._reader.parts(message.content, f"{where}.content")
+        if message.refusal and message.content is None:
+            parts.append(Text(message.refusal))
+        for call in message.tool_calls or ():
+            if call.id in self._waiting:
+                raise BadRequest(f"{where}.tool_calls: ids must be unique; {call.id!r} is there twice")
+            self._waiting.append(call.id)
+            parts.append(ToolUse(id=call.id, name=call.function.name, input=_arguments(call.function)))
+        if message.function_call is not None:
+            # The older form has no ids; the place of the message in the conversation makes one.
+            id, name = f"function_{where.rpartition('.')[2]}", message.function_call.name
+            self._functions[name] = id
+            parts.append(ToolUse(id=id, name=name, input=_arguments(message.function_call)))
+        return tuple(parts)
+
+    def _answered(self, message: wire.Message, where: str) -> str:
+        """The id of the call that a message is the answer to."""
+        if message.role == "function":
+            id = self._functions.pop(message.name or "", None)
+            if id is None:
+                raise BadRequest(
+                    f"{where}: messages with role 'function' must be a response to a preceding message with "
+                    "'function_call'."
+                )
+            return id
+        if message.tool_call_id is None:
+            raise BadRequest(f"{where}.tool_call_id: Field required")
+        if message.tool_call_id not in self._waiting:
+            raise BadRequest(
+                f"{where}.tool_call_id: messages with role 'tool' must be a response to a preceding message with "
+                f"'tool_calls'; no call {message.tool_call_id!r} waits for one."
+            )
+        self._waiting.remove(message.tool_call_id)
+        return message.tool_call_id
+
+    def _check_answered(self, where: str) -> None:
+        if self._waiting:
+            raise BadRequest(
+                f"{where}: An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+                f"'tool_call_id'. These had no response: {', '.join(self._waiting)}"
+            )
+
+
+def _arguments(function: wire.CalledFunction) -> str:
+    """The arguments as the text of a JSON object. What another model wrote may be none: then it becomes the only
+    member of one, for a history that holds it could otherwise never go on."""
+    raw = function.arguments
+    if isinstance(raw, msgspec.UnsetType) or raw == b"null":
+        return "{}"
+    text = msgspec.json.decode(raw, type=str) if bytes(raw[:1]) == b'"' else bytes(raw).decode()
+    if not text.strip():
+        return "{}"
+    try:
+        if isinstance(msgspec.json.decode(text), dict):
+            return text
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        pass
+    return msgspec.json.encode({"arguments": text}).decode()

@@ -1,0 +1,240 @@
+"""Events → the chat completions API: a stream of chunks, or one completion by folding the same events.
+
+The format has one message with three places (content, reasoning, calls) and no boundaries between blocks, so all
+there is to hold is which call is open. The hot path glues a prefix and a suffix that are made once per reply around a
+JSON string: no dictionaries, no second pass over the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, assert_never
+
+import msgspec
+
+from antiphon.errors import Internal
+from antiphon.events import (
+    AnyEvent,
+    Finished,
+    Reply,
+    Started,
+    StopReason,
+    TextBlock,
+    TextDelta,
+    ThinkingBlock,
+    ThinkingDelta,
+    ToolBlock,
+    ToolDelta,
+    ToolEnd,
+    ToolStart,
+    Usage,
+)
+from antiphon.surfaces.messages.encode import text_json
+
+_to_json = msgspec.json.Encoder().encode
+
+PING = b": ping\n\n"
+DONE = b"data: [DONE]\n\n"
+
+REASONS: dict[StopReason, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+}
+
+
+class Style(msgspec.Struct, frozen=True, kw_only=True):
+    """How one reply is to be told: its id, when it was made, the model's name as the client wrote it, whether a stream
+    ends with its usage, and whether calls are told in the older form, as functions."""
+
+    id: str
+    created: int
+    model: str
+    usage: bool = False
+    legacy: bool = False
+
+
+def usage_json(usage: Usage) -> dict[str, Any]:
+    """Every figure of the API that is known here."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.prompt + usage.output,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
+        "completion_tokens_details": {"reasoning_tokens": usage.thinking},
+    }
+
+
+def _reason(style: Style, reason: StopReason) -> str:
+    return "function_call" if style.legacy and reason == "tool_use" else REASONS[reason]
+
+
+def _top(style: Style, kind: str, choices: list[Any]) -> dict[str, Any]:
+    return {
+        "id": style.id,
+        "object": kind,
+        "created": style.created,
+        "model": style.model,
+        "system_fingerprint": None,
+        "choices": choices,
+    }
+
+
+def whole(style: Style, reply: Reply) -> bytes:
+    """The unstreamed reply."""
+    text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock))
+    thought = "".join(block.text for block in reply.blocks if isinstance(block, ThinkingBlock))
+    calls = [block for block in reply.blocks if isinstance(block, ToolBlock)]
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": msgspec.Raw(text_json(text)) if text or not calls else None,
+        "refusal": None,
+    }
+    if thought:
+        message["reasoning_content"] = msgspec.Raw(text_json(thought))
+    if calls and style.legacy:
+        message["function_call"] = _function_json(calls[0])
+    elif calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": _function_json(call)} for call in calls
+        ]
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _reason(style, reply.reason)}
+    return _to_json({**_top(style, "chat.completion", [choice]), "usage": usage_json(reply.usage)})
+
+
+def _function_json(call: ToolBlock) -> dict[str, Any]:
+    return {"name": call.name, "arguments": msgspec.Raw(text_json(call.input))}
+
+
+_CONTENT, _REASONING = b'"content":', b'"reasoning_content":'
+
+
+class Encoder:
+    """Turns batches of events into chunks, one reply long."""
+
+    def __init__(self, style: Style) -> None:
+        self._style = style
+        self._started = False
+        self._finished = False
+        self._calls = 0
+        self._bare = False
+        top = _to_json(_top(style, "chat.completion.chunk", []))
+        self._head = b"data: " + top.removesuffix(b"[]}") + b'[{"index":0,"delta":{'
+        self._closing = b'],"usage":null}\n\n' if style.usage else b"]}\n\n"
+        self._tail = b'},"logprobs":null,"finish_reason":null}' + self._closing
+        self._content = self._head + _CONTENT
+        self._reasoning = self._head + _REASONING
+        self._arguments, self._call_tail = b"", b""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the reply has come to its end."""
+        return self._finished
+
+    def start(self) -> bytes:
+        """The first chunk, which only says who speaks."""
+        if self._started:
+            raise Internal("a reply cannot start twice")
+        self._started = True
+        return self._head + b'"role":"assistant","content":""' + self._tail
+
+    def batch(self, events: Iterable[AnyEvent]) -> bytes:
+        """The chunks for what came at once: neighbouring deltas of one kind become one."""
+        out: list[bytes] = []
+        held: list[str] = []
+        kind: type[AnyEvent] | None = None
+        for event in events:
+            at = type(event)
+            # By exact type: this runs for every token, and a chain of isinstance is slow.
+            if at is TextDelta or at is ThinkingDelta:
+                text = event.text  # type: ignore[union-attr]
+            elif at is ToolDelta:
+                text = event.json  # type: ignore[union-attr]
+            else:
+                text = None
+            if text == "":
+                continue
+            if at is not kind:
+                if held:
+                    self._delta(kind, "".join(held), out)
+                    held = []
+                kind = at
+            if text is None:
+                self._boundary(event, out)
+            else:
+                held.append(text)
+        if held:
+            self._delta(kind, "".join(held), out)
+        return b"".join(out)
+
+    def _delta(self, kind: type[AnyEvent] | None, text: str, out: list[bytes]) -> None:
+        if not self._started or self._finished:
+            raise Internal("a delta came outside of the reply")
+        if kind is TextDelta:
+            out.append(self._content + text_json(text) + self._tail)
+        elif kind is ThinkingDelta:
+            out.append(self._reasoning + text_json(text) + self._tail)
+        elif not self._calls:
+            raise Internal("input for a tool call that was never begun")
+        elif not self._surplus:
+            self._bare = False
+            out.append(self._arguments + text_json(text) + self._call_tail)
+
+    def _boundary(self, event: AnyEvent, out: list[bytes]) -> None:
+        if not self._started:
+            if not isinstance(event, Started):
+                raise Internal("an event came before the reply started")
+            out.append(self.start())
+            return
+        if self._finished:
+            raise Internal("an event came after the reply finished")
+        match event:
+            case ToolStart(id, name):
+                self._complete(out)
+                self._open(id, name, out)
+            case ToolEnd():
+                self._complete(out)
+            case Finished(reason, usage):
+                self._complete(out)
+                self._end(_reason(self._style, reason), usage, out)
+            case Started() | TextDelta() | ThinkingDelta() | ToolDelta():
+                pass
+            case _:
+                assert_never(event)
+
+    @property
+    def _surplus(self) -> bool:
+        """Whether the open call is one that the older form has no room for."""
+        return self._style.legacy and self._calls > 1
+
+    def _open(self, id: str, name: str, out: list[bytes]) -> None:
+        index = self._calls
+        self._calls += 1
+        if self._surplus:
+            return
+        self._bare = True
+        if self._style.legacy:
+            before, within, after = b'"function_call":{', b"", b"}"
+        else:
+            before, after = b'"tool_calls":[{"index":%d,' % index, b"}}]"
+            within = b'"id":%b,"type":"function","function":{' % _to_json(id)
+        opening = b'"name":%b,"arguments":""' % _to_json(name)
+        self._call_tail = after + self._tail
+        inner = b"" if self._style.legacy else b'"function":{'
+        self._arguments = self._head + before + inner + b'"arguments":'
+        out.append(self._head + before + within + opening + self._call_tail)
+
+    def _complete(self, out: list[bytes]) -> None:
+        """A call without a word of input has the empty object as its input."""
+        if self._bare:
+            self._delta(ToolDelta, "{}", out)
+
+    def _end(self, reason: str, usage: Usage, out: list[bytes]) -> None:
+        self._finished = True
+        out.append(self._head + b'},"logprobs":null,"finish_reason":%b}' % _to_json(reason) + self._closing)
+        if self._style.usage:
+            top = _top(self._style, "chat.completion.chunk", [])
+            out.append(b"data: " + _to_json({**top, "usage": usage_json(usage)}) + b"\n\n")
+        out.append(DONE)

@@ -1,0 +1,130 @@
+"""`tools`, `tool_choice`, `response_format` and their older forms → the nouns."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import msgspec
+
+from antiphon.conversation import Tool, ToolChoice
+from antiphon.errors import BadRequest
+from antiphon.surfaces.chat_completions import wire
+from antiphon.surfaces.messages.tools import checked_schema
+
+_NAME = re.compile(r"^[a-zA-Z0-9_.-]{1,128}$")
+_INVALID = "JSON schema is invalid. It must match JSON Schema draft 2020-12."
+
+
+class Tooling(NamedTuple):
+    """The tools of a request and how they must be used. `legacy` says that it speaks of functions, the older form,
+    and waits for an answer in it."""
+
+    tools: tuple[Tool, ...]
+    choice: ToolChoice
+    legacy: bool
+
+
+def tooling(request: wire.Request) -> Tooling:
+    """All that a request says of tools."""
+    legacy = bool(request.functions) and not request.tools
+    if legacy:
+        placed = [(f"functions.{at}", function) for at, function in enumerate(request.functions or ())]
+    else:
+        placed = [_function(tool, f"tools.{at}") for at, tool in enumerate(request.tools or ())]
+    tools: dict[str, Tool] = {}
+    for where, function in placed:
+        if function.name in tools:
+            raise BadRequest(f"{where}.name: names must be unique; {function.name!r} is there twice")
+        tools[function.name] = _tool(function, where)
+    # The older form has room for one call in its reply.
+    parallel = request.parallel_tool_calls is not False and not legacy
+    if legacy:
+        return Tooling(tuple(tools.values()), _legacy_choice(request.function_call, tools), True)
+    choice, allowed = _choice(request.tool_choice, tools, parallel)
+    return Tooling(allowed, choice, False)
+
+
+def output_schema(told: wire.ResponseFormat | None) -> dict[str, Any] | None:
+    """The schema that the text of the reply must match."""
+    where = "response_format"
+    match told.type if told else "text":
+        case "text":
+            return None
+        case "json_object":
+            return {"type": "object"}
+        case "json_schema":
+            if told is None or told.json_schema is None:
+                raise BadRequest(f"{where}.json_schema: Field required")
+            schema = told.json_schema.schema
+            if isinstance(schema, msgspec.UnsetType) or schema == b"null":
+                return {"type": "object"}
+            return checked_schema(bytes(schema), f"{where}.json_schema.schema", _INVALID)
+        case _:
+            raise BadRequest(f"{where}.type: Input should be 'text', 'json_object' or 'json_schema'")
+
+
+def _function(tool: wire.Tool, where: str) -> tuple[str, wire.Function]:
+    if tool.type != "function":
+        raise BadRequest(f"{where}.type: Input should be 'function'; tools of other types cannot be called here")
+    if tool.function is None:
+        raise BadRequest(f"{where}.function: Field required")
+    return f"{where}.function", tool.function
+
+
+def _tool(function: wire.Function, where: str) -> Tool:
+    if not _NAME.match(function.name):
+        raise BadRequest(f"{where}.name: String should match pattern '{_NAME.pattern}'")
+    schema: dict[str, Any] = {"type": "object", "properties": {}}
+    if not isinstance(function.parameters, msgspec.UnsetType) and function.parameters != b"null":
+        told = checked_schema(bytes(function.parameters), f"{where}.parameters", _INVALID)
+        schema = told if "type" in told else {"type": "object", **told}
+    if schema["type"] != "object":
+        raise BadRequest(f"{where}.parameters.type: Input should be 'object'")
+    return Tool(name=function.name, description=function.description or "", schema=schema, strict=bool(function.strict))
+
+
+def _choice(
+    told: str | wire.ToolChoice | None, tools: dict[str, Tool], parallel: bool
+) -> tuple[ToolChoice, tuple[Tool, ...]]:
+    shown = tuple(tools.values())
+    if told is None or isinstance(told, str):
+        return _by_word(told or "auto", tools, parallel, "tool_choice"), shown
+    if told.type == "function":
+        if told.function is None:
+            raise BadRequest("tool_choice.function: Field required")
+        return _by_name(told.function.name, tools, parallel, "tool_choice.function.name"), shown
+    if told.type == "allowed_tools" and told.allowed_tools is not None:
+        names = [each.function.name for each in told.allowed_tools.tools if each.function is not None]
+        for name in names:
+            _by_name(name, tools, parallel, "tool_choice.allowed_tools.tools")
+        allowed = {name: tool for name, tool in tools.items() if name in names}
+        word = _by_word(told.allowed_tools.mode, allowed, parallel, "tool_choice.allowed_tools.mode")
+        return word, tuple(allowed.values())
+    raise BadRequest("tool_choice.type: Input should be 'function' or 'allowed_tools'")
+
+
+def _legacy_choice(told: str | wire.Named | None, tools: dict[str, Tool]) -> ToolChoice:
+    if isinstance(told, wire.Named):
+        return _by_name(told.name, tools, False, "function_call.name")
+    return _by_word(told or "auto", tools, False, "function_call")
+
+
+def _by_word(word: str, tools: dict[str, Tool], parallel: bool, where: str) -> ToolChoice:
+    match word:
+        case "none":
+            return ToolChoice(mode="none")
+        case "auto":
+            return ToolChoice(mode="auto", parallel=parallel)
+        case "required":
+            if not tools:
+                raise BadRequest(f"{where}: 'required' is only allowed when tools are given")
+            return ToolChoice(mode="any", parallel=parallel)
+        case _:
+            raise BadRequest(f"{where}: Input should be 'none', 'auto', 'required' or name a function")
+
+
+def _by_name(name: str, tools: dict[str, Tool], parallel: bool, where: str) -> ToolChoice:
+    if name not in tools:
+        raise BadRequest(f"{where}: Tool '{name}' not found in provided tools")
+    return ToolChoice(mode="tool", name=name, parallel=parallel)

@@ -1,0 +1,192 @@
+"""The request of the chat completions API as typed structs, decoded once by module-level decoders.
+
+Tolerant in: unknown fields are accepted everywhere, and named to the client. What it wrote as JSON (schemas, the
+arguments of calls) stays its own bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from antiphon.errors import BadRequest
+from antiphon.surfaces.messages.complaints import complaint, malformed
+from antiphon.surfaces.messages.wire import whole
+
+Name = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=1, le=2**53)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+
+
+class ImageUrl(msgspec.Struct):
+    """Where a picture is: `data:` or http."""
+
+    url: str
+
+
+class File(msgspec.Struct):
+    """A document in the request, as a `data:` URL or plain base64."""
+
+    file_data: str | None = None
+    filename: str | None = None
+    file_id: str | None = None
+
+
+class Part(msgspec.Struct):
+    """One part of a content that is a list; which of the fields counts is said by `type`."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+    image_url: ImageUrl | str | None = None
+    file: File | None = None
+
+
+Content = str | list[Part] | None
+
+
+class CalledFunction(msgspec.Struct):
+    """A call's name and arguments: JSON in a string; some programs send the object itself."""
+
+    name: Name
+    arguments: Raw | UnsetType = UNSET
+
+
+class ToolCall(msgspec.Struct):
+    """A call of an earlier turn, sent back."""
+
+    id: Name
+    function: CalledFunction
+
+
+class Message(msgspec.Struct):
+    """One message of any role."""
+
+    role: str
+    content: Content = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: CalledFunction | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+
+
+class Function(msgspec.Struct):
+    """A function the model may call."""
+
+    name: Name
+    description: str | None = None
+    parameters: Raw | UnsetType = UNSET
+    strict: bool | None = None
+
+
+class Tool(msgspec.Struct):
+    """A member of `tools`."""
+
+    type: str
+    function: Function | None = None
+
+
+class Named(msgspec.Struct):
+    """A function by its name."""
+
+    name: Name
+
+
+class Chosen(msgspec.Struct):
+    """A tool by its function's name."""
+
+    function: Named | None = None
+
+
+class AllowedTools(msgspec.Struct):
+    """The part of the tools that may be used this time."""
+
+    mode: str
+    tools: list[Chosen]
+
+
+class ToolChoice(msgspec.Struct):
+    """`tool_choice` where it is not a word."""
+
+    type: str
+    function: Named | None = None
+    allowed_tools: AllowedTools | None = None
+
+
+class JsonSchema(msgspec.Struct):
+    """`response_format.json_schema`."""
+
+    schema: Raw | UnsetType = UNSET
+
+
+class ResponseFormat(msgspec.Struct):
+    """`response_format`."""
+
+    type: str
+    json_schema: JsonSchema | None = None
+
+
+class StreamOptions(msgspec.Struct):
+    """`stream_options`."""
+
+    include_usage: bool | None = None
+
+
+class Request(msgspec.Struct):
+    """The body of a request: the fields that are acted upon."""
+
+    model: Name
+    messages: list[Message]
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    stop: str | list[str] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**53)] | None = None
+    seed: int | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    n: Count | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    functions: list[Function] | None = None
+    function_call: str | Named | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    prompt_cache_key: str | None = None
+
+
+_request = msgspec.json.Decoder(Request)
+_keys = msgspec.json.Decoder(dict[str, Raw])
+_FIELDS = {field.encode_name for field in msgspec.structs.fields(Request)}
+# They change nothing by design: who asks, where it is billed and kept.
+_HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier"}
+_SAYS_NOTHING = (b"null", b"false", b"[]", b"{}")
+
+
+def read(body: bytes) -> tuple[Request, list[str]]:
+    """The request in a body, and its fields that nobody here acts upon. Raises BadRequest that says what is wrong,
+    and where."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as trouble:
+        raise BadRequest(f"The request body is not valid UTF-8: byte {trouble.start}") from None
+    body = whole(body)
+    try:
+        request = _request.decode(body)
+        told = _keys.decode(body)
+    except msgspec.ValidationError as trouble:
+        raise BadRequest(complaint(str(trouble))) from None
+    except (msgspec.DecodeError, RecursionError, ValueError) as trouble:
+        raise BadRequest(malformed(trouble, body)) from None
+    unknown = told.keys() - _FIELDS - _HARMLESS
+    return request, sorted(name for name in unknown if bytes(told[name]) not in _SAYS_NOTHING)
