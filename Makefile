@@ -11,7 +11,7 @@ TESTS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test check format docs-generated clean
+.PHONY: help install clients serve test check format docs-generated clean
 
 help:
 	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
@@ -31,13 +31,28 @@ install: $(INSTALLED)
 serve: install
 	@exec $(BIN)/antiphon serve $(ARGS)
 
+# Other generations of the official SDK, and the TypeScript one where there is npm, for the end-to-end tests.
+CLIENTS := .clients
+$(CLIENTS)/python-early/.installed: Makefile
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --target $(@D) 'anthropic==0.93.0'
+	touch $@
+
+$(CLIENTS)/node/.installed: Makefile
+	mkdir -p $(@D)
+	if command -v npm > /dev/null; then npm install --silent --no-fund --no-audit --prefix $(@D) @anthropic-ai/sdk@1.12.0; fi
+	touch $@
+
+clients: install
+	$(MAKE) --no-print-directory $(CLIENTS)/python-early/.installed $(CLIENTS)/node/.installed
+
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: check
-	$(BIN)/pytest -n $(WORKERS) $(TESTS)
+test: check clients
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -159,6 +159,33 @@ def formats() -> None:
 
 
 @main.command()
+@settings_options("tool_call_parser", "reasoning_parser")
+@click.option("--prompt-tail", metavar="TEXT", default="", help="The end of the prompt, where it opens thinking.")
+@click.option("--tools", metavar="FILE", type=click.Path(exists=True), help="The tools that were offered, as JSON.")
+@click.option("--jsonl", is_flag=True, help="Read lines of JSON: objects with raw, tools, prompt_tail.")
+def parse(settings: config.Settings, prompt_tail: str, tools: str | None, jsonl: bool) -> None:
+    """Show what the server would make of a raw model output.
+
+    The output is read from standard input; for each one a line of JSON is printed, with the content and the stop
+    reason that a client would get.
+    """
+    from antiphon import parse
+
+    try:
+        chosen = parse.parsers(settings.tool_call_parser, settings.reasoning_parser)
+        offered = parse.tools_of(Path(tools).read_bytes()) if tools else ()
+        if jsonl:
+            for line in parse.parsed_lines(sys.stdin.buffer, *chosen, tools=offered, prompt_tail=prompt_tail):
+                sys.stdout.buffer.write(line + b"\n")
+        else:
+            raw = sys.stdin.buffer.read().decode("utf-8", "replace")
+            output = parse.Output(raw=raw, tools=offered, prompt_tail=prompt_tail)
+            sys.stdout.buffer.write(parse.parsed(output, *chosen) + b"\n")
+    except ValueError as error:
+        raise Failed(str(error)) from None
+
+
+@main.command()
 @click.option("--url", metavar="URL", help="The server's address; otherwise the one of the settings on this machine.")
 @click.option("--key", metavar="KEY", help="The key to print; otherwise a placeholder.")
 @settings_options("host", "port", "api_keys", "api_key_file")

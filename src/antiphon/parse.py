@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.events import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
@@ -54,8 +55,21 @@ def parsed(output: Output, format: Format, reasoning: Reasoning) -> bytes:
     return msgspec.json.encode({"content": _content(reply), "stop_reason": reply.reason})
 
 
-def parsed_lines(lines: Iterable[bytes], format: Format, reasoning: Reasoning) -> Iterator[bytes]:
-    """One line of JSON for each line of JSON. ValueError names the line that is none."""
+def tools_of(text: bytes) -> tuple[ToolDefinition, ...]:
+    """The tools of a JSON array in the API's shape. ValueError where it is none."""
+    return msgspec.json.decode(text, type=tuple[ToolDefinition, ...])
+
+
+def parsed_lines(
+    lines: Iterable[bytes],
+    format: Format,
+    reasoning: Reasoning,
+    *,
+    tools: tuple[ToolDefinition, ...] = (),
+    prompt_tail: str = "",
+) -> Iterator[bytes]:
+    """One line of JSON for each line of JSON; `tools` and `prompt_tail` hold for lines that have none of their own.
+    ValueError names the line that is no output."""
     decoder = msgspec.json.Decoder(Output)
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -63,7 +77,8 @@ def parsed_lines(lines: Iterable[bytes], format: Format, reasoning: Reasoning) -
                 output = decoder.decode(line)
             except msgspec.MsgspecError as error:
                 raise ValueError(f"line {number}: {error}") from None
-            yield parsed(output, format, reasoning)
+            whole = replace(output, tools=output.tools or tools, prompt_tail=output.prompt_tail or prompt_tail)
+            yield parsed(whole, format, reasoning)
 
 
 def _content(reply: Reply) -> list[dict[str, Any]]:

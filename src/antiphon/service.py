@@ -83,6 +83,11 @@ class Service:
         answers = await asyncio.gather(*(model.engine.health() for model in self._models))
         return [(m.card.name, health.ready, health.detail) for m, health in zip(self._models, answers, strict=True)]
 
+    async def count(self, model: str, conversation: Conversation, generation: Generation) -> int:
+        """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
+        prompter = self._model(model).prompter
+        return len((await prompter.prompt(repaired(conversation), generation.thinking)).ids)
+
     async def prepare(
         self, model: str, conversation: Conversation, generation: Generation, *, session: str | None = None
     ) -> Prepared:

@@ -117,9 +117,10 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose engine says the same to everybody, with a window for every recorded prompt."""
     folder = tmp_path_factory.mktemp("shapes")
     script = folder / "script.json"
-    script.write_text(
-        '{"rules": [{"text": "<think>\\nWhat to say?\\n</think>\\n\\nHello from the script. 😀"}]}', "utf-8"
-    )
+    rules = [{"when": f'"name": "{name}"', "text": _hermes(name, call)} for name, call in CALLS.items()]
+    rules.append({"when": "Say hello", "text": json.dumps(OUTPUT)})
+    rules.append({"text": f"<think>\nWhat to say?\n</think>\n\n{HELLO}"})
+    script.write_text(json.dumps({"rules": rules}), "utf-8")
     with serving(folder, f"scripted+{script}", "--served-model-name", "local-model") as server:
         yield server
 
@@ -127,7 +128,7 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The default model, whose window is 8192 tokens."""
-    with serving(tmp_path_factory.mktemp("shapes"), "--served-model-name", "local-model") as server:
+    with serving(tmp_path_factory.mktemp("shapes"), "--served-model-name", "local-model", "--threads", "1") as server:
         yield server
 
 

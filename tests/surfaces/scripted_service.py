@@ -60,6 +60,9 @@ class ScriptedService:
     async def ready(self) -> list[tuple[str, bool, str]]:
         return [(card.name, self.refusal is None, "") for card in self.cards()]
 
+    async def count(self, model: str, conversation: Conversation, generation: Generation) -> int:
+        return (await self.prepare(model, conversation, generation)).prompt_tokens
+
     async def prepare(
         self, model: str, conversation: Conversation, generation: Generation, *, session: str | None = None
     ) -> Prepared:

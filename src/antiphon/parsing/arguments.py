@@ -55,7 +55,7 @@ class Signature:
 
     def standing(self, parameter: str) -> Schema:
         """The parameter's own schema with what its references point to, so that it can stand alone."""
-        shared = {key: self._root[key] for key in ("$defs", "definitions") if key in self._root}
+        shared: Schema = {key: self._root[key] for key in ("$defs", "definitions") if key in self._root}
         return {**shared, **_resolved(self.property(parameter), self._root)}
 
     def choices(self, parameter: str) -> list[str]:
@@ -196,9 +196,10 @@ def _type_of(constant: Any) -> str:
 def _unquoted(raw: str) -> str | None:
     """The string that `raw` writes in JSON's quotes, or None."""
     try:
-        return msgspec.json.decode(raw.strip(), type=str)
+        text: str = msgspec.json.decode(raw.strip(), type=str)
     except (msgspec.DecodeError, UnicodeError):
         return None
+    return text
 
 
 def _null(raw: str) -> str | None:

@@ -47,9 +47,11 @@ def calls(reader: Reader, *closes: str, brackets: bool = True) -> Reading[bool]:
             break
     if closes:
         yield from source.space()
-        ended = yield from source.accept(*closes)
         # An empty list calls nothing, in so many words.
-        found = found or (opened and ended != "")
+        empty = opened and not found and (yield from source.accept("]")) != ""
+        yield from source.space()
+        ended = yield from source.accept(*closes)
+        found = found or (empty and ended != "")
     source.barriers = ()
     return found
 

@@ -16,6 +16,7 @@ _WORD = re.compile(r"[\w.+\-]+")
 _LETTER = re.compile(r"\w")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?\Z")
 _PLAIN = {quote: re.compile(rf"[^{quote}\\\x00-\x1f\ud800-\udfff]+") for quote in "\"'"}
+_OCTAL = re.compile(r"[0-7]{1,3}")
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v", "\n": ""}
 _DIGITS = {"x": 2, "u": 4, "U": 8}
 
@@ -242,10 +243,9 @@ def _escape(source: Splitter, emit: Emit) -> Reading[None]:
         source.at += 1
         emit(inside(kind))
     elif kind.isascii() and kind.isdigit() and kind < "8":
-        octal = yield from source.run(_OCTAL)
-        emit(inside(chr(int(octal[:3], 8))))
+        octal = _OCTAL.match((yield from source.ahead(3)))
+        assert octal
+        source.at += octal.end()
+        emit(inside(chr(int(octal[0], 8))))
     elif kind:
         emit("\\\\")
-
-
-_OCTAL = re.compile(r"[0-7]")

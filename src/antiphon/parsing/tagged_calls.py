@@ -35,7 +35,8 @@ def tagged(
     value: ReadValue | None = None,
 ) -> Read:
     """The reader of a family. `otherwise` reads a block in which no tag stands. A call that begins with one of the
-    `plain` openers has no block around it: only a declared name makes one. `wrap` takes markup off values; `value` reads them where they are more than text."""
+    `plain` openers has no block around it: only a declared name makes one. `wrap` takes markup off values; `value`
+    reads them where they are more than text."""
 
     def read(reader: Reader, opener: str) -> Reading[bool]:
         source = reader.source
@@ -145,7 +146,8 @@ class _Calls:
             if tag.kind == "json":
                 return (yield from self._json(input))
             if tag.kind == "parameter":
-                if (whole := (yield from self._parameter(input, tag))) is not None:
+                whole = yield from self._parameter(input, tag)
+                if whole is not None:
                     return whole
             tag = None
 
@@ -166,9 +168,9 @@ class _Calls:
         if self.tags.keyed:
             name = yield from key_inside(source, self.tags)
         declared = input.signature.parameters()
-        if name in WHOLE and declared and name not in declared and not input.given:
-            if (yield from source.past_space())[1] == "{":
-                return (yield from self._json(input))
+        whole = name in WHOLE and declared and name not in declared and not input.given
+        if whole and (yield from source.past_space())[1] == "{":
+            return (yield from self._json(input))
         if tag.empty:
             return None
         input.given.add(name)

@@ -1,4 +1,4 @@
-"""Grammars of calls written in tags: the parameters in order, each value held to its schema where it is no free text."""
+"""Grammars of calls written in tags: the parameters in order, values held to their schemas."""
 
 from __future__ import annotations
 

@@ -34,7 +34,11 @@ class Exchange:
         self.rest = ""
         self.anthropic = False
         self.request_id = request_id
-        self.extra: list[tuple[bytes, bytes]] = [(b"request-id", request_id.encode())]
+        # Clients of either API look for the id under their own name.
+        self.extra: list[tuple[bytes, bytes]] = [
+            (b"request-id", request_id.encode()),
+            (b"x-request-id", request_id.encode()),
+        ]
         self.started = False
         self._receive = receive
         self._send = send

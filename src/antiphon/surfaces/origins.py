@@ -14,7 +14,7 @@ from antiphon.errors import Forbidden
 from antiphon.surfaces.exchange import Exchange
 from antiphon.surfaces.surface import Options
 
-_EXPOSED = b"request-id, retry-after, x-should-retry, antiphon-ignored"
+_EXPOSED = b"request-id, x-request-id, retry-after, x-should-retry, antiphon-ignored"
 _ALLOWED = (
     "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, "
     "anthropic-dangerous-direct-browser-access"

@@ -17,7 +17,7 @@ CITATION = ("<co: ", "</co: ", "</co>")
 TEXTS = ("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>")
 
 _calls = block(END)
-_SOURCES = re.compile(r"[0-9:,\[\] ]")
+_SOURCES = re.compile(r"[0-9:,\[\] ]+")
 
 
 def read(reader: Reader, opener: str) -> Reading[bool]:

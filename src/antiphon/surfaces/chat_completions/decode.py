@@ -23,6 +23,7 @@ from antiphon.errors import BadRequest
 from antiphon.service import ModelCard
 from antiphon.surfaces.chat_completions import tools, wire
 from antiphon.surfaces.chat_completions.parts import Reader, addresses
+from antiphon.surfaces.messages.wire import whole
 from antiphon.surfaces.remote import Fetched
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
@@ -200,6 +201,7 @@ def _arguments(function: wire.CalledFunction) -> str:
     if isinstance(raw, msgspec.UnsetType) or raw == b"null":
         return "{}"
     text = msgspec.json.decode(raw, type=str) if bytes(raw[:1]) == b'"' else bytes(raw).decode()
+    text = whole(text.encode()).decode()
     if not text.strip():
         return "{}"
     try:

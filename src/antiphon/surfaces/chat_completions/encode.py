@@ -108,9 +108,6 @@ def _function_json(call: ToolBlock) -> dict[str, Any]:
     return {"name": call.name, "arguments": msgspec.Raw(text_json(call.input))}
 
 
-_CONTENT, _REASONING = b'"content":', b'"reasoning_content":'
-
-
 class Encoder:
     """Turns batches of events into chunks, one reply long."""
 
@@ -124,8 +121,8 @@ class Encoder:
         self._head = b"data: " + top.removesuffix(b"[]}") + b'[{"index":0,"delta":{'
         self._closing = b'],"usage":null}\n\n' if style.usage else b"]}\n\n"
         self._tail = b'},"logprobs":null,"finish_reason":null}' + self._closing
-        self._content = self._head + _CONTENT
-        self._reasoning = self._head + _REASONING
+        self._content = self._head + b'"content":'
+        self._reasoning = self._head + b'"reasoning_content":'
         self._arguments, self._call_tail = b"", b""
 
     @property
@@ -144,16 +141,15 @@ class Encoder:
         """The chunks for what came at once: neighbouring deltas of one kind become one."""
         out: list[bytes] = []
         held: list[str] = []
-        kind: type[AnyEvent] | None = None
+        kind: type[AnyEvent] = Started
         for event in events:
             at = type(event)
             # By exact type: this runs for every token, and a chain of isinstance is slow.
+            text: str | None = None
             if at is TextDelta or at is ThinkingDelta:
                 text = event.text  # type: ignore[union-attr]
             elif at is ToolDelta:
                 text = event.json  # type: ignore[union-attr]
-            else:
-                text = None
             if text == "":
                 continue
             if at is not kind:
@@ -169,7 +165,7 @@ class Encoder:
             self._delta(kind, "".join(held), out)
         return b"".join(out)
 
-    def _delta(self, kind: type[AnyEvent] | None, text: str, out: list[bytes]) -> None:
+    def _delta(self, kind: type[AnyEvent], text: str, out: list[bytes]) -> None:
         if not self._started or self._finished:
             raise Internal("a delta came outside of the reply")
         if kind is TextDelta:
@@ -183,14 +179,12 @@ class Encoder:
             out.append(self._arguments + text_json(text) + self._call_tail)
 
     def _boundary(self, event: AnyEvent, out: list[bytes]) -> None:
-        if not self._started:
-            if not isinstance(event, Started):
-                raise Internal("an event came before the reply started")
-            out.append(self.start())
-            return
-        if self._finished:
-            raise Internal("an event came after the reply finished")
         match event:
+            case Started():
+                if not self._started:
+                    out.append(self.start())
+            case _ if not self._started or self._finished:
+                raise Internal("an event came outside of the reply")
             case ToolStart(id, name):
                 self._complete(out)
                 self._open(id, name, out)
@@ -199,7 +193,7 @@ class Encoder:
             case Finished(reason, usage):
                 self._complete(out)
                 self._end(_reason(self._style, reason), usage, out)
-            case Started() | TextDelta() | ThinkingDelta() | ToolDelta():
+            case TextDelta() | ThinkingDelta() | ToolDelta():
                 pass
             case _:
                 assert_never(event)
@@ -215,16 +209,16 @@ class Encoder:
         if self._surplus:
             return
         self._bare = True
+        named = b'"name":%b,"arguments":""' % _to_json(name)
         if self._style.legacy:
-            before, within, after = b'"function_call":{', b"", b"}"
+            before = self._head + b'"function_call":{'
+            first, more, after = before, before, b"}"
         else:
-            before, after = b'"tool_calls":[{"index":%d,' % index, b"}}]"
-            within = b'"id":%b,"type":"function","function":{' % _to_json(id)
-        opening = b'"name":%b,"arguments":""' % _to_json(name)
-        self._call_tail = after + self._tail
-        inner = b"" if self._style.legacy else b'"function":{'
-        self._arguments = self._head + before + inner + b'"arguments":'
-        out.append(self._head + before + within + opening + self._call_tail)
+            before = self._head + b'"tool_calls":[{"index":%d,' % index
+            first = before + b'"id":%b,"type":"function","function":{' % _to_json(id)
+            more, after = before + b'"function":{', b"}}]"
+        self._arguments, self._call_tail = more + b'"arguments":', after + self._tail
+        out.append(first + named + self._call_tail)
 
     def _complete(self, out: list[bytes]) -> None:
         """A call without a word of input has the empty object as its input."""

@@ -45,7 +45,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                 case other:
                     if asking:
                         raise BadRequest(
-                            f"{at}.type: Input should be 'text', 'image_url' or 'file'; this model takes no {other[:40]!r}"
+                            f"{at}.type: this model takes no {other[:40]!r}; send 'text', 'image_url' or 'file'"
                         )
                     gathering.stand_in(f"[{other[:40]} omitted]")
         return gathering.done()

@@ -56,7 +56,7 @@ class _Told:
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     request: wire.Request
     asked: decode.Asked
-    prepared: Prepared
+    session: str | None
     text: str
 
 
@@ -74,7 +74,10 @@ class _Messages:
 
     async def _create(self, exchange: Exchange) -> None:
         whole = await self._read(exchange, counting=False)
-        request, asked, prepared = whole.request, whole.asked, whole.prepared
+        request, asked = whole.request, whole.asked
+        prepared = await self._service.prepare(
+            request.model, asked.conversation, asked.generation, session=whole.session
+        )
         style = encode.Style(
             id=self._options.new_id("msg_"),
             model=request.model,
@@ -84,7 +87,7 @@ class _Messages:
             members=asked.members,
         )
         if asked.server_tool:
-            await self._unavailable(exchange, style, whole, asked.server_tool)
+            await self._unavailable(exchange, style, whole, asked.server_tool, prepared.prompt_tokens)
         elif request.stream:
             telling = _Told(style, prepared, exchange.request_id)
             await sse.send(
@@ -103,9 +106,10 @@ class _Messages:
 
     async def _count(self, exchange: Exchange) -> None:
         whole = await self._read(exchange, counting=True)
-        counted: dict[str, object] = {"input_tokens": whole.prepared.prompt_tokens}
+        tokens = await self._service.count(whole.request.model, whole.asked.conversation, whole.asked.generation)
+        counted: dict[str, object] = {"input_tokens": tokens}
         if not isinstance(whole.request.context_management, msgspec.UnsetType):
-            counted["context_management"] = {"original_input_tokens": whole.prepared.prompt_tokens}
+            counted["context_management"] = {"original_input_tokens": tokens}
         await exchange.reply(200, msgspec.json.encode(counted))
 
     async def _read(self, exchange: Exchange, *, counting: bool) -> _Asked:
@@ -123,10 +127,8 @@ class _Messages:
         asked = await asyncio.to_thread(reading) if heavy else reading()
         if asked.ignored:
             exchange.extra.append((b"antiphon-ignored", _listed(asked.ignored)))
-        prepared = await self._service.prepare(
-            request.model, asked.conversation, asked.generation, session=_session(exchange, request)
-        )
-        return _Asked(request=request, asked=asked, prepared=prepared, text=decode.last_text(draft))
+        session = _session(exchange, request)
+        return _Asked(request=request, asked=asked, session=session, text=decode.last_text(draft))
 
     async def _folded(self, prepared: Prepared) -> Reply:
         folding = Fold()
@@ -149,8 +151,10 @@ class _Messages:
                         return msgspec.structs.replace(usage, output=0, thinking=0)
         raise Internal("the engine gave no answer")
 
-    async def _unavailable(self, exchange: Exchange, style: encode.Style, whole: _Asked, tool: tuple[str, str]) -> None:
-        usage = Usage(prompt=whole.prepared.prompt_tokens)
+    async def _unavailable(
+        self, exchange: Exchange, style: encode.Style, whole: _Asked, tool: tuple[str, str], tokens: int
+    ) -> None:
+        usage = Usage(prompt=tokens)
         answer = Unavailable(style, tool, whole.text, self._options.new_id("srvtoolu_"), usage)
         if whole.request.stream:
             await exchange.open(sse.HEADERS)
