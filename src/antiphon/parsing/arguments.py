@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -253,7 +253,7 @@ _HEADS = {
     "integer": re.compile(r"[+-]?[0-9.]*(?:[eE][+-]?[0-9]*)?\s*"),
     "number": re.compile(r"[+-]?[0-9.]*(?:[eE][+-]?[0-9]*)?\s*"),
 }
-_READERS = {
+_READERS: dict[str, Callable[[str], str | None]] = {
     "null": _null,
     "integer": _integer,
     "number": _number,

@@ -81,7 +81,12 @@ def call_object(reader: Reader) -> Reading[bool]:
         return False
     call = _Call(reader)
     complete = yield from _members(reader.source, call)
-    return complete is not None and call.settle(complete)
+    return complete is not None and call.settle(complete or (yield from _goes_on(reader.source)))
+
+
+def _goes_on(source: Splitter) -> Reading[bool]:
+    """Whether there is more text: then a call that is not closed was not cut, and counts as mended."""
+    return (yield from source.peek()) != ""
 
 
 def _members(source: Splitter, call: _Call) -> Reading[bool | None]:
@@ -273,7 +278,8 @@ def named_call(reader: Reader, name: str) -> Reading[bool]:
     complete: bool | None = first != ""
     if first and first in "{\"'":
         complete = yield from _arguments(reader.source, call, first)
-    call.settle(bool(complete))
+    complete = complete or (yield from _goes_on(reader.source))
+    call.settle(complete)
     while complete:
         _, following = yield from reader.source.past_space()
         if following != "}":
@@ -281,7 +287,7 @@ def named_call(reader: Reader, name: str) -> Reading[bool]:
         # A brace too many.
         yield from reader.source.space()
         reader.source.at += 1
-    return bool(complete)
+    return complete
 
 
 def written_name(source: Splitter) -> Reading[str]:

@@ -7,6 +7,7 @@ on after it, so that an inner quote the model forgot to escape does no harm.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Node, Sequence, closed
@@ -141,22 +142,25 @@ def call(reader: Reader) -> Reading[bool]:
         if following == ",":
             source.at += 1
             continue
-        key = yield from _keyword(source)
-        if key == "" and following not in ("", "*"):
-            # An argument without a name means the parameter at its place.
-            key = next(places, "")
-        if key == "":
-            return arguments.begun and arguments.settle(False)
-        before = ", " if arguments.begun else "{"
-        try:
-            complete = yield from value(source, Prefixed(f"{before}{quoted(key)}: ", arguments.emit), ARGUMENT)
-        except Broken:
-            complete = False
+        complete = yield from _argument(source, arguments, places, positional=following not in ("", "*"))
         if not complete:
-            if arguments.begun and (yield from source.peek()):
-                # Something to be computed: the call cannot be what the model meant.
+            cut = (yield from source.peek()) == ""
+            if arguments.begun:
+                # Something to be computed. What was read so far has been handed on.
                 yield from _skip(source)
-            return arguments.begun and arguments.settle(False)
+            return arguments.begun and arguments.settle(not cut)
+
+
+def _argument(source: Splitter, arguments: _Arguments, places: Iterator[str], positional: bool) -> Reading[bool]:
+    """One argument; without a name, the one for the next of the places. Returns whether it could be read whole."""
+    key = yield from _keyword(source)
+    if key == "" and positional:
+        key = next(places, "")
+    before = ", " if arguments.begun else "{"
+    try:
+        return key != "" and (yield from value(source, Prefixed(f"{before}{quoted(key)}: ", arguments.emit), ARGUMENT))
+    except Broken:
+        return False
 
 
 def _skip(source: Splitter) -> Reading[None]:
@@ -184,6 +188,8 @@ def _keyword(source: Splitter) -> Reading[str]:
             break
         size += 1
     space, following = yield from source.past_space(size)
+    if following == "":
+        source.at += size
     if not size or following != "=" or text[:size] in CONSTANTS:
         return ""
     end = size + len(space) + 1

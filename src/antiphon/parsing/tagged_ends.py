@@ -74,7 +74,7 @@ class Ending:
     @property
     def _stands_alone(self) -> bool:
         """Whether the tag stands where models put a tag, though the value's own is missing."""
-        return self._tags.keyed or self._last == "\n"
+        return self._tags.keyed or self._tags.begins != ("<",) or self._last == "\n"
 
     def _closes(self) -> Reading[bool]:
         source = self._source
@@ -133,7 +133,7 @@ class Ending:
             yield from name_inside(self._source, self._tags)
         yield from self._source.space()
         following = yield from tag_here(self._source, self._tags)
-        return following is not None and following.kind in ("parameter", "call_end")
+        return following is not None and following.kind in ("parameter", "call_end", "value")
 
 
 def name_inside(source: Splitter, tags: Tags) -> Reading[str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence as Many
 from typing import Any
 
-from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, Until, closed
+from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, Until, closed
 from antiphon.parsing import lenient_json
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Example, Format, Reasoning

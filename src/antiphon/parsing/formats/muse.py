@@ -21,7 +21,6 @@ _LONGEST_HEADER = 200
 
 def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """Read message after message."""
-    source = reader.source
     thinking = reader.starts_thinking
     begun = thinking or not (yield from _header_ahead(reader))
     while True:
