@@ -21,6 +21,7 @@ from antiphon.parsing.formats import (
     recognise_reasoning,
 )
 from antiphon.prompt.fence import Fence
+from antiphon.prompt.lint import problems
 from antiphon.prompt.prompter import Prompter
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.template import Template
@@ -102,6 +103,8 @@ async def load(engine: Engine, choices: Choices) -> Model:
         parsers=f"{format.name} for tools ({format_reason}), {reasoning.name} for thinking ({reasoning_reason})",
     )
     renderer = Renderer(template, call_id=format.call_id, media_marker=described.media_marker)
+    for problem in problems(renderer):
+        log.warning("the chat template cannot render %s", problem)
     return Model(
         card=card,
         engine=engine,

@@ -11,6 +11,7 @@ import click
 from antiphon.cli import main
 from antiphon.config import options
 from antiphon.options import Option
+from antiphon.parsing.formats import reasonings, registry
 
 _MADE = "<!-- Made by `make docs-generated` from the program itself; change it there. -->\n"
 _WIDTH = 100
@@ -72,7 +73,44 @@ def _default(option: Option) -> str:
     return option.shown_default if option.shown_default.startswith("`") else f"`{option.shown_default}`"
 
 
-PAGES = {"cli.md": command_line, "configuration.md": configuration}
+def formats() -> str:
+    """The page of formats: how model families write tool calls and thinking, by which names, with an example."""
+    tools = []
+    for format in sorted(registry().values(), key=lambda format: format.name):
+        tools += [f"### {format.name}\n", f"{format.summary[:1].upper()}{format.summary[1:]}.\n"]
+        if format.aliases:
+            tools.append(f"Also called {_names(format.aliases)}.\n")
+        if format.example:
+            meant = "\n".join(f"→ {name} {arguments}" for name, arguments in format.example.calls)
+            tools.append(f"```text\n{format.example.raw}\n{meant}\n```\n")
+    rows = [
+        f"| `{marking.name}` | {_names(marking.aliases)} | {marking.summary.replace('|', chr(92) + '|')} |"
+        for marking in sorted(reasonings().values(), key=lambda marking: marking.name)
+    ]
+    return "\n".join(
+        [
+            "# Formats\n",
+            _MADE,
+            "How model families write tool calls and thinking. With `auto`, the default, the server recognises both by "
+            "the model's chat template and says at its start what it chose; `--tool-call-parser` and "
+            "`--reasoning-parser` take any name below. The names that other servers use for the same are known too. "
+            "Whether a reply begins inside thinking is read from the end of the prompt.\n",
+            "## Thinking\n",
+            "| `--reasoning-parser` | also called | how thinking is marked |",
+            "|---|---|---|",
+            *rows,
+            "",
+            "## Tool calls\n",
+            *tools,
+        ]
+    )
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+PAGES = {"cli.md": command_line, "configuration.md": configuration, "formats.md": formats}
 
 if __name__ == "__main__":
     for file, page in PAGES.items():

@@ -27,6 +27,8 @@ COUNTS = {name: shape for name, shape in SHAPES.items() if "count_tokens" in sha
 PROBES = {name: shape for name, shape in SHAPES.items() if shape["method"] == "HEAD"}
 # The default prompts of coding assistants fill more than the window of the small model.
 TOO_LONG = {"claude-code-2.1.197-default", "claude-code-2.1.330-default", "opencode-1.18.33"}
+# Minutes of work on a slow machine, and nothing in it that the others lack but length.
+SLOW = {"claude-code-2.1.330-compact"}
 WINDOW = 8192
 # What was blanked in the recordings, because it named a machine or a person.
 BLANKED = {"authorization": "Bearer dummy", "x-api-key": "dummy"}
@@ -155,6 +157,9 @@ def test_scripted_stream(name: str, scripted: Server) -> None:
 def test_real_stream(name: str, real: Server) -> None:
     """The same on a real model: a legal stream, or the one wording of too long that programs know, with the count."""
     shape = CREATES[name]
+    if name in SLOW:
+        assert 0 < counted(real, shape) < WINDOW
+        return
     limit = min(32, shape["body"]["max_tokens"])
     answer = send(real, shape, {**shape["body"], "stream": True, "max_tokens": limit})
     if name not in TOO_LONG:
@@ -165,7 +170,7 @@ def test_real_stream(name: str, real: Server) -> None:
     assert error["type"] == "invalid_request_error"
     found = re.fullmatch(rf"prompt is too long: (\d+) tokens > {WINDOW} maximum", error["message"])
     assert found, error
-    assert int(found[1]) > WINDOW
+    assert counted(real, shape) == int(found[1]) > WINDOW
 
 
 @pytest.mark.parametrize("name", THREADS)

@@ -1,4 +1,4 @@
-"""Whatever the events: the stream of chunks is legal, and the SDK makes of it the completion that is sent unstreamed."""
+"""Whatever the events: the stream of chunks is legal, and the SDK makes of it the completion sent unstreamed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, get_args
 import pytest
 from chunks import chunks
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from test_encode import batches

@@ -176,7 +176,7 @@ class LlamaCpp:
         except TimeoutError:
             raise TimedOut(f"the engine said nothing for {self._silence:.0f} seconds") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise EngineFailed(f"the engine broke off: {error or type(error).__name__}") from error
+            raise EngineFailed("the engine broke off in the middle of the reply") from error
         finally:
             # Closing the connection is what tells the server to stop.
             response.close()

@@ -66,30 +66,29 @@ class _Calls:
 
     def read(self, tag: Tag) -> Reading[bool]:
         """The calls from this tag on, which was used up. After the first call, what is none is left standing."""
-        while True:
-            if tag.kind == "call":
-                if not (yield from self._call(tag)):
-                    if self.any:
-                        self.source.rewind()
-                    return self.any
+        source = self.source
+        following: Tag | None = tag
+        while following is not None:
+            if following.kind == "call":
+                if not (yield from self._call(following)):
+                    break
                 self.any = True
-            elif tag.kind not in ("block", "block_end", "call_end", "value"):
-                if self.any:
-                    self.source.rewind()
-                return self.any
+            elif following.kind == "cut" and self.any:
+                return True
+            elif following.kind in ("parameter", "json") or (not self.any and following.kind != "block"):
+                break
             if self.any:
-                self.source.release()
-            yield from self.source.space()
+                source.release()
+            yield from source.space()
             if self.any:
-                self.source.mark()
-            while self.tags.between and (yield from self.source.accept(*self.tags.between)):
-                yield from self.source.space()
-            found = yield from tag_here(self.source, self.tags)
-            if found is None:
-                if self.any:
-                    self.source.rewind()
-                return self.any
-            tag = found
+                source.mark()
+            while self.tags.between and (yield from source.accept(*self.tags.between)):
+                yield from source.space()
+            following = yield from tag_here(source, self.tags)
+        # A further call that broke off in its name is no text either.
+        if self.any and (following is None or (yield from source.peek()) != ""):
+            source.rewind()
+        return self.any
 
     def _call(self, tag: Tag) -> Reading[bool]:
         reader, source = self.reader, self.source
@@ -97,26 +96,27 @@ class _Calls:
         if self.tags.named_inside:
             written = yield from name_inside(source, self.tags)
         following = "" if tag.empty else (yield from source.past_space())[1]
-        name = self._resolve(written, unfinished=following == "" and not tag.empty)
-        if name is None:
-            return False
         first: Tag | None = None
         if following and following != "{":
             yield from source.space()
             first = yield from tag_here(source, self.tags)
-            if first is None:
+            if first is None or first.kind not in ("parameter", "json", "value", "call_end", "block_end", "cut"):
                 return False
+        cut = first.kind == "cut" if first else not following and not tag.empty
+        name = self._resolve(written, cut)
+        if name is None:
+            return False
         reader.begin(name)
         input = Input(reader, name)
         complete = True if tag.empty else (yield from self._body(input, first))
         reader.finish(complete)
         return True
 
-    def _resolve(self, written: str, unfinished: bool) -> str | None:
+    def _resolve(self, written: str, cut: bool) -> str | None:
         """The tool of this name. Without a block around it, or with nothing after it, it must be a declared one."""
         reader = self.reader
         before = reader.tentative
-        reader.tentative = before or not self.sure or unfinished
+        reader.tentative = before or not self.sure or cut
         name = reader.resolve(written)
         reader.tentative = before
         return name
@@ -131,24 +131,21 @@ class _Calls:
                 yield from source.space()
                 source.mark()
                 tag = yield from tag_here(source, self.tags)
-            if tag is None:
-                source.rewind()
-                input.close()
-                return (yield from source.peek()) != ""
-            if tag.kind in ("call", "block", "block_end"):
-                source.rewind()
-                input.close()
-                return True
-            source.release()
-            if tag.kind == "call_end":
-                input.close()
-                return True
-            if tag.kind == "json":
-                return (yield from self._json(input))
-            if tag.kind == "parameter":
-                whole = yield from self._parameter(input, tag)
-                if whole is not None:
-                    return whole
+                if tag is None or tag.kind in ("call", "block", "block_end"):
+                    source.rewind()
+                    input.close()
+                    return tag is not None or (yield from source.peek()) != ""
+                source.release()
+            match tag.kind:
+                case "call_end" | "block_end" | "cut":
+                    input.close()
+                    return tag.kind != "cut"
+                case "json":
+                    return (yield from self._json(input))
+                case "parameter":
+                    whole = yield from self._parameter(input, tag)
+                    if whole is not None:
+                        return whole
             tag = None
 
     def _json(self, input: Input) -> Reading[bool]:

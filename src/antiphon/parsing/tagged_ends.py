@@ -42,6 +42,8 @@ class Ending:
             source.at -= len(begin)
             source.mark()
             tag = yield from tag_here(source, self._tags)
+            if tag is not None and tag.kind == "cut":
+                return False
             size = source.passed or len(begin)
             ends = tag is not None and (yield from self._ends(tag))
             source.rewind()
@@ -82,8 +84,8 @@ class Ending:
         if (yield from source.peek()) == "":
             return True
         following = yield from tag_here(source, self._tags)
-        if following is None:
-            return False
+        if following is None or following.kind == "cut":
+            return following is not None
         if following.kind in ("call_end", "block_end"):
             return (yield from self._over(prose=True))
         return not self._depth and following.kind in ("parameter", "call", "block")
@@ -99,6 +101,8 @@ class Ending:
             tag = yield from tag_here(source, self._tags)
             if tag is None:
                 return prose and not self._depth and not (yield from self._closer_ahead())
+            if tag.kind == "cut":
+                return True
             if tag.kind not in ("call_end", "block_end"):
                 return not self._depth and tag.kind in ("call", "block")
 

@@ -15,9 +15,10 @@ import msgspec
 
 from antiphon.parsing.splitter import Markers, Reading, Splitter, markers
 
-Kind = Literal["block", "block_end", "call", "call_end", "parameter", "parameter_end", "key_end", "value", "json"]
+Kind = Literal["block", "block_end", "call", "call_end", "parameter", "parameter_end", "key_end", "value", "json", "cut"]
 """What a tag is for. A block holds calls, a call parameters; `key_end` and `value` stand between a parameter's name
-and its value where the name is text; `json` opens a call's whole input."""
+and its value where the name is text; `json` opens a call's whole input; `cut` is the beginning of a tag, which may be
+any, at the end of the output."""
 
 LONGEST = 256
 """A tag longer than this is none."""
@@ -97,7 +98,8 @@ def tag_here(source: Splitter, tags: Tags) -> Reading[Tag | None]:
         elif not any(each.startswith(text) for each in tags.begins):
             return None
         if source.ended:
-            return None
+            source.at += len(text)
+            return Tag("cut") if text else None
         yield
 
 

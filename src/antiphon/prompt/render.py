@@ -58,6 +58,8 @@ class Renderer:
                 messages.append(self._assistant(turn, names))
             else:
                 messages.extend(self._user(turn, names))
+        if self.native_tools and not self.template.takes_parallel_calls:
+            messages = _one_call_each(messages)
         tools = [_definition(tool) for tool in conversation.tools] if self.native_tools else None
         return self.template.render(self._fitted(messages), tools=tools or None, **self.switches(policy))
 
@@ -158,6 +160,24 @@ class _Names:
 
     def of_result(self, result: ToolResult) -> tuple[str, str]:
         return self._known.get(result.tool_use_id, (result.tool_use_id, "unknown"))
+
+
+def _one_call_each(messages: list[Message]) -> list[Message]:
+    """The messages with parallel calls told one after the other, each followed by its result, for templates that know
+    one call a message only."""
+    told: list[Message] = []
+    waiting: dict[str, Message] = {}
+    for message in messages:
+        calls = message.get("tool_calls") or []
+        if message["role"] == "tool" and message["tool_call_id"] in waiting:
+            told += [waiting.pop(message["tool_call_id"]), message]
+        elif len(calls) < 2:
+            told.append(message)
+        else:
+            for index, call in enumerate(calls):
+                rest = {} if index == 0 else {"content": ""}
+                waiting[call["id"]] = {**message, "tool_calls": [call], **rest}
+    return told + list(waiting.values())
 
 
 def _definition(tool: Tool) -> Message:

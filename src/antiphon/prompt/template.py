@@ -92,6 +92,9 @@ class Template:
         self.takes_tools = self._shows("needle", [probe], tools=[_PROBE_TOOL])
         self.takes_calls = self._calls_shown({"value": "needle"}) or self._calls_shown('{"value": "needle"}')
         self.takes_arguments_as_text = not self._calls_shown({"value": "needle"})
+        two = _call({"value": "needle"})
+        two["tool_calls"] *= 2
+        self.takes_parallel_calls = self._shows("needle", [probe, two, _result("x"), _result("x")])
         self.takes_results = self._shows("needle", [probe, _call({"value": 1}), _result("needle")])
         self.takes_reasoning = any(
             self._shows("needle", [probe, _thought(key), _result("x")]) for key in ("reasoning_content", "thinking")

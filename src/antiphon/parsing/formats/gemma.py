@@ -44,8 +44,19 @@ class _Family:
             found = True
         if found:
             source.rewind()
-            yield from source.accept(*self.ends)
+            if not (yield from source.accept(*self.ends)):
+                yield from self._cut(source)
         return found
+
+    def _cut(self, source: Splitter) -> Reading[bool]:
+        """Use up the beginning of a marker at the end of the output."""
+        wanted = (self.quote, self.open, *self.ends)
+        size = max(map(len, wanted))
+        text = yield from source.ahead(size)
+        if not text or len(text) == size or not any(marker.startswith(text) for marker in wanted):
+            return False
+        source.at += len(text)
+        return True
 
     def _call(self, reader: Reader, first: bool) -> Reading[bool]:
         source = reader.source
@@ -85,6 +96,8 @@ class _Family:
             yield from source.space()
             if key is None or (yield from source.peek()) == "":
                 emit("}")
+                if (yield from self._cut(source)):
+                    return False
                 # Unbalanced braces, where the block itself is over.
                 return (yield from self._stands(source, self.ends))
             head = ("" if first else ",") + lenient_json.quoted(key) + ":"
@@ -118,6 +131,8 @@ class _Family:
             done = yield from self._string(source, quote, parts.append)
             emit(signature.coerce(key, lenient_json.decoded('"' + "".join(parts) + '"')))
             return done
+        if (yield from self._cut(source)):
+            return False
         first = yield from source.peek()
         if first in ("{", "[") and depth < lenient_json.MAX_DEPTH:
             if first == "[":

@@ -15,7 +15,7 @@ from antiphon.parsing.splitter import Emit, Reading, Splitter, markers
 from antiphon.parsing.tagged_calls import tagged
 from antiphon.parsing.tagged_grammar import spelt
 from antiphon.parsing.tagged_values import Input
-from antiphon.parsing.tags import Tags, tag_here
+from antiphon.parsing.tags import Tag, Tags, tag_here
 
 MARK = "]<]minimax[>["
 _DEEP = 20
@@ -46,7 +46,8 @@ def _value(source: Splitter, input: Input, name: str) -> Reading[bool]:
     yield from source.space()
     tag = yield from tag_here(source, _TAGS)
     source.rewind()
-    if tag is not None and tag.kind == "parameter" and not input.expects(tag.name):
+    nested = tag is not None and tag.kind == "parameter" and not input.expects(tag.name)
+    if nested or _empty(tag, input.signature, name):
         json, done = yield from _nested(source, input.signature, name, 0)
         input.member(name, json)
         return done
@@ -54,6 +55,13 @@ def _value(source: Splitter, input: Input, name: str) -> Reading[bool]:
     closed = yield from _text(source, name, value.feed, input)
     value.close(cut=not closed)
     return closed
+
+
+def _empty(tag: Tag | None, around: Signature, name: str) -> bool:
+    """Whether the tag ends a list or object that has nothing in it."""
+    kinds = around.kinds(name)
+    ends = tag is not None and tag.kind == "parameter_end" and tag.name == name
+    return ends and bool(kinds & {"object", "array"}) and "string" not in kinds
 
 
 def _text(source: Splitter, name: str, emit: Emit, input: Input | None) -> Reading[bool]:
@@ -132,8 +140,7 @@ def _member(source: Splitter, around: Signature, name: str, depth: int) -> Readi
     yield from source.space()
     tag = yield from tag_here(source, _TAGS)
     source.rewind()
-    composite = around.kinds(name) & {"object", "array"}
-    if tag is not None and (tag.kind == "parameter" or (composite and tag.name == name)):
+    if (tag is not None and tag.kind == "parameter") or _empty(tag, around, name):
         return (yield from _nested(source, around, name, depth + 1))
     parts: list[str] = []
     closed = yield from _text(source, name, parts.append, None)

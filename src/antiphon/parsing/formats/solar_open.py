@@ -61,7 +61,7 @@ def _call(reader: Reader) -> Reading[bool]:
 def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
     """The calls of one turn."""
     calls = Either(tuple(Sequence((Literal(name), Marker(ARGUMENTS), Json(closed(schema)))) for name, schema in tools))
-    call = Sequence((Marker(CALL), Pattern("[a-z0-9]{10}"), Marker(NAME), calls, Marker(CALL_END)))
+    call = Sequence((Marker(CALL), Pattern("[a-zA-Z0-9_]{1,16}"), Marker(NAME), calls, Marker(CALL_END)))
     return Sequence((Marker(CALLS), Repeat(call, 1, most), Marker(CALLS_END)))
 
 

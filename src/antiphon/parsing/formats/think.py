@@ -6,7 +6,10 @@ OPEN, CLOSE = "<think>", "</think>"
 
 REASONINGS = (
     Reasoning(
-        names=("think", "qwen3", "default"),
+        names=(
+            *("think", "default", "qwen3", "holo2", "interns1", "intern-s1", "intern_s1", "deepseek_v3", "deepseek-v3"),
+            *("deepseek_v31", "kimi_k2", "olmo3", "nemotron_v2"),
+        ),
         summary="<think>…</think>, opened by the prompt or by the model",
         opens=(OPEN,),
         closes=(CLOSE,),

@@ -197,10 +197,8 @@ class _Turns:
 def _arguments(function: wire.CalledFunction) -> str:
     """The arguments as the text of a JSON object. What another model wrote may be none: then it becomes the only
     member of one, for a history that holds it could otherwise never go on."""
-    raw = function.arguments
-    if isinstance(raw, msgspec.UnsetType) or raw == b"null":
-        return "{}"
-    text = msgspec.json.decode(raw, type=str) if bytes(raw[:1]) == b'"' else bytes(raw).decode()
+    raw = wire.given(function.arguments)
+    text = msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
     text = whole(text.encode()).decode()
     if not text.strip():
         return "{}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-import msgspec
-
 from antiphon.conversation import Tool, ToolChoice
 from antiphon.errors import BadRequest
 from antiphon.surfaces.chat_completions import wire
@@ -56,10 +54,8 @@ def output_schema(told: wire.ResponseFormat | None) -> dict[str, Any] | None:
         case "json_schema":
             if told is None or told.json_schema is None:
                 raise BadRequest(f"{where}.json_schema: Field required")
-            schema = told.json_schema.schema
-            if isinstance(schema, msgspec.UnsetType) or schema == b"null":
-                return {"type": "object"}
-            return checked_schema(bytes(schema), f"{where}.json_schema.schema", _INVALID)
+            schema = wire.given(told.json_schema.schema)
+            return checked_schema(schema, f"{where}.json_schema.schema", _INVALID) if schema else {"type": "object"}
         case _:
             raise BadRequest(f"{where}.type: Input should be 'text', 'json_object' or 'json_schema'")
 
@@ -76,8 +72,8 @@ def _tool(function: wire.Function, where: str) -> Tool:
     if not _NAME.match(function.name):
         raise BadRequest(f"{where}.name: String should match pattern '{_NAME.pattern}'")
     schema: dict[str, Any] = {"type": "object", "properties": {}}
-    if not isinstance(function.parameters, msgspec.UnsetType) and function.parameters != b"null":
-        told = checked_schema(bytes(function.parameters), f"{where}.parameters", _INVALID)
+    if parameters := wire.given(function.parameters):
+        told = checked_schema(parameters, f"{where}.parameters", _INVALID)
         schema = told if "type" in told else {"type": "object", **told}
     if schema["type"] != "object":
         raise BadRequest(f"{where}.parameters.type: Input should be 'object'")

@@ -190,3 +190,8 @@ def read(body: bytes) -> tuple[Request, list[str]]:
         raise BadRequest(malformed(trouble, body)) from None
     unknown = told.keys() - _FIELDS - _HARMLESS
     return request, sorted(name for name in unknown if bytes(told[name]) not in _SAYS_NOTHING)
+
+
+def given(raw: Raw | UnsetType) -> bytes:
+    """What the client wrote; nothing where it wrote null or left it out."""
+    return b"" if isinstance(raw, UnsetType) or bytes(raw) == b"null" else bytes(raw)

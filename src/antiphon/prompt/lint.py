@@ -1,0 +1,81 @@
+"""Tries a chat template on every shape of conversation that clients send, when a model is loaded and not in a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from antiphon.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, Tool, ToolResult, ToolUse, Turn
+from antiphon.errors import BadRequest
+from antiphon.prompt.render import Renderer
+
+_TOOL = Tool(
+    name="probe_tool",
+    description="A probe.",
+    schema={"type": "object", "properties": {"value": {"type": "string", "description": "v"}}, "required": ["value"]},
+)
+_EMPTY = Tool(name="empty_tool", schema={"type": "object", "properties": {}})
+
+
+def _user(*parts: Part) -> Turn:
+    return Turn(role="user", parts=parts)
+
+
+def _assistant(*parts: Part) -> Turn:
+    return Turn(role="assistant", parts=parts)
+
+
+def _call(number: int) -> ToolUse:
+    return ToolUse(id=f"toolu_{number:09}", name="probe_tool", input='{"value": "v"}')
+
+
+def _result(number: int, *parts: Text, is_error: bool = False) -> ToolResult:
+    return ToolResult(tool_use_id=f"toolu_{number:09}", parts=parts, is_error=is_error)
+
+
+def shapes() -> Iterator[tuple[str, Conversation]]:
+    """Every shape with a few words that name it."""
+    ask, say = _user(Text("ask")), _assistant(Text("say"))
+    looped = (ask, _assistant(Text("say"), _call(1)), _user(_result(1, Text("answer"))))
+    yield "a user turn", Conversation(turns=(ask,))
+    yield "a system prompt", Conversation(system="system", turns=(ask,))
+    yield "several turns", Conversation(system="system", turns=(ask, say, ask, say, ask))
+    yield "an empty assistant turn", Conversation(turns=(ask, _assistant(Text("")), ask))
+    yield "tools", Conversation(system="system", turns=(ask,), tools=(_TOOL, _EMPTY))
+    yield "a tool call and its result", Conversation(turns=looped, tools=(_TOOL,))
+    yield "a tool call without a word", Conversation(turns=(ask, _assistant(_call(1)), looped[2]), tools=(_TOOL,))
+    yield "thinking before a tool call", Conversation(
+        turns=(ask, _assistant(Thinking("thought"), _call(1)), looped[2], say, ask), tools=(_TOOL,)
+    )
+    yield (
+        "parallel calls, an error, an empty result and text beside results",
+        Conversation(
+            system="system",
+            turns=(
+                ask,
+                _assistant(Text("say"), _call(1), _call(2), _call(3)),
+                _user(
+                    _result(1, Text("answer")), _result(2, Text("failure"), is_error=True), _result(3), Text("and more")
+                ),
+                say,
+                ask,
+            ),
+            tools=(_TOOL, _EMPTY),
+        ),
+    )
+    yield (
+        "two rounds of calls",
+        Conversation(turns=(*looped, _assistant(_call(2)), _user(_result(2, Text("answer")))), tools=(_TOOL,)),
+    )
+
+
+def problems(renderer: Renderer) -> list[str]:
+    """What the template cannot render, a sentence each; empty when there is nothing it cannot."""
+    found = []
+    for name, conversation in shapes():
+        for mode in ("default", "enabled", "disabled"):
+            try:
+                renderer.prompt(conversation, ThinkingPolicy(mode=mode))
+            except BadRequest as error:
+                found.append(f"{name} (thinking {mode}): {error.message}")
+                break
+    return found

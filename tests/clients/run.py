@@ -1,0 +1,219 @@
+"""Runs real, unmodified programs against running servers and prints what came of it.
+
+`python -m tests.clients.run [NAME ...]` installs each program, at a fixed version, into a folder of its own under
+`.clients/programs`, then runs it against a server with a scripted engine and one with a real model, with a proxy between
+them that writes down all requests and replies. Everything but the installing happens in a network namespace that has
+nothing but loopback. Every stream that any program was sent is checked against the table of the protocol.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from tests.clients.proxy import Proxy
+from tests.end_to_end.conftest import serving
+from tests.surfaces.order import check, frames
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PROGRAMS = HERE / "programs"
+NAMESPACE = f"antiphon-clients-{os.getpid()}"
+
+
+class Program(NamedTuple):
+    """A program: the script that drives it, the packages it is made of, and the servers it meets. `agent` says that it
+    is only ever run without a network."""
+
+    script: str
+    packages: tuple[str, ...]
+    kinds: tuple[str, ...] = ("scripted", "real")
+    agent: bool = False
+
+    @property
+    def node(self) -> bool:
+        return any(package.rpartition("@")[0] for package in self.packages)
+
+    @property
+    def version(self) -> str:
+        return self.packages[0].replace("@", " ").replace("==", " ").strip()
+
+
+ALL = {
+    "anthropic-2": Program("anthropic_sdk.py", ("anthropic==2.12.0", "pydantic==2.14.3")),
+    "anthropic-1": Program("anthropic_sdk.py", ("anthropic==1.17.0", "pydantic==2.14.3")),
+    "anthropic-0": Program("anthropic_sdk.py", ("anthropic==0.93.0", "pydantic==2.14.3")),
+}
+
+
+def install(name: str, folder: Path) -> Path:
+    """The folder of a program, installed unless it is there at these versions."""
+    program, home = ALL[name], folder / name
+    stamp = home / "installed.json"
+    wanted = json.dumps(program.packages)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return home
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    print(f"installing {' '.join(program.packages)}", flush=True)
+    if program.node:
+        (home / "package.json").write_text('{"private": true, "type": "module"}')
+        command = ["npm", "install", "--silent", "--no-fund", "--no-audit", *program.packages]
+        subprocess.run(command, cwd=home, check=True, stdout=subprocess.DEVNULL)
+    else:
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        pip = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        subprocess.run([*pip, *program.packages], check=True, stderr=subprocess.DEVNULL)
+    stamp.write_text(wanted)
+    return home
+
+
+def run(name: str, home: Path, url: str, kind: str, work: Path) -> tuple[int, list[str]]:
+    """How many checks went well and which did not."""
+    program = ALL[name]
+    script = PROGRAMS / program.script
+    log = work / f"{name}-{kind}.jsonl"
+    if script.suffix == ".mjs":
+        # Node looks for packages beside the program.
+        for each in PROGRAMS.glob("*.mjs"):
+            shutil.copy(each, home)
+        command = ["node", str(home / script.name)]
+    elif program.node:
+        command = [sys.executable, str(script)]
+    else:
+        command = [str(home / "bin" / "python"), str(script)]
+    with tempfile.TemporaryDirectory() as fresh:
+        binaries = f"{home / 'node_modules' / '.bin'}:{home / 'bin'}:{os.environ['PATH']}"
+        environment = {"PATH": binaries, "HOME": fresh, "LANG": "C.UTF-8", "WORK": str(work)}
+        try:
+            done = subprocess.run(
+                [*command, url, kind, str(log)],
+                env=environment,
+                cwd=work,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
+            output, status = done.stdout + done.stderr, str(done.returncode)
+        except subprocess.TimeoutExpired as late:
+            output, status = (late.stdout or b"").decode() + (late.stderr or b"").decode(), "too late"
+    (work / f"{name}-{kind}.out").write_text(output)
+    lines = output.splitlines()
+    passed = sum(line.startswith("ok ") for line in lines)
+    failed = [line[5:] for line in lines if line.startswith("FAIL ")]
+    if not failed and (status != "0" or not passed):
+        failed.append(f"ended with {status}: {output[-500:]}")
+    wrong = list(illegal(log))
+    return passed + (not wrong), failed + wrong
+
+
+def illegal(log: Path) -> Iterator[str]:
+    """What is wrong with the streams a program was sent, as far as it read them."""
+    for line in log.read_text("utf-8").splitlines() if log.exists() else ():
+        entry = json.loads(line)
+        if not entry["whole"] or entry.get("status") != 200 or not entry.get("body", {}).get("stream"):
+            continue
+        try:
+            check(frames(entry["reply"].encode()))
+        except AssertionError as error:
+            yield f"stream of request {entry['number']}: {error}"
+
+
+def run_all(names: list[str], folder: Path, work: Path) -> bool:
+    """Start the servers, run the programs, print the table."""
+    (work / "note.txt").write_text("The word is quince-4711.\n")
+    script = work / "script.json"
+    script.write_text((PROGRAMS / "script.json").read_text("utf-8").replace("@WORK@", str(work)), "utf-8")
+    engines = {"scripted": [f"scripted+{script}"], "real": ["--threads", "1"]}
+    rows, failures = [], []
+    with ExitStack() as stack:
+        ports = {}
+        for kind in {kind: None for name in names for kind in ALL[name].kinds}:
+            (work / kind).mkdir()
+            server = stack.enter_context(serving(work / kind, *engines[kind], "--served-model-name", "local-model"))
+            ports[kind] = urlsplit(server.url).port or 0
+        for name in names:
+            for kind in ALL[name].kinds:
+                started = time.monotonic()
+                with proxied(ports[kind], work / f"{name}-{kind}.jsonl") as url:
+                    passed, failed = run(name, folder / name, url, kind, work)
+                seconds = time.monotonic() - started
+                rows.append((name, ALL[name].version, kind, str(passed), str(len(failed)), f"{seconds:.0f}"))
+                failures += [f"{name} {kind}: {each}" for each in failed]
+                print(f"{name} {kind}: {passed} passed, {len(failed)} failed", *failed, sep="\n  ", flush=True)
+    rows.insert(0, ("program", "version", "server", "passed", "failed", "seconds"))
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    print("\n" + "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
+    return not failures
+
+
+@contextmanager
+def proxied(port: int, log: Path) -> Iterator[str]:
+    """The address of a proxy before a server."""
+    log.unlink(missing_ok=True)
+    proxy = Proxy(port, log)
+    try:
+        yield proxy.url
+    finally:
+        proxy.close()
+
+
+@contextmanager
+def alone() -> Iterator[list[str]]:
+    """What to put before a command so that it has no network but loopback; nothing where that cannot be had."""
+    made = os.geteuid() == 0 and shutil.which("ip")
+    if not made or subprocess.run(["ip", "netns", "add", NAMESPACE], check=False).returncode:
+        yield []
+        return
+    try:
+        enter = ["ip", "netns", "exec", NAMESPACE]
+        subprocess.run([*enter, "ip", "link", "set", "lo", "up"], check=True)
+        yield enter
+    finally:
+        subprocess.run(["ip", "netns", "delete", NAMESPACE], check=True)
+
+
+def main() -> int:
+    """The command."""
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    arguments.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)}; none: all")
+    arguments.add_argument("--folder", type=Path, default=ROOT / ".clients" / "programs", help="where to install")
+    arguments.add_argument("--work", type=Path, help="where to keep logs and output; none: in no place")
+    arguments.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    names = given.names or list(ALL)
+    if unknown := set(names) - set(ALL):
+        arguments.error(f"not known: {', '.join(sorted(unknown))}")
+    if given.inside:
+        return 0 if run_all(names, given.folder.resolve(), given.work) else 1
+    for name in names:
+        install(name, given.folder)
+    if any("real" in ALL[name].kinds for name in names):
+        with tempfile.TemporaryDirectory() as folder, serving(Path(folder)):
+            pass  # so that the default model is there
+    with alone() as enter, tempfile.TemporaryDirectory() as fresh:
+        if not enter:
+            print("no network namespace can be made: agents are left out")
+            names = [name for name in names if not ALL[name].agent]
+        work = given.work.resolve() if given.work else Path(fresh)
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        command = [*enter, sys.executable, "-m", "tests.clients.run", *names, "--inside", "--work", str(work)]
+        return subprocess.run([*command, "--folder", str(given.folder)], cwd=ROOT, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
