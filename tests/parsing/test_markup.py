@@ -17,7 +17,28 @@ TOOLS = {
     "f": {"type": "object", "properties": {"x": {"type": "string"}, "n": {"type": "integer"}}},
     "g": {"type": "object", "properties": {"o": {"type": "object"}, "z": {"type": ["string", "null"]}}},
 }
-WORDS = ["f", "g", "x", "n", "o", "z", "1", "null", '{"a": ', "[1, ", "}", '"', "\n", " ", "a b", "<", ">", "</", "|", "é"]
+WORDS = [
+    "f",
+    "g",
+    "x",
+    "n",
+    "o",
+    "z",
+    "1",
+    "null",
+    '{"a": ',
+    "[1, ",
+    "}",
+    '"',
+    "\n",
+    " ",
+    "a b",
+    "<",
+    ">",
+    "</",
+    "|",
+    "é",
+]
 FORMATS = [name for name, format in registry().items() if format.example]
 
 

@@ -94,6 +94,13 @@ def test_cutting_text_into_parts_changes_nothing() -> None:
     assert turns(USER) == turns({"role": "user", "content": parts})
 
 
+def test_an_empty_question_keeps_its_turn() -> None:
+    """The reply answers it; without the turn it would continue what the assistant said before."""
+    found = turns(USER, {"role": "assistant", "content": "Hello"}, {"role": "user", "content": ""})
+    assert [turn.role for turn in found.turns] == ["user", "assistant", "user"]
+    assert not found.prefill
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -53,6 +53,11 @@ class _Call:
         self.begun = False
         self.waiting: list[str] = []
 
+    @property
+    def given(self) -> bool:
+        """Whether the arguments have come. The first object counts; a second one would spoil the JSON."""
+        return self.begun or bool(self.waiting)
+
     def emit(self, json: str) -> None:
         if self.name is None:
             self.waiting.append(json)
@@ -81,7 +86,9 @@ def call_object(reader: Reader) -> Reading[bool]:
         return False
     call = _Call(reader)
     complete = yield from _members(reader.source, call)
-    return complete is not None and call.settle(complete or (yield from _goes_on(reader.source)))
+    if complete is None and not call.begun:
+        return False
+    return call.settle(complete or (yield from _goes_on(reader.source)))
 
 
 def _goes_on(source: Splitter) -> Reading[bool]:
@@ -119,16 +126,16 @@ def _members(source: Splitter, call: _Call) -> Reading[bool | None]:
 
 def _member(source: Splitter, call: _Call, key: str) -> Reading[bool | None]:
     first = yield from source.peek()
-    if key in NAME_KEYS or (key == "function" and first != "{"):
+    if call.name is None and (key in NAME_KEYS or (key == "function" and first != "{")):
         if first not in ('"', "'"):
             return None
         source.at += 1
         written = yield from plain_string(source, first, ",}")
         call.name = None if written is None else call.reader.resolve(written)
         return None if call.name is None else True
-    if key == "function":
+    if key == "function" and first == "{":
         return (yield from _members(source, call))
-    if key in ARGUMENT_KEYS:
+    if key in ARGUMENT_KEYS and not call.given:
         return (yield from _arguments(source, call, first))
     try:
         return (yield from lenient_json.value(source, _nowhere))
@@ -145,11 +152,10 @@ def _arguments(source: Splitter, call: _Call, first: str) -> Reading[bool | None
             source.at += 1
             text = yield from plain_string(source, first, ",}")
             inner, complete = lenient_json.whole(text or "")
-            call.emit(inner if inner.startswith("{") else "{}")
+            if inner.startswith("{"):
+                call.emit(inner)
             return complete and text is not None
-        complete = yield from lenient_json.value(source, _nowhere)
-        call.emit("{}")
-        return complete
+        return (yield from lenient_json.value(source, _nowhere))
     except lenient_json.Broken:
         return False if call.begun else None
 

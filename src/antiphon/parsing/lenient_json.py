@@ -23,6 +23,7 @@ _LITERALS = ("true", "false", "null")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?\Z")
 _BARE = re.compile(r"[^\s,:{}\[\]<\"']+")
 _PLAIN = {quote: re.compile(rf"[^{quote}\"\\\x00-\x1f\ud800-\udfff]+") for quote in "\"'"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _HEX = re.compile(r"[0-9a-fA-F]{4}\Z")
 
 
@@ -31,8 +32,11 @@ class Broken(Exception):
 
 
 def quoted(text: str) -> str:
-    """`text` as a JSON string."""
-    return msgspec.json.encode(text).decode()
+    """`text` as a JSON string. Half a surrogate pair, which is no character, is replaced."""
+    try:
+        return msgspec.json.encode(text).decode()
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_SURROGATE.sub("�", text)).decode()
 
 
 def inside(text: str) -> str:
@@ -91,7 +95,7 @@ def _scalar(word: str, cut: bool) -> str:
                 return _WORDS.get(known, known)
         while word and not _NUMBER.match(word):
             word = word[:-1]
-        return word or "null"
+        return _scalar(word, cut=False) if word else "null"
     try:
         number = float(word)
     except ValueError:

@@ -30,15 +30,15 @@ class Markers:
         self.longest = len(ordered[0]) if ordered else 0
         self._any = re.compile("|".join(map(re.escape, ordered))) if ordered else None
         self._prefixes = {marker[:size] for marker in ordered for size in range(1, len(marker))}
-        self._extensible = {m for m in ordered if any(o != m and o.startswith(m) for o in ordered)}
 
     def find(self, text: str, at: int) -> re.Match[str] | None:
         """The first marker in `text` from `at` on."""
         return self._any.search(text, at) if self._any else None
 
-    def undecided(self, found: re.Match[str]) -> bool:
-        """Whether `found` ends the text but is the beginning of a longer marker too."""
-        return found[0] in self._extensible and found.end() == len(found.string)
+    def undecided(self, found: re.Match[str], at: int) -> bool:
+        """Whether the text at the end, from `found` or from before it on, may be the beginning of another marker."""
+        text = found.string
+        return len(text) - found.start() < self.longest and len(text) - self.held(text, at) <= found.start()
 
     def held(self, text: str, at: int) -> int:
         """How many characters at the end of `text` may be the beginning of a marker."""
@@ -171,7 +171,7 @@ class Splitter:
         """Hand on text up to the next of the wanted markers; use the marker up and return it. Empty at the end."""
         while True:
             found = wanted.find(self.text, self.at)
-            if found and not (wanted.undecided(found) and not self.ended):
+            if found and not (wanted.undecided(found, self.at) and not self.ended):
                 if found.start() > self.at:
                     emit(self.text[self.at : found.start()])
                 self.at = found.end()

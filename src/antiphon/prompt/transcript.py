@@ -98,7 +98,7 @@ class Transcript:
         """Keep the ids of these turns, the last of which was just sampled, without the token that closed it."""
         key = _chain(head, turns)[-1]
         self._size -= len(self._known.pop(key, ()))
-        self._known[key] = array("l", ids)
+        self._known[key] = array("i", ids)
         self._size += len(ids)
         while self._size > self._capacity and len(self._known) > 1:
             self._size -= len(self._known.popitem(last=False)[1])

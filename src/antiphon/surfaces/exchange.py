@@ -25,7 +25,8 @@ class ClientGone(Exception):
 
 
 class Exchange:
-    """A request and the response to it. `extra` headers go out with whatever response is sent."""
+    """A request and the response to it. `extra` headers go out with whatever response is sent; `status` is 0 until one
+    is; `notes` are what the surface wants said of the request in its line of the log."""
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, request_id: str) -> None:
         self.scope = scope
@@ -39,7 +40,8 @@ class Exchange:
             (b"request-id", request_id.encode()),
             (b"x-request-id", request_id.encode()),
         ]
-        self.started = False
+        self.status = 0
+        self.notes: list[str] = []
         self._receive = receive
         self._send = send
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
@@ -54,6 +56,11 @@ class Exchange:
     def query(self) -> dict[str, str]:
         """The query's parameters; of a repeated one, the last."""
         return dict(parse_qsl(self.scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+
+    @property
+    def started(self) -> bool:
+        """Whether the response's head has been sent, so that no other status can be."""
+        return self.status > 0
 
     async def body(self, limit: int) -> bytes:
         """The request's body, decompressed. Refused as soon as it is known to exceed `limit` bytes."""
@@ -98,13 +105,13 @@ class Exchange:
             lines.append((b"content-type", media_type))
         if status != 204:
             lines.append((b"content-length", str(len(body)).encode()))
-        self.started = True
+        self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
         await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def open(self, headers: Headers) -> None:
         """Send the head of a response whose body follows in pieces."""
-        self.started = True
+        self.status = 200
         await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self.extra]})
 
     async def write(self, chunk: bytes, more: bool = True) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from starlette.types import Receive, Scope, Send
@@ -69,7 +70,7 @@ class Gate:
             await send({"type": "websocket.close", "code": 1000})
             return
         exchange = Exchange(scope, receive, send, self._options.new_id("req_"))
-        envelope, quiet = self._fallback, False
+        envelope, quiet, began = self._fallback, False, time.monotonic()
         try:
             if await origins.answered(exchange, self._options):
                 return
@@ -79,12 +80,16 @@ class Gate:
                 self._check_key(exchange)
             await here.route.answer(exchange)
         except ClientGone:
-            log.info("%s client closed the connection", exchange.request_id)
+            exchange.notes.append("the client went away")
         except Failure as failure:
-            await self._tell(exchange, envelope, failure, quiet)
+            exchange.notes.append(failure.message)
+            await self._tell(exchange, envelope, failure)
         except Exception:
             log.exception("%s %s %s failed", exchange.request_id, exchange.method, exchange.path)
-            await self._tell(exchange, envelope, Internal("Internal server error"), True)
+            await self._tell(exchange, envelope, Internal("Internal server error"))
+        finally:
+            if not quiet:
+                _log(exchange, time.monotonic() - began)
 
     def _find(self, exchange: Exchange) -> Placed:
         exchange.path, exchange.anthropic = canonical(exchange.path)
@@ -123,21 +128,17 @@ class Gate:
             raise Unauthenticated("invalid x-api-key")
         raise Unauthenticated("Invalid bearer token" if bearer else "x-api-key header is required")
 
-    async def _tell(self, exchange: Exchange, envelope: Envelope, failure: Failure, quiet: bool) -> None:
+    async def _tell(self, exchange: Exchange, envelope: Envelope, failure: Failure) -> None:
         rendered = envelope(failure, exchange.request_id)
-        if not quiet:
-            level = logging.WARNING if rendered.status >= 500 else logging.INFO
-            log.log(
-                level,
-                "%s %s %s -> %d %s",
-                exchange.request_id,
-                exchange.method,
-                exchange.path,
-                rendered.status,
-                failure.message,
-            )
         if not exchange.started:
             await exchange.reply(rendered.status, rendered.body, rendered.headers)
+
+
+def _log(exchange: Exchange, seconds: float) -> None:
+    """One line for each request: what was asked, how it went, how long it took."""
+    level = logging.WARNING if exchange.status >= 500 else logging.INFO
+    line = f"{exchange.request_id} {exchange.method} {exchange.scope['path']} {exchange.status} {seconds:.3f}s"
+    log.log(level, "%s", " ".join([line, *exchange.notes]))
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -126,7 +126,7 @@ class _Stream:
         return self._telling.batch(events)
 
     async def _break_off(self, failure: Failure) -> None:
-        log.warning("%s stream broke off: %s", self._exchange.request_id, failure.message)
+        self._exchange.notes.append(f"broke off: {failure.message}")
         if not self._telling.finished:
             await self._write(self._telling.failure(failure))
 

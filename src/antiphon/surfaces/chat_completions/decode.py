@@ -138,7 +138,9 @@ class _Turns:
                 self._check_answered(where)
                 if message.content is None:
                     raise BadRequest(f"{where}.content: Field required")
-                return Turn(role="user", parts=self._reader.parts(message.content, f"{where}.content", asking=asking))
+                parts = self._reader.parts(message.content, f"{where}.content", asking=asking)
+                # An empty question is a question still: without its turn, the reply before it would be continued.
+                return Turn(role="user", parts=parts or (Text(""),))
             case "assistant":
                 self._check_answered(where)
                 return Turn(role="assistant", parts=self._assistant(message, where))
