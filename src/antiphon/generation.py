@@ -12,14 +12,19 @@ from contextlib import aclosing
 import msgspec
 
 from antiphon.engines import Engine, Job, Piece, Prefilled
-from antiphon.events import AnyEvent, Finished, Started, Usage
+from antiphon.events import AnyEvent, Finished, Started, ToolEnd, Usage
 from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import stop_reason
 
 
+MOST_CUTS = 3
+"""A model that goes on opening its thinking after it was closed so many times has no answer to give."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to generate. `window_bound` says that the job's limit is the window's. `thinking_limit` is in tokens;
-    `cut_short` is the text that ends thinking (empty: it cannot be ended), after which `answer_grammar` holds."""
+    `cut_short` is the text that ends thinking (empty: it cannot be ended), after which `answer_grammar` holds and the
+    tokens `opens_thinking` are banned. `one_call` ends the reply after its first call."""
 
     job: Job
     parser: Callable[[], Parser]
@@ -27,6 +32,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     thinking_limit: int
     cut_short: str = ""
     answer_grammar: str | None = None
+    opens_thinking: tuple[int, ...] = ()
+    one_call: bool = False
 
 
 class Course:
@@ -42,6 +49,8 @@ class Course:
         self._thinking = 0
         self._cached = 0
         self._started = False
+        self._cuts = 0
+        self._called = False
         self._limit = False
         self._ended = False
         self._mute_end = False
@@ -49,6 +58,8 @@ class Course:
     async def events(self) -> AsyncGenerator[list[AnyEvent], None]:
         """Batches of events, the first beginning with `Started`, the last ending with `Finished`."""
         job = self._plan.job
+        if not self._plan.thinking_limit:
+            job = msgspec.structs.replace(job, banned=self._plan.opens_thinking)
         while True:
             if self._overdrawn():
                 # The prompt left the model inside thinking although there is to be none.
@@ -62,13 +73,20 @@ class Course:
                         yield batch
                     if self._over or self._overdrawn():
                         break
-            if self._over or not self._overdrawn():
+            if not self._unfinished():
                 break
         yield self._finished()
 
     @property
     def _over(self) -> bool:
-        return self._parser.stop_sequence is not None or self._limit
+        return self._parser.stop_sequence is not None or self._limit or self._called
+
+    def _unfinished(self) -> bool:
+        """Whether generation is to go on after its thinking was cut short."""
+        if self._over or not self._overdrawn() or self._cuts == MOST_CUTS:
+            return False
+        self._limit = self._output >= self._plan.job.max_tokens
+        return not self._limit
 
     def _overdrawn(self) -> bool:
         thinking = self._parser.in_thinking and self._thinking >= self._plan.thinking_limit
@@ -94,12 +112,20 @@ class Course:
             self._output += piece.count
             self._ids.extend(piece.ids)
             self._written.append(piece.text)
-            events += self._parser.feed(piece.text)
+            events += self._taken(self._parser.feed(piece.text))
             if piece.ids:
                 self._mute_end = not piece.text
             self._limit, self._ended = piece.end == "length", piece.end == "stop"
             if piece.end != "none" or self._over or self._overdrawn():
                 break
+        return events
+
+    def _taken(self, events: list[AnyEvent]) -> list[AnyEvent]:
+        if self._plan.one_call:
+            for index, event in enumerate(events):
+                if isinstance(event, ToolEnd):
+                    self._called = True
+                    return events[: index + 1]
         return events
 
     async def sampled(self) -> list[int] | None:
@@ -120,12 +146,14 @@ class Course:
         self._written.append(self._plan.cut_short)
         job = self._plan.job
         left = job.max_tokens - self._output
+        self._cuts += 1
         events = self._parser.feed(self._plan.cut_short)
         return msgspec.structs.replace(
             job,
             prompt=[*job.prompt, *self._ids],
             max_tokens=max(left, 1),
             grammar=self._plan.answer_grammar,
+            banned=self._plan.opens_thinking,
             text=job.text + "".join(self._written),
         ), events
 
@@ -134,12 +162,12 @@ class Course:
         return Usage(prompt=prompt, cached=self._cached, output=self._output, thinking=self._thinking)
 
     def _finished(self) -> list[AnyEvent]:
-        events = self._begun(self._parser.finish())
+        events = self._begun([] if self._called else self._parser.finish())
         reason = stop_reason(
             limit=self._limit,
             window=self._plan.window_bound,
             sequence=self._parser.stop_sequence,
-            calls=self._parser.calls,
+            calls=1 if self._called else self._parser.calls,
             cut_call=self._parser.cut_call,
         )
         return [*events, Finished(reason, self._usage(), self._parser.stop_sequence)]

@@ -122,6 +122,8 @@ class Service:
             thinking_limit=thinking_room(generation.thinking, conversation, limit),
             cut_short=at.reasoning.cut_short,
             answer_grammar=answer,
+            opens_thinking=tuple(at.token_ids[marker] for marker in at.reasoning.opens if marker in at.token_ids),
+            one_call=not generation.tool_choice.parallel,
         )
         return Prepared(
             card=at.card,

@@ -48,11 +48,11 @@ async def test_structured_output_is_checked() -> None:
 
 
 async def test_parallel_calls_forbidden() -> None:
-    """With parallel calls forbidden a second call is a breach."""
+    """With parallel calls forbidden a forced reply is one call."""
     service, _ = await served(Rule(text=GOOD + "\n" + GOOD))
     wanted = Generation(max_tokens=100, tool_choice=ToolChoice(mode="any", parallel=False))
-    with pytest.raises(Internal, match="more than one"):
-        await reply(service, LOOK, wanted)
+    got = await reply(service, LOOK, wanted)
+    assert [type(block) for block in got.blocks] == [ToolBlock]
 
 
 async def test_no_tools_wanted() -> None:
@@ -111,3 +111,13 @@ def test_recursive_schemas_compile() -> None:
     demand = plan((), wanted, format_named("hermes"), reasoning_named("none"), starts_thinking=False, trained=True)
     assert demand is not None
     assert lark.problem(lark.lower(demand.whole, lambda marker: None)) == ""
+
+
+async def test_one_call_in_auto_mode() -> None:
+    """With parallel calls forbidden a reply that is free to call or not ends after its first call."""
+    service, engine = await served(Rule(pieces=(GOOD + "\n" + GOOD, "\nmore")))
+    wanted = Generation(max_tokens=100, tool_choice=ToolChoice(mode="auto", parallel=False))
+    got = await reply(service, LOOK, wanted)
+    assert [type(block) for block in got.blocks] == [ToolBlock]
+    assert got.reason == "tool_use"
+    assert engine.running == 0

@@ -53,3 +53,14 @@ async def test_model_that_closes_by_itself():
     got = await reply(service, said("?"))
     assert got.blocks == (ThinkingBlock("short"), TextBlock("Hello there."))
     assert len(engine.jobs) == 1
+
+
+async def test_model_that_will_not_stop_thinking() -> None:
+    """A model that opens its thinking again and again ends, whatever its limit."""
+    service, engine = await served(Rule(text="<think>\nhmm hmm"))
+    got = await reply(service, said("?"), Generation(max_tokens=100_000, thinking=ThinkingPolicy(mode="disabled")))
+    assert got.blocks == ()
+    assert len(engine.jobs) <= 4
+    assert engine.jobs[0].banned == engine.jobs[1].banned != ()
+    short = await reply(service, said("?"), Generation(max_tokens=2, thinking=ThinkingPolicy(mode="disabled")))
+    assert short.reason == "max_tokens"

@@ -43,7 +43,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `max_tokens` is already clamped to the window. `visible` lists control tokens whose text must appear in the
     output, because the format's parser looks for it. `grammar` is in the dialect that the engine described.
-    `conversation` names who is speaking, so that an engine with several slots can keep a cache together. `text` is what
+    `banned` are tokens that must not be sampled. `conversation` names who is speaking, so that an engine with several slots can keep a cache together. `text` is what
     `prompt` was tokenised from, for engines that take pictures only beside text."""
 
     prompt: Sequence[int]
@@ -53,6 +53,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     visible: tuple[str, ...] = ()
     grammar: str | None = None
     images: tuple[bytes, ...] = ()
+    banned: tuple[int, ...] = ()
     conversation: str | None = None
     text: str = ""
 

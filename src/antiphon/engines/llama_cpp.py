@@ -198,6 +198,8 @@ class LlamaCpp:
             body["prompt"] = {"prompt_string": job.text, "multimodal_data": pictures}
         if job.grammar is not None:
             body["grammar"] = job.grammar
+        if job.banned:
+            body["logit_bias"] = [[token, False] for token in job.banned]
         for name in sampling.__struct_fields__:
             value = getattr(sampling, name)
             if value is not None:

@@ -61,7 +61,7 @@ class Draft(msgspec.Struct, kw_only=True):
 def read(body: bytes) -> Draft:
     """Read a body as far as it can be read by itself, and check what can be checked."""
     request, unknown = wire.read(body)
-    if not isinstance(request.thread, msgspec.UnsetType) and request.thread != b"null":
+    if not isinstance(request.thread, msgspec.UnsetType) and bytes(request.thread) != b"null":
         # With this very code the SDKs send the whole history instead; ignoring it would lose the conversation.
         raise BadRequest(
             "thread: this server keeps no threads; send the whole conversation",

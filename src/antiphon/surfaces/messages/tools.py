@@ -145,7 +145,7 @@ def custom(told: Custom, where: str) -> Tool:
         what = "Input should be 'object'" if "type" in schema else "Field required"
         raise BadRequest(f"{where}.input_schema.type: {what}")
     description = told.description or ""
-    if not isinstance(told.input_examples, msgspec.UnsetType) and told.input_examples not in (b"[]", b"null"):
+    if not isinstance(told.input_examples, msgspec.UnsetType) and bytes(told.input_examples) not in (b"[]", b"null"):
         description += f"\n\nExamples of input: {bytes(told.input_examples).decode()}"
     return Tool(name=told.name, description=description, schema=schema, strict=bool(told.strict))
 
