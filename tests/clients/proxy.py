@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,20 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
+    async def _leave(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**20))
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         ready.set()
         self._loop.run_forever()
+        self._loop.run_until_complete(self._leave())
+        self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -58,34 +67,39 @@ class Proxy:
         kept += [("connection", "close"), ("content-length", str(len(body)))]
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream, limit=2**20)
         answer = bytearray()
+        left = asyncio.ensure_future(reader.read(1))
         try:
             up_writer.write(_joined(first, kept) + body)
-            answered, given = _head(await up_reader.readuntil(b"\r\n\r\n"))
+            answered, given = _head(await _unless(left, up_reader.readuntil(b"\r\n\r\n")))
             entry["status"] = int(answered.split(" ")[1])
             entry["answered"] = dict(given)
             given = [(name, value) for name, value in given if name != "connection"] + [("connection", "close")]
             writer.write(_joined(answered, given))
-            left = asyncio.ensure_future(reader.read(1))
-            while True:
-                chunk = asyncio.ensure_future(up_reader.read(65536))
-                await asyncio.wait({chunk, left}, return_when=asyncio.FIRST_COMPLETED)
-                if left.done() and not chunk.done():
-                    chunk.cancel()
-                    break
-                if not chunk.result():
-                    entry["whole"] = True
-                    break
-                answer += chunk.result()
-                writer.write(chunk.result())
+            while chunk := await _unless(left, up_reader.read(65536)):
+                answer += chunk
+                writer.write(chunk)
                 await writer.drain()
-            left.cancel()
+            entry["whole"] = True
         finally:
+            left.cancel()
             up_writer.close()
             raw = bytes(answer)
             chunked = "chunked" in entry.get("answered", {}).get("transfer-encoding", "")
             entry["reply"] = (_unchunked(raw) if chunked else raw).decode("utf-8", "replace")
             with self._log.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+async def _unless(left: asyncio.Future[bytes], reading: Coroutine[Any, Any, bytes]) -> bytes:
+    """What is read, unless the client leaves before."""
+    chunk = asyncio.ensure_future(reading)
+    try:
+        await asyncio.wait({chunk, left}, return_when=asyncio.FIRST_COMPLETED)
+        if not chunk.done():
+            raise ConnectionResetError("the client left")
+        return chunk.result()
+    finally:
+        chunk.cancel()
 
 
 def _head(raw: bytes) -> tuple[str, list[tuple[str, str]]]:

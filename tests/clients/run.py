@@ -1,8 +1,8 @@
 """Runs real, unmodified programs against running servers and prints what came of it.
 
 `python -m tests.clients.run [NAME ...]` installs each program, at a fixed version, into a folder of its own under
-`.clients/programs`, then runs it against a server with a scripted engine and one with a real model, with a proxy between
-them that writes down all requests and replies. Everything but the installing happens in a network namespace that has
+`.clients/programs`, then runs it against a server with a scripted engine and one with a real model. A proxy between
+them writes down all requests and replies. Everything but the installing happens in a network namespace that has
 nothing but loopback. Every stream that any program was sent is checked against the table of the protocol.
 """
 
@@ -47,13 +47,20 @@ class Program(NamedTuple):
 
     @property
     def version(self) -> str:
-        return self.packages[0].replace("@", " ").replace("==", " ").strip()
+        return self.packages[0].replace("@", " ").replace("==", " ").split()[-1]
 
 
 ALL = {
     "anthropic-2": Program("anthropic_sdk.py", ("anthropic==2.12.0", "pydantic==2.14.3")),
     "anthropic-1": Program("anthropic_sdk.py", ("anthropic==1.17.0", "pydantic==2.14.3")),
     "anthropic-0": Program("anthropic_sdk.py", ("anthropic==0.93.0", "pydantic==2.14.3")),
+    "langchain": Program("langchain_agent.py", ("langchain-anthropic==1.7.7", "langgraph==1.2.22", "langchain==1.4.7")),
+    "pydantic-ai": Program("pydantic_ai_agent.py", ("pydantic-ai-slim[anthropic]==2.68.0",)),
+    "instructor": Program("instructor_models.py", ("instructor[anthropic]==1.17.0",)),
+    "llm": Program("llm_command.py", ("llm==0.36", "llm-anthropic==0.30")),
+    "anthropic-typescript": Program("anthropic_sdk.mjs", ("@anthropic-ai/sdk@1.12.0", "zod@4.6.7")),
+    "ai-sdk-7": Program("ai_sdk.mjs", ("ai@7.0.173", "@ai-sdk/anthropic@4.0.105", "zod@4.6.7")),
+    "ai-sdk-6": Program("ai_sdk.mjs", ("ai@6.0.326", "@ai-sdk/anthropic@3.0.139", "zod@4.6.7")),
 }
 
 
@@ -104,7 +111,7 @@ def run(name: str, home: Path, url: str, kind: str, work: Path) -> tuple[int, li
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=600,
+                timeout=400,
                 check=False,
             )
             output, status = done.stdout + done.stderr, str(done.returncode)

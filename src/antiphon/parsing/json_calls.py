@@ -111,7 +111,7 @@ def _members(source: Splitter, call: _Call) -> Reading[bool | None]:
         if character not in ('"', "'"):
             source.at -= len(character)
             return settled if call.name is not None else None
-        key = yield from plain_string(source, character, ":")
+        key = yield from plain_string(source, character, ":", _LONGEST if call.name is None else 1 << 30)
         yield from source.space()
         if key is None or not (yield from source.accept(":")):
             return settled if call.name is not None else None
@@ -130,7 +130,7 @@ def _member(source: Splitter, call: _Call, key: str) -> Reading[bool | None]:
         if first not in ('"', "'"):
             return None
         source.at += 1
-        written = yield from plain_string(source, first, ",}")
+        written = yield from plain_string(source, first, ",}", _LONGEST)
         call.name = None if written is None else call.reader.resolve(written)
         return None if call.name is None else True
     if key == "function" and first == "{":
@@ -164,10 +164,23 @@ def _nowhere(text: str) -> None:
     """Where values go that nobody asked for."""
 
 
-def plain_string(source: Splitter, quote: str, followers: str) -> Reading[str | None]:
-    """The value of a string whose opening quote was used up; None when the text breaks off in it."""
+def plain_string(source: Splitter, quote: str, followers: str, limit: int = 1 << 30) -> Reading[str | None]:
+    """The value of a string whose opening quote was used up; None when the text breaks off in it, or it is longer than
+    the limit."""
     parts = ['"']
-    if not (yield from lenient_json.string(source, parts.append, quote, followers)):
+    size = 0
+
+    def add(text: str) -> None:
+        nonlocal size
+        size += len(text)
+        if size > limit:
+            raise lenient_json.Broken
+        parts.append(text)
+
+    try:
+        if not (yield from lenient_json.string(source, add, quote, followers)):
+            return None
+    except lenient_json.Broken:
         return None
     text: str = lenient_json.decoded("".join(parts))
     return text
@@ -227,6 +240,8 @@ def block(*closes: str) -> Read:
     return read
 
 
+_LONGEST = 300
+"""No name or key of a call is longer. A model that goes round in circles must not be read again and again."""
 LIST_HINT = "[{"
 HINTS = ('{"name"', '{"type": "function"', '{"function"', "```json")
 """Texts in the midst of prose that a call may begin with, when a model forgets its markers."""

@@ -93,6 +93,7 @@ def _scalar(word: str, cut: bool) -> str:
         for known in (*_LITERALS, *_WORDS):
             if known.startswith(word):
                 return _WORDS.get(known, known)
+        word = word[:400]
         while word and not _NUMBER.match(word):
             word = word[:-1]
         return _scalar(word, cut=False) if word else "null"

@@ -16,11 +16,10 @@ from antiphon.parsing.formats import Read
 from antiphon.parsing.json_calls import block, further
 from antiphon.parsing.lenient_json import Broken, Prefixed, quoted
 from antiphon.parsing.parser import Reader
-from antiphon.parsing.python_values import ARGUMENT, CONSTANTS, value
+from antiphon.parsing.python_values import ARGUMENT, CONSTANTS, in_name, value
 from antiphon.parsing.splitter import Reading, Splitter
 
 _NAME = re.compile(r"[\w.\-]+")
-_KEYWORD = re.compile(r"\w+")
 _QUOTED = {quote: re.compile(rf"[^{quote}\n]+") for quote in "\"'"}
 
 
@@ -181,19 +180,14 @@ def _skip(source: Splitter) -> Reading[None]:
 
 def _keyword(source: Splitter) -> Reading[str]:
     """The name before an equals sign, both used up; empty, and nothing used up, where none stands."""
-    size = 0
-    while True:
-        text = yield from source.ahead(size + 1)
-        if len(text) <= size or not _KEYWORD.match(text[size]):
-            break
-        size += 1
-    space, following = yield from source.past_space(size)
+    word, _ = yield from source.past(in_name)
+    space, following = yield from source.past_space(len(word))
     if following == "":
-        source.at += size
-    if not size or following != "=" or text[:size] in CONSTANTS:
+        source.at += len(word)
+    if not word or following != "=" or word in CONSTANTS:
         return ""
-    end = size + len(space) + 1
+    end = len(word) + len(space) + 1
     if (yield from source.ahead(end + 1))[end:] == "=":
         return ""
     source.at += end
-    return text[:size]
+    return word

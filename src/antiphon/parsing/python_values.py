@@ -13,12 +13,16 @@ ARGUMENT = "argument"
 """Where a value stands: as an argument of a call, or among texts that one of these characters ends."""
 
 _WORD = re.compile(r"[\w.+\-]+")
-_LETTER = re.compile(r"\w")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?\Z")
 _PLAIN = {quote: re.compile(rf"[^{quote}\\\x00-\x1f\ud800-\udfff]+") for quote in "\"'"}
 _OCTAL = re.compile(r"[0-7]{1,3}")
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v", "\n": ""}
 _DIGITS = {"x": 2, "u": 4, "U": 8}
+
+
+def in_name(character: str) -> bool:
+    """Whether the character can be part of a name."""
+    return character.isalnum() or character == "_"
 
 
 def value(source: Splitter, emit: Emit, place: str, depth: int = 0) -> Reading[bool]:
@@ -49,6 +53,7 @@ def _scalar(word: str, cut: bool) -> str:
     if word in CONSTANTS:
         return CONSTANTS[word]
     number = _number(word)
+    word = word[:400]
     while number is None and cut and word:
         for known, json in CONSTANTS.items():
             if known.startswith(word):
@@ -202,16 +207,11 @@ def _ends(source: Splitter, place: str) -> Reading[bool]:
 def _argument_ahead(source: Splitter, offset: int) -> Reading[bool]:
     """Whether a further argument, or the end, may stand `offset` characters ahead."""
     space, following = yield from source.past_space(offset)
-    if not _LETTER.match(following) or following.isdigit():
+    if not in_name(following) or following.isdigit():
         return following == "" or following in "\"')[{*-" or following.isdigit()
-    start = end = offset + len(space)
-    while True:
-        text = yield from source.ahead(end + 1)
-        if len(text) <= end or not _LETTER.match(text[end]):
-            break
-        end += 1
-    _, following = yield from source.past_space(end)
-    return following == "=" or (following in ("", ",", ")") and text[start:end] in CONSTANTS) or following == ""
+    word, _ = yield from source.past(in_name, offset + len(space))
+    _, following = yield from source.past_space(offset + len(space) + len(word))
+    return following in ("=", "") or (following in (",", ")") and word in CONSTANTS)
 
 
 def _raw_escape(source: Splitter, emit: Emit) -> Reading[None]:

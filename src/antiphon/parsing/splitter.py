@@ -129,6 +129,16 @@ class Splitter:
                 return text
         return ""
 
+    def stands(self, *texts: str, offset: int = 0) -> Reading[bool]:
+        """Whether one of these texts stands `offset` characters ahead. Reads only as far as needed to tell."""
+        for text in texts:
+            for size in range(1, len(text) + 1):
+                if (yield from self.ahead(offset + size))[offset:] != text[:size]:
+                    break
+            else:
+                return True
+        return False
+
     def run(self, pattern: re.Pattern[str], emit: Emit | None = None) -> Reading[str]:
         """Use up characters as long as `pattern` (which matches one or more of a class) goes on. Returns them,
         or, with `emit`, hands them on as they come and returns the last ones only."""
@@ -154,10 +164,14 @@ class Splitter:
 
     def past_space(self, offset: int = 0) -> Reading[tuple[str, str]]:
         """The white space that begins `offset` characters ahead and the character after it, neither used up."""
+        return (yield from self.past(str.isspace, offset))
+
+    def past(self, belongs: Callable[[str], bool], offset: int = 0) -> Reading[tuple[str, str]]:
+        """The characters that belong, from `offset` characters ahead on, and the one after them, none used up."""
         size = offset
         while True:
             if self.at + size < len(self.text):
-                if not self.text[self.at + size].isspace():
+                if not belongs(self.text[self.at + size]):
                     break
                 size += 1
             elif self.ended:
@@ -187,26 +201,11 @@ class Splitter:
                 return ""
             yield
 
-    def collect(self, wanted: Markers, limit: int = 1 << 30) -> Reading[tuple[str, str]]:
-        """The text up to the next wanted marker, and the marker, both used up; the marker is empty at the end
-        or when `limit` characters have passed without one."""
+    def collect(self, wanted: Markers) -> Reading[tuple[str, str]]:
+        """The text up to the next wanted marker, and the marker, both used up; the marker is empty at the end."""
         parts: list[str] = []
-        size = 0
-
-        def add(text: str) -> None:
-            nonlocal size
-            parts.append(text)
-            size += len(text)
-
-        reading = self.until(wanted, add)
-        try:
-            while True:
-                next(reading)
-                if size > limit:
-                    return "".join(parts), ""
-                yield
-        except StopIteration as stop:
-            return "".join(parts), stop.value
+        marker = yield from self.until(wanted, parts.append)
+        return "".join(parts), marker
 
 
 SPACE = re.compile(r"\s+")

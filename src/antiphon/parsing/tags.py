@@ -15,7 +15,9 @@ import msgspec
 
 from antiphon.parsing.splitter import Markers, Reading, Splitter, markers
 
-Kind = Literal["block", "block_end", "call", "call_end", "parameter", "parameter_end", "key_end", "value", "json", "cut"]
+Kind = Literal[
+    "block", "block_end", "call", "call_end", "parameter", "parameter_end", "key_end", "value", "json", "cut"
+]
 """What a tag is for. A block holds calls, a call parameters; `key_end` and `value` stand between a parameter's name
 and its value where the name is text; `json` opens a call's whole input; `cut` is the beginning of a tag, which may be
 any, at the end of the output."""

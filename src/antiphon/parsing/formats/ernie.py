@@ -11,7 +11,7 @@ REASONINGS = (
         opens=("<think>",),
         closes=("</think>",),
         dropped=(OPEN, CLOSE),
-        recognises=lambda template: "</think>" in template and OPEN in template,
+        recognises=lambda template: "</think>" in template and OPEN in template and "minimax" not in template,
         rank=30,
     ),
 )

@@ -99,12 +99,12 @@ class _Family:
                 if (yield from self._cut(source)):
                     return False
                 # Unbalanced braces, where the block itself is over.
-                return (yield from self._stands(source, self.ends))
+                return (yield from source.stands(*self.ends))
             head = ("" if first else ",") + lenient_json.quoted(key) + ":"
             first = False
             if not (yield from self._value(source, lenient_json.Prefixed(head, emit), signature, key, depth)):
                 emit("}")
-                return (yield from self._stands(source, self.ends))
+                return (yield from source.stands(*self.ends))
 
     def _key(self, source: Splitter) -> Reading[str | None]:
         key: list[str] = []
@@ -160,7 +160,7 @@ class _Family:
             if following == ",":
                 continue
             source.at -= len(following)
-            if following in ("", "}", ")") or (yield from self._stands(source, self.ends)):
+            if following in ("", "}", ")") or (yield from source.stands(*self.ends)):
                 emit("]")
                 return following in ("}", ")")
             put = emit if first else lenient_json.Prefixed(",", emit)
@@ -193,27 +193,15 @@ class _Family:
                 space, following = yield from source.past_space()
                 if following == "":
                     return True
-                if not inner and (following in ",]})" or (yield from self._stands(source, self.ends, len(space)))):
+                if not inner and (following in ",]})" or (yield from source.stands(*self.ends, offset=len(space)))):
                     return True
             else:
                 space, following = yield from source.past_space()
-                if not inner and (not following or (yield from self._stands(source, (self.open,), len(space)))):
+                if not inner and (not following or (yield from source.stands(self.open, offset=len(space)))):
                     source.at -= len(marker)
                     return False
                 inner -= 1 if inner else 0
             emit(lenient_json.inside(marker))
-
-    def _stands(self, source: Splitter, texts: tuple[str, ...], offset: int = 0) -> Reading[bool]:
-        """Whether one of the texts stands `offset` characters ahead."""
-        for text in texts:
-            size = 0
-            while size < len(text):
-                size += 1
-                if (yield from source.ahead(offset + size))[offset:] != text[:size]:
-                    break
-            else:
-                return True
-        return False
 
     def grammar(self, separator: str) -> Grammar:
         """The grammar of calls, a block each."""

@@ -76,7 +76,7 @@ def _text(source: Splitter, name: str, emit: Emit, input: Input | None) -> Readi
         if found == bare:
             source.at += len(bare)
             space, following = yield from source.past_space()
-            ends = following == "" or (yield from _stands(source, len(space)))
+            ends = following == "" or (yield from source.stands(MARK, offset=len(space)))
             source.rewind()
             if ends:
                 source.at += len(bare)
@@ -91,13 +91,6 @@ def _text(source: Splitter, name: str, emit: Emit, input: Input | None) -> Readi
                 return True
         emit(found)
         source.at += len(found)
-
-
-def _stands(source: Splitter, offset: int) -> Reading[bool]:
-    for size in range(1, len(MARK) + 1):
-        if (yield from source.ahead(offset + size))[offset:] != MARK[:size]:
-            return False
-    return True
 
 
 def _nested(source: Splitter, around: Signature, name: str, depth: int) -> Reading[tuple[str, bool]]:

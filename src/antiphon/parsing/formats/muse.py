@@ -39,17 +39,8 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
 
 def _header_ahead(reader: Reader) -> Reading[bool]:
     """Whether a header stands here: ` to=…<|message|>`, perhaps after `<|start|>assistant`."""
-    source = reader.source
-    space, _ = yield from source.past_space()
-    for text in (START, "to=", MESSAGE, "assistant to="):
-        size = 0
-        while size < len(text):
-            size += 1
-            if (yield from source.ahead(len(space) + size))[len(space) :] != text[:size]:
-                break
-        else:
-            return True
-    return False
+    space, _ = yield from reader.source.past_space()
+    return (yield from reader.source.stands(START, "to=", MESSAGE, "assistant to=", offset=len(space)))
 
 
 def _header(reader: Reader) -> Reading[str]:

@@ -78,7 +78,7 @@ class _Messages:
         prepared = await self._service.prepare(
             request.model, asked.conversation, asked.generation, session=whole.session
         )
-        exchange.notes += [f"model={request.model}", f"stream={str(request.stream).lower()}"]
+        exchange.notes += [f"model={request.model}", f"stream={str(bool(request.stream)).lower()}"]
         style = encode.Style(
             id=self._options.new_id("msg_"),
             model=request.model,

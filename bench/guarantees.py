@@ -1,0 +1,176 @@
+"""How sure are forced calls and structured outputs? Asks a running server for many of both and judges every reply by an
+independent validator: `python bench/guarantees.py http://127.0.0.1:8000 [number of each]`.
+
+Ten schemas, temperature 1, streamed and not, with and without thinking asked for. Prints a table; the exit status is 1
+when any reply was invalid.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anthropic
+import jsonschema_rs
+
+SHORT = {"type": "string", "maxLength": 24}
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "plain": {"type": "object", "properties": {"city": SHORT}, "required": ["city"]},
+    "nested": {
+        "type": "object",
+        "properties": {
+            "a": {
+                "type": "object",
+                "properties": {"b": {"type": "object", "properties": {"c": SHORT}, "required": ["c"]}},
+                "required": ["b"],
+            }
+        },
+        "required": ["a"],
+    },
+    "enums": {
+        "type": "object",
+        "properties": {"unit": {"enum": ["celsius", "fahrenheit", None]}, "level": {"enum": [1, 2, 3]}},
+        "required": ["unit", "level"],
+    },
+    "arrays": {
+        "type": "object",
+        "properties": {
+            "tags": {"type": "array", "items": SHORT, "minItems": 1, "maxItems": 3},
+            "grid": {
+                "type": "array",
+                "maxItems": 2,
+                "items": {"type": "array", "maxItems": 2, "items": {"type": "integer", "minimum": 0, "maximum": 9}},
+            },
+        },
+        "required": ["tags", "grid"],
+    },
+    "any_of": {
+        "type": "object",
+        "properties": {"id": {"anyOf": [{"type": "integer", "maximum": 9999, "minimum": 0}, SHORT, {"type": "null"}]}},
+        "required": ["id"],
+    },
+    "formats": {
+        "type": "object",
+        "properties": {
+            "day": {"type": "string", "format": "date"},
+            "at": {"type": "string", "format": "date-time"},
+            "key": {"type": "string", "format": "uuid"},
+        },
+        "required": ["day", "at", "key"],
+    },
+    "recursive": {
+        "type": "object",
+        "properties": {"tree": {"$ref": "#/$defs/node"}},
+        "required": ["tree"],
+        "$defs": {
+            "node": {
+                "type": "object",
+                "properties": {
+                    "name": SHORT,
+                    "children": {"type": "array", "maxItems": 1, "items": {"$ref": "#/$defs/node"}},
+                },
+                "required": ["name"],
+            }
+        },
+    },
+    "unicode": {
+        "type": "object",
+        "properties": {"größe": {"type": "number", "minimum": 0, "maximum": 9}, "名前": SHORT, "emoji 🙂": {"type": "boolean"}},
+        "required": ["größe", "名前"],
+    },
+    "patterns": {
+        "type": "object",
+        "properties": {"zip": {"type": "string", "pattern": "^[0-9]{5}$"}, "code": {"type": "string", "pattern": "^[A-Z]{2}-\\d+$", "maxLength": 8}},
+        "required": ["zip"],
+    },
+    "optional": {
+        "type": "object",
+        "properties": {
+            "q": SHORT,
+            "limit": {"type": ["integer", "null"], "minimum": 1, "maximum": 50},
+            "deep": {"type": "boolean"},
+        },
+        "required": ["q"],
+        "additionalProperties": False,
+    },
+}  # fmt: skip
+
+
+def ask(client: anthropic.Anthropic, number: int, structured: bool) -> str:
+    """One request; returns `valid`, or what was wrong, or `cut` for a reply that met its token limit."""
+    name, schema = list(SCHEMAS.items())[number % len(SCHEMAS)]
+    streamed, thinking = bool(number // 10 % 2), bool(number // 20 % 2)
+    body: dict[str, Any] = {
+        "model": "claude-test",
+        "max_tokens": 1500,
+        "messages": [{"role": "user", "content": f"Fill in the form about subject number {number}."}],
+        "extra_body": {"temperature": 1.0},
+    }
+    if thinking:
+        body["thinking"] = {"type": "enabled", "budget_tokens": 1024}
+    if structured:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    else:
+        body["tools"] = [{"name": f"fill_{each}", "input_schema": SCHEMAS[each]} for each in SCHEMAS]
+        body["tool_choice"] = {"type": "any"} if number % 3 == 0 else {"type": "tool", "name": f"fill_{name}"}
+    if streamed:
+        with client.messages.stream(**body) as stream:
+            message = stream.get_final_message()
+    else:
+        message = client.messages.create(**body)
+    return judge(message, schema, name, structured)
+
+
+def judge(message: Any, schema: dict[str, Any], name: str, structured: bool) -> str:
+    """`valid`, `cut`, or what is wrong with a reply."""
+    if message.stop_reason == "max_tokens":
+        return "cut"
+    blocks = [block for block in message.content if block.type != "thinking"]
+    if structured:
+        text = "".join(block.text for block in blocks)
+        return (
+            verdict(schema, json.loads(text))
+            if message.stop_reason == "end_turn"
+            else f"ended by {message.stop_reason}"
+        )
+    if message.stop_reason != "tool_use" or not blocks:
+        return f"ended by {message.stop_reason}"
+    for block in blocks:
+        if block.type != "tool_use" or block.name.removeprefix("fill_") not in SCHEMAS:
+            return f"a block {block}"
+        result = verdict(SCHEMAS[block.name.removeprefix("fill_")], block.input)
+        if result != "valid":
+            return result
+    return "valid"
+
+
+def verdict(schema: dict[str, Any], value: Any) -> str:
+    """What the validator says."""
+    try:
+        jsonschema_rs.validate(schema, value, validate_formats=True)
+    except jsonschema_rs.ValidationError as error:
+        return f"invalid: {error.message}"
+    return "valid"
+
+
+def main() -> int:
+    """Ask, judge, print."""
+    client = anthropic.Anthropic(base_url=sys.argv[1], api_key="any", timeout=600)
+    number = int(sys.argv[2]) if len(sys.argv) > 2 else 200
+    bad = 0
+    for structured in (False, True):
+        began = time.monotonic()
+        with ThreadPoolExecutor(4) as pool:
+            results = collections.Counter(pool.map(lambda n, s=structured: ask(client, n, s), range(number)))
+        kind = "structured outputs" if structured else "forced calls"
+        print(f"{kind}: {number} in {time.monotonic() - began:.0f} s: {dict(results)}", flush=True)
+        bad += number - results["valid"] - results["cut"]
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
