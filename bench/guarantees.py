@@ -79,12 +79,19 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "unicode": {
         "type": "object",
-        "properties": {"größe": {"type": "number", "minimum": 0, "maximum": 9}, "名前": SHORT, "emoji 🙂": {"type": "boolean"}},
+        "properties": {
+            "größe": {"type": "number", "minimum": 0, "maximum": 9},
+            "名前": SHORT,
+            "emoji 🙂": {"type": "boolean"},
+        },
         "required": ["größe", "名前"],
     },
     "patterns": {
         "type": "object",
-        "properties": {"zip": {"type": "string", "pattern": "^[0-9]{5}$"}, "code": {"type": "string", "pattern": "^[A-Z]{2}-\\d+$", "maxLength": 8}},
+        "properties": {
+            "zip": {"type": "string", "pattern": "^[0-9]{5}$"},
+            "code": {"type": "string", "pattern": "^[A-Z]{2}-\\d{1,3}$"},
+        },
         "required": ["zip"],
     },
     "optional": {

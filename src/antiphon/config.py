@@ -240,7 +240,8 @@ def shown(settings: Settings) -> str:
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker process needs to know. `engine` is where the engine answers (`llama.cpp+http://127.0.0.1:1234`)
-    and `engine_key` the key it asks for, `name` what the model is called unless settings say otherwise, `gguf` the model's file where it is known."""
+    and `engine_key` the key it asks for, `name` what the model is called unless settings say otherwise, `gguf` the
+    model's file where it is known."""
 
     settings: Settings
     engine: str

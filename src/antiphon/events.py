@@ -159,9 +159,7 @@ class Fold:
         if self._finished is None:
             raise ValueError("the stream of events has not finished")
         done = self._finished
-        return Reply(
-            blocks=tuple(self._blocks), reason=done.reason, usage=done.usage, stop_sequence=done.stop_sequence
-        )
+        return Reply(blocks=tuple(self._blocks), reason=done.reason, usage=done.usage, stop_sequence=done.stop_sequence)
 
 
 def fold(events: Iterable[AnyEvent]) -> Reply:

@@ -16,7 +16,6 @@ from antiphon.events import AnyEvent, Finished, Started, ToolEnd, Usage
 from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import stop_reason
 
-
 MOST_CUTS = 3
 """A model that goes on opening its thinking after it was closed so many times has no answer to give."""
 

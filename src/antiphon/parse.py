@@ -32,8 +32,8 @@ class Output(msgspec.Struct, frozen=True):
 
 
 def parsers(tool_call_parser: str, reasoning_parser: str) -> tuple[Format, Reasoning]:
-    """The parsers of these names; `auto` is hermes for calls, and for thinking what goes with the calls. ValueError when
-    unknown."""
+    """The parsers of these names; `auto` is hermes for calls, and for thinking what goes with the calls. ValueError
+    when unknown."""
     format = format_named("hermes" if tool_call_parser in ("", "auto") else tool_call_parser)
     chosen = format.reasoning if reasoning_parser in ("", "auto") else reasoning_parser
     return format, reasoning_named(chosen)

@@ -1,5 +1,5 @@
-"""A program written for the official Python SDK, of any generation. Run as `messages_client.py URL MODEL real|scripted`;
-it exits with 0 when everything is as it is with the original."""
+"""A program written for the official Python SDK, of any generation. Run as
+`messages_client.py URL MODEL real|scripted`; it exits with 0 when everything is as it is with the original."""
 
 from __future__ import annotations
 

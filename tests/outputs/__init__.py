@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,4 +56,4 @@ def content(reply: Reply) -> list[dict[str, Any]]:
 def cut(text: str, places: Iterable[int]) -> list[str]:
     """The text cut at these places."""
     ends = [0, *sorted(places), len(text)]
-    return [text[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(ends)]

@@ -9,7 +9,8 @@ from antiphon.parsing.formats import format_named, reasoning_named
 TOOL_CALL_PARSERS = """
 hermes qwen3_json granite4 qwen3_coder qwen3_xml step3p5 mimo seed_oss llama3_json llama4_json pythonic llama4_pythonic
 olmo3 mistral deepseek_v3 deepseek_v31 deepseek_v32 deepseek_v4 deepseek_v41 kimi_k2 kimi_k3 glm45 glm47 internlm
-intern-s1 openai minimax_m2 minimax_m3 granite granite-20b-fc phi4_mini_json gemma4 functiongemma lfm2 step3 ernie45 xlam
+intern-s1 openai minimax_m2 minimax_m3 granite granite-20b-fc phi4_mini_json gemma4 functiongemma lfm2 step3 ernie45
+xlam 
 hunyuan_a13b hy_v3 hy_v4 cohere_command3 cohere_command4 nemotron_json nemotron_nano_v2 jamba longcat apertus gigachat3
 minicpm5 ling3 poolside_v1 muse
 qwen25 qwen nanbeige llama3 deepseekv3 deepseekv31 deepseekv32 deepseekv4 deepseekv41 glm interns1 gpt-oss minimax-m2

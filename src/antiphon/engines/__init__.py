@@ -41,10 +41,10 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One generation. `prompt` holds the ids, `images` the pictures that its media markers stand for, in order.
 
-    `max_tokens` is already clamped to the window. `visible` lists control tokens whose text must appear in the
-    output, because the format's parser looks for it. `grammar` is in the dialect that the engine described.
-    `banned` are tokens that must not be sampled. `conversation` names who is speaking, so that an engine with several slots can keep a cache together. `text` is what
-    `prompt` was tokenised from, for engines that take pictures only beside text."""
+    `max_tokens` is already clamped to the window. `visible` lists control tokens whose text must appear in the output,
+    because the format's parser looks for it; `banned` are tokens that must not be sampled. `grammar` is in the dialect
+    that the engine described. `conversation` names who is speaking, so that an engine with several slots can keep a
+    cache together. `text` is what `prompt` was tokenised from, for engines that take pictures only beside text."""
 
     prompt: Sequence[int]
     max_tokens: int
@@ -66,8 +66,8 @@ class Prefilled(msgspec.Struct, frozen=True):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """The least the engine gives: text, how many tokens were sampled for it (mostly one) and their ids, and, on the last
-    one, why it ended.
+    """The least the engine gives: text, how many tokens were sampled for it (mostly one) and their ids, and, on the
+    last one, why it ended.
 
     Engines that hold half a character back may lose the ids of its first tokens: then there are fewer ids than `count`.
     `end` is `stop` (the model ended its turn), `length` (the limit of the job) or `none` (not yet over)."""

@@ -62,8 +62,8 @@ _failed = msgspec.json.Decoder(_Failed)
 
 
 class LlamaCpp:
-    """A llama.cpp server at `url`, which may ask for a `key`. `patience` is how many seconds a request waits for a server
-    that is (re)starting, `silence` how many a server may say nothing in the middle of its work."""
+    """A llama.cpp server at `url`, which may ask for a `key`. `patience` is how many seconds a request waits for a
+    server that is (re)starting, `silence` how many a server may say nothing in the middle of its work."""
 
     def __init__(self, url: str, *, key: str = "", patience: float = 30.0, silence: float = 600.0) -> None:
         self._url = url.rstrip("/")

@@ -29,8 +29,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One reply. It is given when the regular expression `when` is found in the prompt (empty: always); of several
     rules, the first that fits. `text` is cut into words, or `pieces` are the exact pieces. `first_delay` and `delay`
     are the seconds before the first and before each further piece. `end` is why it ends. With `fail_after`, the
-    engine breaks off after so many pieces, saying `failure`. `repeat` says the pieces that many times over. With `times`
-    the rule is used up after so many replies of this process."""
+    engine breaks off after so many pieces, saying `failure`. `repeat` says the pieces that many times over. With
+    `times` the rule is used up after so many replies of this process."""
 
     when: str = ""
     text: str = ""

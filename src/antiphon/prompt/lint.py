@@ -1,4 +1,4 @@
-"""Tries a chat template on every shape of conversation that clients send, when a model is loaded and not in a request."""
+"""Tries a chat template on every shape of conversation that clients send: when a model is loaded, not in a request."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ def shapes() -> Iterator[tuple[str, Conversation]]:
     yield "tools", Conversation(system="system", turns=(ask,), tools=(_TOOL, _EMPTY))
     yield "a tool call and its result", Conversation(turns=looped, tools=(_TOOL,))
     yield "a tool call without a word", Conversation(turns=(ask, _assistant(_call(1)), looped[2]), tools=(_TOOL,))
-    yield "thinking before a tool call", Conversation(
-        turns=(ask, _assistant(Thinking("thought"), _call(1)), looped[2], say, ask), tools=(_TOOL,)
+    yield (
+        "thinking before a tool call",
+        Conversation(turns=(ask, _assistant(Thinking("thought"), _call(1)), looped[2], say, ask), tools=(_TOOL,)),
     )
     yield (
         "parallel calls, an error, an empty result and text beside results",

@@ -1,5 +1,5 @@
-"""Invocations under a prefix, `<｜DSML｜invoke name="F"><｜DSML｜parameter name="K" string="true">V…`: DeepSeek V3.2, V4
-and V4.1, and GigaChat 3.5 with a prefix of its own. Every parameter says whether its value is a string or JSON."""
+"""Invocations under a prefix, `<｜DSML｜invoke name="F"><｜DSML｜parameter name="K" string="true">V…`: DeepSeek V3.2,
+V4 and V4.1, and GigaChat 3.5 with a prefix of its own. Every parameter says whether its value is a string or JSON."""
 
 import re
 
