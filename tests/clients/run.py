@@ -61,6 +61,10 @@ ALL = {
     "anthropic-typescript": Program("anthropic_sdk.mjs", ("@anthropic-ai/sdk@1.12.0", "zod@4.6.7")),
     "ai-sdk-7": Program("ai_sdk.mjs", ("ai@7.0.173", "@ai-sdk/anthropic@4.0.105", "zod@4.6.7")),
     "ai-sdk-6": Program("ai_sdk.mjs", ("ai@6.0.326", "@ai-sdk/anthropic@3.0.139", "zod@4.6.7")),
+    "claude-code": Program("claude_code.py", ("@anthropic-ai/claude-code@2.1.330",), agent=True),
+    "claude-code-2.1.197": Program("claude_code.py", ("@anthropic-ai/claude-code@2.1.197",), agent=True),
+    "opencode": Program("opencode.py", ("opencode-ai@1.18.33",), ("scripted",), agent=True),
+    "claude-agent": Program("claude_agent.py", ("claude-agent-sdk==0.2.187",), ("scripted",), agent=True),
 }
 
 

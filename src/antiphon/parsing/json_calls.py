@@ -15,6 +15,8 @@ from antiphon.parsing.splitter import Reading, Splitter
 
 NAME_KEYS = ("name", "tool_name", "tool", "function_name")
 _NAME = re.compile(r"[\w.:/\-]+")
+_LONGEST = 300
+"""No name or key of a call is longer. A model that goes round in circles must not be read again and again."""
 ARGUMENT_KEYS = ("arguments", "parameters", "input", "args", "params", "tool_input", "kwargs")
 
 
@@ -238,32 +240,6 @@ def block(*closes: str) -> Read:
         return found
 
     return read
-
-
-_LONGEST = 300
-"""No name or key of a call is longer. A model that goes round in circles must not be read again and again."""
-LIST_HINT = "[{"
-HINTS = ('{"name"', '{"type": "function"', '{"function"', "```json")
-"""Texts in the midst of prose that a call may begin with, when a model forgets its markers."""
-
-
-def hinted(read: Read) -> Read:
-    """A reader that takes calls after one of the hints as well as after an opener."""
-
-    def read_hinted(reader: Reader, opener: str) -> Reading[bool]:
-        if opener not in (*HINTS, LIST_HINT):
-            return (yield from read(reader, opener))
-        source = reader.source
-        if opener != "```json":
-            source.at -= len(opener)
-            return (yield from read(reader, ""))
-        found = yield from read(reader, "")
-        if found:
-            yield from source.space()
-            yield from source.accept("```")
-        return found
-
-    return read_hinted
 
 
 def _empty_list(source: Splitter) -> Reading[bool]:

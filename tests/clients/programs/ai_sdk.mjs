@@ -3,11 +3,14 @@ import assert from 'node:assert/strict'
 import { createAnthropic } from '@ai-sdk/anthropic'
 import * as ai from 'ai'
 import { z } from 'zod'
-import { check, rejected, requests, run, url } from './checks.mjs'
+import { check, kind, rejected, requests, run, url } from './checks.mjs'
 
 const provider = createAnthropic({ baseURL: `${url}/v1`, apiKey: 'dummy' })
 const names = ['local-model', 'claude-sonnet-4-5']
 const City = z.object({ name: z.string().max(40), population: z.number().int().min(0).max(99999999) })
+// With a name it knows, the package leaves bounds out of what it sends, so that what the real model is asked for needs none.
+const Size = z.object({ size: z.enum(['small', 'large']), capital: z.boolean() })
+const Wanted = kind === 'real' ? Size : City
 const tools = {
   get_weather: ai.tool({
     description: 'Get the weather',
@@ -48,18 +51,18 @@ check('scripted', 'generateText with a tool loop', async () => {
 
 check('', 'generateObject', async () => {
   for (const name of names) {
-    const asked = { model: provider(name), schema: City, prompt: 'Name a city', maxOutputTokens: 300, maxRetries: 0 }
-    City.parse((await ai.generateObject(asked)).object)
+    const asked = { model: provider(name), schema: Wanted, prompt: 'Name a city', maxOutputTokens: 300, maxRetries: 0 }
+    Wanted.parse((await ai.generateObject(asked)).object)
   }
 })
 
 check('', 'streamObject', async () => {
-  const asked = { model: provider(names[0]), schema: City, prompt: 'Name a city', maxOutputTokens: 300 }
+  const asked = { model: provider(names[0]), schema: Wanted, prompt: 'Name a city', maxOutputTokens: 300 }
   const result = ai.streamObject(asked)
   let parts = 0
   for await (const _ of result.partialObjectStream) parts += 1
   assert.ok(parts > 0)
-  City.parse(await result.object)
+  Wanted.parse(await result.object)
 })
 
 check('', 'generateText', async () => {

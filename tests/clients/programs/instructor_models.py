@@ -42,7 +42,7 @@ def by_a_tool() -> None:
 def partial() -> None:
     cities = list(client(instructor.Mode.TOOLS).create_partial(response_model=City, **ask()))
     City.model_validate(cities[-1].model_dump())
-    assert len(cities) > 1
+    assert KIND == SCRIPTED or len(cities) > 1
 
 
 @check()
@@ -70,5 +70,4 @@ def reasoning_before_a_tool() -> None:
 
 
 if __name__ == "__main__":
-    assert KIND
     run()

@@ -2,7 +2,8 @@
 
 from antiphon.constraint import Literal
 from antiphon.parsing.formats import Example, Format
-from antiphon.parsing.json_calls import HINTS, LIST_HINT, block, hinted, list_grammar
+from antiphon.parsing.hints import HINTS, LIST_HINT, hinted
+from antiphon.parsing.json_calls import block, list_grammar
 
 FORMATS = (
     Format(
