@@ -111,7 +111,7 @@ async def load(engine: Engine, choices: Choices) -> Model:
         description=described,
         prompter=Prompter(
             renderer,
-            Fence({*control, *markers}, described.exact_cuts),
+            Fence(control or markers, described.exact_cuts),
             Seams(renderer, control - markers, described.eos_token),
             engine.tokenise,
             opens_thinking=reasoning.opened_by,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import llguidance
 import pytest
 
 from antiphon.constraint import lark
@@ -121,3 +122,25 @@ async def test_one_call_in_auto_mode() -> None:
     assert [type(block) for block in got.blocks] == [ToolBlock]
     assert got.reason == "tool_use"
     assert engine.running == 0
+
+
+def test_an_answer_with_a_header() -> None:
+    """Where an answer stands in a message with a header, a structured output does too, and thinking may come before."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    demand = plan(
+        (),
+        Generation(output_schema=schema),
+        format_named("gpt-oss"),
+        reasoning_named("gpt-oss"),
+        starts_thinking=False,
+        trained=True,
+    )
+    assert demand is not None
+    grammar = lark.lower(demand.whole, lambda marker: None)
+    assert lark.problem(grammar) == ""
+    matcher = llguidance.LLMatcher(
+        llguidance.LLTokenizer("byte"), llguidance.grammar_from("lark", grammar.removeprefix("%llguidance {}"))
+    )
+    said = '<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>{"a": 5}'
+    assert matcher.consume_tokens(list(said.encode()))
+    assert matcher.is_accepting()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from antiphon.constraint import Either, Free, Json, Literal, Node, Pattern, Repeat, Sequence, Until, closed
+from antiphon.constraint import Either, Free, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, Until, closed
 from antiphon.conversation import Generation, Tool
 from antiphon.parsing.formats import Format, Reasoning
 
@@ -35,12 +35,14 @@ def plan(
     if answer is None:
         return None
     whole = answer
-    if reasoning.closes:
+    if format.answer and isinstance(answer, Json):
+        whole = format.answer(answer)
+    elif reasoning.closes:
         think = Sequence((Until(reasoning.closes[0]), Pattern(r"\n{0,2}")))
         if starts_thinking:
             whole = Sequence((think, answer))
         elif wanted.thinking.mode in ("enabled", "adaptive", "between_tools"):
-            opened = Sequence((Literal(reasoning.opens[0]), think)) if reasoning.opens else think
+            opened = Sequence((Marker(reasoning.opens[0]), think)) if reasoning.opens else think
             whole = Sequence((Either((opened, Literal(""))), answer))
     return Demand(whole, answer)
 
@@ -56,7 +58,7 @@ def _answer(tools: tuple[Tool, ...], wanted: Generation, format: Format, most: i
     if wanted.output_schema is not None:
         answer = Json(closed(wanted.output_schema))
         offered = format.grammar(named, most) if named and format.grammar and choice.mode == "auto" else None
-        return answer if offered is None else Either((offered, answer))
+        return answer if offered is None else Either((offered, format.answer(answer) if format.answer else answer))
     if choice.mode == "auto" and any(tool.strict for tool in tools) and format.grammar and format.openers:
         # The model may say what it likes; a call, once begun, must be right. Tools that are not strict may be given
         # any object.

@@ -55,7 +55,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     several that say yes, the one with the highest `rank` is taken. `reasoning` names the marking of thinking that
     goes with the format.
     `call_id` makes the id that the family's templates demand from (tool name, index in the conversation). `grammar`
-    holds forced calls to the format."""
+    holds forced calls to the format, `answer` makes of a demand on the visible answer one on the whole output, where an
+    answer has a header of its own."""
 
     names: tuple[str, ...]
     summary: str
@@ -70,6 +71,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: str = "think"
     call_id: Callable[[str, int], str] | None = None
     grammar: Grammar | None = None
+    answer: Callable[[Node], Node] | None = None
     example: Example | None = None
 
     @property

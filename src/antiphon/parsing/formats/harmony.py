@@ -116,6 +116,17 @@ def _raw_call(reader: Reader, name: str) -> Reading[None]:
     reader.finish(marker != "")
 
 
+_THOUGHT = Sequence(
+    (Marker(CHANNEL), Literal("analysis"), Marker(MESSAGE), Until("<|end|>"), Marker(START), Literal("assistant"))
+)
+_MAY_THINK = Either((_THOUGHT, Literal("")))
+
+
+def answer(node: Node) -> Node:
+    """A message on the final channel, after analysis if the model wants."""
+    return Sequence((_MAY_THINK, Marker(CHANNEL), Literal("final"), Marker(MESSAGE), node))
+
+
 def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
     """Calls on the commentary channel, analysis before the first if the model wants. The token that ends the last one
     stops the model, so it is left to the engine."""
@@ -126,10 +137,7 @@ def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
         )
     )
     again = Sequence((Marker("<|end|>"), Marker(START), Literal("assistant")))
-    thought = Sequence(
-        (Marker(CHANNEL), Literal("analysis"), Marker(MESSAGE), Until("<|end|>"), Marker(START), Literal("assistant"))
-    )
-    return Sequence((Either((thought, Literal(""))), Repeat(Sequence((Marker(CHANNEL), calls)), 1, most, again)))
+    return Sequence((_MAY_THINK, Repeat(Sequence((Marker(CHANNEL), calls)), 1, most, again)))
 
 
 def _body(schema: dict[str, Any]) -> tuple[Node, Node]:
@@ -153,6 +161,7 @@ FORMATS = (
         read=_read,
         converse=converse,
         grammar=grammar,
+        answer=answer,
         recognises=_recognises,
         rank=60,
         reasoning="gpt-oss",

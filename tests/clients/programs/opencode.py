@@ -1,0 +1,63 @@
+"""opencode: a loop of its own read tool, in streams only."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from checks import URL, check, requests, run
+
+WORK = Path(os.environ["WORK"])
+HOME = Path(os.environ["HOME"])
+
+
+def opencode(*arguments: str) -> tuple[str, list[dict[str, Any]]]:
+    """What it said, and the messages it asked for that have tools (the others make titles)."""
+    since = len(requests())
+    limit = {"context": 200_000, "output": 256}
+    provider = {
+        "npm": "@ai-sdk/anthropic",
+        "name": "Local",
+        "options": {"baseURL": f"{URL}/v1", "apiKey": "dummy"},
+        "models": {"local-model": {"name": "Local", "tool_call": True, "reasoning": True, "limit": limit}},
+    }
+    settings = HOME / ".config" / "opencode" / "opencode.json"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(json.dumps({"provider": {"local": provider}, "autoupdate": False, "share": "disabled"}))
+    done = subprocess.run(
+        ["opencode", "run", "-m", "local/local-model", *arguments],
+        cwd=WORK,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    entries = requests(since)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(entry["status"] == 200 for entry in entries), entries
+    posts = [entry for entry in entries if entry["path"].startswith("/v1/messages")]
+    assert all(entry["body"]["stream"] is True for entry in posts)
+    return done.stdout + done.stderr, [entry for entry in posts if entry["body"].get("tools")]
+
+
+@check("scripted")
+def read_loop() -> None:
+    said, posts = opencode("Open note.txt and tell me its word")
+    assert "The word in the file is quince-4711." in said, said
+    assert len(posts) == 2, len(posts)
+    assert "quince-4711" in json.dumps(posts[1]["body"]["messages"])
+
+
+@check("scripted")
+def text() -> None:
+    said, posts = opencode("Hello")
+    assert "Hello from the script." in said, said
+    assert len(posts) == 1, len(posts)
+
+
+if __name__ == "__main__":
+    run()
