@@ -53,7 +53,7 @@ def test_every_command_and_option_has_help() -> None:
 def test_the_settings_in_force_can_be_printed() -> None:
     """--print-config shows what flags, environment and file amount to, keys only counted, and starts nothing."""
     Path("antiphon.toml").write_text("workers = 3\n")
-    result = run("serve", "m.gguf", "--port", "9", "--auth", "--strict-version", "--api-key", "a", "--api-key", "b",
+    result = run("serve", "m.gguf", "--port", "9", "--auth", "--allow-private-urls", "--api-key", "a", "--api-key", "b",
                  "--print-config")  # fmt: skip
     assert result.exit_code == 0, result.output
     shown = result.output.splitlines()

@@ -16,7 +16,7 @@ async def test_a_plain_reply_has_every_key_of_the_message_object(server: Any) ->
         "type": "message",
         "role": "assistant",
         "model": "m",
-        "content": [{"type": "text", "text": "Hello there", "citations": None}],
+        "content": [{"type": "text", "text": "Hello there"}],
         "stop_reason": "end_turn",
         "stop_sequence": None,
         "stop_details": None,

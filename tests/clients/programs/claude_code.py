@@ -144,6 +144,8 @@ def conversation_goes_on() -> None:
 @check(SCRIPTED)
 def compacting() -> None:
     Ran("Hello", *TERSE, "--tools", "").succeeded(1)
+    for _ in range(2):
+        Ran("-c", "And again", *TERSE, "--tools", "").succeeded(1)
     ran = Ran("-c", "/compact", *TERSE, "--tools", "")
     assert ran.status == 0, ran
     assert ran.turns, ran

@@ -137,7 +137,8 @@ def _tool_json(style: Style, id: str, name: str, input: msgspec.Raw) -> dict[str
 def _block_json(style: Style, block: Block) -> dict[str, Any]:
     match block:
         case TextBlock(text):
-            return {"type": "text", "text": msgspec.Raw(text_json(text)), "citations": None}
+            # No `citations` where there are none: some clients take the key only with a list.
+            return {"type": "text", "text": msgspec.Raw(text_json(text))}
         case ThinkingBlock(text):
             signature = style.seal.sign(text, withheld=style.withheld)
             shown = b'""' if style.withheld else text_json(text)
@@ -175,7 +176,7 @@ def worth_telling(events: Iterable[AnyEvent]) -> list[AnyEvent]:
 
 
 _DELTAS = {
-    _At.TEXT: (b'"text_delta","text":', b'{"type":"text","text":"","citations":null}'),
+    _At.TEXT: (b'"text_delta","text":', b'{"type":"text","text":""}'),
     _At.THINKING: (b'"thinking_delta","thinking":', b'{"type":"thinking","thinking":"","signature":""}'),
     _At.TOOL: (b'"input_json_delta","partial_json":', b""),
 }

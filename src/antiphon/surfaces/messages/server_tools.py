@@ -35,7 +35,7 @@ class Unavailable:
                 "caller": caller,
             },
             {"type": result, "tool_use_id": call_id, "caller": caller, "content": error},
-            {"type": "text", "text": f"{name} is not available on this server.", "citations": None},
+            {"type": "text", "text": f"{name} is not available on this server."},
         ]
 
     def whole(self) -> bytes:
