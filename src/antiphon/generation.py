@@ -41,6 +41,7 @@ class Course:
     def __init__(self, plan: Plan, engine: Engine) -> None:
         self._plan = plan
         self._engine = engine
+        self._prompt = len(plan.job.prompt)
         self._parser = plan.parser()
         self._ids: list[int] = []
         self._output = 0
@@ -94,7 +95,10 @@ class Course:
     def _prefilled(self, read: Prefilled) -> list[AnyEvent]:
         if self._started:
             return []
-        self._cached = min(read.cached, len(self._plan.job.prompt))
+        if self._plan.job.images:
+            # What a picture costs in tokens only the engine knows.
+            self._prompt = read.prompt
+        self._cached = min(read.cached, self._prompt)
         return self._begun([])
 
     def _begun(self, events: list[AnyEvent]) -> list[AnyEvent]:
@@ -157,8 +161,7 @@ class Course:
         ), events
 
     def _usage(self) -> Usage:
-        prompt = len(self._plan.job.prompt)
-        return Usage(prompt=prompt, cached=self._cached, output=self._output, thinking=self._thinking)
+        return Usage(prompt=self._prompt, cached=self._cached, output=self._output, thinking=self._thinking)
 
     def _finished(self) -> list[AnyEvent]:
         events = self._begun([] if self._called else self._parser.finish())
