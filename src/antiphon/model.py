@@ -83,7 +83,7 @@ async def load(engine: Engine, choices: Choices) -> Model:
         source = _CHATML
     template = Template(source, bos_token=described.bos_token, eos_token=described.eos_token)
     format, format_reason = _format(template, choices.tool_call_parser)
-    reasoning, reasoning_reason = _reasoning(template, format, choices.reasoning_parser)
+    reasoning, reasoning_reason, thinks = _reasoning(template, format, choices.reasoning_parser)
     markers = {*format.openers, *format.visible, *reasoning.opens, *reasoning.closes, *reasoning.dropped}
     control = set(described.control_tokens)
     visible = tuple(sorted(markers & control if control else markers))
@@ -96,7 +96,7 @@ async def load(engine: Engine, choices: Choices) -> Model:
         window=window,
         max_output=window,
         vision=described.vision,
-        thinking=bool(reasoning.closes) or format.converse is not None,
+        thinking=thinks,
         created=described.created,
         tool_call_parser=format.name,
         reasoning_parser=reasoning.name,
@@ -136,16 +136,18 @@ def _format(template: Template, chosen: str) -> tuple[Format, str]:
     return format_named("hermes"), "the chat template takes tools but no known format was recognised in it"
 
 
-def _reasoning(template: Template, format: Format, chosen: str) -> tuple[Reasoning, str]:
+def _reasoning(template: Template, format: Format, chosen: str) -> tuple[Reasoning, str, bool]:
+    """The marking of thinking, why that one, and whether the model is known to think."""
     if chosen not in ("", "auto"):
-        return reasoning_named(chosen), "chosen"
+        named = reasoning_named(chosen)
+        return named, "chosen", named.name != "none"
     found = recognise_reasoning(template.source)
     if found is not None:
-        return found, "recognised in the chat template"
+        return found, "recognised in the chat template", True
     try:
         tail = template.render([{"role": "user", "content": "probe"}])
     except BadRequest:
         tail = ""
     default = reasoning_named(format.reasoning)
     opened = default.opened_by(tail)
-    return default, "the prompt opens it" if opened else "in case the model thinks by itself"
+    return default, "the prompt opens it" if opened else "in case the model thinks by itself", opened

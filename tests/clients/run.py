@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -150,21 +150,20 @@ def run_all(names: list[str], folder: Path, work: Path) -> bool:
     script.write_text((PROGRAMS / "script.json").read_text("utf-8").replace("@WORK@", str(work)), "utf-8")
     engines = {"scripted": [f"scripted+{script}"], "real": ["--threads", "1"]}
     rows, failures = [], []
-    with ExitStack() as stack:
-        ports = {}
-        for kind in {kind: None for name in names for kind in ALL[name].kinds}:
-            (work / kind).mkdir()
-            server = stack.enter_context(serving(work / kind, *engines[kind], "--served-model-name", "local-model"))
-            ports[kind] = urlsplit(server.url).port or 0
-        for name in names:
-            for kind in ALL[name].kinds:
+    for kind, engine in engines.items():
+        for name in [name for name in names if kind in ALL[name].kinds]:
+            folder_of_server = work / f"{name}-{kind}"
+            folder_of_server.mkdir()
+            with (
+                serving(folder_of_server, *engine, "--served-model-name", "local-model") as server,
+                proxied(urlsplit(server.url).port or 0, work / f"{name}-{kind}.jsonl") as url,
+            ):
                 started = time.monotonic()
-                with proxied(ports[kind], work / f"{name}-{kind}.jsonl") as url:
-                    passed, failed = run(name, folder / name, url, kind, work)
+                passed, failed = run(name, folder / name, url, kind, work)
                 seconds = time.monotonic() - started
-                rows.append((name, ALL[name].version, kind, str(passed), str(len(failed)), f"{seconds:.0f}"))
-                failures += [f"{name} {kind}: {each}" for each in failed]
-                print(f"{name} {kind}: {passed} passed, {len(failed)} failed", *failed, sep="\n  ", flush=True)
+            rows.append((name, ALL[name].version, kind, str(passed), str(len(failed)), f"{seconds:.0f}"))
+            failures += failed
+            print(f"{name} {kind}: {passed} passed, {len(failed)} failed", *failed, sep="\n  ", flush=True)
     rows.insert(0, ("program", "version", "server", "passed", "failed", "seconds"))
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
     print("\n" + "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))

@@ -153,6 +153,13 @@ def compacting() -> None:
 
 
 @check(SCRIPTED)
+def stream_that_breaks_off() -> None:
+    ran = Ran("Stumble once", *TERSE, "--tools", "")
+    assert (ran.status, ran.said) == (0, "Up again."), ran
+    assert ran.turns == [True, True], ran
+
+
+@check(SCRIPTED)
 def structured_output() -> None:
     wanted = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
     ran = Ran("Name it", *TERSE, "--tools", "", "--output-format", "json", "--json-schema", json.dumps(wanted))
