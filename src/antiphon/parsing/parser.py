@@ -137,10 +137,9 @@ class Reader:
         self.finish(complete)
 
     def end(self) -> None:
-        """The output is over: what was held back is let out."""
-        if not self.in_thinking and (self.spoken or self._verbatim) and self._held.strip(" \t\r\n\f\v") == "":
-            held = self._held if self.spoken else ""
-            self._held = ""
+        """The output is over: what was held back is let out, the white space that ends a run of text too."""
+        held, self._held = self._held, ""
+        if self.spoken and not self.in_thinking:
             self._say(self.stopper.feed(held))
         self._say(self.stopper.flush())
 
@@ -157,7 +156,7 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
             thinking, closed = False, True
             continue
         space = yield from source.space()
-        if reasoning.opens and (yield from source.accept(*reasoning.opens)):
+        if reasoning.opens and not reader.spoken and (yield from source.accept(*reasoning.opens)):
             reader.boundary(thinking=True)
             thinking = True
             continue
