@@ -11,11 +11,12 @@ TESTS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients serve test check format docs-generated clean
+.PHONY: help install clients serve test soak check format docs-generated clean
 
 help:
 	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
 	@echo "make test            check the code and run every test"
+	@echo "make soak            half an hour of mixed load and faults (ARGS=\"--minutes 5\" for less)"
 	@echo "make check           only the checks: ruff, mypy"
 	@echo "make format          put the code into its usual form"
 	@echo "make docs-generated  write the pages of docs/ that are made from the program"
@@ -53,6 +54,10 @@ check: install
 
 test: check clients
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+# Long: clients of every kind, some of them rude, and an engine that is killed now and then.
+soak: install
+	$(BIN)/python -m bench.soak $(ARGS)
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -26,7 +26,7 @@ def test_the_newest_change_is_of_this_version() -> None:
     assert heading[1] == antiphon.__version__
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/path.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/path.md", "docs/operating.md"])
 def test_what_a_page_points_at_exists(page: str) -> None:
     """Links lead to files of the repository, and files named in the page exist in the package."""
     text = (ROOT / page).read_text("utf-8")
@@ -52,3 +52,32 @@ def test_everything_is_pinned_and_nothing_by_address() -> None:
     wanted = re.findall(r'^    "([a-z0-9_-]+)",$', (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
     assert wanted
     assert {name.replace("_", "-") for name in wanted} <= pins
+
+
+def test_the_dashboard_and_the_page_know_the_metrics() -> None:
+    """The dashboard and the operator's page name exactly metrics that the server has, and the page all of them."""
+    from antiphon import telemetry
+
+    text = telemetry.exposition().decode()
+    served = set(re.findall(r"^# TYPE (antiphon_\w+) (?:counter|gauge|histogram)$", text, re.M))
+    served = {name for name in served if not name.endswith("_created")}
+    page = set(re.findall(r"antiphon_\w+", (ROOT / "docs/operating.md").read_text("utf-8")))
+    drawn = {
+        name.removesuffix("_bucket")
+        for name in re.findall(r"antiphon_\w+", (ROOT / "docs/grafana.json").read_text("utf-8"))
+    }
+    assert drawn <= served
+    assert page == served
+
+
+def test_the_settings_in_the_operators_page_are_settings() -> None:
+    """Every option and every key of the example exists."""
+    from antiphon import config
+
+    text = (ROOT / "docs/operating.md").read_text("utf-8")
+    flags = {option.flag for option in config.options()} | {"--print-config"}
+    assert set(re.findall(r"--[a-z][a-z-]+", text)) - {"--minutes"} <= flags
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    keys = set(re.findall(r"^(\w+) =", example, re.M))
+    assert keys
+    assert keys <= {option.name for option in config.options()}

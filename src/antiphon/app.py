@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
 import tempfile
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from antiphon import surfaces
+from antiphon import surfaces, telemetry
 from antiphon.config import Runtime, Settings
 from antiphon.engines import connect
+from antiphon.limits import Allowance, Meter
 from antiphon.model import Choices, load
 from antiphon.service import Service
+from antiphon.shared import Shared
+from antiphon.shelf import Folder
+from antiphon.surfaces.surface import label
 
 log = logging.getLogger("antiphon")
+
+# Seconds that streams which must end have to say so.
+_FAREWELL = 1.0
 
 
 def seal_key(state_dir: str) -> bytes:
@@ -47,17 +57,32 @@ def choices(runtime: Runtime) -> Choices:
         reasoning_parser=settings.reasoning_parser,
         chat_template=template,
         window=settings.context_length,
+        history_thinking=settings.history_thinking,
     )
 
 
-def options(settings: Settings) -> surfaces.Options:
-    """What the settings say of the surfaces."""
+def meter(settings: Settings, shared: Shared) -> Meter | None:
+    """What bounds the use of each key, where anything does."""
+    allowance = Allowance(
+        requests=settings.requests_per_minute,
+        input_tokens=settings.input_tokens_per_minute,
+        output_tokens=settings.output_tokens_per_minute,
+    )
+    if allowance == Allowance():
+        return None
+    return Meter(allowance, [label(surfaces.hashed(key)) for key in settings.api_keys], file=shared.limits)
+
+
+def options(settings: Settings, **more: Any) -> surfaces.Options:
+    """What the settings say of the surfaces, and more."""
     return surfaces.Options(
         seal_key=seal_key(settings.state_dir),
         key_hashes=tuple(surfaces.hashed(key) for key in settings.api_keys),
         max_body=int(settings.max_body_mb * 1024 * 1024),
         ping_interval=settings.ping_interval,
         allow_private_urls=settings.allow_private_urls,
+        metrics=telemetry.exposition,
+        **more,
     )
 
 
@@ -66,6 +91,7 @@ class Application:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._shared = Shared(runtime.shared)
         self._service: Service | None = None
         self._surfaces: ASGIApp | None = None
 
@@ -87,6 +113,7 @@ class Application:
                     return
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                self._shared.close()
                 if self._service is not None:
                     await self._service.close()
                 await send({"type": "lifespan.shutdown.complete"})
@@ -102,8 +129,24 @@ class Application:
                 "key": self._runtime.engine_key,
             },
         )
-        self._service = Service([await load(engine, choices(self._runtime))])
-        self._surfaces = surfaces.build(self._service, options(settings))
+        bounds = meter(settings, self._shared)
+        # A single worker remembers by itself; several may each get a turn of the same conversation.
+        shelf = Folder(self._shared.remembered) if settings.workers > 1 and self._shared.remembered else None
+        leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._service = Service(
+            [await load(engine, choices(self._runtime), shelf)], most_waiting=settings.max_queue, meter=bounds
+        )
+        self._surfaces = surfaces.build(
+            self._service, options(settings, meter=bounds, crashes=self._shared.crashes, leaving=leaving)
+        )
+        self._shared.when_stopping(partial(_leave, leaving, settings.grace_period))
+
+
+def _leave(leaving: asyncio.Future[None], grace_period: float) -> None:
+    """The server was asked to stop. Streams that are not over shortly before the workers are killed end in an error."""
+    patience = grace_period - min(_FAREWELL, grace_period / 4)
+    log.info("the server was asked to stop; running requests have %.1f s", patience)
+    asyncio.get_running_loop().call_later(patience, leaving.set_result, None)
 
 
 def create() -> ASGIApp:

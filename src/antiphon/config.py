@@ -76,6 +76,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     reasoning_parser: Annotated[
         str, About("How the model writes its thinking: a format's name, or `auto` to recognise it.")
     ] = "auto"
+    history_thinking: Annotated[
+        Literal["keep", "template"],
+        About(
+            "What of the model's thinking stays in the prompt when the conversation goes on: `keep` all that was "
+            "sampled here, so that only new turns are computed, or what the chat `template` would show."
+        ),
+    ] = "keep"
     chat_template: Annotated[
         str, About("A Jinja file to use in place of the model's own chat template.", path=True)
     ] = ""
@@ -109,8 +116,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queue_timeout: Annotated[
         float,
         Meta(gt=0),
-        About("Seconds a request waits for an engine that is busy or starting before it is told to retry."),
+        About("Seconds a request waits for an engine that is starting or gone before it is told to retry."),
     ] = 60
+    max_queue: Annotated[
+        int,
+        Meta(ge=0),
+        About("How many requests may wait for a slot of the engine, in each worker; more are told to retry (529)."),
+    ] = 256
+    requests_per_minute: Annotated[
+        int, Meta(ge=0), About("How many requests each key may send in a minute; 0 is no limit.")
+    ] = 0
+    input_tokens_per_minute: Annotated[
+        int, Meta(ge=0), About("How many new prompt tokens each key may send in a minute; 0 is no limit.")
+    ] = 0
+    output_tokens_per_minute: Annotated[
+        int, Meta(ge=0), About("How many tokens each key may have sampled in a minute; 0 is no limit.")
+    ] = 0
     engine_timeout: Annotated[
         float, Meta(gt=0), About("Seconds an engine may be silent in the middle of its work before it is given up.")
     ] = 600
@@ -132,7 +153,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def attached(self) -> bool:
         """Whether the model is an engine that runs already, rather than a file for the embedded one."""
-        return re.match(r"[a-z][a-z0-9_.]*\+([a-z]+://|/)", self.model) is not None
+        return re.match(r"scripted\+|[a-z][a-z0-9._-]*\+https?://", self.model) is not None
 
 
 @functools.cache
@@ -241,13 +262,14 @@ def shown(settings: Settings) -> str:
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker process needs to know. `engine` is where the engine answers (`llama.cpp+http://127.0.0.1:1234`)
     and `engine_key` the key it asks for, `name` what the model is called unless settings say otherwise, `gguf` the
-    model's file where it is known."""
+    model's file where it is known. `shared` is the folder that the supervisor and its workers share (`shared.py`)."""
 
     settings: Settings
     engine: str
     engine_key: str = ""
     name: str = ""
     gguf: str = ""
+    shared: str = ""
 
     def environment(self) -> dict[str, str]:
         """The environment variable that hands this to a child process."""

@@ -109,7 +109,8 @@ class Generation(Noun, frozen=True, kw_only=True):
     """What is wanted of the reply, apart from the conversation that it answers.
 
     `max_tokens` bounds the reply in tokens (none: up to the window). `output_schema` is a JSON Schema that
-    the text of the reply must match."""
+    the text of the reply must match. `cached_turns` is where the client's last cache mark stands: at the end of so many
+    leading turns, as they were sent (0: after tools and system prompt; none: there is no mark)."""
 
     max_tokens: int | None = None
     sampling: Sampling = Sampling()
@@ -117,6 +118,7 @@ class Generation(Noun, frozen=True, kw_only=True):
     tool_choice: ToolChoice = ToolChoice()
     thinking: ThinkingPolicy = ThinkingPolicy()
     output_schema: dict[str, Any] | None = None
+    cached_turns: int | None = None
 
 
 class Conversation(Noun, frozen=True, kw_only=True):

@@ -23,6 +23,8 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 # An engine that has run for this long was not killed by its own start: the next pause is short again.
 _STEADY = 60.0
+# So many deaths in a row, none of them after a steady run, are no accident.
+_LOOP = 3
 _PATIENCE_AT_STOP = 5.0
 
 
@@ -31,11 +33,20 @@ class EngineUnavailable(Exception):
 
 
 class EngineProcess:
-    """A child process that runs the engine. `say` is told in a sentence of every death and return."""
+    """A child process that runs the engine. `say` is told in a sentence of every death and return, `report` when it
+    dies again and again (and, with nothing, when that is over). `pause` is what the first restart waits, in seconds."""
 
-    def __init__(self, launch: Launch, say: Callable[[str], None], pause: float = _FIRST_PAUSE) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        say: Callable[[str], None],
+        pause: float = _FIRST_PAUSE,
+        report: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
         self.launch = launch
         self._say = say
+        self._report = report
+        self._deaths = 0
         self._first_pause = pause
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
@@ -94,17 +105,32 @@ class EngineProcess:
                 self.launch = msgspec.structs.replace(self.launch, port=answer.port)
             elif answer.ready:
                 self._say("the engine answers again")
-            code = self._child.wait() if self._child else -1
+            code = self._outlived()
             self._let_go(self._child)
             if self._stopping.is_set():
                 break
             if time.monotonic() - begun > _STEADY:
                 pause = self._first_pause
             reason = answer.error or _how(code)
+            self._deaths += 1
+            if self._deaths >= _LOOP:
+                self._report(f"the engine keeps dying: {self._deaths} times in a row, last with: {reason}")
             self._say(f"the engine died ({reason}); starting it again in {pause:g} s{self._last_words()}")
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         self._let_go(self._child)
+
+    def _outlived(self) -> int:
+        """How the child ended. One that runs for a while has ended a row of deaths."""
+        if not self._child:
+            return -1
+        try:
+            return self._child.wait(_STEADY)
+        except subprocess.TimeoutExpired:
+            if self._deaths >= _LOOP:
+                self._report("")
+            self._deaths = 0
+        return self._child.wait()
 
     def _spawn(self) -> Answer:
         """Start the child and hear its answer. One that dies before it answers has answered with its death."""

@@ -21,10 +21,12 @@ class Event(msgspec.Struct, frozen=True):
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens, by the engine's own figures. `prompt` counts the whole prompt; `cached` of these were re-used
-    from an earlier computation. `output` counts everything sampled, `thinking` the part of it spent thinking."""
+    from an earlier computation, `created` were computed and stand before the client's last cache mark. `output` counts
+    everything sampled, `thinking` the part of it spent thinking."""
 
     prompt: int
     cached: int = 0
+    created: int = 0
     output: int = 0
     thinking: int = 0
 

@@ -23,7 +23,8 @@ MOST_CUTS = 3
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to generate. `window_bound` says that the job's limit is the window's. `thinking_limit` is in tokens;
     `cut_short` is the text that ends thinking (empty: it cannot be ended), after which `answer_grammar` holds and the
-    tokens `opens_thinking` are banned. `one_call` ends the reply after its first call."""
+    tokens `opens_thinking` are banned. `one_call` ends the reply after its first call. `after_mark` of the prompt's
+    tokens stand behind the client's last cache mark (none: there is no mark)."""
 
     job: Job
     parser: Callable[[], Parser]
@@ -33,6 +34,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     answer_grammar: str | None = None
     opens_thinking: tuple[int, ...] = ()
     one_call: bool = False
+    after_mark: int | None = None
+
+    def created(self, prompt: int, cached: int) -> int:
+        """How many of a prompt's tokens stand before the mark and were computed, when `cached` were not."""
+        return 0 if self.after_mark is None else max(prompt - cached - self.after_mark, 0)
 
 
 class Course:
@@ -105,7 +111,7 @@ class Course:
         if self._started:
             return events
         self._started = True
-        return [Started(self._usage()), *events]
+        return [Started(self.usage), *events]
 
     def _read(self, pieces: list[Piece]) -> list[AnyEvent]:
         events: list[AnyEvent] = []
@@ -132,9 +138,10 @@ class Course:
         return events
 
     async def sampled(self) -> list[int] | None:
-        """The ids of a reply that the model ended itself, without the token that it ended with; None where it did not
-        end itself, so that what was sampled is more than what was told."""
-        if not self._ended or self._parser.stop_sequence is not None:
+        """The ids of a reply that the model ended itself, without the token that it ended with, or that the limit ended
+        in its answer; None where what was sampled is not what was told."""
+        in_answer = self._limit and not (self._parser.in_thinking or self._parser.cut_call or self._called)
+        if not (self._ended or in_answer) or self._parser.stop_sequence is not None:
             return None
         if len(self._ids) != self._output:
             return await self._engine.tokenise(["".join(self._written)])
@@ -160,8 +167,16 @@ class Course:
             text=job.text + "".join(self._written),
         ), events
 
-    def _usage(self) -> Usage:
-        return Usage(prompt=self._prompt, cached=self._cached, output=self._output, thinking=self._thinking)
+    @property
+    def usage(self) -> Usage:
+        """The figures so far."""
+        return Usage(
+            prompt=self._prompt,
+            cached=self._cached,
+            created=self._plan.created(self._prompt, self._cached),
+            output=self._output,
+            thinking=self._thinking,
+        )
 
     def _finished(self) -> list[AnyEvent]:
         events = self._begun([] if self._called else self._parser.finish())
@@ -172,4 +187,4 @@ class Course:
             calls=1 if self._called else self._parser.calls,
             cut_call=self._parser.cut_call,
         )
-        return [*events, Finished(reason, self._usage(), self._parser.stop_sequence)]
+        return [*events, Finished(reason, self.usage, self._parser.stop_sequence)]

@@ -6,7 +6,7 @@ Everything that can go wrong with a template or a parser's name goes wrong here,
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -21,11 +21,12 @@ from antiphon.parsing.formats import (
     recognise_reasoning,
 )
 from antiphon.prompt.fence import Fence
-from antiphon.prompt.lint import problems
+from antiphon.prompt.lint import parting, problems
 from antiphon.prompt.prompter import Prompter
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.template import Template
-from antiphon.prompt.transcript import Seams
+from antiphon.prompt.thoughts import Thoughts
+from antiphon.prompt.transcript import Seams, Shelf
 
 log = logging.getLogger("antiphon")
 
@@ -59,6 +60,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_parser: str = "auto"
     chat_template: str = ""
     window: int = 0
+    history_thinking: Literal["keep", "template"] = "keep"
 
 
 class Model(NamedTuple):
@@ -74,8 +76,9 @@ class Model(NamedTuple):
     token_ids: dict[str, int]
 
 
-async def load(engine: Engine, choices: Choices) -> Model:
-    """The model that runs in the engine. Raises ValueError when a choice does not fit it."""
+async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> Model:
+    """The model that runs in the engine. What is said to it is remembered on the `shelf` too. Raises ValueError when a
+    choice does not fit it."""
     described = await engine.describe()
     source = choices.chat_template or described.chat_template
     if not source:
@@ -105,6 +108,8 @@ async def load(engine: Engine, choices: Choices) -> Model:
     renderer = Renderer(template, call_id=format.call_id, media_marker=described.media_marker)
     for problem in problems(renderer):
         log.warning("the chat template cannot render %s", problem)
+    if place := parting(renderer):
+        log.info("the chat template changes earlier turns as a conversation grows: %s", place)
     return Model(
         card=card,
         engine=engine,
@@ -117,6 +122,8 @@ async def load(engine: Engine, choices: Choices) -> Model:
             opens_thinking=reasoning.opened_by,
             ends_thinking=reasoning.cut_short,
             start=described.start,
+            shelf=shelf,
+            thoughts=Thoughts(renderer) if choices.history_thinking == "template" else None,
         ),
         format=format,
         reasoning=reasoning,

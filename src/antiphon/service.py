@@ -13,17 +13,21 @@ from functools import partial
 
 import msgspec
 
+from antiphon import telemetry
+from antiphon.admission import Line
 from antiphon.constraint import lark
 from antiphon.constraint.check import complaint, demands
 from antiphon.constraint.plan import Demand, plan
 from antiphon.conversation import Conversation, Generation, Tool
 from antiphon.engines import Job
-from antiphon.errors import Internal, NotFound
-from antiphon.events import AnyEvent, Finished, Fold, fold
+from antiphon.errors import Internal, NotFound, Overloaded
+from antiphon.events import AnyEvent, Finished, Fold, Started, Usage, fold
 from antiphon.generation import Course, Plan
+from antiphon.limits import Meter
 from antiphon.model import Model, ModelCard
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.parser import Parser
+from antiphon.prompt.predecessors import Descent, Miss
 from antiphon.prompt.prompter import Prompt
 from antiphon.prompt.tokens import room, thinking_room
 from antiphon.prompt.turns import repaired
@@ -42,7 +46,8 @@ def call_id() -> str:
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has passed every check and only waits to be run: its true prompt length in tokens, and what `run`
-    needs. `unheld` says that no grammar holds the model to what the request demands, so that the reply is checked."""
+    needs. `unheld` says that no grammar holds the model to what the request demands, so that the reply is checked.
+    `descent` tells what the prompt goes on from."""
 
     card: ModelCard
     prompt_tokens: int
@@ -52,13 +57,30 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[Tool, ...]
     wanted: Generation
     unheld: bool
+    descent: Descent
+
+    @property
+    def usage(self) -> Usage:
+        """The figures as long as the engine has told nothing."""
+        return Usage(prompt=self.prompt_tokens, created=self.plan.created(self.prompt_tokens, 0))
+
+    @property
+    def miss(self) -> Miss | None:
+        """Why the prompt does not go on from the previous message's, as far as that was asked."""
+        return self.descent.miss
 
 
 class Service:
-    """Everything behind the surfaces. `models` has at least one; the first is the default."""
+    """Everything behind the surfaces. `models` has at least one; the first is the default. `most_waiting` requests may
+    wait for an engine; one that is silent at work for `stall` seconds is not ready. `meter` bounds what keys use."""
 
-    def __init__(self, models: Sequence[Model]) -> None:
+    def __init__(
+        self, models: Sequence[Model], *, most_waiting: int = 256, stall: float = 120.0, meter: Meter | None = None
+    ) -> None:
         self._models = list(models)
+        self._lines = {m.card.name: Line(m.description.slots, most_waiting, model=m.card.name) for m in models}
+        self._stall = stall
+        self._meter = meter
 
     def cards(self) -> list[ModelCard]:
         """The served models, the default one first."""
@@ -81,7 +103,13 @@ class Service:
     async def ready(self) -> list[tuple[str, bool, str]]:
         """For each model its name, whether its engine can take work, and a sentence."""
         answers = await asyncio.gather(*(model.engine.health() for model in self._models))
-        return [(m.card.name, health.ready, health.detail) for m, health in zip(self._models, answers, strict=True)]
+        found = []
+        for model, health in zip(self._models, answers, strict=True):
+            line, ready, detail = self._lines[model.card.name], health.ready, health.detail
+            if ready and line.silence() > self._stall:
+                ready, detail = False, f"{line.running} requests run, but nothing came for {line.silence():.0f} s"
+            found.append((model.card.name, ready, detail))
+        return found
 
     async def count(self, model: str, conversation: Conversation, generation: Generation) -> int:
         """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
@@ -89,74 +117,90 @@ class Service:
         return len((await prompter.prompt(repaired(conversation), generation.thinking)).ids)
 
     async def prepare(
-        self, model: str, conversation: Conversation, generation: Generation, *, session: str | None = None
+        self,
+        model: str,
+        conversation: Conversation,
+        generation: Generation,
+        *,
+        session: str | None = None,
+        message: str | None = None,
+        previous: str | None = None,
     ) -> Prepared:
-        """Render, tokenise, fit and constrain. Every failure that a status can tell is raised here."""
-        at = self._model(model)
+        """Render, tokenise, fit and constrain. Every failure that a status can tell is raised here. With the id of the
+        `message` that the reply will be, the prompt can be compared with a later one; with that of a `previous` message
+        it is compared with that one's."""
+        at, watch = self._model(model), telemetry.watch()
+        watch.model = at.card.name
+        self._lines[at.card.name].refuse_if_full()
+        if self._meter:
+            self._meter.admit(watch.key)
+        began = watch.clock()
         prompt = await at.prompter.prompt(repaired(conversation), generation.thinking)
-        limit, window_bound = room(len(prompt.ids), generation.max_tokens, at.card.window)
-        demand = plan(
-            conversation.tools,
-            generation,
-            at.format,
-            at.reasoning,
-            starts_thinking=prompt.starts_thinking,
-            trained=at.prompter.renderer.native_tools,
-        )
-        whole, answer = await _grammars(at, demand)
-        tools = () if generation.tool_choice.mode == "none" else conversation.tools
-        job = Job(
-            prompt=prompt.ids,
-            max_tokens=limit,
-            sampling=generation.sampling,
-            visible=at.visible,
-            grammar=whole,
-            images=prompt.pictures,
-            conversation=session,
-            text=prompt.text,
-        )
-        course = Plan(
-            job=job,
-            parser=partial(_parser, at, tools, generation, prompt.starts_thinking),
-            window_bound=window_bound,
-            thinking_limit=thinking_room(generation.thinking, conversation, limit),
-            cut_short=at.reasoning.cut_short,
-            answer_grammar=answer,
-            opens_thinking=tuple(at.token_ids[marker] for marker in at.reasoning.opens if marker in at.token_ids),
-            one_call=not generation.tool_choice.parallel,
-        )
+        watch.tokenised = watch.clock() - began
+        watch.remembered = prompt.remembered
+        course = await _plan(at, prompt, conversation, generation, session)
+        unheld = demands(generation) and course.job.grammar is None
+        watch.fallbacks += unheld
+        if self._meter:
+            self._meter.spend_input(watch.key, len(prompt.ids))
+        watch.prompt = len(prompt.ids)
+        now = await at.prompter.made(prompt, generation.thinking, at.card.name, text=log.isEnabledFor(logging.DEBUG))
         return Prepared(
             card=at.card,
             prompt_tokens=len(prompt.ids),
             model=at,
             prompt=prompt,
             plan=course,
-            tools=tools,
+            tools=_callable(conversation, generation),
             wanted=generation,
-            unheld=demands(generation) and whole is None,
+            unheld=unheld,
+            descent=at.prompter.predecessors.follow(now, session=session, message=message, previous=previous),
         )
 
     async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
         """Generate and parse. The first batch begins with `Started`; the last ends with `Finished`. A failure is
         raised as a `Failure`. Closing the generator frees the engine."""
-        if prepared.unheld:
-            yield await self._checked(prepared)
-            return
-        async with aclosing(self._generated(prepared)) as batches:
-            async for batch in batches:
-                yield batch
+        watch, line = telemetry.watch(), self._lines[prepared.card.name]
+        try:
+            async with line.slot(watch.key, prepared.prompt_tokens) as waited:
+                watch.queued = waited
+                if prepared.unheld:
+                    yield await self._checked(prepared)
+                    return
+                async with aclosing(self._generated(prepared)) as batches:
+                    async for batch in batches:
+                        yield batch
+        except Overloaded as failure:
+            if watch.queued is not None:
+                line.turn_away(failure)
+            raise
+        finally:
+            if self._meter:
+                unused = watch.cached if watch.queued is not None else watch.prompt
+                self._meter.settle(watch.key, cached=unused, output=watch.output)
 
     async def _generated(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
         """The events of one attempt. What was sampled is remembered before the last of them is told, so that a client
         that answers at once finds it."""
         course, folding = Course(prepared.plan, prepared.model.engine), Fold()
-        async with aclosing(course.events()) as batches:
-            async for batch in batches:
-                for event in batch:
-                    folding.add(event)
-                if isinstance(batch[-1], Finished) and (sampled := await course.sampled()) is not None:
-                    prepared.model.prompter.remember(prepared.prompt, folding.reply(), sampled)
-                yield batch
+        watch, listening = telemetry.watch(), self._lines[prepared.card.name].listening()
+        try:
+            async with aclosing(course.events()) as batches:
+                async for batch in batches:
+                    listening.heard(watch.batch(batch))
+                    if isinstance(first := batch[0], Started) and (lost := prepared.descent.lost(first.usage.cached)):
+                        log.debug("%s", lost)
+                    for event in batch:
+                        folding.add(event)
+                    if isinstance(batch[-1], Finished):
+                        watch.finished(reply := folding.reply())
+                        if (sampled := await course.sampled()) is not None:
+                            prepared.model.prompter.remember(prepared.prompt, reply, sampled)
+                    yield batch
+                    listening.resume()
+        finally:
+            listening.end()
+            watch.generated(course.usage)
 
     async def _checked(self, prepared: Prepared) -> list[AnyEvent]:
         """The events of a whole reply that keeps what the request demands; the model has two attempts."""
@@ -176,6 +220,45 @@ class Service:
         """Let go of the engines."""
         for model in self._models:
             await model.engine.close()
+
+
+def _callable(conversation: Conversation, wanted: Generation) -> tuple[Tool, ...]:
+    return () if wanted.tool_choice.mode == "none" else conversation.tools
+
+
+async def _plan(at: Model, prompt: Prompt, conversation: Conversation, wanted: Generation, session: str | None) -> Plan:
+    """What to generate: within the window, and held to what the request demands."""
+    limit, window_bound = room(len(prompt.ids), wanted.max_tokens, at.card.window)
+    demand = plan(
+        conversation.tools,
+        wanted,
+        at.format,
+        at.reasoning,
+        starts_thinking=prompt.starts_thinking,
+        trained=at.prompter.renderer.native_tools,
+    )
+    whole, answer = await _grammars(at, demand)
+    job = Job(
+        prompt=prompt.ids,
+        max_tokens=limit,
+        sampling=wanted.sampling,
+        visible=at.visible,
+        grammar=whole,
+        images=prompt.pictures,
+        conversation=session,
+        text=prompt.text,
+    )
+    return Plan(
+        job=job,
+        parser=partial(_parser, at, _callable(conversation, wanted), wanted, prompt.starts_thinking),
+        window_bound=window_bound,
+        thinking_limit=thinking_room(wanted.thinking, conversation, limit),
+        cut_short=at.reasoning.cut_short,
+        answer_grammar=answer,
+        opens_thinking=tuple(at.token_ids[marker] for marker in at.reasoning.opens if marker in at.token_ids),
+        one_call=not wanted.tool_choice.parallel,
+        after_mark=await at.prompter.after(prompt, conversation, wanted.thinking, wanted.cached_turns),
+    )
 
 
 def _parser(at: Model, tools: tuple[Tool, ...], wanted: Generation, starts_thinking: bool) -> Parser:

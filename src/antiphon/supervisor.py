@@ -25,8 +25,11 @@ from antiphon.config import Runtime, Settings
 from antiphon.engine_process import EngineProcess
 from antiphon.engines import connect, gguf, machine, memory
 from antiphon.engines.embedded import Launch
+from antiphon.shared import Sharing
 
 APPLICATION = "antiphon.app:create"
+# What prometheus-client reads when `telemetry.py` is imported in a worker; importing it here would be too early.
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # Idle conversations that llama.cpp keeps aside in memory, at most, and as a share of what is free.
 _MOST_CACHE_MB, _CACHE_SHARE = 8192, 0.1
 
@@ -46,12 +49,12 @@ def serve(settings: Settings, *, application: str = APPLICATION) -> int:
             raise CannotServe(str(error)) from None
     # Until the workers run there is nothing to drain: leave at once, through the clean-up below.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    engine, runtime, note = None, Runtime(settings=settings, engine=settings.model), ""
-    if not settings.attached:
-        launch, note = plan(settings)
-        engine = EngineProcess(launch, say)
+    sharing = Sharing(Path(settings.state_dir))
+    engine, runtime, note = None, Runtime(settings=settings, engine=settings.model, shared=sharing.folder), ""
     try:
-        if engine:
+        if not settings.attached:
+            launch, note = plan(settings)
+            engine = EngineProcess(launch, say, report=sharing.crashes)
             say(f"loading {Path(engine.launch.model).name} …")
             target = f"llama.cpp+http://127.0.0.1:{engine.start()}"
             runtime = Runtime(
@@ -60,15 +63,19 @@ def serve(settings: Settings, *, application: str = APPLICATION) -> int:
                 engine_key=engine.launch.key,
                 name=engine.launch.name,
                 gguf=engine.launch.model,
+                shared=sharing.folder,
             )
         os.environ.update(runtime.environment())
-        banner = Banner(runtime, note)
+        if settings.workers > 1:
+            os.environ[METRICS_VARIABLE] = sharing.metrics
+        banner = Banner(runtime, note, sharing)
         return workers.run(settings, application, say=say, started=banner.start, stopping=banner.stop)
     except KeyboardInterrupt:
         return 130
     finally:
         if engine:
             engine.stop()
+        sharing.close()
 
 
 def say(sentence: str) -> None:
@@ -126,11 +133,12 @@ def plan(settings: Settings) -> tuple[Launch, str]:
 
 
 class Banner:
-    """Waits on a thread until the server answers, then prints where and what it is."""
+    """Waits on a thread until the server answers, then prints where and what it is. Tells the workers of the end."""
 
-    def __init__(self, runtime: Runtime, note: str) -> None:
+    def __init__(self, runtime: Runtime, note: str, sharing: Sharing) -> None:
         self._runtime = runtime
         self._note = note
+        self._sharing = sharing
         self._over = threading.Event()
 
     def start(self) -> None:
@@ -138,8 +146,9 @@ class Banner:
         threading.Thread(target=self._watch, name="banner", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop asking."""
+        """Stop asking; the server is to end."""
         self._over.set()
+        self._sharing.stop()
 
     def _watch(self) -> None:
         settings = self._runtime.settings

@@ -13,7 +13,8 @@ PACKAGE = Path(antiphon.__file__).parent
 LEVELS = [
     {"errors", "conversation", "events"},
     {"prompt", "constraint", "parsing", "engines"},
-    {"model", "generation", "telemetry"},
+    {"model", "generation", "telemetry", "limits"},
+    {"admission"},
     {"service"},
     {"surfaces"},
 ]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antiphon.conversation import Conversation, Generation, Part, Text, Thinking, ToolResult, ToolUse, Turn
 from antiphon.engines import Job
-from antiphon.engines.scripted import Rule, Scripted
+from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.events import Reply, TextBlock, ThinkingBlock, ToolBlock
+from antiphon.model import Choices, load
 from antiphon.service import Service
+from antiphon.shelf import Folder
 from tests.service.served import reply, served, tool
 
 CALL = "<think>\nLook  it up.\n</think>\n\nOne   moment.\n"
@@ -118,3 +122,44 @@ async def test_a_cut_reply_is_not_remembered() -> None:
     await reply(service, Conversation(turns=more))
     assert "three" not in engine.jobs[-1].text
     assert list(engine.jobs[-1].prompt) == await engine.tokenise([engine.jobs[-1].text])
+
+
+async def test_a_reply_that_the_limit_cut() -> None:
+    """A reply cut by the limit in its answer goes on as it was sampled; one cut inside a call does not."""
+    service, engine = await served(Rule(text="one  two\n three four"))
+    turns = (Turn(role="user", parts=(Text("count"),)),)
+    got = await reply(service, Conversation(turns=turns), Generation(max_tokens=3))
+    assert got.reason == "max_tokens"
+    more = (*turns, Turn(role="assistant", parts=(Text("one  two\n three"),)), Turn(role="user", parts=(Text("on"),)))
+    await reply(service, Conversation(turns=more))
+    first, second = engine.jobs
+    known = [*first.prompt, *map(Scripted.id_of, ("one", "  two", "\n three"))]
+    assert list(second.prompt[: len(known)]) == known
+    service, engine = await served(Rule(pieces=("So.", "<tool_call>", '{"name": "look", ', '"arguments": {}}')))
+    got = await reply(service, Conversation(turns=turns, tools=TOOLS), Generation(max_tokens=3))
+    assert got.reason == "max_tokens"
+    more = (*turns, Turn(role="assistant", parts=(Text("So."),)), Turn(role="user", parts=(Text("on"),)))
+    await reply(service, Conversation(turns=more, tools=TOOLS))
+    assert "<tool_call>" not in engine.jobs[-1].text.rpartition("So.")[2]
+    assert list(engine.jobs[-1].prompt) == await engine.tokenise([engine.jobs[-1].text])
+
+
+async def test_turns_that_go_to_different_workers(tmp_path: Path) -> None:
+    """Two workers that share a folder keep the law between them: each goes on from what the other sampled."""
+    engines = [Scripted(Script(rules=RULES)) for _ in range(2)]
+    shelves = [Folder(str(tmp_path)) for _ in engines]
+    pairs = [
+        (Service([await load(engine, Choices(), shelf)]), engine)
+        for engine, shelf in zip(engines, shelves, strict=True)
+    ]
+    talk = Talk(*pairs[0], thinking=False, spaced=True)
+    for number, text in enumerate(("find it", "two please", "plain", "find it again"), 1):
+        got = await talk.say(Text(text))
+        talk.service, talk.engine = pairs[number % 2]
+        if text != "plain":
+            await talk.answer(got)
+    assert all(engine.jobs for engine in engines)
+    for (job, _), (later, _) in pairwise(talk.past):
+        sampled = next(rule for rule in RULES if re.search(rule.when, job.text)).spoken()
+        known = [*job.prompt, *(Scripted.id_of(piece) for piece in sampled)]
+        assert list(later.prompt[: len(known)]) == known

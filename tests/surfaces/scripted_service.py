@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from types import SimpleNamespace as Prepared
+from typing import Any
 
 import msgspec
 
@@ -64,14 +65,14 @@ class ScriptedService:
         return (await self.prepare(model, conversation, generation)).prompt_tokens
 
     async def prepare(
-        self, model: str, conversation: Conversation, generation: Generation, *, session: str | None = None
+        self, model: str, conversation: Conversation, generation: Generation, *, session: str | None = None, **ids: Any
     ) -> Prepared:
         self.prepared.append((model, conversation, generation, session))
         if self.prepare_delay:
             await asyncio.sleep(self.prepare_delay)
         if self.refusal is not None:
             raise self.refusal
-        return Prepared(card=self.card(model), prompt_tokens=7)
+        return Prepared(card=self.card(model), prompt_tokens=7, usage=Usage(prompt=7), miss=None)
 
     async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
         self.running += 1

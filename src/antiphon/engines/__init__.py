@@ -22,7 +22,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     `window` is the context length in tokens, prompt and reply together. `control_tokens` are the texts that the
     tokenizer turns into single control or added tokens; whatever a user types must never become one. `start` are the
     ids that the vocabulary demands at the beginning of every prompt.
-    `exact_cuts` says that tokenising two halves of a text apart and joining the ids keeps the text."""
+    `exact_cuts` says that tokenising two halves of a text apart and joining the ids keeps the text. `slots` is how many
+    generations it works on at once, 0 where it does not say."""
 
     model: str
     window: int
@@ -36,6 +37,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     media_marker: str = ""
     grammar: Literal["llguidance", "xgrammar", "none"] = "none"
     created: int = 0
+    slots: int = 0
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

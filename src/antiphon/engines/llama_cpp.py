@@ -128,6 +128,7 @@ class LlamaCpp:
             media_marker=self._marker if vision else "",
             grammar="llguidance",
             created=listed[0].get("created", 0),
+            slots=props.get("total_slots") or 0,
         )
 
     async def _start(self) -> tuple[int, ...]:

@@ -93,6 +93,7 @@ class Scripted:
             eos_token="<|im_end|>",
             start=script.start,
             control_tokens=script.control_tokens,
+            slots=script.slots,
         )
 
     async def tokenise(self, segments: Sequence[str]) -> list[int]:

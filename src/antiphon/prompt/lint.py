@@ -13,6 +13,7 @@ _TOOL = Tool(
     description="A probe.",
     schema={"type": "object", "properties": {"value": {"type": "string", "description": "v"}}, "required": ["value"]},
 )
+_AROUND = 40
 _EMPTY = Tool(name="empty_tool", schema={"type": "object", "properties": {}})
 
 
@@ -67,6 +68,38 @@ def shapes() -> Iterator[tuple[str, Conversation]]:
         "two rounds of calls",
         Conversation(turns=(*looped, _assistant(_call(2)), _user(_result(2, Text("answer")))), tools=(_TOOL,)),
     )
+
+
+def _growing() -> Iterator[tuple[str, Conversation, Conversation]]:
+    """Pairs of conversations of which the second goes on from the first."""
+    ask, say, think = _user(Text("ask")), _assistant(Text("say")), Thinking("thought")
+    called = _assistant(think, _call(1)), _user(_result(1, Text("answer")))
+    for name, first, more in (
+        ("text", (ask,), (say, ask)),
+        ("more text", (ask, say, ask), (say, ask)),
+        ("a tool call", (ask,), (_assistant(_call(1)), called[1])),
+        ("a question after a tool call", (ask, _assistant(_call(1)), called[1]), (say, ask)),
+        ("a tool call after thinking", (ask, *called), (_assistant(think, _call(2)), _user(_result(2, Text("two"))))),
+        ("a question after thinking", (ask, *called), (_assistant(think, Text("say")), ask)),
+    ):
+        tools = (_TOOL,) if "tool" in name else ()
+        before, after = (Conversation(system="system", turns=turns, tools=tools) for turns in (first, (*first, *more)))
+        yield name, before, after
+
+
+def parting(renderer: Renderer) -> str:
+    """Where a prompt first is no prefix of the one it grows into, with what stands around it; empty: always is."""
+    for name, before, after in _growing():
+        for mode in ("default", "enabled", "disabled"):
+            try:
+                one, other = (renderer.prompt(each, ThinkingPolicy(mode=mode)) for each in (before, after))
+            except BadRequest:
+                continue
+            at = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
+            if at < len(one):
+                was, becomes = (text[max(at - _AROUND, 0) : at + _AROUND] for text in (one, other))
+                return f"with {name} (thinking {mode}), at character {at}, {was!r} becomes {becomes!r}"
+    return ""
 
 
 def problems(renderer: Renderer) -> list[str]:

@@ -6,30 +6,50 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from antiphon.conversation import Conversation, Part, Text, ThinkingPolicy, ToolUse, Turn
-from antiphon.events import Reply, TextBlock, ToolBlock
+from antiphon.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, ToolUse, Turn
+from antiphon.events import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.prompt.fence import Fence, segments
+from antiphon.prompt.predecessors import Made, Predecessors, made
 from antiphon.prompt.render import Renderer
+from antiphon.prompt.thoughts import Thoughts
 from antiphon.prompt.tokens import Tokenise, encode
-from antiphon.prompt.transcript import Seams, Transcript, beginning, marked, rest
+from antiphon.prompt.transcript import (
+    Beginning,
+    Remembered,
+    Seams,
+    Shelf,
+    Transcript,
+    before_mark,
+    beginning,
+    chained,
+    marked,
+    rest,
+)
+from antiphon.prompt.turns import repaired
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt: its ids, the text they mean, whether the reply begins inside thinking. `remembered` of the turns were
-    taken from memory; `key` and `turns` are for remembering the next."""
+    taken from memory; `beginning`, `turns`, their hashes `chain` and the turns whose `thoughts` are in the ids are for
+    remembering the next. `rendered` is the text as it was tokenised, with the fence's `cut`, without a prefill."""
 
     ids: list[int]
     text: str
     starts_thinking: bool
     remembered: int
-    key: bytes
+    beginning: Beginning
+    chain: list[bytes]
     turns: tuple[Turn, ...]
+    thoughts: tuple[int, ...]
     pictures: tuple[bytes, ...]
+    rendered: str
+    cut: str
 
 
 class Prompter:
     """Makes prompts for one model. `opens_thinking` tells from a prompt whether the reply to it begins inside thinking,
-    `ends_thinking` is the text that closes it, `start` the ids that every prompt begins with."""
+    `ends_thinking` is the text that closes it, `start` the ids that every prompt begins with. With `thoughts` the
+    template decides which thoughts stay in the history, else all do that were sampled here."""
 
     def __init__(
         self,
@@ -41,9 +61,14 @@ class Prompter:
         opens_thinking: Callable[[str], bool],
         ends_thinking: str,
         start: Sequence[int],
+        shelf: Shelf | None = None,
+        thoughts: Thoughts | None = None,
     ) -> None:
         self.renderer = renderer
-        self.transcript = Transcript()
+        self.transcript = Transcript(shelf=shelf)
+        self.predecessors = Predecessors(shelf=shelf)
+        self._thoughts = thoughts
+        self._openings: dict[str, int] = {}
         self._fence = fence
         self._seams = seams
         self._tokenise = tokenise
@@ -60,60 +85,113 @@ class Prompter:
         if guarded.prefill:
             continued = (self._ends_thinking if starts_thinking else "") + _text(guarded.turns[-1])
             starts_thinking = False
-        key = beginning(conversation, self.renderer.switches(policy))
+        begins = beginning(conversation, self.renderer.switches(policy))
+        chain = chained(conversation.turns)
         pictures = self.renderer.pictures(conversation)
-        ids, remembered = None, 0
-        if not pictures:
-            ids, remembered = await self._spliced(key, conversation, guarded, policy, text, continued, cut)
-        if ids is None:
-            ids = await encode(self._tokenise, text + continued, cut, self._start)
+        known = None if pictures else self._known(begins, chain, conversation)
+        ids = None
+        if known is not None:
+            ids = await self._spliced(known, guarded, policy, text, continued, cut)
+        if ids is None or known is None:
+            ids, known = await encode(self._tokenise, text + continued, cut, self._start), None
         whole = text + continued
         return Prompt(
             ids=ids,
             text=whole.replace(cut, "") if cut else whole,
             starts_thinking=starts_thinking,
-            remembered=remembered,
-            key=key,
+            remembered=known.turns if known else 0,
+            beginning=begins,
+            chain=chain,
             turns=conversation.turns,
+            thoughts=self._thought(conversation.turns, known),
             pictures=pictures,
+            rendered=text,
+            cut=cut,
         )
 
+    def _known(self, begins: Beginning, chain: list[bytes], conversation: Conversation) -> Remembered | None:
+        """What is remembered of the conversation, without thoughts that the template would leave out if it decides."""
+        turns, thoughts = conversation.turns, self._thoughts
+
+        def fits(known: Remembered) -> bool:
+            return thoughts is None or all(thoughts.shown(turns, index) for index in known.thoughts)
+
+        return self.transcript.recall(begins.key, chain, turns, fits)
+
+    def _thought(self, turns: tuple[Turn, ...], known: Remembered | None) -> tuple[int, ...]:
+        rendered = range(known.turns if known else 0, len(turns))
+        told = (index for index in rendered if any(isinstance(part, Thinking) for part in turns[index].parts))
+        shown = (index for index in told if self._thoughts is None or self._thoughts.shown(turns, index))
+        return (*(known.thoughts if known else ()), *shown)
+
     async def _spliced(
-        self,
-        key: bytes,
-        conversation: Conversation,
-        guarded: Conversation,
-        policy: ThinkingPolicy,
-        text: str,
-        continued: str,
-        cut: str,
-    ) -> tuple[list[int] | None, int]:
-        """The ids with what is remembered of the conversation in them, and how many turns that is."""
-        known = self.transcript.recall(key, conversation.turns)
-        if known is None:
-            return None, 0
+        self, known: Remembered, guarded: Conversation, policy: ThinkingPolicy, text: str, continued: str, cut: str
+    ) -> list[int] | None:
+        """The ids with what is remembered of the conversation in them; None where it cannot be put in."""
         seam = msgspec.structs.replace(guarded, turns=marked(guarded.turns, known.turns))
         in_prefill = known.turns == len(guarded.turns) - 1 and guarded.prefill
         trial = text if in_prefill else self.renderer.prompt(seam, policy)
-        more = rest(text, trial, self._seams.of(conversation.turns[known.turns - 1]))
+        more = rest(text, trial, self._seams.of(guarded.turns[known.turns - 1]))
         if more is None:
-            return None, 0
-        return [*known.ids, *await self._tokenise(segments(more + continued, cut))], known.turns
+            return None
+        return [*known.ids, *await self._tokenise(segments(more + continued, cut))]
+
+    async def after(self, prompt: Prompt, sent: Conversation, policy: ThinkingPolicy, count: int | None) -> int | None:
+        """How many of the prompt's last tokens stand behind the end of so many leading turns of the conversation as it
+        was sent (the header of the turn that follows is counted to them). At the very end that is what opens the reply.
+        None for no count."""
+        if count is None:
+            return None
+        conversation = repaired(sent)
+        # Repair merges turns and looks only backwards: the leading ones give the leading ones.
+        leading = repaired(msgspec.structs.replace(sent, turns=sent.turns[:count]))
+        return await self._behind(prompt, conversation, policy, len(leading.turns))
+
+    async def _behind(self, prompt: Prompt, conversation: Conversation, policy: ThinkingPolicy, turns: int) -> int:
+        if turns >= len(conversation.turns):
+            return 0 if conversation.prefill else await self.opening(policy)
+        continued = prompt.text[len(prompt.rendered.replace(prompt.cut, "") if prompt.cut else prompt.rendered) :]
+        if turns == len(conversation.turns) - 1 and conversation.prefill:
+            return len(await self._tokenise([continued]))
+        guarded, _ = self._fence.guard(conversation)
+        seam = msgspec.structs.replace(guarded, turns=marked(guarded.turns, turns))
+        at = before_mark(prompt.rendered, self.renderer.prompt(seam, policy))
+        before, behind = prompt.rendered[:at], prompt.rendered[at:] + continued
+        # Only the shorter side is tokenised: mostly the few turns at the end, or a system prompt.
+        if len(behind) <= len(before):
+            return min(len(await self._tokenise(segments(behind, prompt.cut))), len(prompt.ids))
+        return max(len(prompt.ids) - len(await encode(self._tokenise, before, prompt.cut, self._start)), 0)
+
+    async def made(self, prompt: Prompt, policy: ThinkingPolicy, model: str, *, text: bool) -> Made:
+        """What a prompt was made of, to be compared with later ones; with its text where that will be read."""
+        opening = 0 if prompt.turns and prompt.turns[-1].role == "assistant" else await self.opening(policy)
+        return made(model, prompt.beginning, prompt.chain, prompt.ids, opening, prompt.text if text else "")
+
+    async def opening(self, policy: ThinkingPolicy) -> int:
+        """How many tokens at the end of a prompt only open the reply."""
+        switches = self.renderer.switches(policy)
+        if (known := self._openings.get(repr(switches))) is None:
+            text = self.renderer.opening(policy)
+            known = self._openings[repr(switches)] = len(await self._tokenise([text])) if text else 0
+        return known
 
     def remember(self, prompt: Prompt, reply: Reply, sampled: Sequence[int]) -> None:
         """Keep the ids of a conversation with the reply to it. `sampled` are without the token that ended the turn."""
         parts: list[Part] = []
+        thoughts = prompt.thoughts
         for block in reply.blocks:
             if isinstance(block, TextBlock):
                 parts.append(Text(block.text))
             elif isinstance(block, ToolBlock):
                 parts.append(ToolUse(id=block.id, name=block.name, input=block.input))
-        turns = prompt.turns
+        turns, chain = prompt.turns, prompt.chain
         if turns and turns[-1].role == "assistant":
-            parts, turns = [*turns[-1].parts, *parts], turns[:-1]
+            parts, turns, chain = [*turns[-1].parts, *parts], turns[:-1], chain[:-1]
         if parts:
+            if any(isinstance(block, ThinkingBlock) for block in reply.blocks):
+                thoughts = (*(index for index in thoughts if index < len(turns)), len(turns))
             turn = Turn(role="assistant", parts=tuple(parts))
-            self.transcript.remember(prompt.key, (*turns, turn), [*prompt.ids, *sampled])
+            self.transcript.remember(prompt.beginning.key, chained([turn], chain), [*prompt.ids, *sampled], thoughts)
 
 
 def _text(turn: Turn) -> str:

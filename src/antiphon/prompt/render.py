@@ -23,6 +23,7 @@ from antiphon.conversation import (
     ToolUse,
     Turn,
 )
+from antiphon.errors import BadRequest
 from antiphon.prompt.template import Message, Template
 
 CallId = Callable[[str, int], str]
@@ -62,6 +63,16 @@ class Renderer:
             messages = _one_call_each(messages)
         tools = [_definition(tool) for tool in conversation.tools] if self.native_tools else None
         return self.template.render(self._fitted(messages), tools=tools or None, **self.switches(policy))
+
+    def opening(self, policy: ThinkingPolicy) -> str:
+        """The text at the end of a prompt that only opens the reply; empty where it cannot be told."""
+        messages: list[Message] = [{"role": "user", "content": "probe"}]
+        whole = self.template.render(messages, **self.switches(policy))
+        try:
+            bare = self.template.render(messages, generate=False, **self.switches(policy))
+        except BadRequest:
+            return ""
+        return whole[len(bare) :] if whole.startswith(bare) else ""
 
     def pictures(self, conversation: Conversation) -> tuple[bytes, ...]:
         """The pictures that the media markers of the prompt stand for, in the prompt's order."""

@@ -16,8 +16,8 @@ import hashlib
 import json
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -69,50 +69,111 @@ def _closing(between: str, tokens: tuple[str, ...], end: str) -> str:
     return present[0] if present and between.count(present[0]) == 1 else ""
 
 
+class Shelf(Protocol):
+    """Where what is remembered is kept for the other workers too. Names are bytes; a value may be gone at any time."""
+
+    def get(self, name: bytes) -> bytes | None:
+        """The value, or None."""
+
+    def put(self, name: bytes, value: bytes) -> None:
+        """Keep the value, for a while. Never raises."""
+
+
 class Remembered(msgspec.Struct, frozen=True):
-    """A beginning of a conversation whose ids are known: how many turns it has, and the ids up to the closing token."""
+    """A beginning of a conversation whose ids are known: how many turns it has, and the ids up to the closing token.
+    `thoughts` are the turns whose thinking is in the ids."""
 
     turns: int
     ids: array[int]
+    thoughts: tuple[int, ...] = ()
 
 
 class Transcript:
-    """The memory, bounded by `capacity` in tokens. The least recently used beginnings are forgotten first."""
+    """The memory, bounded by `capacity` in tokens. The least recently used beginnings are forgotten first; what another
+    worker sampled is looked up on the `shelf`."""
 
-    def __init__(self, capacity: int = 4_000_000) -> None:
+    def __init__(self, capacity: int = 4_000_000, shelf: Shelf | None = None) -> None:
         self._capacity = capacity
+        self._shelf = shelf
         self._size = 0
-        self._known: OrderedDict[bytes, array[int]] = OrderedDict()
+        self._known: OrderedDict[bytes, Remembered] = OrderedDict()
 
-    def recall(self, head: bytes, turns: Sequence[Turn]) -> Remembered | None:
-        """The longest remembered beginning that ends with a turn of the assistant and is not all of these turns."""
-        chain = _chain(head, turns)
+    def recall(
+        self,
+        head: bytes,
+        chain: Sequence[bytes],
+        turns: Sequence[Turn],
+        fits: Callable[[Remembered], bool] = lambda known: True,
+    ) -> Remembered | None:
+        """The longest remembered beginning that ends with a turn of the assistant, is not all of these turns and
+        `fits`. `chain` is `chained(turns)`."""
         for count in range(len(turns) - 1, 0, -1):
-            ids = self._known.get(chain[count]) if turns[count - 1].role == "assistant" else None
-            if ids is not None:
-                self._known.move_to_end(chain[count])
-                return Remembered(count, ids)
+            if turns[count - 1].role != "assistant":
+                continue
+            known = self._find(_hash(head, chain[count]))
+            if known is not None and known.turns == count and fits(known):
+                return known
         return None
 
-    def remember(self, head: bytes, turns: Sequence[Turn], ids: Sequence[int]) -> None:
-        """Keep the ids of these turns, the last of which was just sampled, without the token that closed it."""
-        key = _chain(head, turns)[-1]
-        self._size -= len(self._known.pop(key, ()))
-        self._known[key] = array("i", ids)
-        self._size += len(ids)
+    def remember(self, head: bytes, chain: Sequence[bytes], ids: Sequence[int], thoughts: tuple[int, ...] = ()) -> None:
+        """Keep the ids of the turns of this chain, the last of which was just sampled, without the token that closed
+        it."""
+        name, known = _hash(head, chain[-1]), Remembered(len(chain) - 1, array("i", ids), thoughts)
+        self._keep(name, known)
+        if self._shelf is not None:
+            self._shelf.put(name, msgspec.msgpack.encode((known.turns, known.ids.tobytes(), thoughts)))
+
+    def _keep(self, name: bytes, known: Remembered) -> None:
+        replaced = self._known.pop(name, None)
+        self._known[name] = known
+        self._size += len(known.ids) - (len(replaced.ids) if replaced else 0)
         while self._size > self._capacity and len(self._known) > 1:
-            self._size -= len(self._known.popitem(last=False)[1])
+            self._size -= len(self._known.popitem(last=False)[1].ids)
+
+    def _find(self, name: bytes) -> Remembered | None:
+        known = self._known.get(name)
+        if known is not None:
+            self._known.move_to_end(name)
+            return known
+        kept = self._shelf.get(name) if self._shelf is not None else None
+        if kept is None:
+            return None
+        try:
+            turns, ids, thoughts = _kept.decode(kept)
+            known = Remembered(turns, array("i", ids), thoughts)
+        except (msgspec.MsgspecError, ValueError):
+            return None
+        self._keep(name, known)
+        return known
 
 
-def beginning(conversation: Conversation, switches: dict[str, Any]) -> bytes:
-    """A hash of what a prompt begins with: the system prompt, the tools, the template's switches."""
+_kept = msgspec.msgpack.Decoder(tuple[int, bytes, tuple[int, ...]])
+
+
+class Beginning(msgspec.Struct, frozen=True):
+    """Hashes of what a prompt begins with: the system prompt, the tools, the template's switches."""
+
+    system: bytes
+    tools: bytes
+    switches: bytes
+
+    @property
+    def key(self) -> bytes:
+        """All of it."""
+        return self.system + self.tools + self.switches
+
+
+def beginning(conversation: Conversation, switches: dict[str, Any]) -> Beginning:
+    """What the prompt of a conversation begins with."""
     tools = [(tool.name, tool.description, tool.schema) for tool in conversation.tools]
-    return _hash(b"", msgspec.json.encode([conversation.system, tools, switches]))
+    parts = (conversation.system, tools, switches)
+    return Beginning(*(_hash(b"", msgspec.json.encode(part)) for part in parts))
 
 
-def _chain(start: bytes, turns: Sequence[Turn]) -> list[bytes]:
-    """A hash for each number of turns."""
-    chain = [start]
+def chained(turns: Sequence[Turn], before: Sequence[bytes] = (b"",)) -> list[bytes]:
+    """A hash for each number of turns, beginning with none; of these turns, or of what `before` stands for and
+    these."""
+    chain = list(before)
     for turn in turns:
         chain.append(_hash(chain[-1], _visible(turn)))
     return chain
@@ -157,6 +218,13 @@ def marked(turns: tuple[Turn, ...], index: int) -> tuple[Turn, ...]:
         case _:
             parts = (Text(_SEAM), *turn.parts)
     return (*turns[:index], Turn(role=turn.role, parts=parts), *turns[index + 1 :])
+
+
+def before_mark(prompt: str, trial: str) -> int:
+    """How long a prompt is before the place of the seam's mark in the same prompt rendered with it."""
+    before = trial.partition(_SEAM)[0]
+    parted = (place for place, pair in enumerate(zip(prompt, before, strict=False)) if pair[0] != pair[1])
+    return len(before) if prompt.startswith(before) else next(parted, len(prompt))
 
 
 def rest(prompt: str, trial: str, closing: str) -> str | None:

@@ -30,6 +30,8 @@ def build(service: Service, options: Options) -> ASGIApp:
     """The ASGI application that serves every surface. Unknown paths are answered in the Messages API's envelope."""
     surfaces = find()
     placed = [
-        Placed(route, surface.envelope) for surface in surfaces.values() for route in surface.routes(service, options)
+        Placed(route, surface.envelope, surface.name)
+        for surface in surfaces.values()
+        for route in surface.routes(service, options)
     ]
     return Gate(placed, surfaces["messages"].envelope, options)

@@ -6,14 +6,16 @@ puts them in an envelope.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Send
 
 from antiphon.errors import BadRequest, TooLarge
+from antiphon.telemetry import Watch
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -26,7 +28,8 @@ class ClientGone(Exception):
 
 class Exchange:
     """A request and the response to it. `extra` headers go out with whatever response is sent; `status` is 0 until one
-    is; `notes` are what the surface wants said of the request in its line of the log."""
+    is; `notes` are what the surface wants said of the request in its line of the log. `late` gives headers known
+    only when the head is sent. When `leaving` is done the server is about to end."""
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, request_id: str) -> None:
         self.scope = scope
@@ -42,6 +45,9 @@ class Exchange:
         ]
         self.status = 0
         self.notes: list[str] = []
+        self.watch = Watch()
+        self.late: Callable[[], Headers] = tuple
+        self.leaving: asyncio.Future[None] | None = None
         self._receive = receive
         self._send = send
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
@@ -100,7 +106,9 @@ class Exchange:
         self, status: int, body: bytes = b"", headers: Headers = (), media_type: bytes = b"application/json"
     ) -> None:
         """Send a whole response."""
-        lines = [*headers, *self.extra]
+        lines = [*headers, *self.extra, *self.late()]
+        if self.watch.first is not None:
+            lines.append((b"server-timing", self.watch.server_timing()))
         if body:
             lines.append((b"content-type", media_type))
         if status != 204:
@@ -112,7 +120,8 @@ class Exchange:
     async def open(self, headers: Headers) -> None:
         """Send the head of a response whose body follows in pieces."""
         self.status = 200
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self.extra]})
+        lines = [*headers, *self.extra, *self.late()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": lines})
 
     async def write(self, chunk: bytes, more: bool = True) -> None:
         """Send a piece of the body."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hmac
 import logging
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
+from antiphon import telemetry
 from antiphon.errors import Failure, Internal, MethodNotAllowed, NotFound, Unauthenticated
 from antiphon.surfaces import origins
 from antiphon.surfaces.exchange import ClientGone, Exchange
-from antiphon.surfaces.surface import Options, Rendered, Route, hashed
+from antiphon.surfaces.surface import Options, Rendered, Route, hashed, label
 
 log = logging.getLogger("antiphon.http")
 
@@ -26,11 +27,12 @@ Envelope = Callable[[Failure, str], Rendered]
 class Placed:
     """A route and the envelope of the surface it belongs to."""
 
-    __slots__ = ("envelope", "route")
+    __slots__ = ("envelope", "route", "surface")
 
-    def __init__(self, route: Route, envelope: Envelope) -> None:
+    def __init__(self, route: Route, envelope: Envelope, surface: str = "") -> None:
         self.route = route
         self.envelope = envelope
+        self.surface = surface
 
 
 def canonical(path: str) -> tuple[str, bool]:
@@ -70,16 +72,20 @@ class Gate:
             await send({"type": "websocket.close", "code": 1000})
             return
         exchange = Exchange(scope, receive, send, self._options.new_id("req_"))
-        envelope, quiet, began = self._fallback, False, time.monotonic()
+        exchange.leaving = self._options.leaving
+        telemetry.watched.set(exchange.watch)
+        envelope, quiet, surface, gone = self._fallback, False, "", False
         try:
             if await origins.answered(exchange, self._options):
                 return
             here = self._find(exchange)
-            envelope, quiet = here.envelope, here.route.quiet
+            envelope, quiet, surface = here.envelope, here.route.quiet, here.surface
             if not here.route.open:
                 self._check_key(exchange)
+                exchange.late = partial(self._allowance, exchange)
             await here.route.answer(exchange)
         except ClientGone:
+            gone = True
             exchange.notes.append("the client went away")
         except Failure as failure:
             exchange.notes.append(failure.message)
@@ -89,7 +95,8 @@ class Gate:
             await self._tell(exchange, envelope, Internal("Internal server error"))
         finally:
             if not quiet:
-                _log(exchange, time.monotonic() - began)
+                _log(exchange)
+                telemetry.count(exchange.watch, surface=surface, status=exchange.status, gone=gone)
 
     def _find(self, exchange: Exchange) -> Placed:
         exchange.path, exchange.anthropic = canonical(exchange.path)
@@ -123,10 +130,16 @@ class Gate:
             if candidate:
                 digest = hashed(candidate)
                 if any([hmac.compare_digest(digest, one) for one in accepted]):
+                    exchange.watch.key = label(digest)
                     return
         if key:
             raise Unauthenticated("invalid x-api-key")
         raise Unauthenticated("Invalid bearer token" if bearer else "x-api-key header is required")
+
+    def _allowance(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+        """What the key may still use, on the answers to requests that use any of it."""
+        meter = self._options.meter
+        return meter.headers(exchange.watch.key) if meter and exchange.watch.model else []
 
     async def _tell(self, exchange: Exchange, envelope: Envelope, failure: Failure) -> None:
         rendered = envelope(failure, exchange.request_id)
@@ -134,11 +147,12 @@ class Gate:
             await exchange.reply(rendered.status, rendered.body, rendered.headers)
 
 
-def _log(exchange: Exchange, seconds: float) -> None:
-    """One line for each request: what was asked, how it went, how long it took."""
+def _log(exchange: Exchange) -> None:
+    """One line for each request: what was asked, how it went, how long it took, what it used."""
+    seconds = exchange.watch.clock() - exchange.watch.began
     level = logging.WARNING if exchange.status >= 500 else logging.INFO
     line = f"{exchange.request_id} {exchange.method} {exchange.scope['path']} {exchange.status} {seconds:.3f}s"
-    log.log(level, "%s", " ".join([line, *exchange.notes]))
+    log.log(level, "%s", " ".join([line, *exchange.notes, *exchange.watch.notes()]))
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -33,6 +33,9 @@ class _Operations:
     async def ready(self, exchange: Exchange) -> None:
         """Whether a request sent now would be taken up, by every model."""
         answers = await self._service.ready()
+        crashes = self._options.crashes() if self._options.crashes else ""
+        if crashes:
+            raise Overloaded(crashes, retry_after=10)
         for name, ready, detail in answers:
             if not ready:
                 raise Overloaded(f"{name} is not ready: {detail}", retry_after=2)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from antiphon.errors import Failure, Internal
+from antiphon.errors import Failure, Internal, Overloaded
 from antiphon.events import AnyEvent
 from antiphon.surfaces.exchange import ClientGone, Exchange
 
@@ -26,6 +26,10 @@ HEADERS = (
 
 T = TypeVar("T")
 Batches = AsyncGenerator[list[AnyEvent], None]
+
+
+class Leaving(Overloaded):
+    """The server was asked to stop, and its patience with what still runs is over."""
 
 
 class Telling(Protocol):
@@ -48,14 +52,18 @@ class Telling(Protocol):
 
 
 async def unless_gone(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
-    """The result of the work, which is cancelled the moment the client goes away."""
+    """The result of the work, which is cancelled the moment the client goes away. Raises `Leaving` when the server ends
+    before the work does."""
     working = asyncio.ensure_future(work)
     watching = asyncio.ensure_future(exchange.gone())
+    leaving = () if exchange.leaving is None else (exchange.leaving,)
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, watching, *leaving), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise ClientGone
+        if watching.done():
+            raise ClientGone
+        raise Leaving("the server is shutting down", retry_after=1)
     finally:
         for task in (working, watching):
             task.cancel()
@@ -64,7 +72,14 @@ async def unless_gone(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
 
 async def send(exchange: Exchange, batches: Batches, telling: Telling, *, first_wait: float, interval: float) -> None:
     """Stream the batches to the client. A failure before the first byte is raised, a later one told in the stream."""
-    await unless_gone(exchange, _Stream(exchange, batches, telling, interval).run(first_wait))
+    stream = _Stream(exchange, batches, telling, interval)
+    try:
+        await unless_gone(exchange, stream.run(first_wait))
+    except Leaving as failure:
+        if not exchange.started:
+            raise
+        await stream.break_off(failure)
+        await exchange.write(b"", more=False)
 
 
 class _Stream:
@@ -112,10 +127,10 @@ class _Stream:
             if not self._telling.finished:
                 raise Internal("the reply broke off")
         except Failure as failure:
-            await self._break_off(failure)
+            await self.break_off(failure)
         except Exception:
             log.exception("%s the stream broke off", self._exchange.request_id)
-            await self._break_off(Internal("Internal server error"))
+            await self.break_off(Internal("Internal server error"))
         finally:
             pinging.cancel()
         await self._exchange.write(b"", more=False)
@@ -125,7 +140,9 @@ class _Stream:
             raise Internal("the engine gave no answer")
         return self._telling.batch(events)
 
-    async def _break_off(self, failure: Failure) -> None:
+    async def break_off(self, failure: Failure) -> None:
+        """End the stream in an error, unless it has come to its proper end."""
+        self._exchange.watch.failure = type(failure).__name__
         self._exchange.notes.append(f"broke off: {failure.message}")
         if not self._telling.finished:
             await self._write(self._telling.failure(failure))

@@ -6,6 +6,7 @@ surfaces, nor any engine.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import time
@@ -15,6 +16,7 @@ from string import ascii_letters, digits
 import msgspec
 
 from antiphon.errors import Failure
+from antiphon.limits import Meter
 from antiphon.service import Service
 from antiphon.surfaces.exchange import Exchange
 
@@ -31,6 +33,11 @@ def fresh_id(prefix: str) -> str:
     return prefix + "".join(letters)
 
 
+def label(digest: bytes) -> str:
+    """What a `hashed` key is called in metrics and limits."""
+    return digest.hex()[:8]
+
+
 def hashed(key: str) -> bytes:
     """The form in which keys are held: what leaks from memory or a log is no key."""
     return hashlib.sha256(key.encode()).digest()
@@ -41,7 +48,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     `seal_key` seals thinking; workers that share traffic share it. `key_hashes` are `hashed` keys, none lets
     everybody in. `origins` are the browser origins let in where no key is asked for, besides loopback ones
-    (`*` for all). `metrics` gives the text of GET /metrics. Clock and ids come in, so that tests can fix them.
+    (`*` for all). `metrics` gives the text of GET /metrics, `meter` the headers that tell a key what it may still use,
+    `crashes` a sentence when the engine dies again and again. When `leaving` is done, whatever still runs ends in an
+    error. Clock and ids come in, so that tests can fix them.
     """
 
     seal_key: bytes
@@ -52,6 +61,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     allow_private_urls: bool = False
     origins: tuple[str, ...] = ()
     metrics: Callable[[], bytes] | None = None
+    meter: Meter | None = None
+    crashes: Callable[[], str] | None = None
+    leaving: asyncio.Future[None] | None = None
     clock: Callable[[], float] = time.time
     new_id: Callable[[str], str] = fresh_id
 

@@ -18,7 +18,7 @@ from antiphon.events import AnyEvent, Fold, Reply, Usage
 from antiphon.service import Prepared, Service
 from antiphon.surfaces import remote, sse
 from antiphon.surfaces.exchange import Exchange
-from antiphon.surfaces.messages import decode, encode, failures, wire
+from antiphon.surfaces.messages import caching, decode, encode, failures, wire
 from antiphon.surfaces.messages.seal import Seal
 from antiphon.surfaces.messages.server_tools import Unavailable
 from antiphon.surfaces.surface import Options, Route, Surface
@@ -44,7 +44,7 @@ class _Told:
         return self._encoder.finished
 
     def opening(self) -> bytes:
-        return self._encoder.start(Usage(prompt=self._prepared.prompt_tokens))
+        return self._encoder.start(self._prepared.usage)
 
     def batch(self, events: list[AnyEvent]) -> bytes:
         return self._encoder.batch(events)
@@ -75,17 +75,25 @@ class _Messages:
     async def _create(self, exchange: Exchange) -> None:
         whole = await self._read(exchange, counting=False)
         request, asked = whole.request, whole.asked
+        id, probing = self._options.new_id("msg_"), request.diagnostics
         prepared = await self._service.prepare(
-            request.model, asked.conversation, asked.generation, session=whole.session
+            request.model,
+            asked.conversation,
+            asked.generation,
+            session=whole.session,
+            message=id if probing else None,
+            previous=probing.previous_message_id if probing else None,
         )
         exchange.notes += [f"model={request.model}", f"stream={str(bool(request.stream)).lower()}"]
         style = encode.Style(
-            id=self._options.new_id("msg_"),
+            id=id,
             model=request.model,
             seal=self._seal,
             withheld=asked.withheld,
             context_management=not isinstance(request.context_management, msgspec.UnsetType),
             members=asked.members,
+            diagnostics=caching.diagnostics(prepared.miss) if probing else None,
+            hour=asked.hour,
         )
         if asked.server_tool:
             await self._unavailable(exchange, style, whole, asked.server_tool, prepared.prompt_tokens)

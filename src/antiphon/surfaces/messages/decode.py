@@ -11,7 +11,7 @@ import msgspec
 from antiphon.conversation import Conversation, Generation, Role, Sampling, Text, ThinkingPolicy, ToolChoice, Turn
 from antiphon.errors import BadRequest
 from antiphon.service import ModelCard
-from antiphon.surfaces.messages import checks, tools, wire
+from antiphon.surfaces.messages import caching, checks, tools, wire
 from antiphon.surfaces.messages.blocks import Reader, addresses, listed
 from antiphon.surfaces.messages.seal import Seal
 from antiphon.surfaces.remote import Fetched
@@ -36,7 +36,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read: the nouns, and what only this surface needs to know.
 
     `ignored` names what was accepted and not acted upon; `members` tells toolset members by the names the model
-    knows; `server_tool` is the name and type of a server tool that the request leaves no way around."""
+    knows; `server_tool` is the name and type of a server tool that the request leaves no way around; `hour` says that
+    the last cache mark is to be kept for an hour."""
 
     conversation: Conversation
     generation: Generation
@@ -44,16 +45,19 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     ignored: tuple[str, ...]
     members: Mapping[str, tuple[str, str]]
     server_tool: tuple[str, str] | None
+    hour: bool = False
 
 
 class Draft(msgspec.Struct, kw_only=True):
     """A request whose blocks have been read from the wire, and whose addresses may still have to be fetched.
 
-    `referring` is false when no tool is referred to anywhere, so that nobody need look."""
+    `referring` is false when no tool is referred to anywhere, so that nobody need look; `marked` when nothing is marked
+    to be cached."""
 
     request: wire.Request
     unknown: list[str]
     referring: bool
+    marked: bool
     messages: list[checks.Indexed]
     box: tools.Toolbox
 
@@ -76,6 +80,7 @@ def read(body: bytes) -> Draft:
         request=request,
         unknown=unknown,
         referring=b'"tool_reference"' in body,
+        marked=b'"cache_control"' in body,
         messages=messages,
         box=tools.toolbox(request.tools),
     )
@@ -105,6 +110,7 @@ def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetch
     turns = _turns(draft.messages, reader)
     conversation = Conversation(system=_system(request), turns=turns, tools=tuple(box.shown.values()))
     ignored = [*draft.unknown, *box.ignored]
+    mark = caching.last_mark(request) if draft.marked else None
     generation = Generation(
         max_tokens=request.max_tokens,
         sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k),
@@ -112,6 +118,7 @@ def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetch
         tool_choice=choice,
         thinking=_thinking(request, ignored),
         output_schema=_output_schema(request),
+        cached_turns=mark.messages if mark else None,
     )
     if request.context_management is not msgspec.UNSET:
         ignored.append("context_management")
@@ -122,6 +129,7 @@ def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetch
         ignored=tuple(dict.fromkeys(ignored)),
         members=box.members,
         server_tool=server_tool,
+        hour=mark is not None and mark.hour,
     )
 
 

@@ -41,8 +41,9 @@ _END = b"}}\n\n"
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
-    """How one reply is to be told: its id, the model's name as the client wrote it, whether thinking is withheld,
-    whether context management was asked for, and which tools are members of a toolset (name → member, toolset)."""
+    """How one reply is told: its id, the client's name for the model, whether thinking is withheld and context
+    management was asked for, which tools are a toolset's members (name → member, toolset), the answer to
+    `diagnostics`, whether the last cache mark is for an hour."""
 
     id: str
     model: str
@@ -50,6 +51,8 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     withheld: bool = False
     context_management: bool = False
     members: Mapping[str, tuple[str, str]] = {}
+    diagnostics: Mapping[str, Any] | None = None
+    hour: bool = False
 
 
 class _At(Enum):
@@ -79,13 +82,14 @@ def frame(name: str, data: Mapping[str, Any]) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + _to_json(data) + b"\n\n"
 
 
-def usage_json(usage: Usage) -> dict[str, Any]:
+def usage_json(style: Style, usage: Usage) -> dict[str, Any]:
     """Every figure the API reports. The three kinds of input tokens add up to the whole prompt."""
+    long, short = (usage.created, 0) if style.hour else (0, usage.created)
     return {
-        "input_tokens": usage.prompt - usage.cached,
-        "cache_creation_input_tokens": 0,
+        "input_tokens": usage.prompt - usage.cached - usage.created,
+        "cache_creation_input_tokens": usage.created,
         "cache_read_input_tokens": usage.cached,
-        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+        "cache_creation": {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long},
         "output_tokens": usage.output,
         "output_tokens_details": {"thinking_tokens": usage.thinking},
         "server_tool_use": None,
@@ -109,7 +113,7 @@ def message_json(
         "stop_sequence": stop_sequence,
         "stop_details": None,
         "container": None,
-        "diagnostics": None,
+        "diagnostics": style.diagnostics,
         "usage": usage,
     }
     if style.context_management:
@@ -120,7 +124,7 @@ def message_json(
 def ending(style: Style, reason: str, stop_sequence: str | None, usage: Usage) -> bytes:
     """The last two frames: why the message ended, and that it has."""
     delta = {"stop_reason": reason, "stop_sequence": stop_sequence, "stop_details": None, "container": None}
-    data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_json(usage)}
+    data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_json(style, usage)}
     if style.context_management:
         data["context_management"] = {"applied_edits": []}
     return frame("message_delta", data) + _STOP
@@ -159,7 +163,7 @@ def whole_of(
     style: Style, content: list[dict[str, Any]], usage: Usage, reason: str, stop_sequence: str | None = None
 ) -> bytes:
     """A message of the given content."""
-    return _to_json(message_json(style, content, usage_json(usage), reason, stop_sequence))
+    return _to_json(message_json(style, content, usage_json(style, usage), reason, stop_sequence))
 
 
 def _text_in(event: AnyEvent) -> str | None:
@@ -180,8 +184,6 @@ _DELTAS = {
     _At.THINKING: (b'"thinking_delta","thinking":', b'{"type":"thinking","thinking":"","signature":""}'),
     _At.TOOL: (b'"input_json_delta","partial_json":', b""),
 }
-
-
 _OPENED_BY: dict[type, _At] = {TextDelta: _At.TEXT, ThinkingDelta: _At.THINKING, ToolDelta: _At.TOOL}
 _DONE, _THINKING = _At.DONE, _At.THINKING
 
@@ -207,7 +209,7 @@ class Encoder:
             raise Internal("a message cannot start twice")
         self._at = _At.IDLE
         # The API counts a token as soon as it starts to answer; some clients divide by this figure.
-        opening = usage_json(msgspec.structs.replace(usage, output=1, thinking=0))
+        opening = usage_json(self._style, msgspec.structs.replace(usage, output=1, thinking=0))
         return frame("message_start", {"type": "message_start", "message": message_json(self._style, [], opening)})
 
     def batch(self, events: Iterable[AnyEvent]) -> bytes:

@@ -66,6 +66,12 @@ class Metadata(msgspec.Struct):
     user_id: str | None = None
 
 
+class Diagnostics(msgspec.Struct):
+    """`diagnostics`."""
+
+    previous_message_id: str | None = None
+
+
 class Request(msgspec.Struct):
     """The body of a request, for a reply or for a count. Fields of type `Ignored` are accepted and not acted upon."""
 
@@ -84,6 +90,8 @@ class Request(msgspec.Struct):
     output_config: OutputConfig | None = None
     output_format: Format | None = None
     metadata: Metadata | None = None
+    cache_control: Raw | UnsetType = UNSET
+    diagnostics: Diagnostics | None = None
     context_management: Ignored = UNSET
     thread: Ignored = UNSET
 
@@ -167,8 +175,6 @@ _keys = msgspec.json.Decoder(dict[str, Raw])
 _block = msgspec.json.Decoder(Known)
 _anything = msgspec.json.Decoder()
 _FIELDS = {field.encode_name for field in msgspec.structs.fields(Request)}
-# They change nothing by design: a mark of where to cache, and a name for whoever asks.
-_HARMLESS = {"cache_control"}
 _ESCAPES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
@@ -193,7 +199,7 @@ def read(body: bytes) -> tuple[Request, list[str]]:
     body = whole(body)
     try:
         request = _request.decode(body)
-        unknown = _keys.decode(body).keys() - _FIELDS - _HARMLESS
+        unknown = _keys.decode(body).keys() - _FIELDS
     except msgspec.ValidationError as trouble:
         raise BadRequest(complaint(str(trouble))) from None
     except (msgspec.DecodeError, RecursionError, ValueError) as trouble:

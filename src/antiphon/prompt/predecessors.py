@@ -1,0 +1,163 @@
+"""Remembers what recent prompts were made of, so that a prompt which shares less with the one before it than it could
+can say why. Comparing is of hashes and ids; the texts are kept only where somebody wants to read them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import takewhile
+from operator import eq
+from typing import Literal
+
+import msgspec
+
+from antiphon.prompt.transcript import Beginning, Shelf
+
+Reason = Literal[
+    "model_changed", "system_changed", "tools_changed", "messages_changed", "previous_message_not_found", "unavailable"
+]
+_AROUND = 40
+
+
+class Miss(msgspec.Struct, frozen=True):
+    """Why a prompt does not begin with the one it is compared with, and how many tokens of that are lost by it."""
+
+    reason: Reason
+    tokens: int = 0
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """What a prompt was made of: the model, the hashes of its beginning and of its turns (`chained`), its ids as 32-bit
+    numbers, the last `opening` of which only open the reply, and perhaps its text."""
+
+    model: str
+    beginning: Beginning
+    chain: tuple[bytes, ...]
+    ids: bytes
+    opening: int
+    text: str = ""
+
+
+def made(
+    model: str, beginning: Beginning, chain: Sequence[bytes], ids: Sequence[int], opening: int, text: str = ""
+) -> Made:
+    """The record of a prompt."""
+    packed = array("i", ids).tobytes()
+    return Made(model=model, beginning=beginning, chain=tuple(chain), ids=packed, opening=opening, text=text)
+
+
+class Descent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a prompt goes on from: the one `before` it in its conversation, if there was one, and why it does not go on
+    from the one that the client named."""
+
+    now: Made
+    before: Made | None
+    miss: Miss | None
+
+    def lost(self, cached: int) -> str:
+        """A sentence where fewer tokens were re-used than the prompt before this one had; else nothing."""
+        before, now = self.before, self.now
+        if before is None or cached >= (length := len(before.ids) // 4) - before.opening - 1:
+            return ""
+        same = shared(before, now)
+        sentence = f"{cached} tokens were re-used of the {length} that the prompt before this one had; "
+        if same >= length - before.opening:
+            return sentence + "this one begins with all of them, but the engine no longer held them"
+        return sentence + f"the two have {same} in common and part {parting(before, now)}"
+
+
+class Predecessors:
+    """The memory, bounded by `capacity` in tokens."""
+
+    def __init__(self, capacity: int = 2_000_000, shelf: Shelf | None = None) -> None:
+        self._capacity = capacity
+        self._shelf = shelf
+        self._size = 0
+        self._known: OrderedDict[bytes, Made] = OrderedDict()
+
+    def follow(self, now: Made, *, session: str | None, message: str | None, previous: str | None) -> Descent:
+        """What a prompt goes on from; it is remembered as the latest of its conversation, which is the session and the
+        first turn, and under the id of the `message` that will be the reply to it."""
+        name = b"s" + hashlib.blake2b((session or "").encode() + b"".join(now.chain[1:2]), digest_size=16).digest()
+        before = self.get(name)
+        miss = missed(self.get(_name_of(previous)), now) if previous else None
+        self.put(name, now)
+        if message:
+            self.put(_name_of(message), now, shared=True)
+        return Descent(now=now, before=before, miss=miss)
+
+    def put(self, name: bytes, record: Made, *, shared: bool = False) -> None:
+        """Keep a record under a name; `shared` for the other workers too."""
+        self._size -= _size(self._known.pop(name, None))
+        self._known[name] = record
+        self._size += _size(record)
+        while self._size > self._capacity and len(self._known) > 1:
+            self._size -= _size(self._known.popitem(last=False)[1])
+        if shared and self._shelf is not None:
+            self._shelf.put(name, msgspec.msgpack.encode(msgspec.structs.replace(record, text="")))
+
+    def get(self, name: bytes) -> Made | None:
+        """The record of this name."""
+        known = self._known.get(name)
+        if known is None and self._shelf is not None and (kept := self._shelf.get(name)) is not None:
+            try:
+                known = _made.decode(kept)
+            except msgspec.MsgspecError:
+                return None
+        return known
+
+
+_made = msgspec.msgpack.Decoder(Made)
+
+
+def _name_of(message: str) -> bytes:
+    return b"m" + hashlib.blake2b(message.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+def _size(record: Made | None) -> int:
+    return len(record.ids) // 4 if record else 0
+
+
+def missed(before: Made | None, now: Made) -> Miss | None:
+    """Why the prompt `now` does not go on from the one `before` it; None where it does."""
+    if before is None:
+        return Miss("previous_message_not_found")
+    length = len(before.ids) // 4
+    lost = length if before.model != now.model else length - shared(before, now)
+    # What opens the reply is not part of the conversation, and need not stand in the next prompt.
+    if lost <= before.opening:
+        return None
+    if before.model != now.model:
+        return Miss("model_changed", lost)
+    if before.beginning.system != now.beginning.system:
+        return Miss("system_changed", lost)
+    if before.beginning.tools != now.beginning.tools:
+        return Miss("tools_changed", lost)
+    if before.chain != now.chain[: len(before.chain)]:
+        return Miss("messages_changed", lost)
+    return Miss("unavailable", lost)
+
+
+def shared(before: Made, now: Made) -> int:
+    """How many leading tokens two prompts have in common."""
+    return _common(memoryview(before.ids).cast("i"), memoryview(now.ids).cast("i"))
+
+
+def parting(before: Made, now: Made) -> str:
+    """Where two prompts part, for people: the turn, and the texts around the place."""
+    same = _common(before.chain, now.chain)
+    turn = f"in turn {same}" if same < len(before.chain) else "in how the same turns are rendered"
+    if before.beginning != now.beginning:
+        turn = "before the first turn"
+    at = _common(before.text, now.text)
+    was, became = (text[max(at - _AROUND, 0) : at + _AROUND] for text in (before.text, now.text))
+    return f"{turn}: {was!r} became {became!r}" if before.text else turn
+
+
+def _common(one: Sequence[object], other: Sequence[object]) -> int:
+    if one == other[: len(one)]:
+        return len(one)
+    return sum(1 for _ in takewhile(bool, map(eq, one, other)))

@@ -1,0 +1,77 @@
+"""What can be seen of a running server from outside: its processes, their memory and descriptors, its gauges."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+
+def children(pid: int) -> dict[int, str]:
+    """The child processes of a process, with their command lines."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                if int(parent) == pid:
+                    found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+    return found
+
+
+def engine(pid: int) -> int:
+    """The embedded engine of a server."""
+    return next(child for child, line in children(pid).items() if "antiphon.engines.embedded" in line)
+
+
+def workers(pid: int) -> list[int]:
+    """The HTTP workers of a server."""
+    return [child for child, line in children(pid).items() if "spawn_main" in line]
+
+
+def memory(pid: int) -> int:
+    """Resident memory in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+def descriptors(pid: int) -> int:
+    """How many file descriptors are open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+async def eventually(holds: Callable[[], Any], patience: float = 60) -> Any:
+    """What the function gives (or what it awaits gives) as soon as that is true."""
+    for _ in range(int(patience / 0.05)):
+        value = holds()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never came true")
+
+
+async def gauges(client: aiohttp.ClientSession, url: str) -> dict[str, float]:
+    """`running` and `waiting`, as /metrics tells them, over all models."""
+    async with client.get(url + "/metrics") as response:
+        text = await response.text()
+    found = {"running": 0.0, "waiting": 0.0}
+    for line in text.splitlines():
+        for name in found:
+            if line.startswith(f"antiphon_{name}{{"):
+                found[name] += float(line.rpartition(" ")[2])
+    return found
+
+
+def idle(client: aiohttp.ClientSession, url: str) -> Callable[[], Any]:
+    """Whether nothing runs and nothing waits."""
+
+    async def ask() -> bool:
+        return not any((await gauges(client, url)).values())
+
+    return ask

@@ -1,0 +1,153 @@
+"""Whatever dies, and whoever is asked to stop: streams end honestly, and what comes next is served."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.end_to_end.conftest import Server, serving
+from tests.faults import processes
+from tests.faults.asking import HEADERS, ask, body
+from tests.surfaces import order
+
+pytestmark = [
+    pytest.mark.xdist_group("engine"),
+    pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="looks into /proc"),
+]
+
+LONG = "Write a very long story about a lighthouse. Do not stop."
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    arguments = ("--threads", "1", "--parallel", "2", "--context-length", "2048")
+    with serving(tmp_path_factory.mktemp("real"), *arguments) as server:
+        yield server
+
+
+def ends(raw: bytes) -> list[str]:
+    """The terminal events of a stream, which must be legal."""
+    found = order.frames(raw)
+    order.check(found)
+    return [event["type"] for event in found if event["type"] in ("message_stop", "error")]
+
+
+async def test_an_engine_that_is_killed_ends_its_streams_and_comes_back(real: Server) -> None:
+    """SIGKILL in the middle of two streams and with a third in line: each of those at work ends in exactly one error
+    event; the one in line, and requests sent while there is no engine, wait and are answered."""
+    async with aiohttp.ClientSession() as client:
+
+        async def stream(begun: asyncio.Event) -> bytes:
+            raw = b""
+            sent = body(LONG, max_tokens=1500)
+            async with client.post(real.url + "/v1/messages", json=sent, headers=HEADERS) as response:
+                async for chunk in response.content.iter_any():
+                    raw += chunk
+                    if raw.count(b"content_block_delta") > 6:
+                        begun.set()
+            return raw
+
+        begun = [asyncio.Event(), asyncio.Event()]
+        streams = [asyncio.ensure_future(stream(one)) for one in begun]
+        await asyncio.wait_for(asyncio.gather(*(one.wait() for one in begun)), 120)
+        queued = asyncio.ensure_future(ask(client, real.url, "Hi", max_tokens=5))
+        await asyncio.sleep(0.7)
+        os.kill(processes.engine(real.process.pid), signal.SIGKILL)
+        after = [asyncio.ensure_future(ask(client, real.url, "Hello", stream=n > 0, max_tokens=5)) for n in range(2)]
+        for one in await asyncio.wait_for(asyncio.gather(*streams), 60):
+            assert ends(one) == ["error"]
+            assert b"the engine broke off" in one
+        status, raw = await queued
+        assert (status, ends(raw)) == (200, ["message_stop"])
+        statuses = [status for status, _ in await asyncio.gather(*after)]
+        assert statuses == [200, 200]
+        await processes.eventually(processes.idle(client, real.url), 20)
+
+
+async def test_an_engine_that_keeps_dying_is_not_hidden(real: Server) -> None:
+    """Killed again and again, the engine's state is told by /health/ready, while /health says that the server is up."""
+    async with aiohttp.ClientSession() as client:
+        said = ""
+        for _ in range(6):
+            pid = await processes.eventually(lambda: next(_engines(real), None))
+            await asyncio.sleep(0.2)
+            os.kill(pid, signal.SIGKILL)
+            await processes.eventually(lambda gone=pid: gone not in processes.children(real.process.pid))
+            async with client.get(real.url + "/health/ready") as response:
+                said = await response.text()
+            if "keeps dying" in said:
+                assert response.status == 529
+                break
+        assert "times in a row" in said
+        assert "signal 9" in said
+        async with client.get(real.url + "/health") as response:
+            assert response.status == 200
+    assert b"the engine died (signal 9)" in real.log.read_bytes()
+
+
+def _engines(server: Server) -> Iterator[int]:
+    for pid, line in processes.children(server.process.pid).items():
+        if "antiphon.engines.embedded" in line:
+            yield pid
+
+
+async def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    """With two workers, requests go on being answered, and there are two again; the metrics of all of them are told,
+    and nothing that the dead one ran is still counted as running."""
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"rules": [{"when": "slow", "text": "word " * 600, "delay": 0.05}, {"text": "Hi."}]}))
+    with serving(tmp_path, f"scripted+{script}", "--workers", "2") as server:
+        first = processes.workers(server.process.pid)
+        async with aiohttp.ClientSession() as client:
+            slow = [asyncio.ensure_future(ask(client, server.url, "slow")) for _ in range(8)]
+            await processes.eventually(lambda: _running(client, server, 8))
+            for pid in first:
+                os.kill(pid, signal.SIGKILL)
+            await asyncio.gather(*slow, return_exceptions=True)
+            await processes.eventually(lambda: set(processes.workers(server.process.pid)).isdisjoint(first))
+
+            async def answered() -> bool:
+                try:
+                    return (await ask(client, server.url, "Hi", stream=False))[0] == 200
+                except aiohttp.ClientConnectionError:
+                    return False
+
+            await processes.eventually(answered)
+            assert len(await processes.eventually(lambda: processes.workers(server.process.pid))) == 2
+            assert await processes.gauges(client, server.url) == {"running": 0, "waiting": 0}
+
+
+async def _running(client: aiohttp.ClientSession, server: Server, many: int) -> bool:
+    return (await processes.gauges(client, server.url))["running"] == many
+
+
+async def test_streams_that_outlast_the_grace_period_end_in_an_error(tmp_path: Path) -> None:
+    """SIGTERM with streams at work and in line: short ones finish, the others end in one error event that says why,
+    the server ends by itself, well, and its shared folder is gone."""
+    script = tmp_path / "script.json"
+    rules = [{"when": "slow", "text": "word " * 2000, "delay": 0.05}, {"text": "word " * 30, "delay": 0.05}]
+    script.write_text(json.dumps({"slots": 4, "rules": rules}))
+    with serving(tmp_path, f"scripted+{script}", "--grace-period", "4") as server:
+        async with aiohttp.ClientSession() as client:
+            texts = ["slow", "slow", "brief", "brief", "slow", "slow"]
+            asked = []
+            for text in texts:
+                asked.append(asyncio.ensure_future(ask(client, server.url, text)))
+                await asyncio.sleep(0.05)
+            await processes.eventually(lambda: _running(client, server, 4))
+            await asyncio.sleep(0.7)
+            server.process.send_signal(signal.SIGTERM)
+            answers = await asyncio.wait_for(asyncio.gather(*asked), 30)
+        for text, (status, raw) in zip(texts, answers, strict=True):
+            assert status == 200
+            assert ends(raw) == (["error"] if text == "slow" else ["message_stop"])
+            if text == "slow":
+                assert b'"overloaded_error","message":"the server is shutting down"' in raw
+        assert server.process.wait(30) == 0

@@ -1,0 +1,76 @@
+"""Clients that go away at every stage leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.end_to_end.conftest import serving
+from tests.faults import processes
+from tests.faults.asking import ask, leave
+
+pytestmark = [
+    pytest.mark.xdist_group("engine"),
+    pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="looks into /proc"),
+]
+
+SCRIPT = {
+    "slots": 4,
+    "rules": [
+        {"when": "prefill", "text": "late", "first_delay": 5},
+        {"when": "decode", "text": "word " * 50, "delay": 0.01},
+        {"text": "Hello."},
+    ],
+}
+
+
+async def test_hundreds_of_disconnects_leave_nothing(tmp_path: Path) -> None:
+    """Two hundred clients leave while they wait in line, in prefill and in decode, streamed or not: slots, line and
+    descriptors come back, memory stays, and the next request is answered."""
+    rng = random.Random(11)
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps(SCRIPT))
+    with serving(tmp_path, f"scripted+{script}", "--max-queue", "1000") as server:
+        (worker,) = processes.workers(server.process.pid)
+        async with aiohttp.ClientSession() as client:
+
+            async def round_of(many: int) -> list[str]:
+                leaving = (
+                    leave(server.url, rng.choice(["prefill", "decode"]), rng, 1.5, stream=rng.random() < 0.5)
+                    for _ in range(many)
+                )
+                done = await asyncio.gather(*leaving)
+                await processes.eventually(processes.idle(client, server.url), 10)
+                return list(done)
+
+            await round_of(50)
+            memory, descriptors = processes.memory(worker), processes.descriptors(worker)
+            done = [one for _ in range(4) for one in await round_of(50)]
+            assert done.count("left") > 100
+            await processes.eventually(lambda: processes.descriptors(worker) <= descriptors, 10)
+            assert processes.memory(worker) < memory + 8 * 2**20
+            assert (await ask(client, server.url, "Hi", stream=False))[0] == 200
+
+
+async def test_disconnects_free_the_real_engine(tmp_path: Path) -> None:
+    """Thirty clients leave a real engine of two slots; it answers a short request at once afterwards."""
+    rng = random.Random(5)
+    with serving(tmp_path, "--threads", "1", "--parallel", "2", "--context-length", "2048") as server:
+        (worker,) = processes.workers(server.process.pid)
+        async with aiohttp.ClientSession() as client:
+            assert (await ask(client, server.url, "Hi", max_tokens=5))[0] == 200
+            memory, descriptors = processes.memory(worker), processes.descriptors(worker)
+            texts = ["Count to a thousand. " * rng.choice([1, 1, 60]) for _ in range(30)]
+            leaving = (leave(server.url, text, rng, 4, stream=rng.random() < 0.5) for text in texts)
+            done = await asyncio.gather(*leaving)
+            await processes.eventually(processes.idle(client, server.url), 20)
+            assert done.count("left") >= 20
+            await processes.eventually(lambda: processes.descriptors(worker) <= descriptors + 2, 20)
+            assert processes.memory(worker) < memory + 16 * 2**20
+            status, raw = await asyncio.wait_for(ask(client, server.url, "Hi", stream=False, max_tokens=5), 20)
+            assert (status, json.loads(raw)["type"]) == (200, "message")

@@ -1,0 +1,42 @@
+"""What is found out about a template at load: where a growing prompt is no prefix of itself."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from antiphon.engines.scripted import Script, Scripted
+from antiphon.model import Choices, load
+from antiphon.prompt.lint import parting
+from tests.prompt.test_render import SMALL, TEMPLATES, renderer
+
+FORGETFUL = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.reasoning_content and loop.last %}<think>{{ m.reasoning_content }}</think>{% endif %}"
+    "{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+
+
+def test_stable() -> None:
+    """A template that only ever appends is not complained about."""
+    assert parting(renderer("chatml")) == ""
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_template(name: str) -> None:
+    """Whatever the template, the answer is nothing or a place with the text before and after."""
+    place = parting(renderer(name))
+    assert place == "" or ("becomes" in place and len(place) < 500)
+
+
+async def test_told_once_at_load(caplog: pytest.LogCaptureFixture) -> None:
+    """A template whose opening of the reply is not in the history is told of once, with the text around the place."""
+    for source, expected in ((SMALL["chatml"], 0), (FORGETFUL, 1)):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "antiphon"):
+            await load(Scripted(Script(template=source)), Choices())
+        told = [record.getMessage() for record in caplog.records if "changes earlier turns" in record.getMessage()]
+        assert len(told) == expected
+        assert all(r"assistant\n<think>\n" in message for message in told)
