@@ -11,7 +11,8 @@ TESTS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients serve test soak check format docs-generated clean
+PROGRAMS ?=
+.PHONY: help install clients programs serve test soak check format docs-generated clean
 
 help:
 	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
@@ -46,6 +47,10 @@ $(CLIENTS)/node/.installed: Makefile
 
 clients: install
 	$(MAKE) --no-print-directory $(CLIENTS)/python-early/.installed $(CLIENTS)/node/.installed
+
+# The real programs of tests/clients, each in an environment of its own; slow to install, so not a part of `make test`.
+programs: install
+	$(BIN)/python -m tests.clients.run $(PROGRAMS)
 
 check: install
 	$(BIN)/ruff check .

@@ -94,6 +94,8 @@ class Application:
         self._shared = Shared(runtime.shared)
         self._service: Service | None = None
         self._surfaces: ASGIApp | None = None
+        self.stopped = False
+        """Whether the server was asked to stop, and everything was let go of."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -116,6 +118,7 @@ class Application:
                 self._shared.close()
                 if self._service is not None:
                     await self._service.close()
+                self.stopped = True
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

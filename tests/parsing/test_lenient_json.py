@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -80,3 +81,13 @@ def test_cutting_makes_no_difference(text, places):
 @given(st.text())
 def test_whole_takes_any_text(text):
     json.loads(lenient_json.whole(text)[0])
+
+
+@pytest.mark.parametrize("depth", [60, 89, 200, 2000])
+def test_depth(depth: int) -> None:
+    """Deep nesting is legal JSON of a depth that clients can read; what goes deeper is cut and never text."""
+    raw = '{"c": [' * depth + "]}" * depth
+    written, complete = lenient_json.whole(raw)
+    assert complete == (depth < 90)
+    assert json.loads(written)
+    assert max(len(written) - len(written.lstrip('{"c: [')), 0) < 200 * 7

@@ -15,12 +15,13 @@ import msgspec
 
 from antiphon.parsing.splitter import Emit, Reading, Splitter
 
-MAX_DEPTH = 100
-"""Nesting beyond this is no argument of any tool, and parsers of clients recurse."""
+MAX_DEPTH = 180
+"""Clients' parsers give up at nestings of 200. A value that goes deeper counts as cut, and the rest of it is lost."""
 
 _WORDS = {"True": "true", "False": "false", "None": "null", "nan": "null", "NaN": "null", "undefined": "null"}
 _LITERALS = ("true", "false", "null")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?\Z")
+_ANYTHING = re.compile(r"(?s:.+)")
 _BARE = re.compile(r"[^\s,:{}\[\]<\"']+")
 _PLAIN = {quote: re.compile(rf"[^{quote}\"\\\x00-\x1f\ud800-\udfff]+") for quote in "\"'"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -51,7 +52,9 @@ def value(source: Splitter, emit: Emit, depth: int = 0) -> Reading[bool]:
     first = yield from source.peek()
     if first == "{" or first == "[":
         if depth >= MAX_DEPTH:
-            raise Broken
+            emit("null")
+            yield from source.run(_ANYTHING, lambda rest: None)
+            return False
         return (yield from (_object if first == "{" else _array)(source, emit, depth))
     if first in ('"', "'"):
         source.at += 1
