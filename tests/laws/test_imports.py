@@ -60,3 +60,13 @@ def test_no_vague_names():
     """No room is called by a name that says nothing."""
     vague = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
     assert not [path for path in PACKAGE.rglob("*") if path.stem in vague]
+
+
+def test_surfaces_do_not_know_one_another() -> None:
+    """What two surfaces share stands in their room, not in one of them."""
+    folder = PACKAGE / "surfaces"
+    names = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("_")}
+    for name in names:
+        for path in (folder / name).glob("*.py"):
+            others = {f"antiphon.surfaces.{other}" for other in names - {name}}
+            assert not [found for found in imports(path) for other in others if found.startswith(other)], path

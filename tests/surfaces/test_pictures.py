@@ -15,7 +15,7 @@ from sdk_corpus import PNG
 
 from antiphon.conversation import Image, Text, ToolResult
 from antiphon.prompt.documents import pdf_text
-from antiphon.surfaces.messages.pictures import dimensions, kind
+from antiphon.surfaces.pictures import dimensions, kind
 from antiphon.surfaces.remote import Fetched
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}

@@ -58,3 +58,12 @@ def _page_text(document: pypdfium2.PdfDocument, number: int) -> str:
             page.close()
     except pypdfium2.PdfiumError:
         return f"[page {number + 1} omitted: it cannot be read]"
+
+
+def text_of(media_type: str, data: bytes) -> str:
+    """The text of a document, or a sentence in its place."""
+    if data[:1024].lstrip().startswith(b"%PDF-") or media_type == "application/pdf":
+        return pdf_text(data)
+    if media_type.startswith("text/") or media_type in ("application/json", "application/xml", ""):
+        return data.decode("utf-8", "replace")
+    return f"[document omitted: {media_type[:80]} cannot be read]"

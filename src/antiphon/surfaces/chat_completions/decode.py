@@ -23,7 +23,7 @@ from antiphon.errors import BadRequest
 from antiphon.service import ModelCard
 from antiphon.surfaces.chat_completions import tools, wire
 from antiphon.surfaces.chat_completions.parts import Reader, addresses
-from antiphon.surfaces.messages.wire import whole
+from antiphon.surfaces.json_text import whole
 from antiphon.surfaces.remote import Fetched
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]

@@ -29,7 +29,7 @@ from antiphon.events import (
     ToolStart,
     Usage,
 )
-from antiphon.surfaces.messages.encode import text_json
+from antiphon.surfaces.json_text import text_json
 
 _to_json = msgspec.json.Encoder().encode
 

@@ -8,10 +8,10 @@ import msgspec
 
 from antiphon.conversation import Image, Text
 from antiphon.errors import BadRequest
+from antiphon.prompt import documents
+from antiphon.surfaces import pictures
 from antiphon.surfaces.chat_completions import wire
-from antiphon.surfaces.messages import pictures
-from antiphon.surfaces.messages.blocks import NO_VISION, decoded, document_text
-from antiphon.surfaces.messages.gathering import Gathering
+from antiphon.surfaces.gathering import Gathering
 from antiphon.surfaces.remote import Fetched
 
 
@@ -39,7 +39,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                         raise BadRequest(
                             f"{at}: this model has no vision; send text only, or serve a model that can see"
                         )
-                    gathering.stand_in(NO_VISION)
+                    gathering.stand_in(pictures.NO_VISION)
                 case "file":
                     gathering.stand_in(_document(part, at))
                 case other:
@@ -53,7 +53,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     def _picture(self, part: wire.Part, where: str) -> Image:
         url, at = _url(part, where), f"{where}.image_url.url"
         if url.startswith("data:"):
-            return pictures.image(_declared(url), decoded(url, at), at)
+            return pictures.image(_declared(url), pictures.decoded(url, at), at)
         there = self.fetched.get(url)
         if there is None:
             raise BadRequest(f"{at}: nothing was fetched from this address")
@@ -98,5 +98,5 @@ def _document(part: wire.Part, where: str) -> str:
             f"{where}.file: this server keeps no files; send the content as file_data instead of a file id"
         )
     media_type = _declared(file.file_data) if file.file_data.startswith("data:") else ""
-    text = document_text(media_type, decoded(file.file_data, f"{where}.file.file_data"))
+    text = documents.text_of(media_type, pictures.decoded(file.file_data, f"{where}.file.file_data"))
     return f"{file.filename}:\n{text}" if file.filename else text

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from antiphon.conversation import Tool, ToolChoice
 from antiphon.errors import BadRequest
 from antiphon.surfaces.chat_completions import wire
-from antiphon.surfaces.messages.tools import checked_schema
+from antiphon.surfaces.schemas import checked_schema
 
 _NAME = re.compile(r"^[a-zA-Z0-9_.-]{1,128}$")
 _INVALID = "JSON schema is invalid. It must match JSON Schema draft 2020-12."

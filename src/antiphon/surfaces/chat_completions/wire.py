@@ -12,8 +12,8 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from antiphon.errors import BadRequest
-from antiphon.surfaces.messages.complaints import complaint, malformed
-from antiphon.surfaces.messages.wire import whole
+from antiphon.surfaces.complaints import complaint, malformed
+from antiphon.surfaces.json_text import whole
 
 Name = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1, le=2**53)]

@@ -6,7 +6,6 @@ lies at an address has been fetched before, and comes in.
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Iterable, Iterator, Mapping
 from typing import assert_never
 
@@ -15,13 +14,12 @@ import msgspec
 from antiphon.conversation import Image, Part, Text, Thinking, ToolResult, ToolUse
 from antiphon.errors import BadRequest
 from antiphon.prompt import documents
-from antiphon.surfaces.messages import pictures, wire
-from antiphon.surfaces.messages.gathering import Gathering
+from antiphon.surfaces import pictures
+from antiphon.surfaces.gathering import Gathering
+from antiphon.surfaces.messages import wire
 from antiphon.surfaces.messages.placeholders import placeholder, titled
 from antiphon.surfaces.messages.seal import Forged, Seal
 from antiphon.surfaces.remote import Fetched
-
-NO_VISION = "[image omitted: model has no vision]"
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +101,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
         if not self.vision and asking:
             raise BadRequest(f"{where}.image: this model has no vision; send text only, or serve a model that can see")
         if not self.vision or not sees:
-            into.stand_in(NO_VISION if not self.vision else "[image omitted]")
+            into.stand_in(pictures.NO_VISION if not self.vision else "[image omitted]")
             return
         into.part(pictures.image(*self._bytes(source, f"{where}.image.source"), f"{where}.image.source"))
 
@@ -122,7 +120,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                     self._showing(each, inner, path, asking=asking, sees=sees)
             case "base64" | "url" | "file":
                 media_type, data = self._bytes(source, at)
-                inner.text(document_text(media_type, data))
+                inner.text(documents.text_of(media_type, data))
             case other:
                 inner.stand_in(f"[document omitted: unknown source {other[:40]!r}]")
         parts = inner.done()
@@ -136,7 +134,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             case "base64":
                 if source.data is None:
                     raise BadRequest(f"{where}.base64.data: Field required")
-                return source.media_type or "", decoded(source.data, f"{where}.base64.data")
+                return source.media_type or "", pictures.decoded(source.data, f"{where}.base64.data")
             case "url":
                 if source.url is None:
                     raise BadRequest(f"{where}.url.url: Field required")
@@ -179,29 +177,6 @@ def addresses(content: Iterable[tuple[str, wire.AnyBlock]], *, vision: bool) -> 
                 yield from addresses(listed(inner, f"{where}.search_result.content"), vision=vision)
             case _:
                 pass
-
-
-def decoded(data: str, where: str) -> bytes:
-    """The bytes of base64 text, of a `data:` URL too."""
-    if data.startswith("data:"):
-        data = data.partition(",")[2]
-    try:
-        return msgspec.convert(data, bytes)
-    except msgspec.ValidationError:
-        pass  # It is fast and strict; some clients break lines or leave the padding out.
-    try:
-        return binascii.a2b_base64(data + "=" * (-len(data) % 4))
-    except (binascii.Error, ValueError) as trouble:
-        raise BadRequest(f"{where}: Invalid base64 data: {trouble}") from None
-
-
-def document_text(media_type: str, data: bytes) -> str:
-    """The text of a document, or a sentence in its place."""
-    if data[:1024].lstrip().startswith(b"%PDF-") or media_type == "application/pdf":
-        return documents.pdf_text(data)
-    if media_type.startswith("text/") or media_type in ("application/json", "application/xml", ""):
-        return data.decode("utf-8", "replace")
-    return f"[document omitted: {media_type[:80]} cannot be read]"
 
 
 def _text_of(parts: tuple[Image | Text, ...]) -> str:

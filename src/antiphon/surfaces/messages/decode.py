@@ -15,6 +15,7 @@ from antiphon.surfaces.messages import caching, checks, tools, wire
 from antiphon.surfaces.messages.blocks import Reader, addresses, listed
 from antiphon.surfaces.messages.seal import Seal
 from antiphon.surfaces.remote import Fetched
+from antiphon.surfaces.schemas import checked_schema
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 Mode = Literal["enabled", "disabled", "adaptive", "between_tools"]
@@ -271,4 +272,4 @@ def _output_schema(request: wire.Request) -> dict[str, Any] | None:
         raise BadRequest(f"{where}.type: Input should be 'json_schema'")
     if isinstance(told.schema, msgspec.UnsetType):
         raise BadRequest(f"{where}.schema: Field required")
-    return tools.checked_schema(bytes(told.schema), f"{where}.schema", "JSON schema is invalid.")
+    return checked_schema(bytes(told.schema), f"{where}.schema", "JSON schema is invalid.")

@@ -31,6 +31,7 @@ from antiphon.events import (
     ToolStart,
     Usage,
 )
+from antiphon.surfaces.json_text import text_json
 from antiphon.surfaces.messages.seal import Seal
 
 _to_json = msgspec.json.Encoder().encode
@@ -62,14 +63,6 @@ class _At(Enum):
     THINKING = "a block of thinking open"
     TOOL = "a tool call open"
     DONE = "the message is over"
-
-
-def text_json(text: str) -> bytes:
-    """A string as JSON. A lone surrogate, which no UTF-8 can hold, becomes a replacement character."""
-    try:
-        return _to_json(text)
-    except UnicodeEncodeError:
-        return _to_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def text_of(value: Any) -> str:

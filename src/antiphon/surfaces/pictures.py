@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import binascii
 import struct
+
+import msgspec
 
 from antiphon.conversation import Image
 from antiphon.errors import BadRequest
 
 MAX_SIDE = 8000
 _EXPECTED = "Input should be 'image/jpeg', 'image/png', 'image/gif' or 'image/webp'"
+
+NO_VISION = "[image omitted: model has no vision]"
 
 
 def image(media_type: str, data: bytes, where: str) -> Image:
@@ -89,3 +94,17 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
             (length,) = struct.unpack_from(">H", data, at + 2)
             at += 2 + max(length, 2)
     return None
+
+
+def decoded(data: str, where: str) -> bytes:
+    """The bytes of base64 text, of a `data:` URL too."""
+    if data.startswith("data:"):
+        data = data.partition(",")[2]
+    try:
+        return msgspec.convert(data, bytes)
+    except msgspec.ValidationError:
+        pass  # It is fast and strict; some clients break lines or leave the padding out.
+    try:
+        return binascii.a2b_base64(data + "=" * (-len(data) % 4))
+    except (binascii.Error, ValueError) as trouble:
+        raise BadRequest(f"{where}: Invalid base64 data: {trouble}") from None
