@@ -250,7 +250,7 @@ async def _plan(at: Model, prompt: Prompt, conversation: Conversation, wanted: G
     )
     return Plan(
         job=job,
-        parser=partial(_parser, at, _callable(conversation, wanted), wanted, prompt.starts_thinking),
+        parser=partial(_parser, at, _callable(conversation, wanted), wanted, prompt.starts_thinking, whole is not None),
         window_bound=window_bound,
         thinking_limit=thinking_room(wanted.thinking, conversation, limit),
         cut_short=at.reasoning.cut_short,
@@ -261,7 +261,7 @@ async def _plan(at: Model, prompt: Prompt, conversation: Conversation, wanted: G
     )
 
 
-def _parser(at: Model, tools: tuple[Tool, ...], wanted: Generation, starts_thinking: bool) -> Parser:
+def _parser(at: Model, tools: tuple[Tool, ...], wanted: Generation, starts_thinking: bool, held: bool) -> Parser:
     return Parser(
         at.format,
         at.reasoning,
@@ -269,6 +269,8 @@ def _parser(at: Model, tools: tuple[Tool, ...], wanted: Generation, starts_think
         new_id=call_id,
         stop=wanted.stop_sequences,
         starts_thinking=starts_thinking,
+        # No grammar holds what is written inside thinking: what is demanded comes after it.
+        calls_in_thinking=not held and not demands(wanted),
     )
 
 

@@ -13,7 +13,7 @@ from antiphon.constraint.plan import plan
 from antiphon.conversation import Generation, ThinkingPolicy, Tool, ToolChoice
 from antiphon.engines.scripted import Rule
 from antiphon.errors import Internal
-from antiphon.events import TextBlock, ToolBlock
+from antiphon.events import TextBlock, ThinkingBlock, ToolBlock
 from antiphon.parsing.formats import format_named, reasoning_named
 from tests.service.served import reply, said, served, tool
 
@@ -144,3 +144,14 @@ def test_an_answer_with_a_header() -> None:
     said = '<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>{"a": 5}'
     assert matcher.consume_tokens(list(said.encode()))
     assert matcher.is_accepting()
+
+
+async def test_calls_in_thinking_are_not_what_was_demanded() -> None:
+    """A call written inside thinking, where no grammar reaches, is no answer to a forced choice; one of a free choice
+    counts, because the model may have forgotten to close its thinking."""
+    text = f"<think>\nSay {BAD} first.\n</think>\n\n{GOOD}"
+    service, _ = await served(Rule(text=text))
+    got = await reply(service, LOOK, FORCED)
+    assert [type(block) for block in got.blocks] == [ThinkingBlock, ToolBlock]
+    got = await reply(service, LOOK)
+    assert [type(block) for block in got.blocks].count(ToolBlock) == 2

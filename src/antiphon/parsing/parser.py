@@ -42,6 +42,7 @@ class Reader:
         self.in_thinking = starts_thinking
         self.tentative = False
         """Set where a call is less than certain: then only a declared name makes one."""
+        self.calls_in_thinking = True
         self.events: list[AnyEvent] = []
         self.calls = 0
         self.cut_call = False
@@ -188,6 +189,7 @@ def _think(reader: Reader, format: Format, reasoning: Reasoning, openers: tuple[
     yield from source.space()
     # Some models write the opening marker again although the prompt ended with it.
     yield from source.accept(*reasoning.opens)
+    openers = openers if reader.calls_in_thinking else ()
     ends = markers(*reasoning.closes, *openers)
     while True:
         marker = yield from source.until(ends, reader.thinking)
@@ -221,7 +223,8 @@ class Parser:
     """One reply's parser: text in, events out.
 
     `format` reads calls, `reasoning` says how thinking is marked. `tools` maps each offered tool's name to its
-    signature (empty: calls are not looked for). `starts_thinking` says that the prompt ended inside thinking."""
+    signature (empty: calls are not looked for). `starts_thinking` says that the prompt ended inside thinking,
+    `calls_in_thinking` whether a call that is written there counts."""
 
     def __init__(
         self,
@@ -232,8 +235,10 @@ class Parser:
         new_id: Callable[[], str],
         stop: Sequence[str] = (),
         starts_thinking: bool = False,
+        calls_in_thinking: bool = True,
     ) -> None:
         self._reader = Reader(tools, new_id, stop, starts_thinking)
+        self._reader.calls_in_thinking = calls_in_thinking
         drive = format.converse or converse
         self._run = drive(self._reader, format, reasoning)
         self._over = False
