@@ -236,6 +236,7 @@ async def _plan(at: Model, prompt: Prompt, conversation: Conversation, wanted: G
         at.reasoning,
         starts_thinking=prompt.starts_thinking,
         trained=at.prompter.renderer.native_tools,
+        thinks=at.card.thinking,
     )
     whole, answer = await _grammars(at, demand)
     job = Job(

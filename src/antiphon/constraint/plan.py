@@ -13,6 +13,9 @@ MOST_CALLS = 8
 does not know when to stop either, and makes one."""
 
 
+_THINKING = ("enabled", "adaptive", "between_tools")
+
+
 class Demand(msgspec.Struct, frozen=True):
     """What must be true of an output: `whole` of all of it, `answer` of what comes after the thinking."""
 
@@ -28,9 +31,10 @@ def plan(
     *,
     starts_thinking: bool,
     trained: bool,
+    thinks: bool = False,
 ) -> Demand | None:
     """What the request demands, or None where the output is free. With thinking, the reasoning runs free and the demand
-    begins after it. `trained` says that the model knows tools by itself."""
+    begins after it. `trained` says that the model knows tools by itself, `thinks` that it thinks unless told not to."""
     answer = _answer(tools, wanted, format, MOST_CALLS if trained and wanted.tool_choice.parallel else 1)
     if answer is None:
         return None
@@ -41,7 +45,7 @@ def plan(
         think = Sequence((Until(reasoning.closes[0]), Pattern(r"\n{0,2}")))
         if starts_thinking:
             whole = Sequence((think, answer))
-        elif wanted.thinking.mode in ("enabled", "adaptive", "between_tools"):
+        elif wanted.thinking.mode in _THINKING or (thinks and wanted.thinking.mode == "default"):
             opened = Sequence((Marker(reasoning.opens[0]), think)) if reasoning.opens else think
             whole = Sequence((Either((opened, Literal(""))), answer))
     return Demand(whole, answer)
