@@ -64,6 +64,8 @@ def test_every_beginning_is_legal(value, style, data):
 @example("{'a': 'it's', b: tru")
 @example('{"a": 1e999, "b": -Infinity}')
 @example("[" * 200)
+@example("[\x1f0")
+@example('{\xa0"a"\u2003:\x1c1\x85}')
 @settings(max_examples=400)
 def test_any_text_gives_legal_json(text):
     value = json.loads(read([text])[0])

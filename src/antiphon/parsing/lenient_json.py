@@ -21,6 +21,7 @@ MAX_DEPTH = 180
 _WORDS = {"True": "true", "False": "false", "None": "null", "nan": "null", "NaN": "null", "undefined": "null"}
 _LITERALS = ("true", "false", "null")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?\Z")
+_NO_JSON_SPACE = re.compile(r"[^ \t\r\n]")
 _ANYTHING = re.compile(r"(?s:.+)")
 _BARE = re.compile(r"[^\s,:{}\[\]<\"']+")
 _PLAIN = {quote: re.compile(rf"[^{quote}\"\\\x00-\x1f\ud800-\udfff]+") for quote in "\"'"}
@@ -112,7 +113,7 @@ def _scalar(word: str, cut: bool) -> str:
 def _object(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
     source.at += 1
     emit("{")
-    before = yield from source.space()
+    before = yield from _space(source)
     first = True
     while True:
         character = yield from source.peek()
@@ -122,7 +123,7 @@ def _object(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
             return True
         if character == ",":
             source.at += 1
-            before += yield from source.space()
+            before += yield from _space(source)
             continue
         key = yield from _key(source)
         if key is None:
@@ -139,14 +140,19 @@ def _object(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
         if not done:
             emit("}")
             return False
-        before = yield from source.space()
+        before = yield from _space(source)
         if (yield from source.peek()) == "":
             emit("}")
             return False
         if (yield from source.accept(",")):
             # Space before a comma belongs before it, so that strict text stays as it was.
             emit(before)
-            before = yield from source.space()
+            before = yield from _space(source)
+
+
+def _space(source: Splitter) -> Reading[str]:
+    """Use up white space; what JSON does not count as such becomes blanks."""
+    return _NO_JSON_SPACE.sub(" ", (yield from source.space()))
 
 
 class Prefixed:
@@ -175,18 +181,18 @@ def _key(source: Splitter) -> Reading[str | None]:
         if not word:
             return None
         parts.append(quoted(word))
-    parts.append((yield from source.space()))
+    parts.append((yield from _space(source)))
     if not (yield from source.accept(":")):
         return None
     parts.append(":")
-    parts.append((yield from source.space()))
+    parts.append((yield from _space(source)))
     return "".join(parts)
 
 
 def _array(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
     source.at += 1
     emit("[")
-    before = yield from source.space()
+    before = yield from _space(source)
     first = True
     while True:
         character = yield from source.peek()
@@ -196,7 +202,7 @@ def _array(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
             return True
         if character == ",":
             source.at += 1
-            before += yield from source.space()
+            before += yield from _space(source)
             continue
         if character == "":
             emit("]")
@@ -210,10 +216,10 @@ def _array(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
         if not done:
             emit("]")
             return False
-        before = yield from source.space()
+        before = yield from _space(source)
         if (yield from source.accept(",")):
             emit(before)
-            before = yield from source.space()
+            before = yield from _space(source)
 
 
 def string(source: Splitter, emit: Emit, quote: str, followers: str) -> Reading[bool]:
