@@ -51,7 +51,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     prompt: Sequence[int]
     max_tokens: int
     sampling: Sampling = Sampling()
-    stop: tuple[str, ...] = ()
     visible: tuple[str, ...] = ()
     grammar: str | None = None
     images: tuple[bytes, ...] = ()
