@@ -80,6 +80,7 @@ def options(settings: Settings, **more: Any) -> surfaces.Options:
         key_hashes=tuple(surfaces.hashed(key) for key in settings.api_keys),
         max_body=int(settings.max_body_mb * 1024 * 1024),
         ping_interval=settings.ping_interval,
+        version_optional=settings.version_optional,
         allow_private_urls=settings.allow_private_urls,
         metrics=telemetry.exposition,
         **more,

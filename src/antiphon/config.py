@@ -138,6 +138,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     grace_period: Annotated[
         float, Meta(ge=0), About("Seconds that running requests have to finish when the server is asked to stop.")
     ] = 30
+    version_optional: Annotated[
+        bool, About("Take requests without an `anthropic-version` header too, which the original refuses.")
+    ] = False
     allow_private_urls: Annotated[bool, About("Fetch images and documents from addresses of private networks too.")] = (
         False
     )

@@ -128,6 +128,15 @@ async def test_the_version_header_is_required_and_any_value_will_do(server: Any)
         assert status == 200
 
 
+async def test_requests_without_a_version_may_be_let_in() -> None:
+    """Programs written for servers that never asked for the header need not be changed."""
+    async with (
+        serving(ScriptedService(), version_optional=True) as server,
+        server.client.post(server.url + "/v1/messages", json=server.ask()) as response,
+    ):
+        assert response.status == 200
+
+
 @pytest.mark.parametrize(
     ("media_type", "status"),
     [("application/json; charset=utf-8", 200), ("Application/JSON", 200), ("text/plain", 400), ("", 400)],

@@ -48,9 +48,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     `seal_key` seals thinking; workers that share traffic share it. `key_hashes` are `hashed` keys, none lets
     everybody in. `origins` are the browser origins let in where no key is asked for, besides loopback ones
-    (`*` for all). `metrics` gives the text of GET /metrics, `meter` the headers that tell a key what it may still use,
-    `crashes` a sentence when the engine dies again and again. When `leaving` is done, whatever still runs ends in an
-    error. Clock and ids come in, so that tests can fix them.
+    (`*` for all). With `version_optional`, requests need no `anthropic-version` header. `metrics` gives the text of
+    GET /metrics, `meter` the headers that tell a key what it may still use, `crashes` a sentence when the engine dies
+    again and again. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so that tests
+    can fix them.
     """
 
     seal_key: bytes
@@ -58,6 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_body: int = 32 * 1024 * 1024
     ping_interval: float = 10.0
     first_wait: float = 0.5
+    version_optional: bool = False
     allow_private_urls: bool = False
     origins: tuple[str, ...] = ()
     metrics: Callable[[], bytes] | None = None

@@ -122,7 +122,7 @@ class _Messages:
         await exchange.reply(200, msgspec.json.encode(counted))
 
     async def _read(self, exchange: Exchange, *, counting: bool) -> _Asked:
-        _check_headers(exchange)
+        _check_headers(exchange, version_optional=self._options.version_optional)
         body = await exchange.body(self._options.max_body)
         heavy = len(body) > _LARGE or b'"document"' in body
         draft = await asyncio.to_thread(decode.read, body) if heavy else decode.read(body)
@@ -172,8 +172,8 @@ class _Messages:
             await exchange.reply(200, answer.whole())
 
 
-def _check_headers(exchange: Exchange) -> None:
-    if not exchange.header("anthropic-version"):
+def _check_headers(exchange: Exchange, *, version_optional: bool) -> None:
+    if not version_optional and not exchange.header("anthropic-version"):
         raise BadRequest("anthropic-version: header is required")
     media_type = (exchange.header("content-type") or "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
