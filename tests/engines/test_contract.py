@@ -69,7 +69,7 @@ async def busy(engine: Engine) -> int:
     if isinstance(engine, Scripted):
         return engine.running
     assert isinstance(engine, LlamaCpp)
-    return sum(slot["is_processing"] for slot in await engine._ask("GET", "/slots"))
+    return sum(slot["is_processing"] for slot in await engine._server.ask("GET", "/slots"))
 
 
 async def eventually_idle(engine: Engine) -> None:

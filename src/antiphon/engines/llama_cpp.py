@@ -10,16 +10,16 @@ import asyncio
 import base64
 import re
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal
 
-import aiohttp
 import msgspec
 
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, gguf
-from antiphon.errors import BadRequest, EngineFailed, Overloaded, TimedOut
+from antiphon.engines.attached import Attached, message
+from antiphon.errors import EngineFailed
 
-_RETRY_AFTER = 5.0
 _FIELDS = ["content", "tokens", "stop", "stop_type", "tokens_predicted", "timings"]
 
 
@@ -34,12 +34,6 @@ class _Timings(msgspec.Struct):
     prompt_n: int = 0
 
 
-class _Problem(msgspec.Struct, frozen=True):
-    message: str = "unknown error"
-    code: int = 500
-    type: str = ""
-
-
 class _Chunk(msgspec.Struct):
     """One server-sent event of `/completion`; unknown members are skipped."""
 
@@ -50,64 +44,23 @@ class _Chunk(msgspec.Struct):
     tokens_predicted: int = 0
     prompt_progress: _Progress | None = None
     timings: _Timings | None = None
-    error: _Problem | None = None
-
-
-class _Failed(msgspec.Struct):
-    error: _Problem = _Problem()
+    error: Any = None
 
 
 _chunk = msgspec.json.Decoder(_Chunk)
-_failed = msgspec.json.Decoder(_Failed)
 
 
 class LlamaCpp:
-    """A llama.cpp server at `url`, which may ask for a `key`. `patience` is how many seconds a request waits for a
-    server that is (re)starting, `silence` how many a server may say nothing in the middle of its work."""
+    """A llama.cpp server."""
 
-    def __init__(self, url: str, *, key: str = "", patience: float = 30.0, silence: float = 600.0) -> None:
-        self._url = url.rstrip("/")
-        self._headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-        self._silence = silence
-        self._patience = patience
-        self._client: aiohttp.ClientSession | None = None
+    def __init__(self, server: Attached) -> None:
+        self._server = server
         self._marker = ""
-
-    @property
-    def _session(self) -> aiohttp.ClientSession:
-        if self._client is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=self._silence)
-            self._client = aiohttp.ClientSession(
-                timeout=timeout, headers=self._headers, connector=aiohttp.TCPConnector(limit=0)
-            )
-        return self._client
-
-    async def _open(self, method: str, path: str, body: Any = None) -> aiohttp.ClientResponse:
-        """A response whose status is good. Waits for a server that is not there yet."""
-        data = None if body is None else msgspec.json.encode(body)
-        deadline = asyncio.get_running_loop().time() + self._patience
-        while True:
-            try:
-                response = await self._session.request(method, self._url + path, data=data)
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                problem: Exception = Overloaded(f"the engine does not answer: {error}", retry_after=_RETRY_AFTER)
-            else:
-                if response.status < 300:
-                    return response
-                async with response:
-                    problem = _failure(response.status, await response.read())
-            if not isinstance(problem, Overloaded) or asyncio.get_running_loop().time() > deadline:
-                raise problem
-            await asyncio.sleep(0.25)
-
-    async def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        async with await self._open(method, path, body) as response:
-            return msgspec.json.decode(await response.read())
 
     async def describe(self) -> Description:
         """From `/props`, and from the model file's header where it can be read on this machine."""
-        props = await self._ask("GET", "/props")
-        listed = (await self._ask("GET", "/v1/models")).get("data") or [{}]
+        props = await self._server.ask("GET", "/props")
+        listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
         self._marker = props.get("media_marker") or ""
         vision = bool(props.get("modalities", {}).get("vision"))
         path = props.get("model_path") or ""
@@ -133,12 +86,12 @@ class LlamaCpp:
 
     async def _start(self) -> tuple[int, ...]:
         plain = await self.tokenise(["a"])
-        full = (await self._ask("POST", "/tokenize", {"content": "a", "add_special": True}))["tokens"]
+        full = (await self._server.ask("POST", "/tokenize", {"content": "a", "add_special": True}))["tokens"]
         return tuple(full[: full.index(plain[0])]) if plain[0] in full else ()
 
     async def _exact_cuts(self) -> bool:
         ids = await self.tokenise(["<tool", "_call>"])
-        return bool((await self._ask("POST", "/detokenize", {"tokens": ids}))["content"] == "<tool_call>")
+        return bool((await self._server.ask("POST", "/detokenize", {"tokens": ids}))["content"] == "<tool_call>")
 
     async def _probed(self, template: str, named: tuple[str, str]) -> tuple[str, ...]:
         """The control tokens that can be told from outside: what looks like one in the template and the vocabulary
@@ -150,19 +103,18 @@ class LlamaCpp:
     async def tokenise(self, segments: Sequence[str]) -> list[int]:
         """By `/tokenize`, which the server answers beside its generation queue."""
         body = {"content": segments, "add_special": False, "parse_special": True}
-        ids: list[int] = (await self._ask("POST", "/tokenize", body))["tokens"]
+        ids: list[int] = (await self._server.ask("POST", "/tokenize", body))["tokens"]
         return ids
 
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """By `/completion`, streamed."""
-        response = await self._open("POST", "/completion", self._body(job))
         started, counted = False, 0
-        try:
-            async for chunks in _reads(response):
+        async with aclosing(self._server.stream("/completion", self._body(job))) as reads:
+            async for events in reads:
                 pieces: list[Piece] = []
-                for chunk in chunks:
+                for chunk in map(_chunk.decode, events):
                     if chunk.error is not None:
-                        raise EngineFailed(f"the engine broke off: {chunk.error.message}")
+                        raise EngineFailed(f"the engine broke off: {message(chunk.error)}")
                     if chunk.prompt_progress is None:
                         count, counted = max(chunk.tokens_predicted - counted, 0), chunk.tokens_predicted
                         pieces.append(Piece(chunk.content, count, chunk.tokens, _ends(chunk)))
@@ -173,14 +125,6 @@ class LlamaCpp:
                     yield pieces
                     if pieces[-1].end != "none":
                         return
-            raise EngineFailed("the engine broke off before the reply was over")
-        except TimeoutError:
-            raise TimedOut(f"the engine said nothing for {self._silence:.0f} seconds") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise EngineFailed("the engine broke off in the middle of the reply") from error
-        finally:
-            # Closing the connection is what tells the server to stop.
-            response.close()
 
     def _body(self, job: Job) -> dict[str, Any]:
         sampling = job.sampling
@@ -209,16 +153,11 @@ class LlamaCpp:
 
     async def health(self) -> Health:
         """By `/health`."""
-        try:
-            async with self._session.get(self._url + "/health", timeout=aiohttp.ClientTimeout(total=3)) as response:
-                return Health(response.status == 200, f"llama.cpp answers {response.status}")
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return Health(False, f"llama.cpp does not answer: {error or type(error).__name__}")
+        return await self._server.health("llama.cpp")
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
+        await self._server.close()
 
 
 def _header(path: str) -> gguf.ModelFile | None:
@@ -232,34 +171,8 @@ def _ends(chunk: _Chunk) -> Literal["none", "stop", "length"]:
     return "length" if chunk.stop_type == "limit" else "stop"
 
 
-async def _reads(response: aiohttp.ClientResponse) -> AsyncGenerator[list[_Chunk], None]:
-    """The events that each read from the socket completes."""
-    rest = b""
-    async for data in response.content.iter_any():
-        *lines, rest = (rest + data).split(b"\n")
-        chunks = [_chunk.decode(line[6:]) for line in lines if line.startswith(b"data: {")]
-        # Older servers report a failure in a line of its own kind.
-        chunks.extend(_chunk.decode(b'{"error":' + line[7:] + b"}") for line in lines if line.startswith(b"error: {"))
-        if chunks:
-            yield chunks
-
-
-def _failure(status: int, body: bytes) -> Exception:
-    try:
-        problem = _failed.decode(body).error
-    except msgspec.MsgspecError:
-        problem = _Problem(message=body[:200].decode(errors="replace"))
-    if status == 503:
-        return Overloaded(f"the engine is not ready: {problem.message}", retry_after=_RETRY_AFTER)
-    if status == 504:
-        return TimedOut(f"the engine did not answer in time: {problem.message}")
-    if status == 400:
-        return BadRequest(f"the engine refused the request: {problem.message}")
-    return EngineFailed(f"the engine failed ({status}): {problem.message}")
-
-
 def _connect(address: str, options: dict[str, Any]) -> LlamaCpp:
-    return LlamaCpp(address, **options)
+    return LlamaCpp(Attached(address, **options))
 
 
 ENGINE = EngineKind("llama.cpp", "a llama.cpp server (llama-server), embedded or attached by URL", _connect)

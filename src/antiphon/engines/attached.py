@@ -1,0 +1,136 @@
+"""What every engine that is attached by URL shares: the session, patience with a server that starts, server-sent
+events, and what a failure means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from antiphon.engines import Health
+from antiphon.errors import BadRequest, EngineFailed, Overloaded, TimedOut
+
+_RETRY_AFTER = 5.0
+_LONGEST_REASON = 500
+
+
+class Attached:
+    """The HTTP server of an engine at `url`, which may ask for a `key`. `patience` is how many seconds a request waits
+    for a server that is (re)starting, `silence` how many a server may say nothing in the middle of its work."""
+
+    def __init__(self, url: str, *, key: str = "", patience: float = 30.0, silence: float = 600.0) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+        self._silence = silence
+        self._patience = patience
+        self._client: aiohttp.ClientSession | None = None
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._client is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=self._silence)
+            self._client = aiohttp.ClientSession(
+                timeout=timeout, headers=self._headers, connector=aiohttp.TCPConnector(limit=0)
+            )
+        return self._client
+
+    async def open(self, method: str, path: str, body: Any = None) -> aiohttp.ClientResponse:
+        """A response whose status is good. Waits for a server that is not there yet."""
+        data = None if body is None else msgspec.json.encode(body)
+        deadline = asyncio.get_running_loop().time() + self._patience
+        while True:
+            try:
+                response = await self._session.request(method, self.url + path, data=data)
+            except aiohttp.SocketTimeoutError:
+                raise self._silent() from None
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                reason = str(error) or type(error).__name__
+                problem: Exception = Overloaded(f"the engine does not answer: {reason}", retry_after=_RETRY_AFTER)
+            else:
+                if response.status < 300:
+                    return response
+                async with response:
+                    problem = _failure(response.status, await response.read())
+            if not isinstance(problem, Overloaded) or asyncio.get_running_loop().time() > deadline:
+                raise problem
+            await asyncio.sleep(0.25)
+
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """What a JSON route answers."""
+        async with await self.open(method, path, body) as response:
+            return msgspec.json.decode(await response.read())
+
+    async def stream(self, path: str, body: Any) -> AsyncGenerator[list[bytes], None]:
+        """The data of the server-sent events that each read from the socket completes. It is left when the reply is
+        over: a stream that the server ends first is a failure. Leaving it closes the connection, which is what tells
+        the server to stop."""
+        response = await self.open("POST", path, body)
+        try:
+            async for events in _events(response):
+                yield events
+            raise EngineFailed("the engine broke off before the reply was over")
+        except TimeoutError:
+            raise self._silent() from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineFailed("the engine broke off in the middle of the reply") from error
+        finally:
+            response.close()
+
+    def _silent(self) -> TimedOut:
+        return TimedOut(f"the engine said nothing for {self._silence:g} seconds")
+
+    async def health(self, name: str, path: str = "/health") -> Health:
+        """Whether the server called `name` says that it is well."""
+        try:
+            async with self._session.get(self.url + path, timeout=aiohttp.ClientTimeout(total=3)) as response:
+                return Health(response.status == 200, f"{name} answers {response.status}")
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return Health(False, f"{name} does not answer: {error or type(error).__name__}")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.close()
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:
+    rest = b""
+    async for data in response.content.iter_any():
+        *lines, rest = (rest + data).split(b"\n")
+        events = [line[6:] for line in lines if line.startswith(b"data: {")]
+        # Older llama.cpp servers report a failure in a line of its own kind.
+        events.extend(b'{"error":' + line[7:] + b"}" for line in lines if line.startswith(b"error: {"))
+        if events:
+            yield events
+
+
+def _failure(status: int, body: bytes) -> Exception:
+    reason = message(body)
+    if status in (429, 503):
+        return Overloaded(f"the engine is not ready: {reason}", retry_after=_RETRY_AFTER)
+    if status == 504:
+        return TimedOut(f"the engine did not answer in time: {reason}")
+    if status in (400, 413, 422):
+        return BadRequest(f"the engine refused the request: {reason}")
+    return EngineFailed(f"the engine failed ({status}): {reason}")
+
+
+def message(body: bytes | Any) -> str:
+    """The sentence in a server's error body, whichever of the shapes in use it has."""
+    found = body
+    if isinstance(body, bytes):
+        try:
+            found = msgspec.json.decode(body)
+        except msgspec.DecodeError:
+            return body[:_LONGEST_REASON].decode(errors="replace")
+    while isinstance(found, dict) and (inner := next((found[key] for key in _NESTED if found.get(key)), None)):
+        found = inner
+    return (found if isinstance(found, str) else str(found))[:_LONGEST_REASON] or "unknown error"
+
+
+# `{"error": {"message"}}` (llama.cpp, vLLM, SGLang), `{"message"}` (LMDeploy, older SGLang), `{"detail"}` (FastAPI).
+_NESTED = ("error", "message", "detail")
