@@ -26,7 +26,7 @@ def test_the_newest_change_is_of_this_version() -> None:
     assert heading[1] == antiphon.__version__
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/path.md", "docs/operating.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/path.md", "docs/operating.md", "docs/render.md"])
 def test_what_a_page_points_at_exists(page: str) -> None:
     """Links lead to files of the repository, and files named in the page exist in the package."""
     text = (ROOT / page).read_text("utf-8")

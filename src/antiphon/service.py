@@ -27,6 +27,7 @@ from antiphon.limits import Meter
 from antiphon.model import Model, ModelCard
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.parser import Parser
+from antiphon.prompt.inspection import Inspection, inspect
 from antiphon.prompt.predecessors import Descent, Miss
 from antiphon.prompt.prompter import Prompt
 from antiphon.prompt.tokens import room, thinking_room
@@ -115,6 +116,24 @@ class Service:
         """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
         prompter = self._model(model).prompter
         return len((await prompter.prompt(repaired(conversation), generation.thinking)).ids)
+
+    async def inspect(
+        self,
+        model: str,
+        conversation: Conversation,
+        generation: Generation,
+        *,
+        session: str | None = None,
+        previous: str | None = None,
+        first: bool = False,
+    ) -> Inspection:
+        """What the model would see of a request, beside the prompt before it (none for the `first`): of the `previous`
+        message where one is named, else of the session. Nothing is generated, and nothing remembered."""
+        at = self._model(model)
+        find = None if first else partial(at.prompter.predecessors.before, session=session, previous=previous)
+        return await inspect(
+            at.prompter, at.engine.spell, repaired(conversation), generation.thinking, find, at.card.name
+        )
 
     async def prepare(
         self,

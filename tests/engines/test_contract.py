@@ -103,6 +103,19 @@ async def test_tokenises(engine: Engine) -> None:
     assert await engine.tokenise(["a ", "b"]) == [*await engine.tokenise(["a "]), *await engine.tokenise(["b"])]
 
 
+async def test_spells(engine: Engine) -> None:
+    """The bytes of the ids of a text join to the text, also where a token is no whole character; control tokens have
+    their text too."""
+    text = "<|im_start|>user\nHello wörld 😀 日本 𝄞<|im_end|>"
+    ids = await engine.tokenise([text])
+    spelled = await engine.spell(ids)
+    assert len(spelled) == len(ids)
+    assert b"".join(spelled).decode() == text
+    assert spelled[0] == b"<|im_start|>"
+    backwards = list(reversed(ids))
+    assert await engine.spell(backwards) == list(reversed(spelled))
+
+
 async def test_streams_to_the_limit(engine: Engine) -> None:
     """Pieces come with their counts, and the last one says that the limit ended it."""
     prefilled, found = await pieces(engine, await job(engine, max_tokens=20))

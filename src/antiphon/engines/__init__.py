@@ -96,6 +96,9 @@ class Engine(Protocol):
         """The ids of the segments, each tokenised on its own and joined; control tokens' texts become control
         tokens, no start token is added. Never waits for a generation slot."""
 
+    async def spell(self, ids: Sequence[int]) -> list[bytes]:
+        """The bytes that each id stands for, a control token's text too. Never waits for a generation slot."""
+
     def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """Sample. Yields at most one `Prefilled` first, then whatever pieces one read brought; the last piece has an
         `end`."""

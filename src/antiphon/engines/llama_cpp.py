@@ -56,6 +56,7 @@ class LlamaCpp:
     def __init__(self, server: Attached) -> None:
         self._server = server
         self._marker = ""
+        self._spelled: dict[int, bytes] = {}
 
     async def describe(self) -> Description:
         """From `/props`, and from the model file's header where it can be read on this machine."""
@@ -105,6 +106,20 @@ class LlamaCpp:
         body = {"content": segments, "add_special": False, "parse_special": True}
         ids: list[int] = (await self._server.ask("POST", "/tokenize", body))["tokens"]
         return ids
+
+    async def spell(self, ids: Sequence[int]) -> list[bytes]:
+        """By `/detokenize`, and `/tokenize` of what that gives: only there the server tells single tokens that are no
+        whole characters. The text may have other ids; those are asked for one by one."""
+        if set(ids) - self._spelled.keys():
+            text = (await self._server.ask("POST", "/detokenize", {"tokens": list(ids)}))["content"]
+            body = {"content": text, "add_special": False, "parse_special": True, "with_pieces": True}
+            for token in (await self._server.ask("POST", "/tokenize", body))["tokens"]:
+                piece = token["piece"]
+                self._spelled[token["id"]] = piece.encode() if isinstance(piece, str) else bytes(piece)
+        for id in set(ids) - self._spelled.keys():
+            text = (await self._server.ask("POST", "/detokenize", {"tokens": [id]}))["content"]
+            self._spelled[id] = text.encode()
+        return [self._spelled[id] for id in ids]
 
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """By `/completion`, streamed."""

@@ -80,6 +80,7 @@ class Scripted:
             "|".join(map(re.escape, sorted(script.control_tokens, key=len, reverse=True))) or "$^"
         )
         self._texts: OrderedDict[int, str] = OrderedDict()
+        self._words_of: dict[int, str] = dict(enumerate(script.control_tokens))
         self._used: Counter[int] = Counter()
         self._seen: list[tuple[int, ...]] = []
 
@@ -117,7 +118,16 @@ class Scripted:
         return 1000 + zlib.crc32(word.encode()) % 2**30
 
     def _words(self, text: str) -> list[int]:
-        return [self.id_of(word) for word in _WORD.findall(text)]
+        return [self._known_id(word) for word in _WORD.findall(text)]
+
+    def _known_id(self, word: str) -> int:
+        id = self.id_of(word)
+        self._words_of[id] = word
+        return id
+
+    async def spell(self, ids: Sequence[int]) -> list[bytes]:
+        """From every word that this process has met."""
+        return [self._words_of.get(id, "\N{REPLACEMENT CHARACTER}").encode() for id in ids]
 
     def _rule(self, job: Job) -> Rule:
         prompt = job.text or self._texts.get(hash(tuple(job.prompt)), "")
@@ -150,7 +160,7 @@ class Scripted:
                 await asyncio.sleep(rule.delay)
             if rule.fail_after is not None and index >= rule.fail_after:
                 raise EngineFailed(rule.failure)
-            yield Piece(text, 1, (self.id_of(text),))
+            yield Piece(text, 1, (self._known_id(text),))
         if rule.fail_after is not None and rule.fail_after >= len(spoken[:limit]):
             raise EngineFailed(rule.failure)
         yield Piece("", 0, (), "length" if limit < len(spoken) else rule.end)

@@ -29,7 +29,8 @@ class Fence:
     keep their text."""
 
     def __init__(self, control_tokens: Iterable[str], exact_cuts: bool = True) -> None:
-        ordered = sorted({token for token in control_tokens if len(token) > 1}, key=len, reverse=True)
+        self.control_tokens = frozenset(control_tokens)
+        ordered = sorted({token for token in self.control_tokens if len(token) > 1}, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, ordered))) if ordered else None
         self._exact = exact_cuts
 
@@ -43,6 +44,16 @@ class Fence:
             joined = "".join(_texts(conversation))
             cut = next(character for character in _CUTS if character not in joined)
         return _mapped(conversation, lambda text: self._broken(text, cut)), cut if self._exact else ""
+
+    def spelled(self, text: str) -> list[tuple[int, int]]:
+        """Where a prompt's text spells a control token, be it one or the guarded text of one: from, up to."""
+        if self._control is None:
+            return []
+        if self._exact or _JOINER not in text:
+            return [found.span() for found in self._control.finditer(text)]
+        places = [index for index, character in enumerate(text) if character != _JOINER]
+        bare = self._control.finditer(text.replace(_JOINER, ""))
+        return [(places[found.start()], places[found.end() - 1] + 1) for found in bare]
 
     def _broken(self, text: str, cut: str) -> str:
         """`text` with a cut in the middle of each control token's text. Halves can hold shorter ones: go on until

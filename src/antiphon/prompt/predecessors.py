@@ -40,6 +40,11 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     opening: int
     text: str = ""
 
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The ids."""
+        return memoryview(self.ids).cast("i")
+
 
 def made(
     model: str, beginning: Beginning, chain: Sequence[bytes], ids: Sequence[int], opening: int, text: str = ""
@@ -60,7 +65,7 @@ class Descent(msgspec.Struct, frozen=True, kw_only=True):
     def lost(self, cached: int) -> str:
         """A sentence where fewer tokens were re-used than the prompt before this one had; else nothing."""
         before, now = self.before, self.now
-        if before is None or cached >= (length := len(before.ids) // 4) - before.opening - 1:
+        if before is None or cached >= (length := len(before.numbers)) - before.opening - 1:
             return ""
         same = shared(before, now)
         sentence = f"{cached} tokens were re-used of the {length} that the prompt before this one had; "
@@ -81,13 +86,18 @@ class Predecessors:
     def follow(self, now: Made, *, session: str | None, message: str | None, previous: str | None) -> Descent:
         """What a prompt goes on from; it is remembered as the latest of its conversation, which is the session and the
         first turn, and under the id of the `message` that will be the reply to it."""
-        name = b"s" + hashlib.blake2b((session or "").encode() + b"".join(now.chain[1:2]), digest_size=16).digest()
+        name = _name_in(session, now)
         before = self.get(name)
         miss = missed(self.get(_name_of(previous)), now) if previous else None
         self.put(name, now)
         if message:
             self.put(_name_of(message), now, shared=True)
         return Descent(now=now, before=before, miss=miss)
+
+    def before(self, now: Made, *, session: str | None, previous: str | None) -> Made | None:
+        """What a prompt would go on from: the record of the `previous` message where one is named, else the latest of
+        its conversation. Nothing is remembered."""
+        return self.get(_name_of(previous) if previous else _name_in(session, now))
 
     def put(self, name: bytes, record: Made, *, shared: bool = False) -> None:
         """Keep a record under a name; `shared` for the other workers too."""
@@ -113,6 +123,10 @@ class Predecessors:
 _made = msgspec.msgpack.Decoder(Made)
 
 
+def _name_in(session: str | None, record: Made) -> bytes:
+    return b"s" + hashlib.blake2b((session or "").encode() + b"".join(record.chain[1:2]), digest_size=16).digest()
+
+
 def _name_of(message: str) -> bytes:
     return b"m" + hashlib.blake2b(message.encode("utf-8", "replace"), digest_size=16).digest()
 
@@ -125,7 +139,7 @@ def missed(before: Made | None, now: Made) -> Miss | None:
     """Why the prompt `now` does not go on from the one `before` it; None where it does."""
     if before is None:
         return Miss("previous_message_not_found")
-    length = len(before.ids) // 4
+    length = len(before.numbers)
     lost = length if before.model != now.model else length - shared(before, now)
     # What opens the reply is not part of the conversation, and need not stand in the next prompt.
     if lost <= before.opening:
@@ -143,21 +157,22 @@ def missed(before: Made | None, now: Made) -> Miss | None:
 
 def shared(before: Made, now: Made) -> int:
     """How many leading tokens two prompts have in common."""
-    return _common(memoryview(before.ids).cast("i"), memoryview(now.ids).cast("i"))
+    return common(before.numbers, now.numbers)
 
 
 def parting(before: Made, now: Made) -> str:
     """Where two prompts part, for people: the turn, and the texts around the place."""
-    same = _common(before.chain, now.chain)
+    same = common(before.chain, now.chain)
     turn = f"in turn {same}" if same < len(before.chain) else "in how the same turns are rendered"
     if before.beginning != now.beginning:
         turn = "before the first turn"
-    at = _common(before.text, now.text)
+    at = common(before.text, now.text)
     was, became = (text[max(at - _AROUND, 0) : at + _AROUND] for text in (before.text, now.text))
     return f"{turn}: {was!r} became {became!r}" if before.text else turn
 
 
-def _common(one: Sequence[object], other: Sequence[object]) -> int:
+def common(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many of the first members two sequences have in common."""
     if one == other[: len(one)]:
         return len(one)
     return sum(1 for _ in takewhile(bool, map(eq, one, other)))

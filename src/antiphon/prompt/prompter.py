@@ -30,13 +30,15 @@ from antiphon.prompt.turns import repaired
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt: its ids, the text they mean, whether the reply begins inside thinking. `remembered` of the turns were
-    taken from memory; `beginning`, `turns`, their hashes `chain` and the turns whose `thoughts` are in the ids are for
-    remembering the next. `rendered` is the text as it was tokenised, with the fence's `cut`, without a prefill."""
+    taken from memory, which are the first `kept` of the ids; `beginning`, `turns`, their hashes `chain` and the turns
+    whose `thoughts` are in the ids are for remembering the next. `rendered` is the text as it was tokenised, with the
+    fence's `cut`, without a prefill."""
 
     ids: list[int]
     text: str
     starts_thinking: bool
     remembered: int
+    kept: int
     beginning: Beginning
     chain: list[bytes]
     turns: tuple[Turn, ...]
@@ -69,8 +71,8 @@ class Prompter:
         self.predecessors = Predecessors(shelf=shelf)
         self._thoughts = thoughts
         self._openings: dict[str, int] = {}
-        self._fence = fence
-        self._seams = seams
+        self.fence = fence
+        self.seams = seams
         self._tokenise = tokenise
         self._opens_thinking = opens_thinking
         self._ends_thinking = ends_thinking
@@ -78,7 +80,7 @@ class Prompter:
 
     async def prompt(self, conversation: Conversation, policy: ThinkingPolicy) -> Prompt:
         """The prompt for a conversation whose turns are in order. BadRequest where the template refuses it."""
-        guarded, cut = self._fence.guard(conversation)
+        guarded, cut = self.fence.guard(conversation)
         text = self.renderer.prompt(guarded, policy)
         starts_thinking = self._opens_thinking(text)
         continued = ""
@@ -100,6 +102,7 @@ class Prompter:
             text=whole.replace(cut, "") if cut else whole,
             starts_thinking=starts_thinking,
             remembered=known.turns if known else 0,
+            kept=len(known.ids) if known else 0,
             beginning=begins,
             chain=chain,
             turns=conversation.turns,
@@ -131,7 +134,7 @@ class Prompter:
         seam = msgspec.structs.replace(guarded, turns=marked(guarded.turns, known.turns))
         in_prefill = known.turns == len(guarded.turns) - 1 and guarded.prefill
         trial = text if in_prefill else self.renderer.prompt(seam, policy)
-        more = rest(text, trial, self._seams.of(guarded.turns[known.turns - 1]))
+        more = rest(text, trial, self.seams.of(guarded.turns[known.turns - 1]))
         if more is None:
             return None
         return [*known.ids, *await self._tokenise(segments(more + continued, cut))]
@@ -153,7 +156,7 @@ class Prompter:
         continued = prompt.text[len(prompt.rendered.replace(prompt.cut, "") if prompt.cut else prompt.rendered) :]
         if turns == len(conversation.turns) - 1 and conversation.prefill:
             return len(await self._tokenise([continued]))
-        guarded, _ = self._fence.guard(conversation)
+        guarded, _ = self.fence.guard(conversation)
         seam = msgspec.structs.replace(guarded, turns=marked(guarded.turns, turns))
         at = before_mark(prompt.rendered, self.renderer.prompt(seam, policy))
         before, behind = prompt.rendered[:at], prompt.rendered[at:] + continued

@@ -1,0 +1,97 @@
+"""Requests as they arrive: headers checked, body read, addresses fetched, all of it decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from functools import partial
+
+import msgspec
+
+from antiphon.errors import BadRequest
+from antiphon.service import Service
+from antiphon.surfaces import remote
+from antiphon.surfaces.exchange import Exchange
+from antiphon.surfaces.messages import decode, wire
+from antiphon.surfaces.messages.seal import Seal
+from antiphon.surfaces.surface import Options
+
+_SESSION = re.compile(r"session_([0-9A-Za-z-]{8,})$")
+_HEADER_SAFE = re.compile(r"[^A-Za-z0-9_.-]")
+# Reading a large body or a PDF would hold up every other stream of the worker.
+_LARGE = 512 * 1024
+
+
+class Arrived(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that was read: as it came and in nouns, the session that it belongs to, the last user's text."""
+
+    request: wire.Request
+    asked: decode.Asked
+    session: str | None
+    text: str
+
+
+class Arrivals:
+    """Reads requests for one surface."""
+
+    def __init__(self, service: Service, options: Options, seal: Seal) -> None:
+        self._service = service
+        self._options = options
+        self._seal = seal
+
+    async def read(self, exchange: Exchange, *, counting: bool = False) -> Arrived:
+        """The request of an exchange. When only `counting`, no length of the reply need be told. Raises whatever is
+        wrong with it as a Failure."""
+        _check_headers(exchange, version_optional=self._options.version_optional)
+        body = await exchange.body(self._options.max_body)
+        heavy = len(body) > _LARGE or b'"document"' in body
+        draft = await asyncio.to_thread(decode.read, body) if heavy else decode.read(body)
+        request = draft.request
+        if not counting:
+            _check_length(request)
+        card = self._service.card(request.model)
+        addresses = decode.wanted(draft, card) if b'"url"' in body else {}
+        fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
+        reading = partial(decode.asked, draft, card, self._seal, fetched)
+        asked = await asyncio.to_thread(reading) if heavy else reading()
+        if asked.ignored:
+            exchange.extra.append((b"antiphon-ignored", _listed(asked.ignored)))
+        return Arrived(request=request, asked=asked, session=_session(exchange, request), text=decode.last_text(draft))
+
+
+def _check_headers(exchange: Exchange, *, version_optional: bool) -> None:
+    if not version_optional and not exchange.header("anthropic-version"):
+        raise BadRequest("anthropic-version: header is required")
+    media_type = (exchange.header("content-type") or "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise BadRequest("content-type: the body of a request must be application/json")
+
+
+def _check_length(request: wire.Request) -> None:
+    if request.max_tokens is None:
+        raise BadRequest("max_tokens: Field required")
+    if request.max_tokens == 0 and request.stream:
+        raise BadRequest("max_tokens: 0 only warms the cache and cannot be streamed")
+
+
+def _session(exchange: Exchange, request: wire.Request) -> str | None:
+    """The conversation a request belongs to, as far as the client tells: from its header or its user id."""
+    told = exchange.header("x-claude-code-session-id")
+    if told:
+        return told[:256]
+    user = request.metadata.user_id if request.metadata else None
+    if not user:
+        return None
+    if user.startswith("{"):
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            inside = msgspec.json.decode(user.encode("utf-8", "replace"))
+            session = inside.get("session_id") if isinstance(inside, dict) else None
+            return session[:256] if isinstance(session, str) and session else None
+        return None
+    found = _SESSION.search(user)
+    return found[1][:256] if found else None
+
+
+def _listed(names: tuple[str, ...]) -> bytes:
+    return ", ".join(_HEADER_SAFE.sub("?", name)[:80] for name in names[:30]).encode()
