@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 
 from antiphon import announce, config, models_store
 from antiphon.cli import main
+from antiphon.programs import PROGRAMS, Target
 
 
 @pytest.fixture(autouse=True)
@@ -71,11 +72,13 @@ def test_the_settings_in_force_can_be_printed() -> None:
         (["pull", "hf:nobody"], "hf:org/repo:file.gguf"),
         (["pull", "llama.cpp+http://x"], "nothing to fetch"),
         (["chat", "--port", "1"], "no server answers at http://127.0.0.1:1"),
-        (["env", "--port", "1"], "no server answers at http://127.0.0.1:1"),
+        (["env", "--port", "1"], "no server answers at http://127.0.0.1:1 (connection refused); start one with"),
+        (["launch", "claude", "--port", "1"], "is not installed"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake ends with status 1 and one sentence, not with a stack trace."""
+    monkeypatch.setenv("PATH", "/nowhere")
     if "cannot listen" in sentence:
         arguments = [*arguments, "--host", "192.0.2.1", "--no-auth"]
     result = run(*arguments)
@@ -283,6 +286,98 @@ def test_env_asks_for_the_true_window(server: tuple[str, list[dict[str, Any]]]) 
     result = run("env", "--url", url + "/")
     script = result.output + 'echo "$ANTHROPIC_BASE_URL|$ANTHROPIC_MODEL|$CLAUDE_CODE_MAX_CONTEXT_TOKENS"'
     assert subprocess.check_output(["sh", "-c", script], text=True) == f"{url}|a model|8192\n"
+
+
+def program(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for a program on the path: prints its arguments and environment, and ends with 7."""
+    script = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)])); sys.exit(7)"
+    path = folder / "bin" / name
+    path.parent.mkdir()
+    path.write_text(f"#!{sys.executable}\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(path.parent))
+
+
+def launched(*arguments: str) -> tuple[list[str], dict[str, str], str]:
+    """What the stand-in was given, and what was said of it."""
+    command = [sys.executable, "-m", "antiphon", "launch", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stderr
+    given, environment = json.loads(done.stdout)
+    return given, environment, done.stderr
+
+
+def test_claude_is_launched_with_what_it_needs(
+    server: tuple[str, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program gets the server, the key, the models, the true window and its own arguments; what would lead it
+    elsewhere is taken away; all is said but the key; its exit status is ours."""
+    url, asked = server
+    program(tmp_path, "claude", monkeypatch)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "stale")
+    given, environment, told = launched("claude", "--url", url + "/", "--key", "sesame", "--", "-p", "hi", "--list")
+    assert given == ["-p", "hi", "--list"]
+    assert asked == [{"key": "sesame"}]
+    wanted = {
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_AUTH_TOKEN": "sesame",
+        "ANTHROPIC_MODEL": "a model",
+        "ANTHROPIC_DEFAULT_HAIKU_MODEL": "a model",
+        "CLAUDE_CODE_MAX_CONTEXT_TOKENS": "8192",
+        "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "2048",
+    }
+    assert {name: environment.get(name) for name in wanted} == wanted
+    assert "ANTHROPIC_API_KEY" not in environment
+    assert "without ANTHROPIC_API_KEY" in told
+    assert "the window is 8192 tokens" in told
+    assert "sesame" not in told
+    told_of = {line.strip().partition("=")[0] for line in told.splitlines() if line.startswith("  ")}
+    assert set(wanted) <= told_of
+
+
+def test_models_and_reply_can_be_chosen(
+    server: tuple[str, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--model, --small-model and --max-tokens are what the program is told; a name that it would take for another
+    window is warned of."""
+    program(tmp_path, "claude", monkeypatch)
+    arguments = ("claude", "--url", server[0], "--model", "claude-big", "--small-model", "tiny", "--max-tokens", "9")
+    _, environment, told = launched(*arguments)
+    assert environment["ANTHROPIC_MODEL"] == environment["ANTHROPIC_DEFAULT_OPUS_MODEL"] == "claude-big"
+    assert environment["ANTHROPIC_DEFAULT_HAIKU_MODEL"] == "tiny"
+    assert environment["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "9"
+    assert "begins with claude-" in told
+
+
+def test_opencode_is_launched_without_a_file(
+    server: tuple[str, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """opencode gets a provider in a variable: address, key, model, window."""
+    program(tmp_path, "opencode", monkeypatch)
+    given, environment, _ = launched("opencode", "--url", server[0], "--", "run", "hi")
+    assert given == ["run", "hi"]
+    settings = json.loads(environment["OPENCODE_CONFIG_CONTENT"])
+    provider = settings["provider"]["antiphon"]
+    assert provider["options"] == {"baseURL": server[0] + "/v1", "apiKey": "any"}
+    assert provider["models"]["a model"]["limit"] == {"context": 8192, "output": 2048}
+    assert settings["model"] == settings["small_model"] == "antiphon/a model"
+
+
+def test_every_variable_has_its_reason() -> None:
+    """What a program is given is what its record explains, no less and no more."""
+    model = announce.Served(name="m", window=8192)
+    for each in PROGRAMS.values():
+        assert set(each.variables(Target(base="http://x", key="k", model=model, small=model))) == set(each.why)
+
+
+def test_launch_says_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--list names each program and how to get it; an option of the program's before -- is told where it goes."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    listed = run("launch", "--list").output
+    for name, each in PROGRAMS.items():
+        assert name in listed
+        assert each.install in listed
+    assert "antiphon launch claude -- -p hi" in run("launch", "claude", "-p", "hi").output
 
 
 def test_a_key_is_never_printed() -> None:

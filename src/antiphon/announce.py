@@ -11,16 +11,18 @@ from antiphon import __version__
 from antiphon.config import Settings
 
 PLACEHOLDER = "your-key"
-_LARGEST_REPLY = 32000
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as a running server describes it. Numbers are tokens, 0 when not told; `parsers` is a sentence."""
+    """A model as a running server describes it. Numbers are tokens, 0 when not told; `parsers` is a sentence; `thinks`
+    and `sees` say what it can do."""
 
     name: str
     window: int = 0
     max_output: int = 0
     parsers: str = ""
+    thinks: bool = False
+    sees: bool = False
 
 
 def served(health: Any) -> Served | None:
@@ -38,16 +40,9 @@ def address(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def environment(base: str, *, key: str, model: str, window: int = 0, max_output: int = 0) -> dict[str, str]:
-    """The variables that point SDKs and coding assistants at the server. Assistants take an unknown model for
-    one with a very large window unless they are told the true one."""
-    variables = {"ANTHROPIC_BASE_URL": base, "ANTHROPIC_AUTH_TOKEN": key, "ANTHROPIC_MODEL": model}
-    if window:
-        variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(window)
-        # A reply and the prompt share the window; a quarter of it leaves the conversation room to grow.
-        reply = min(max_output or window, window // 4, _LARGEST_REPLY)
-        variables["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(reply)
-    return variables
+def environment(base: str, *, key: str, model: str) -> dict[str, str]:
+    """The variables that point every SDK at the server. What a program wants beside them is in `programs.py`."""
+    return {"ANTHROPIC_BASE_URL": base, "ANTHROPIC_AUTH_TOKEN": key, "ANTHROPIC_MODEL": model}
 
 
 def exports(variables: dict[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,21 +31,57 @@ class Server(msgspec.Struct, frozen=True):
         return aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
 
 
-def first_model(server: Server) -> Served:
-    """The first model that the server lists, with its window. Raises Unreachable."""
+def listed(server: Server) -> list[Served]:
+    """The models that the server lists, at least one. Raises Unreachable."""
 
     async def ask() -> Any:
         async with server.session() as session, session.get(f"{server.base}/v1/models") as response:
             return await _checked(response)
 
     try:
-        listed = asyncio.run(ask())["data"][0]
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unreachable(f"no server answers at {server.base}: {error}") from None
-    except (LookupError, TypeError):
-        raise Unreachable(f"the server at {server.base} lists no models") from None
+        models = [_described(model) for model in asyncio.run(ask())["data"]]
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise Unreachable(
+            f"no server answers at {server.base} ({_reason(error)}); start one with `antiphon serve`, "
+            "or say where one runs with --url"
+        ) from None
+    except (LookupError, TypeError, AttributeError):
+        raise Unreachable(f"what answers at {server.base} does not list models as Antiphon does") from None
+    if not models:
+        raise Unreachable(f"the server at {server.base} lists no models")
+    return models
+
+
+def _reason(error: Exception) -> str:
+    """A few words on why a connection failed."""
+    system = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(system, OSError) and system.errno is not None and system.errno > 0:
+        return os.strerror(system.errno).lower()
+    return str(system) or type(system).__name__
+
+
+def model_named(server: Server, name: str | None) -> Served:
+    """The model that the server lists by this name, or its first one. Raises Unreachable."""
+    models = listed(server)
+    for model in models:
+        if name in (None, model.name):
+            return model
+    # Any name is served, by the first model: an alias is not listed, and is no mistake.
+    return msgspec.structs.replace(models[0], name=name)
+
+
+def _described(listed: dict[str, Any]) -> Served:
+    """A model out of the list of the Messages API."""
+
+    def can(what: str) -> bool:
+        return bool(((listed.get("capabilities") or {}).get(what) or {}).get("supported"))
+
     return Served(
-        name=listed["id"], window=listed.get("max_input_tokens") or 0, max_output=listed.get("max_tokens") or 0
+        name=listed["id"],
+        window=listed.get("max_input_tokens") or 0,
+        max_output=listed.get("max_tokens") or 0,
+        thinks=can("thinking"),
+        sees=can("image_input"),
     )
 
 
@@ -138,7 +175,7 @@ def talk(server: Server, *, model: str | None, system: str, max_tokens: int) -> 
     """Read lines, show replies, until the input ends; gives the exit status (1 when a reply failed)."""
     interactive = sys.stdin.isatty()
     try:
-        model = model or first_model(server).name
+        model = model or model_named(server, None).name
     except Unreachable as error:
         click.echo(f"antiphon: {error}", err=True)
         return 1

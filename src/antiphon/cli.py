@@ -6,12 +6,17 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from antiphon import __version__, config
 from antiphon.options import Option
+from antiphon.programs import PROGRAMS
+
+if TYPE_CHECKING:
+    from antiphon.chat import Server
 
 
 class Failed(click.ClickException):
@@ -59,6 +64,36 @@ def _decorator(option: Option) -> Callable[[Callable[..., Any]], Callable[..., A
     )
 
 
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which running server is meant. It is called with that server first."""
+
+    @click.option("--url", metavar="URL", help="The server's address; otherwise the one of the settings here.")
+    @click.option("--key", metavar="KEY", help="An API key of the server; otherwise the first one of the settings.")
+    @settings_options("host", "port", "api_keys", "api_key_file")
+    @functools.wraps(command)
+    def called(settings: config.Settings, url: str | None, key: str | None, **given: Any) -> Any:
+        from antiphon import announce, chat
+
+        base = (url or announce.address(settings)).rstrip("/")
+        base = base if "://" in base else f"http://{base}"
+        return command(chat.Server(base, key or next(iter(settings.api_keys), "")), **given)
+
+    return called
+
+
+_model_option = click.option("--model", "name", metavar="NAME", help="The model to use; otherwise the server's first.")
+_small_model_option = click.option(
+    "--small-model", "small", metavar="NAME", help="The model for titles and summaries; otherwise the same."
+)
+_most_option = click.option(
+    "--max-tokens",
+    "most",
+    metavar="NUMBER",
+    type=click.IntRange(1),
+    help="Longest reply; otherwise a quarter of the window.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "-V", "--version", message="antiphon %(version)s")
 def main() -> None:
@@ -94,24 +129,19 @@ def serve(settings: config.Settings, print_config: bool) -> None:
 
 
 @main.command()
-@click.option("--url", metavar="URL", help="The server's address; otherwise the one of the settings on this machine.")
-@click.option("--key", metavar="KEY", help="An API key of the server; otherwise the first one of the settings.")
-@click.option("--model", "name", metavar="NAME", help="The model to talk to; otherwise the server's first.")
+@server_options
+@_model_option
 @click.option("--system", metavar="TEXT", default="", help="Instructions for the model.")
 @click.option("--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Longest reply, in tokens.")
-@settings_options("host", "port", "api_keys", "api_key_file")
-def chat(
-    settings: config.Settings, url: str | None, key: str | None, name: str | None, system: str, max_tokens: int
-) -> None:
+def chat(server: Server, name: str | None, system: str, max_tokens: int) -> None:
     """Talk to a running server in the terminal.
 
     /exit or the end of input leaves, /new forgets the conversation, Ctrl-C breaks a reply off. Lines may also come
     from a pipe: each one is a turn.
     """
-    from antiphon import announce, chat
+    from antiphon import chat
 
-    base, key = url or announce.address(settings), key or next(iter(settings.api_keys), "")
-    sys.exit(chat.talk(chat.Server(base.rstrip("/"), key), model=name, system=system, max_tokens=max_tokens))
+    sys.exit(chat.talk(server, model=name, system=system, max_tokens=max_tokens))
 
 
 @main.command()
@@ -186,25 +216,80 @@ def parse(settings: config.Settings, prompt_tail: str, tools: str | None, jsonl:
 
 
 @main.command()
-@click.option("--url", metavar="URL", help="The server's address; otherwise the one of the settings on this machine.")
-@click.option("--key", metavar="KEY", help="The key to print; otherwise a placeholder.")
-@settings_options("host", "port", "api_keys", "api_key_file")
-def env(settings: config.Settings, url: str | None, key: str | None) -> None:
+@click.argument("program", type=click.Choice(list(PROGRAMS)), default="claude")
+@server_options
+@_model_option
+@_small_model_option
+@_most_option
+def env(server: Server, program: str, name: str | None, small: str | None, most: int | None) -> None:
     """Print the environment that points a program at a running server.
 
-    For `eval "$(antiphon env)"`. The server is asked for its model and window, so that a coding assistant compacts
-    its conversation in time.
+    For `eval "$(antiphon env)"`. PROGRAM is the one it is for (claude unless you say another), as `antiphon launch`
+    would start it; the SDKs read the same variables. The server is asked for its model and window, so that a coding
+    assistant compacts its conversation in time. A key of the settings is not printed, but one given with --key is.
     """
-    from antiphon import announce, chat
+    from antiphon import announce, chat, launch
 
-    base = (url or announce.address(settings)).rstrip("/")
-    server = chat.Server(base, key or next(iter(settings.api_keys), ""))
+    key = server.key if _given("key") or not server.key else announce.PLACEHOLDER
     try:
-        model = chat.first_model(server)
+        aim = launch.target(server, model=name, small=small, most=most)
     except chat.Unreachable as error:
         raise Failed(str(error)) from None
-    shown = key or (announce.PLACEHOLDER if settings.api_keys else "any")
-    variables = announce.environment(
-        base, key=shown, model=model.name, window=model.window, max_output=model.max_output
-    )
+    variables = PROGRAMS[program].variables(msgspec.structs.replace(aim, key=key or aim.key))
     click.echo("\n".join(announce.exports(variables)))
+
+
+class _Launching(click.Command):
+    """A command whose arguments after `--` are somebody else's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say where the program's own options go, when one of them is taken for ours."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            hint = "what is for the program comes after --, as in: antiphon launch claude -- -p hi"
+            raise click.UsageError(f"{error.format_message()}; {hint}", ctx) from None
+
+
+@main.command(cls=_Launching)
+@click.option("--list", "listing", is_flag=True, help="List the programs that can be started, and leave.")
+@click.argument("program", type=click.Choice(list(PROGRAMS)), required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@server_options
+@_model_option
+@_small_model_option
+@_most_option
+def launch(
+    server: Server,
+    listing: bool,
+    program: str | None,
+    arguments: tuple[str, ...],
+    name: str | None,
+    small: str | None,
+    most: int | None,
+) -> None:
+    """Start a program that talks to a running server.
+
+    PROGRAM gets the server's address, its key, its model and the true window in its environment, and what stands
+    after `--` as its arguments: antiphon launch claude -- -p "Say hello." Nothing of yours is written to.
+    """
+    from antiphon import launch
+
+    if listing:
+        click.echo("\n".join(launch.listing()))
+        return
+    if program is None:
+        raise click.UsageError(f"name a program: {', '.join(PROGRAMS)}")
+    from antiphon.chat import Unreachable
+
+    try:
+        path = launch.found(PROGRAMS[program])
+        aim = launch.target(server, model=name, small=small, most=most)
+        launch.start(PROGRAMS[program], path, aim, arguments, lambda line: click.echo(line, err=True))
+    except (launch.CannotLaunch, Unreachable) as error:
+        raise Failed(str(error)) from None
+
+
+def _given(parameter: str) -> bool:
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is not click.core.ParameterSource.DEFAULT

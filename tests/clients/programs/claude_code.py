@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,16 @@ WORD = "The word in the file is quince-4711."
 
 
 class Ran:
-    """One run of the program: what it printed and what it asked the server."""
+    """One run of the program: what it printed and what it asked the server. `launched` leaves all that it must be
+    told to `antiphon launch`."""
 
-    def __init__(self, *arguments: str, key: str = "ANTHROPIC_AUTH_TOKEN") -> None:
+    def __init__(self, *arguments: str, key: str = "ANTHROPIC_AUTH_TOKEN", launched: bool = False) -> None:
         since = len(requests())
-        environment = {**os.environ, **QUIET, key: "dummy"}
+        launch = [sys.executable, "-m", "antiphon", "launch", "claude", "--url", URL, "--max-tokens", "256", "--"]
+        start = launch if launched else ["claude"]
         done = subprocess.run(
-            ["claude", "-p", *arguments],
-            env=environment,
+            [*start, "-p", *arguments],
+            env=dict(os.environ) if launched else {**os.environ, **QUIET, key: "dummy"},
             cwd=WORK,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -81,6 +84,25 @@ def read_loop() -> None:
     assert "quince-4711" in json.dumps(turn)
     # What the second turn has in common with the first is not computed again.
     assert usage(ran.posts[1])[1] >= usage(ran.posts[0])[0]
+
+
+@check(SCRIPTED)
+def launched() -> None:
+    """`antiphon launch claude` tells it all it needs: the server, the model for everything, the window."""
+    ran = Ran("Open note.txt and tell me its word", launched=True)
+    ran.succeeded(2, said=WORD)
+    assert {entry["body"]["model"] for entry in ran.posts} == {"local-model"}
+    assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS=" in ran.complained, ran
+    assert {entry["body"]["max_tokens"] for entry in ran.posts} == {256}
+
+
+@check()
+def launched_on_its_context() -> None:
+    """Launched, it knows the true window."""
+    ran = Ran("/context", *TERSE, "--tools", "Read", launched=True)
+    window = next(line.partition("=")[2] for line in ran.complained.splitlines() if "CONTEXT_TOKENS=" in line)
+    assert ran.status == 0, ran
+    assert f"{int(window) / 1000:.1f}k".replace(".0k", "k") in ran.said, ran
 
 
 @check(SCRIPTED)
@@ -187,6 +209,15 @@ def text_of_a_real_model() -> None:
     assert ran.turns, ran
     assert all(ran.turns), ran
     # A small model may go on to its limit; then the program asks it to go on, and gives up after some more.
+    assert ran.status == 0 or "output token maximum" in ran.said + ran.complained, ran
+    assert all(entry["status"] == 200 for entry in ran.posts), ran
+
+
+@check(REAL)
+def launched_on_a_real_model() -> None:
+    ran = Ran("Say hello.", *TERSE, "--tools", "", launched=True)
+    assert ran.turns, ran
+    assert all(ran.turns), ran
     assert ran.status == 0 or "output token maximum" in ran.said + ran.complained, ran
     assert all(entry["status"] == 200 for entry in ran.posts), ran
 

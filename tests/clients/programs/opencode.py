@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ HOME = Path(os.environ["HOME"])
 
 def opencode(*arguments: str) -> tuple[str, list[dict[str, Any]]]:
     """What it said, and the messages it asked for that have tools (the others make titles)."""
-    since = len(requests())
+    settings = HOME / ".config" / "opencode" / "opencode.json"
+    settings.parent.mkdir(parents=True, exist_ok=True)
     limit = {"context": 200_000, "output": 256}
     provider = {
         "npm": "@ai-sdk/anthropic",
@@ -24,17 +27,20 @@ def opencode(*arguments: str) -> tuple[str, list[dict[str, Any]]]:
         "options": {"baseURL": f"{URL}/v1", "apiKey": "dummy"},
         "models": {"local-model": {"name": "Local", "tool_call": True, "reasoning": True, "limit": limit}},
     }
-    settings = HOME / ".config" / "opencode" / "opencode.json"
-    settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text(json.dumps({"provider": {"local": provider}, "autoupdate": False, "share": "disabled"}))
+    return ran("opencode", "run", "-m", "local/local-model", *arguments)
+
+
+def launched(*arguments: str) -> tuple[str, list[dict[str, Any]]]:
+    """The same, told by `antiphon launch` where the server is and what it serves, without a file."""
+    shutil.rmtree(HOME / ".config" / "opencode", ignore_errors=True)
+    return ran(sys.executable, "-m", "antiphon", "launch", "opencode", "--url", URL, "--", "run", *arguments)
+
+
+def ran(*command: str) -> tuple[str, list[dict[str, Any]]]:
+    since = len(requests())
     done = subprocess.run(
-        ["opencode", "run", "-m", "local/local-model", *arguments],
-        cwd=WORK,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
+        command, cwd=WORK, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False
     )
     entries = requests(since)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -42,6 +48,14 @@ def opencode(*arguments: str) -> tuple[str, list[dict[str, Any]]]:
     posts = [entry for entry in entries if entry["path"].startswith("/v1/messages")]
     assert all(entry["body"]["stream"] is True for entry in posts)
     return done.stdout + done.stderr, [entry for entry in posts if entry["body"].get("tools")]
+
+
+@check("scripted")
+def launched_read_loop() -> None:
+    said, posts = launched("Open note.txt and tell me its word")
+    assert "The word in the file is quince-4711." in said, said
+    assert [post["body"]["model"] for post in posts] == ["local-model"] * 2
+    assert not (HOME / ".config" / "opencode" / "opencode.json").exists()
 
 
 @check("scripted")
