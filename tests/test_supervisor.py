@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from antiphon import config, models_store, supervisor
 from antiphon.engine_process import EngineProcess, EngineUnavailable
@@ -216,12 +218,26 @@ def test_an_unknown_engine_is_told() -> None:
 @pytest.mark.parametrize("free", [1 << 40, 64 << 30, 16 << 30, 4 << 30, 1 << 30, 0])
 def test_the_engine_keeps_within_memory(free: int) -> None:
     """Windows and slots shrink with the memory, stay in sensible bounds, and say so when they are less than asked."""
-    room = memory.fit(window=131072, fixed=False, parallel=4, token_bytes=131072, free=free)
+    (budget,) = memory.budgets([1 << 50], free)
+    room = memory.fit(window=131072, fixed=False, parallel=4, token_bytes=131072, budget=budget)
     assert room.window * room.parallel * 131072 <= free or (room.window, room.parallel) == (2048, 1)
     assert bool(room.note) == ((room.window, room.parallel) != (131072, 4))
     assert room.window >= 32768 or room.parallel == 1
-    asked = memory.fit(window=131072, fixed=True, parallel=4, token_bytes=131072, free=free)
+    asked = memory.fit(window=131072, fixed=True, parallel=4, token_bytes=131072, budget=budget)
     assert asked.window == 131072
+
+
+@given(st.lists(st.integers(0, 1 << 40), min_size=1, max_size=8), st.integers(0, 1 << 40))
+def test_engines_share_memory_fairly(wanted: list[int], free: int) -> None:
+    """Several engines never get more than there is, none gets more than it wants, and one that gets less than it wants
+    gets at least an even share, and no less than any other but for what others did not want."""
+    budgets = memory.budgets(wanted, free)
+    assert sum(budgets) <= free
+    for got, want in zip(budgets, wanted, strict=True):
+        assert got <= want
+        if got < want:
+            assert got + 1 >= int(free * 0.6) // len(wanted)
+            assert got + len(wanted) >= max(budgets)
 
 
 def test_a_file_that_is_no_model_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     and `sees` say what it can do."""
 
     name: str
+    aliases: tuple[str, ...] = ()
     window: int = 0
     max_output: int = 0
     parsers: str = ""
@@ -25,13 +27,12 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     sees: bool = False
 
 
-def served(health: Any) -> Served | None:
-    """The first model in what `/health` answered, or None when it does not say."""
+def served(health: Any) -> list[Served]:
+    """The models in what `/health` answered, the default one first; none when it does not say."""
     try:
-        first = health["models"][0]
-        return msgspec.convert(first if isinstance(first, dict) else {"name": first}, Served)
+        return msgspec.convert(health["models"], list[Served])
     except (LookupError, TypeError, msgspec.ValidationError):
-        return None
+        return []
 
 
 def address(settings: Settings) -> str:
@@ -50,17 +51,16 @@ def exports(variables: dict[str, str]) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
 
 
-def banner(settings: Settings, model: Served, *, source: str, note: str = "") -> str:
-    """What `serve` prints once it answers. `source` is the model's file or the attached engine."""
+def banner(settings: Settings, models: Sequence[Served], *, sources: Sequence[str], notes: Sequence[str] = ()) -> str:
+    """What `serve` prints once it answers. The first model is the default; `sources` are their files or engines."""
     base, key = address(settings), PLACEHOLDER if settings.api_keys else "any"
-    rows = [
-        ("model", f"{model.name}  ({source})"),
-        ("window", f"{model.window} tokens" if model.window else ""),
-        ("parsers", model.parsers),
-        ("note", note),
+    rows = [row for model, source in zip(models, sources, strict=True) for row in _rows(model, source)]
+    rows += [("note", note) for note in notes]
+    rows += [
         ("address", base),
         ("keys", f"{len(settings.api_keys)}" if settings.api_keys else "none asked for"),
     ]
+    model = models[0]
     body = f'{{"model": {msgspec.json.encode(model.name).decode()}, "max_tokens": 100, ' + (
         '"messages": [{"role": "user", "content": "Say hello."}]}'
     )
@@ -68,7 +68,7 @@ def banner(settings: Settings, model: Served, *, source: str, note: str = "") ->
     return "\n".join(
         [
             f"Antiphon {__version__} is ready.",
-            *(f"  {label:8} {text}" for label, text in rows if text),
+            *(f"  {label:8} {text}" for label, text in rows),
             "",
             "Point a program at it (ANTHROPIC_API_KEY works in place of ANTHROPIC_AUTH_TOKEN):",
             *(f"  {line}" for line in exports(environment(base, key=key, model=model.name))),
@@ -79,3 +79,13 @@ def banner(settings: Settings, model: Served, *, source: str, note: str = "") ->
             "",
         ]
     )
+
+
+def _rows(model: Served, source: str) -> list[tuple[str, str]]:
+    rows = [
+        ("model", f"{model.name}  ({source})"),
+        ("", f"also {', '.join(model.aliases)}" if model.aliases else ""),
+        ("window", f"{model.window} tokens" if model.window else ""),
+        ("parsers", model.parsers),
+    ]
+    return [row for row in rows if row[1]]

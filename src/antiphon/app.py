@@ -14,12 +14,13 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon import surfaces, telemetry
-from antiphon.config import Runtime, Settings
+from antiphon.config import Settings
 from antiphon.engines import connect
 from antiphon.limits import Allowance, Meter
-from antiphon.model import Choices, load
+from antiphon.model import Choices, Model, load
+from antiphon.runtime import Place, Runtime
 from antiphon.service import Service
-from antiphon.shared import Shared
+from antiphon.shared import Shared, file_name
 from antiphon.shelf import Folder
 from antiphon.surfaces.surface import label
 
@@ -47,12 +48,13 @@ def seal_key(state_dir: str) -> bytes:
     return path.read_bytes()
 
 
-def choices(runtime: Runtime) -> Choices:
-    """What the settings say of the model."""
-    settings = runtime.settings
+def choices(place: Place) -> Choices:
+    """What the settings say of a model."""
+    settings = place.settings
     template = Path(settings.chat_template).read_text("utf-8") if settings.chat_template else ""
     return Choices(
-        names=settings.served_model_names or ((runtime.name,) if runtime.name else ()),
+        name=place.name,
+        aliases=settings.aliases,
         tool_call_parser=settings.tool_call_parser,
         reasoning_parser=settings.reasoning_parser,
         chat_template=template,
@@ -125,25 +127,33 @@ class Application:
 
     async def _start(self) -> None:
         settings = self._runtime.settings
-        engine = connect(
-            self._runtime.engine,
-            {
-                "patience": settings.queue_timeout,
-                "silence": settings.engine_timeout,
-                "key": self._runtime.engine_key,
-            },
-        )
         bounds = meter(settings, self._shared)
-        # A single worker remembers by itself; several may each get a turn of the same conversation.
-        shelf = Folder(self._shared.remembered) if settings.workers > 1 and self._shared.remembered else None
         leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._service = Service(
-            [await load(engine, choices(self._runtime), shelf)], most_waiting=settings.max_queue, meter=bounds
+            await asyncio.gather(*(self._load(place) for place in self._runtime.models)),
+            most_waiting=settings.max_queue,
+            meter=bounds,
+            shelf=self._shelf("messages"),
         )
         self._surfaces = surfaces.build(
             self._service, options(settings, meter=bounds, crashes=self._shared.crashes, leaving=leaving)
         )
         self._shared.when_stopping(partial(_leave, leaving, settings.grace_period))
+
+    async def _load(self, place: Place) -> Model:
+        settings = self._runtime.settings
+        patience = {"patience": settings.queue_timeout, "silence": settings.engine_timeout}
+        # The same turns are other tokens to another model.
+        return await load(
+            connect(place.engine, {**patience, "key": place.key}), choices(place), self._shelf(place.name)
+        )
+
+    def _shelf(self, name: str) -> Folder | None:
+        """What the workers remember together. A single one remembers by itself; several may each get a turn of the same
+        conversation."""
+        if self._runtime.settings.workers == 1 or not self._shared.remembered:
+            return None
+        return Folder(str(Path(self._shared.remembered) / file_name(name)))
 
 
 def _leave(leaving: asyncio.Future[None], grace_period: float) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import click
 import msgspec
 
 from antiphon.announce import Served
+
+_Taken = TypeVar("_Taken")
 
 
 class Unreachable(Exception):
@@ -32,14 +35,22 @@ class Server(msgspec.Struct, frozen=True):
 
 
 def listed(server: Server) -> list[Served]:
-    """The models that the server lists, at least one. Raises Unreachable."""
+    """The models that the server lists, the default one first, at least one. Raises Unreachable."""
+    models = _got(server, "/v1/models?limit=1000", lambda told: [_described(model) for model in told["data"]])
+    if not models:
+        raise Unreachable(f"the server at {server.base} lists no models")
+    return models
+
+
+def _got(server: Server, path: str, take: Callable[[Any], _Taken]) -> _Taken:
+    """What is taken out of the server's answer. Raises Unreachable."""
 
     async def ask() -> Any:
-        async with server.session() as session, session.get(f"{server.base}/v1/models") as response:
+        async with server.session() as session, session.get(server.base + path) as response:
             return await _checked(response)
 
     try:
-        models = [_described(model) for model in asyncio.run(ask())["data"]]
+        return take(asyncio.run(ask()))
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise Unreachable(
             f"no server answers at {server.base} ({_reason(error)}); start one with `antiphon serve`, "
@@ -47,9 +58,6 @@ def listed(server: Server) -> list[Served]:
         ) from None
     except (LookupError, TypeError, AttributeError):
         raise Unreachable(f"what answers at {server.base} does not list models as Antiphon does") from None
-    if not models:
-        raise Unreachable(f"the server at {server.base} lists no models")
-    return models
 
 
 def _reason(error: Exception) -> str:
@@ -61,13 +69,12 @@ def _reason(error: Exception) -> str:
 
 
 def model_named(server: Server, name: str | None) -> Served:
-    """The model that the server lists by this name, or its first one. Raises Unreachable."""
-    models = listed(server)
-    for model in models:
-        if name in (None, model.name):
-            return model
-    # Any name is served, by the first model: an alias is not listed, and is no mistake.
-    return msgspec.structs.replace(models[0], name=name)
+    """The model that the server means by this name, or its first one. Raises Unreachable."""
+    if name is None:
+        return listed(server)[0]
+    # An alias is not listed, but the server knows which model it is for.
+    model = _got(server, f"/v1/models/{quote(name)}", _described)
+    return msgspec.structs.replace(model, name=name)
 
 
 def _described(listed: dict[str, Any]) -> Served:

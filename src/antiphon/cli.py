@@ -149,24 +149,32 @@ def chat(server: Server, name: str | None, system: str, max_tokens: int) -> None
 def pull(settings: config.Settings) -> None:
     """Fetch a model into the cache, and print where it is.
 
-    MODEL is hf:org/repo:file.gguf; without it, the default model.
+    MODEL is hf:org/repo:file.gguf; without it, the models of antiphon.toml, or the default model.
     """
     from antiphon.models_store import ModelUnavailable, resolve
 
-    if settings.attached:
-        raise Failed(f"{settings.model} is an engine that runs already; there is nothing to fetch")
-    try:
-        click.echo(resolve(settings.model, Path(settings.cache_dir)))
-    except ModelUnavailable as error:
-        raise Failed(str(error)) from None
+    served = settings.served.values()
+    if all(model.attached for model in served):
+        engines = ", ".join(model.model for model in served)
+        raise Failed(f"{engines}: an engine that runs already; there is nothing to fetch")
+    for model in served:
+        if not model.attached:
+            try:
+                click.echo(resolve(model.model, Path(settings.cache_dir)))
+            except ModelUnavailable as error:
+                raise Failed(str(error)) from None
 
 
 @main.command()
 @settings_options("cache_dir")
 def models(settings: config.Settings) -> None:
-    """List the models in the cache: name, size, window, file."""
+    """List the models: those that antiphon.toml serves, and those in the cache with size, window and file."""
     from antiphon.models_store import cached
 
+    for name, served in settings.served.items() if settings.models else ():
+        default = ["default"] if served is next(iter(settings.served.values())) else []
+        notes = ", ".join([*default, *(f"also {alias}" for alias in served.aliases)])
+        click.echo("\t".join([f"[models.{name}]", served.model or "the small default model", notes]).rstrip())
     found = cached(Path(settings.cache_dir))
     if not found:
         click.echo("The cache is empty; `antiphon pull` fetches the default model.", err=True)
@@ -227,6 +235,7 @@ def env(server: Server, program: str, name: str | None, small: str | None, most:
     For `eval "$(antiphon env)"`. PROGRAM is the one it is for (claude unless you say another), as `antiphon launch`
     would start it; the SDKs read the same variables. The server is asked for its model and window, so that a coding
     assistant compacts its conversation in time. A key of the settings is not printed, but one given with --key is.
+    Further models of the server are named in comments.
     """
     from antiphon import announce, chat, launch
 
@@ -237,6 +246,9 @@ def env(server: Server, program: str, name: str | None, small: str | None, most:
         raise Failed(str(error)) from None
     variables = PROGRAMS[program].variables(msgspec.structs.replace(aim, key=key or aim.key))
     click.echo("\n".join(announce.exports(variables)))
+    for other in chat.listed(server):
+        if other.name not in (aim.model.name, aim.small.name):
+            click.echo(f"# also served: {other.name}" + (f" ({other.window} tokens)" if other.window else ""))
 
 
 class _Launching(click.Command):

@@ -46,6 +46,7 @@ class EngineProcess:
         self.launch = launch
         self._say = say
         self._report = report
+        self._who = f"the engine of {launch.name}" if launch.name else "the engine"
         self._deaths = 0
         self._first_pause = pause
         self._child: subprocess.Popen[bytes] | None = None
@@ -67,7 +68,7 @@ class EngineProcess:
         self._thread.start()
         answer = self._first.get()
         if not answer.ready:
-            raise EngineUnavailable(answer.error + self._last_words())
+            raise EngineUnavailable(f"{self._who} does not start: {answer.error}{self._last_words()}")
         return answer.port
 
     def stop(self) -> None:
@@ -104,7 +105,7 @@ class EngineProcess:
                 started_once = True
                 self.launch = msgspec.structs.replace(self.launch, port=answer.port)
             elif answer.ready:
-                self._say("the engine answers again")
+                self._say(f"{self._who} answers again")
             code = self._outlived()
             self._let_go(self._child)
             if self._stopping.is_set():
@@ -114,8 +115,8 @@ class EngineProcess:
             reason = answer.error or _how(code)
             self._deaths += 1
             if self._deaths >= _LOOP:
-                self._report(f"the engine keeps dying: {self._deaths} times in a row, last with: {reason}")
-            self._say(f"the engine died ({reason}); starting it again in {pause:g} s{self._last_words()}")
+                self._report(f"{self._who} keeps dying: {self._deaths} times in a row, last with: {reason}")
+            self._say(f"{self._who} died ({reason}); starting it again in {pause:g} s{self._last_words()}")
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         self._let_go(self._child)
@@ -146,7 +147,7 @@ class EngineProcess:
         child.stdout.close()
         if line:
             return msgspec.json.decode(line, type=Answer)
-        return Answer(ready=False, error=f"the engine ended while it started ({_how(child.wait())})")
+        return Answer(ready=False, error=f"it ended by itself ({_how(child.wait())})")
 
     def _last_words(self) -> str:
         """Where the engine's own log is, and how it ends."""

@@ -55,7 +55,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator chose for a model; empty or `auto` where the model decides. `chat_template` is its text."""
 
-    names: tuple[str, ...] = ()
+    name: str = ""
+    aliases: tuple[str, ...] = ()
     tool_call_parser: str = "auto"
     reasoning_parser: str = "auto"
     chat_template: str = ""
@@ -92,10 +93,9 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
     visible = tuple(sorted(markers & control if control else markers))
     ids = {marker: await engine.tokenise([marker]) for marker in visible}
     window = min(choices.window or described.window, described.window)
-    names = choices.names or (described.model,)
     card = ModelCard(
-        name=names[0],
-        aliases=names[1:],
+        name=choices.name or described.model,
+        aliases=choices.aliases,
         window=window,
         max_output=window,
         vision=described.vision,

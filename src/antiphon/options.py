@@ -65,11 +65,14 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def declared(record: type[msgspec.Struct]) -> list[Option]:
-    """Every option of a record of settings, in the order of declaration."""
+    """Every option of a record of settings, in the order of declaration: the fields that have a note."""
     bare, noted = get_type_hints(record), get_type_hints(record, include_extras=True)
     found = []
     for field in msgspec.structs.fields(record):
-        about = next(note for note in noted[field.name].__metadata__ if isinstance(note, About))
+        notes = getattr(noted[field.name], "__metadata__", ())
+        about = next((note for note in notes if isinstance(note, About)), None)
+        if about is None:
+            continue
         found.append(
             Option(
                 field=field.name,

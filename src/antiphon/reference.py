@@ -9,12 +9,27 @@ from typing import get_args
 import click
 
 from antiphon.cli import main
-from antiphon.config import options
+from antiphon.config import ModelSettings, options
 from antiphon.options import Option
 from antiphon.parsing.formats import reasonings, registry
 
 _MADE = "<!-- Made by `make docs-generated` from the program itself; change it there. -->\n"
 _WIDTH = 100
+_EXAMPLE = """\
+default_model = "large"
+
+[models.large]
+model = "hf:org/large-model:model-q4.gguf"
+parallel = 2
+
+[models.small]
+model = "small.gguf"
+context_length = 32768
+alias = ["claude-haiku-*", "*haiku*"]
+
+[models.cluster]
+model = "llama.cpp+http://10.0.0.5:8080"
+"""
 
 
 def command_line() -> str:
@@ -53,6 +68,11 @@ def configuration() -> str:
             "|---|---|---|---|---|---|",
             *rows,
             "",
+            "## Several models\n",
+            "Each table `[models.NAME]` of the file is a model, which clients call NAME. It can have its own "
+            f"{_names(tuple(option.name for option in options(ModelSettings)))}; what it leaves open is as it was "
+            "given for all.\n",
+            "```toml\n" + _EXAMPLE + "```\n",
         ]
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import logging
 import secrets
 import string
@@ -15,12 +14,13 @@ import msgspec
 
 from antiphon import telemetry
 from antiphon.admission import Line
+from antiphon.catalogue import Catalogue
 from antiphon.constraint import lark
 from antiphon.constraint.check import complaint, demands
 from antiphon.constraint.plan import Demand, plan
 from antiphon.conversation import Conversation, Generation, Tool
 from antiphon.engines import Job
-from antiphon.errors import Internal, NotFound, Overloaded
+from antiphon.errors import Internal, Overloaded
 from antiphon.events import AnyEvent, Finished, Fold, Started, Usage, fold
 from antiphon.generation import Course, Plan
 from antiphon.limits import Meter
@@ -28,9 +28,10 @@ from antiphon.model import Model, ModelCard
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.parser import Parser
 from antiphon.prompt.inspection import Inspection, inspect
-from antiphon.prompt.predecessors import Descent, Miss
+from antiphon.prompt.predecessors import Descent, Miss, Predecessors
 from antiphon.prompt.prompter import Prompt
 from antiphon.prompt.tokens import room, thinking_room
+from antiphon.prompt.transcript import Shelf
 from antiphon.prompt.turns import repaired
 
 __all__ = ["ModelCard", "Prepared", "Service"]
@@ -73,13 +74,21 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 class Service:
     """Everything behind the surfaces. `models` has at least one; the first is the default. `most_waiting` requests may
-    wait for an engine; one that is silent at work for `stall` seconds is not ready. `meter` bounds what keys use."""
+    wait for each engine; one that is silent at work for `stall` seconds is not ready. `meter` bounds what keys use. On
+    the `shelf` other workers find what prompts were made of."""
 
     def __init__(
-        self, models: Sequence[Model], *, most_waiting: int = 256, stall: float = 120.0, meter: Meter | None = None
+        self,
+        models: Sequence[Model],
+        *,
+        most_waiting: int = 256,
+        stall: float = 120.0,
+        meter: Meter | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
-        self._models = list(models)
+        self._models = Catalogue(models)
         self._lines = {m.card.name: Line(m.description.slots, most_waiting, model=m.card.name) for m in models}
+        self._predecessors = Predecessors(shelf=shelf)
         self._stall = stall
         self._meter = meter
 
@@ -89,17 +98,7 @@ class Service:
 
     def card(self, model: str) -> ModelCard:
         """The model that a client's `model` string means. Raises NotFound, listing what is served."""
-        return self._model(model).card
-
-    def _model(self, name: str) -> Model:
-        for model in self._models:
-            if name in (model.card.name, *model.card.aliases):
-                return model
-        # Programs written for the original ask for its models by name, sometimes without being told to.
-        if fnmatch.fnmatch(name.lower(), "*claude*") or name == "default":
-            return self._models[0]
-        served = ", ".join(model.card.name for model in self._models)
-        raise NotFound(f"model: {name} (served here: {served}; any claude-* name means {self._models[0].card.name})")
+        return self._models.meant(model).card
 
     async def ready(self) -> list[tuple[str, bool, str]]:
         """For each model its name, whether its engine can take work, and a sentence."""
@@ -114,7 +113,7 @@ class Service:
 
     async def count(self, model: str, conversation: Conversation, generation: Generation) -> int:
         """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
-        prompter = self._model(model).prompter
+        prompter = self._models.meant(model).prompter
         return len((await prompter.prompt(repaired(conversation), generation.thinking)).ids)
 
     async def inspect(
@@ -129,8 +128,8 @@ class Service:
     ) -> Inspection:
         """What the model would see of a request, beside the prompt before it (none for the `first`): of the `previous`
         message where one is named, else of the session. Nothing is generated, and nothing remembered."""
-        at = self._model(model)
-        find = None if first else partial(at.prompter.predecessors.before, session=session, previous=previous)
+        at = self._models.meant(model)
+        find = None if first else partial(self._predecessors.before, session=session, previous=previous)
         return await inspect(
             at.prompter, at.engine.spell, repaired(conversation), generation.thinking, find, at.card.name
         )
@@ -148,7 +147,7 @@ class Service:
         """Render, tokenise, fit and constrain. Every failure that a status can tell is raised here. With the id of the
         `message` that the reply will be, the prompt can be compared with a later one; with that of a `previous` message
         it is compared with that one's."""
-        at, watch = self._model(model), telemetry.watch()
+        at, watch = self._models.meant(model), telemetry.watch()
         watch.model = at.card.name
         self._lines[at.card.name].refuse_if_full()
         if self._meter:
@@ -173,7 +172,7 @@ class Service:
             tools=_callable(conversation, generation),
             wanted=generation,
             unheld=unheld,
-            descent=at.prompter.predecessors.follow(now, session=session, message=message, previous=previous),
+            descent=self._predecessors.follow(now, session=session, message=message, previous=previous),
         )
 
     async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:

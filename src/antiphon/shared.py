@@ -1,9 +1,9 @@
 """What the supervisor and its workers share while the server runs: one folder of small files, gone when it ends.
 
     stopping    a pipe without words: the supervisor holds its end open, and lets go when it is asked to stop
-    crashes     a sentence, while the engine dies again and again
+    crashes/    for each engine that dies again and again, a sentence
     limits      what each key has used (`limits.py`)
-    remembered/ the tokens of conversations (`shelf.py`), when there are several workers
+    remembered/ the tokens of each model's conversations (`shelf.py`), when there are several workers
     metrics/    what each worker has counted (`telemetry.py`), when there are several
 
 A worker that runs without a supervisor has no folder, and none of this happens.
@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -22,8 +24,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 _PREFIX = "run-"
+_UNSAFE = re.compile(r"[^\w.-]+")
 # A folder without a pipe's reader may be one that is being made.
 _YOUNG = 60.0
+
+
+def file_name(model: str) -> str:
+    """A model's name as one of a file, in which two models never share."""
+    return f"{_UNSAFE.sub('-', model)[:60]}-{hashlib.blake2b(model.encode(), digest_size=4).hexdigest()}"
 
 
 class Shared:
@@ -44,11 +52,14 @@ class Shared:
         return str(Path(self._folder) / "remembered") if self._folder else ""
 
     def crashes(self) -> str:
-        """What there is to say of an engine that dies again and again; mostly nothing."""
-        try:
-            return (Path(self._folder) / "crashes").read_text("utf-8") if self._folder else ""
-        except OSError:
+        """What there is to say of engines that die again and again; mostly nothing."""
+        if not self._folder:
             return ""
+        told = []
+        for file in sorted((Path(self._folder) / "crashes").glob("*.txt")):
+            with contextlib.suppress(OSError):
+                told.append(file.read_text("utf-8"))
+        return "; ".join(told)
 
     def when_stopping(self, act: Callable[[], None]) -> None:
         """Act, on the running loop, when the server is asked to stop."""
@@ -79,7 +90,8 @@ class Sharing:
         place.mkdir(parents=True, exist_ok=True)
         _sweep(place)
         self.folder = tempfile.mkdtemp(dir=place, prefix=_PREFIX)
-        (Path(self.folder) / "metrics").mkdir()
+        for name in ("metrics", "crashes"):
+            (Path(self.folder) / name).mkdir()
         os.mkfifo(Path(self.folder) / "stopping", 0o600)
         # Opened for both, because opening for writing alone would wait for a reader.
         self._pipe = os.open(Path(self.folder) / "stopping", os.O_RDWR | os.O_NONBLOCK)
@@ -95,9 +107,9 @@ class Sharing:
             os.close(self._pipe)
             self._pipe = -1
 
-    def crashes(self, sentence: str) -> None:
-        """Tell the workers how it is with an engine that keeps dying; nothing when it is well again."""
-        file = Path(self.folder) / "crashes"
+    def crashes(self, model: str, sentence: str) -> None:
+        """Tell the workers how it is with a model's engine that keeps dying; nothing when it is well again."""
+        file = Path(self.folder) / "crashes" / f"{file_name(model)}.txt"
         with contextlib.suppress(OSError):
             if sentence:
                 draft = file.with_suffix(".new")

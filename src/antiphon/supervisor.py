@@ -1,9 +1,9 @@
-"""`antiphon serve`: starts the engine, then HTTP workers that share the port; restarts both; drains.
+"""`antiphon serve`: starts the engines, then HTTP workers that share the port; restarts all of them; drains.
 
 Theory of operation. The supervisor's main thread runs Granian, which starts the workers, starts them again when
-they die, and on a signal lets them drain (`workers.py`). The engine is another child, looked after by a thread
-(`engine_process.py`); it is stopped last, because draining streams need it. Every child also ends by itself when
-the supervisor disappears.
+they die, and on a signal lets them drain (`workers.py`). Each embedded engine is another child, looked after by a
+thread of its own (`engine_process.py`); engines are stopped last, because draining streams need them. Every child also
+ends by itself when the supervisor disappears.
 """
 
 from __future__ import annotations
@@ -12,26 +12,24 @@ import errno
 import http.client
 import json
 import os
-import secrets
 import signal
 import socket
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from antiphon import announce, models_store, workers
-from antiphon.config import Runtime, Settings
+from antiphon import announce, engine_launches, workers
+from antiphon.config import Settings
 from antiphon.engine_process import EngineProcess
-from antiphon.engines import connect, gguf, machine, memory
-from antiphon.engines.embedded import Launch
+from antiphon.engines import connect
+from antiphon.runtime import Place, Runtime
 from antiphon.shared import Sharing
 
 APPLICATION = "antiphon.app:create"
 # What prometheus-client reads when `telemetry.py` is imported in a worker; importing it here would be too early.
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-# Idle conversations that llama.cpp keeps aside in memory, at most, and as a share of what is free.
-_MOST_CACHE_MB, _CACHE_SHARE = 8192, 0.1
 
 
 class CannotServe(Exception):
@@ -42,40 +40,48 @@ def serve(settings: Settings, *, application: str = APPLICATION) -> int:
     """Serve until a signal says stop; gives the exit status. `application` names an ASGI factory.
     Raises CannotServe, ModelUnavailable and EngineUnavailable, all before anything listens."""
     refuse_port_in_use(settings)
-    if settings.attached:
-        try:
-            connect(settings.model)
-        except (ValueError, OSError) as error:
-            raise CannotServe(str(error)) from None
+    for model in settings.served.values():
+        if model.attached:
+            try:
+                connect(model.model)
+            except (ValueError, OSError) as error:
+                raise CannotServe(str(error)) from None
     # Until the workers run there is nothing to drain: leave at once, through the clean-up below.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sharing = Sharing(Path(settings.state_dir))
-    engine, runtime, note = None, Runtime(settings=settings, engine=settings.model, shared=sharing.folder), ""
+    engines: list[EngineProcess] = []
     try:
-        if not settings.attached:
-            launch, note = plan(settings)
-            engine = EngineProcess(launch, say, report=sharing.crashes)
-            say(f"loading {Path(engine.launch.model).name} …")
-            target = f"llama.cpp+http://127.0.0.1:{engine.start()}"
-            runtime = Runtime(
-                settings=settings,
-                engine=target,
-                engine_key=engine.launch.key,
-                name=engine.launch.name,
-                gguf=engine.launch.model,
-                shared=sharing.folder,
-            )
+        places, notes = start(settings, engines, sharing)
+        runtime = Runtime(settings=settings, models=places, shared=sharing.folder)
         os.environ.update(runtime.environment())
         if settings.workers > 1:
             os.environ[METRICS_VARIABLE] = sharing.metrics
-        banner = Banner(runtime, note, sharing)
+        banner = Banner(runtime, notes, sharing)
         return workers.run(settings, application, say=say, started=banner.start, stopping=banner.stop)
     except KeyboardInterrupt:
         return 130
     finally:
-        if engine:
+        for engine in engines:
             engine.stop()
         sharing.close()
+
+
+def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) -> tuple[tuple[Place, ...], list[str]]:
+    """Start the engines that models need, into the list of those that must be stopped again; gives where each model is,
+    and what there is to say of them."""
+    planned, places, notes = engine_launches.plan(settings), [], []
+    for name, model in settings.served.items():
+        if name not in planned:
+            places.append(Place(settings=model, engine=model.model, name=name))
+            continue
+        launch, note = planned[name]
+        engines.append(EngineProcess(launch, say, report=partial(sharing.crashes, launch.name)))
+        say(f"loading {launch.name} ({Path(launch.model).name}) …")
+        target = f"llama.cpp+http://127.0.0.1:{engines[-1].start()}"
+        places.append(Place(settings=model, engine=target, key=launch.key, name=launch.name, gguf=launch.model))
+        if note:
+            notes.append(f"{launch.name}: {note}")
+    return tuple(places), notes
 
 
 def say(sentence: str) -> None:
@@ -101,43 +107,12 @@ def refuse_port_in_use(settings: Settings) -> None:
         raise CannotServe(f"cannot listen on {host}, port {settings.port}: {error.strerror or error}") from None
 
 
-def plan(settings: Settings) -> tuple[Launch, str]:
-    """How to run the embedded engine, and a sentence when that is less than asked. Fetches the model if needed."""
-    path = models_store.resolve(settings.model, Path(settings.cache_dir))
-    try:
-        file = gguf.read(path)
-    except ValueError as error:
-        raise CannotServe(str(error)) from None
-    free = machine.free_bytes()
-    room = memory.fit(
-        window=settings.context_length or file.window or 4096,
-        fixed=settings.context_length > 0,
-        parallel=settings.parallel,
-        token_bytes=memory.cache_bytes_per_token(file.values),
-        free=max(0, free - path.stat().st_size),
-    )
-    launch = Launch(
-        model=str(path),
-        # Other users of the machine reach the engine's port too, and ours is not the only key that must hold.
-        key=secrets.token_urlsafe(24),
-        name=path.stem if settings.model else models_store.DEFAULT.name,
-        window=room.window,
-        parallel=room.parallel,
-        threads=settings.threads,
-        mmproj=settings.mmproj,
-        gpu_layers=settings.gpu_layers,
-        cache_mb=min(_MOST_CACHE_MB, int(free * _CACHE_SHARE) >> 20),
-        log="" if settings.log_level == "debug" else str(Path(settings.state_dir) / f"engine-{settings.port}.log"),
-    )
-    return launch, room.note
-
-
 class Banner:
     """Waits on a thread until the server answers, then prints where and what it is. Tells the workers of the end."""
 
-    def __init__(self, runtime: Runtime, note: str, sharing: Sharing) -> None:
+    def __init__(self, runtime: Runtime, notes: list[str], sharing: Sharing) -> None:
         self._runtime = runtime
-        self._note = note
+        self._notes = notes
         self._sharing = sharing
         self._over = threading.Event()
 
@@ -155,9 +130,9 @@ class Banner:
         while not self._over.wait(0.1):
             health = ask_health(settings)
             if health is not None:
-                model = announce.served(health) or announce.Served(name=self._runtime.name or settings.model)
-                source = self._runtime.gguf or self._runtime.engine
-                print(announce.banner(settings, model, source=source, note=self._note), flush=True)
+                sources = [place.gguf or place.engine for place in self._runtime.models]
+                told = announce.served(health) or [announce.Served(name=place.name) for place in self._runtime.models]
+                print(announce.banner(settings, told, sources=sources, notes=self._notes), flush=True)
                 return
 
 

@@ -24,9 +24,9 @@ def children(pid: int) -> dict[int, str]:
     return found
 
 
-def engine(pid: int) -> int:
-    """The embedded engine of a server."""
-    return next(child for child, line in children(pid).items() if "antiphon.engines.embedded" in line)
+def engines(pid: int) -> list[int]:
+    """The embedded engines of a server, in the order in which they were started."""
+    return sorted(child for child, line in children(pid).items() if "antiphon.engines.embedded" in line)
 
 
 def workers(pid: int) -> list[int]:

@@ -23,7 +23,7 @@ HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
 @pytest.fixture
 async def real() -> AsyncIterator[Running]:
     """The whole path over the scripted engine."""
-    service, _ = await served(Rule(text="Said so."), choices=Choices(names=("m",)))
+    service, _ = await served(Rule(text="Said so."), choices=Choices(name="m"))
     async with serving(service) as running:  # type: ignore[arg-type]
         yield running
 

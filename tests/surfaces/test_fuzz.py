@@ -119,7 +119,7 @@ async def answer(app: Any, path: str, headers: dict[str, str], body: bytes) -> t
 async def test_fuzz(part: int) -> None:
     """No mutated request gets a 5xx but for what the engine was told to fail at, hangs, or leaves the envelope; every
     stream is legal."""
-    service, engine = await served(*RULES, window=1_000_000, choices=Choices(names=("local-model",)))
+    service, engine = await served(*RULES, window=1_000_000, choices=Choices(name="local-model"))
     app = surfaces.build(service, surfaces.Options(seal_key=b"0" * 32, ping_interval=5))
     shapes = [shape for shape in map(json.loads, (path.read_bytes() for path in SHAPES)) if shape.get("body")]
     good = 0

@@ -38,7 +38,7 @@ async def at_work(engine: Scripted, many: int) -> None:
 
 async def over(*rules: Rule, name: str = "m", slots: int = 1000, **options: Any) -> tuple[Service, Scripted]:
     engine = Scripted(Script(rules=(*rules, Rule(text="Hello from the script.")), slots=slots))
-    return Service([await load(engine, Choices(names=(name,)))], **options), engine
+    return Service([await load(engine, Choices(name=name))], **options), engine
 
 
 def saying(server: Any, text: str, **fields: Any) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def parameters(launch: Launch) -> Any:
     # 50, 39 and 20. So one core is left to those who ask and to the surface. Polling between steps (llama.cpp's
     # default 50) gained nothing that could be measured, and burns a core while a stream waits.
     for group in (params.cpuparams, params.cpuparams_batch):
-        group.n_threads = launch.threads or max(1, machine.cores() - 1)
+        group.n_threads = launch.threads or machine.threads()
         group.poll = 0
     if not launch.mmproj and not _accelerated():
         # A step takes as long as its batch, and streams and cancellations wait for it. 256 tokens are read as fast as

@@ -22,6 +22,12 @@ def cores() -> int:
     return max(1, min(len(siblings), _quota() or len(siblings)))
 
 
+def threads(engines: int = 1) -> int:
+    """How many threads each of so many engines should have. One core is left to whoever asks; and engines that compute
+    at the same time must not share cores (`embedded.py` says what that costs)."""
+    return max(1, (cores() - 1) // engines)
+
+
 def _quota() -> int | None:
     """Whole cores of time that a control group may take; None without a limit."""
     try:

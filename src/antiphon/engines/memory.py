@@ -8,7 +8,7 @@ The price is memory: window times slots. This file keeps that price within what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -49,10 +49,20 @@ def cache_bytes_per_token(values: Mapping[str, Scalar]) -> int:
     return layers * groups * (key + value) * _CACHE_VALUE_BYTES
 
 
-def fit(*, window: int, fixed: bool, parallel: int, token_bytes: int, free: int) -> Room:
-    """The room for windows of `window` tokens, `parallel` of them, in `free` bytes. First the window shrinks
+def budgets(wanted: Sequence[int], free: int) -> list[int]:
+    """How many of the `free` bytes each of several engines may use for its windows. None gets more than it `wanted`
+    while another has less than that and less than an even share."""
+    left, given = int(free * _SHARE_OF_FREE_MEMORY), [0] * len(wanted)
+    smallest_first = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    for waiting, index in zip(range(len(wanted), 0, -1), smallest_first, strict=True):
+        given[index] = min(wanted[index], left // waiting)
+        left -= given[index]
+    return given
+
+
+def fit(*, window: int, fixed: bool, parallel: int, token_bytes: int, budget: int) -> Room:
+    """The room for windows of `window` tokens, `parallel` of them, in `budget` bytes. First the window shrinks
     to what is still useful, then the slots, then the window again; a `fixed` window (asked for) never shrinks."""
-    budget = int(free * _SHARE_OF_FREE_MEMORY)
     wanted_window, wanted_parallel = window, parallel
 
     def fits() -> bool:

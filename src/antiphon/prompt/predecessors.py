@@ -84,8 +84,8 @@ class Predecessors:
         self._known: OrderedDict[bytes, Made] = OrderedDict()
 
     def follow(self, now: Made, *, session: str | None, message: str | None, previous: str | None) -> Descent:
-        """What a prompt goes on from; it is remembered as the latest of its conversation, which is the session and the
-        first turn, and under the id of the `message` that will be the reply to it."""
+        """What a prompt goes on from; it is remembered as the latest of its conversation (which is the model, the
+        session and the first turn) and under the id of the `message` that will be the reply to it."""
         name = _name_in(session, now)
         before = self.get(name)
         miss = missed(self.get(_name_of(previous)), now) if previous else None
@@ -124,11 +124,15 @@ _made = msgspec.msgpack.Decoder(Made)
 
 
 def _name_in(session: str | None, record: Made) -> bytes:
-    return b"s" + hashlib.blake2b((session or "").encode() + b"".join(record.chain[1:2]), digest_size=16).digest()
+    return b"s" + _digest(record.model, session or "", b"".join(record.chain[1:2]).hex())
 
 
 def _name_of(message: str) -> bytes:
-    return b"m" + hashlib.blake2b(message.encode("utf-8", "replace"), digest_size=16).digest()
+    return b"m" + _digest(message)
+
+
+def _digest(*texts: str) -> bytes:
+    return hashlib.blake2b("\0".join(texts).encode("utf-8", "replace"), digest_size=16).digest()
 
 
 def _size(record: Made | None) -> int:

@@ -9,7 +9,7 @@ import msgspec
 from antiphon.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, ToolUse, Turn
 from antiphon.events import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.prompt.fence import Fence, segments
-from antiphon.prompt.predecessors import Made, Predecessors, made
+from antiphon.prompt.predecessors import Made, made
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.thoughts import Thoughts
 from antiphon.prompt.tokens import Tokenise, encode
@@ -68,7 +68,6 @@ class Prompter:
     ) -> None:
         self.renderer = renderer
         self.transcript = Transcript(shelf=shelf)
-        self.predecessors = Predecessors(shelf=shelf)
         self._thoughts = thoughts
         self._openings: dict[str, int] = {}
         self.fence = fence

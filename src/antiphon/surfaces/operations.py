@@ -17,10 +17,11 @@ class _Operations:
         self._options = options
 
     async def health(self, exchange: Exchange) -> None:
-        """The server is there, and which models it serves."""
+        """The server is there, and which models it serves, the default one first."""
         models = [
             {
                 "name": card.name,
+                "aliases": card.aliases,
                 "window": card.window,
                 "tool_call_parser": card.tool_call_parser,
                 "reasoning_parser": card.reasoning_parser,
