@@ -18,7 +18,7 @@ THOUGHT = "<think>\nHow to greet?\n</think>\n\nHello there."
 @pytest.fixture
 async def behind() -> AsyncIterator[tuple[Running, Scripted]]:
     """A server whose model thinks before it answers, and the engine behind it."""
-    service, engine = await served(Rule(text=THOUGHT), choices=Choices(names=("m",)))
+    service, engine = await served(Rule(text=THOUGHT), choices=Choices(name="m"))
     async with serving(service) as running:  # type: ignore[arg-type]
         yield running, engine
 
