@@ -12,39 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from antiphon.engines import gguf, memory
+from tests.gguf_files import header, text
 
 TOKENS = ["<unk>", "<s>", "</s>", "hello", "<0x0A>", "<|im_start|>", "<tool_call>", "Grüße"]
 TYPES = [2, 3, 3, 1, 6, 3, 4, 1]
-
-
-def text(value: str) -> bytes:
-    encoded = value.encode()
-    return struct.pack("<Q", len(encoded)) + encoded
-
-
-def value(item: Any) -> bytes:
-    """A typed value, with its type in front. A list is an array of its first item's type."""
-    match item:
-        case bool():
-            return struct.pack("<I?", 7, item)
-        case int():
-            return struct.pack("<Iq", 11, item) if item < 0 else struct.pack("<II", 4, item)
-        case float():
-            return struct.pack("<If", 6, item)
-        case str():
-            return struct.pack("<I", 8) + text(item)
-        case [str(), *_]:
-            return struct.pack("<IIQ", 9, 8, len(item)) + b"".join(map(text, item))
-        case [list(), *_]:
-            return struct.pack("<IIQ", 9, 9, len(item)) + b"".join(value(inner)[4:] for inner in item)
-        case _:
-            return struct.pack(f"<IIQ{len(item)}i", 9, 5, len(item), *item)
-
-
-def header(pairs: dict[str, Any], version: int = 3) -> bytes:
-    return struct.pack("<4sIQQ", b"GGUF", version, 0, len(pairs)) + b"".join(
-        text(key) + value(item) for key, item in pairs.items()
-    )
 
 
 FULL: dict[str, Any] = {

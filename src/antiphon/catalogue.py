@@ -41,4 +41,6 @@ class Catalogue:
         if "claude" in name.lower() or name == "default":
             return self._models[0]
         served = ", ".join(model.card.name for model in self._models)
-        raise NotFound(f"model: {name} (served here: {served}; any claude-* name means {self._models[0].card.name})")
+        raise NotFound(
+            f"model: {name} does not exist (served here: {served}; any claude-* name means {self._models[0].card.name})"
+        )

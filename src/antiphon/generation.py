@@ -21,12 +21,13 @@ MOST_CUTS = 3
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to generate. `window_bound` says that the job's limit is the window's. `thinking_limit` is in tokens;
-    `cut_short` is the text that ends thinking (empty: it cannot be ended), after which `answer_grammar` holds and the
-    tokens `opens_thinking` are banned. `one_call` ends the reply after its first call. `after_mark` of the prompt's
-    tokens stand behind the client's last cache mark (none: there is no mark)."""
+    """What to generate, for a prompt of so many tokens. `window_bound` says that the job's limit is the window's.
+    `thinking_limit` is in tokens; `cut_short` is the text that ends thinking (empty: it cannot be ended), after which
+    `answer_grammar` holds and the tokens `opens_thinking` are banned. `one_call` ends the reply after its first call.
+    `after_mark` of the prompt's tokens stand behind the client's last cache mark (none: there is no mark)."""
 
     job: Job
+    prompt_tokens: int
     parser: Callable[[], Parser]
     window_bound: bool
     thinking_limit: int
@@ -47,7 +48,7 @@ class Course:
     def __init__(self, plan: Plan, engine: Engine) -> None:
         self._plan = plan
         self._engine = engine
-        self._prompt = len(plan.job.prompt)
+        self._prompt = plan.prompt_tokens
         self._parser = plan.parser()
         self._ids: list[int] = []
         self._output = 0
@@ -102,7 +103,7 @@ class Course:
         if self._started:
             return []
         if self._plan.job.images:
-            # What a picture costs in tokens only the engine knows.
+            # Not every engine tells beforehand what a picture takes.
             self._prompt = read.prompt
         self._cached = min(read.cached, self._prompt)
         return self._begun([])

@@ -116,9 +116,10 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
         description=described,
         prompter=Prompter(
             renderer,
-            Fence(control or markers, described.exact_cuts),
+            Fence({*(control or markers), described.media_marker} - {""}, described.exact_cuts),
             Seams(renderer, control - markers, described.eos_token),
             engine.tokenise,
+            engine.picture_tokens,
             opens_thinking=reasoning.opened_by,
             ends_thinking=reasoning.cut_short,
             start=described.start,

@@ -114,7 +114,7 @@ class Service:
     async def count(self, model: str, conversation: Conversation, generation: Generation) -> int:
         """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
         prompter = self._models.meant(model).prompter
-        return len((await prompter.prompt(repaired(conversation), generation.thinking)).ids)
+        return (await prompter.prompt(repaired(conversation), generation.thinking)).length
 
     async def inspect(
         self,
@@ -160,12 +160,12 @@ class Service:
         unheld = demands(generation) and course.job.grammar is None
         watch.fallbacks += unheld
         if self._meter:
-            self._meter.spend_input(watch.key, len(prompt.ids))
-        watch.prompt = len(prompt.ids)
+            self._meter.spend_input(watch.key, prompt.length)
+        watch.prompt = prompt.length
         now = await at.prompter.made(prompt, generation.thinking, at.card.name, text=log.isEnabledFor(logging.DEBUG))
         return Prepared(
             card=at.card,
-            prompt_tokens=len(prompt.ids),
+            prompt_tokens=prompt.length,
             model=at,
             prompt=prompt,
             plan=course,
@@ -246,7 +246,7 @@ def _callable(conversation: Conversation, wanted: Generation) -> tuple[Tool, ...
 
 async def _plan(at: Model, prompt: Prompt, conversation: Conversation, wanted: Generation, session: str | None) -> Plan:
     """What to generate: within the window, and held to what the request demands."""
-    limit, window_bound = room(len(prompt.ids), wanted.max_tokens, at.card.window)
+    limit, window_bound = room(prompt.length, wanted.max_tokens, at.card.window)
     demand = plan(
         conversation.tools,
         wanted,
@@ -269,6 +269,7 @@ async def _plan(at: Model, prompt: Prompt, conversation: Conversation, wanted: G
     )
     return Plan(
         job=job,
+        prompt_tokens=prompt.length,
         parser=partial(_parser, at, _callable(conversation, wanted), wanted, prompt.starts_thinking, whole is not None),
         window_bound=window_bound,
         thinking_limit=thinking_room(wanted.thinking, conversation, limit),

@@ -96,6 +96,10 @@ class Engine(Protocol):
         """The ids of the segments, each tokenised on its own and joined; control tokens' texts become control
         tokens, no start token is added. Never waits for a generation slot."""
 
+    async def picture_tokens(self, pictures: Sequence[bytes]) -> int:
+        """How many tokens the pictures take in a prompt; 0 where the engine cannot tell beforehand. Never waits for a
+        generation slot."""
+
     async def spell(self, ids: Sequence[int]) -> list[bytes]:
         """The bytes that each id stands for, a control token's text too. Never waits for a generation slot."""
 

@@ -18,6 +18,7 @@ import msgspec
 
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, gguf
 from antiphon.engines.attached import Attached, message
+from antiphon.engines.pictures import PictureCosts
 from antiphon.errors import EngineFailed
 
 _FIELDS = ["content", "tokens", "stop", "stop_type", "tokens_predicted", "timings"]
@@ -55,7 +56,8 @@ class LlamaCpp:
 
     def __init__(self, server: Attached) -> None:
         self._server = server
-        self._marker = ""
+        self._costs: PictureCosts | None = None
+        self._marker = self._begins = ""
         self._spelled: dict[int, bytes] = {}
 
     async def describe(self) -> Description:
@@ -63,19 +65,25 @@ class LlamaCpp:
         props = await self._server.ask("GET", "/props")
         listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
         self._marker = props.get("media_marker") or ""
-        vision = bool(props.get("modalities", {}).get("vision"))
+        vision = bool(props.get("modalities", {}).get("vision") and self._marker)
         path = props.get("model_path") or ""
         file = await asyncio.to_thread(_header, path)
         template = props.get("chat_template") or ""
         named = props.get("bos_token", ""), props.get("eos_token", "")
         control = tuple(t.text for t in file.special_tokens) if file else await self._probed(template, named)
+        start = await self._start()
+        # The server puts the start token before a text, be it there already or not.
+        self._begins = named[0] if start else ""
+        if vision:
+            costs = PictureCosts(self._server, self._marker)
+            self._costs = costs if await costs.measure() else None
         return Description(
             model=(file.name if file else "") or Path(path).stem,
             window=props["default_generation_settings"]["n_ctx"],
             chat_template=template,
             bos_token=named[0],
             eos_token=named[1],
-            start=await self._start(),
+            start=start,
             control_tokens=control,
             exact_cuts=await self._exact_cuts(),
             vision=vision,
@@ -107,6 +115,10 @@ class LlamaCpp:
         ids: list[int] = (await self._server.ask("POST", "/tokenize", body))["tokens"]
         return ids
 
+    async def picture_tokens(self, pictures: Sequence[bytes]) -> int:
+        """By the server's own count."""
+        return await self._costs.of(pictures) if self._costs and pictures else 0
+
     async def spell(self, ids: Sequence[int]) -> list[bytes]:
         """By `/detokenize`, and `/tokenize` of what that gives: only there the server tells single tokens that are no
         whole characters. The text may have other ids; those are asked for one by one."""
@@ -124,7 +136,10 @@ class LlamaCpp:
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """By `/completion`, streamed."""
         started, counted = False, 0
-        async with aclosing(self._server.stream("/completion", self._body(job))) as reads:
+        body = self._body(job)
+        if job.images:
+            body["prompt"] = await self._with_pictures(job)
+        async with aclosing(self._server.stream("/completion", body)) as reads:
             async for events in reads:
                 pieces: list[Piece] = []
                 for chunk in map(_chunk.decode, events):
@@ -153,9 +168,6 @@ class LlamaCpp:
             "response_fields": _FIELDS,
             "preserved_tokens": job.visible,
         }
-        if job.images:
-            pictures = [base64.b64encode(image).decode() for image in job.images]
-            body["prompt"] = {"prompt_string": job.text, "multimodal_data": pictures}
         if job.grammar is not None:
             body["grammar"] = job.grammar
         if job.banned:
@@ -165,6 +177,12 @@ class LlamaCpp:
             if value is not None:
                 body[name] = value
         return body
+
+    async def _with_pictures(self, job: Job) -> dict[str, Any]:
+        # A server that was started again has another marker than the one described.
+        marker = (await self._server.ask("GET", "/props")).get("media_marker") or self._marker
+        text = job.text.removeprefix(self._begins).replace(self._marker, marker)
+        return {"prompt_string": text, "multimodal_data": [base64.b64encode(image).decode() for image in job.images]}
 
     async def health(self) -> Health:
         """By `/health`."""

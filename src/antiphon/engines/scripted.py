@@ -125,6 +125,10 @@ class Scripted:
         self._words_of[id] = word
         return id
 
+    async def picture_tokens(self, pictures: Sequence[bytes]) -> int:
+        """It sees none."""
+        return 0
+
     async def spell(self, ids: Sequence[int]) -> list[bytes]:
         """From every word that this process has met."""
         return [self._words_of.get(id, "\N{REPLACEMENT CHARACTER}").encode() for id in ids]

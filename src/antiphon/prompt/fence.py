@@ -34,22 +34,22 @@ class Fence:
         self._control = re.compile("|".join(map(re.escape, ordered))) if ordered else None
         self._exact = exact_cuts
 
-    def guard(self, conversation: Conversation) -> tuple[Conversation, str]:
+    def guard(self, conversation: Conversation, *, as_text: bool = False) -> tuple[Conversation, str]:
         """The conversation with every control token's text broken up, and the character that marks the cuts (empty:
-        nothing had to be cut)."""
+        nothing had to be cut). A prompt that goes to the engine `as_text` cannot be cut: there the joiner stays."""
         if self._control is None or not any(map(self._control.search, _texts(conversation))):
             return conversation, ""
-        cut = _JOINER
-        if self._exact:
+        cut, exact = _JOINER, self._exact and not as_text
+        if exact:
             joined = "".join(_texts(conversation))
             cut = next(character for character in _CUTS if character not in joined)
-        return _mapped(conversation, lambda text: self._broken(text, cut)), cut if self._exact else ""
+        return _mapped(conversation, lambda text: self._broken(text, cut)), cut if exact else ""
 
     def spelled(self, text: str) -> list[tuple[int, int]]:
         """Where a prompt's text spells a control token, be it one or the guarded text of one: from, up to."""
         if self._control is None:
             return []
-        if self._exact or _JOINER not in text:
+        if _JOINER not in text:
             return [found.span() for found in self._control.finditer(text)]
         places = [index for index, character in enumerate(text) if character != _JOINER]
         bare = self._control.finditer(text.replace(_JOINER, ""))

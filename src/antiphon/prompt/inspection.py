@@ -61,14 +61,16 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt taken apart. `tokens` are the texts of the `ids`; joined they are the `text`. `kept` of the first ids
-    were sampled or prompted in an earlier turn and remembered; `cached` of them an engine that still holds the
-    conversation need not compute again. `previous` is None where no prompt before this one is known."""
+    """A prompt taken apart. `tokens` are the texts of the `ids`; joined they are the `text`. It takes `length` tokens,
+    pictures included, which have neither ids nor text. `kept` of the first ids were sampled or prompted in an earlier
+    turn and remembered; `cached` of them an engine that still holds the conversation need not compute again. `previous`
+    is None where no prompt before this one is known."""
 
     text: str
     ids: list[int]
     tokens: list[str]
     spans: list[Span]
+    length: int
     kept: int
     cached: int
     previous: Comparison | None
@@ -100,6 +102,7 @@ async def inspect(
         ids=prompt.ids,
         tokens=tokens,
         spans=_spans(_sources(prompter, conversation, policy, prompt), tokens, prompter.fence),
+        length=prompt.length,
         kept=prompt.kept,
         cached=min(kept, len(prompt.ids) - 1),
         previous=previous,
@@ -128,7 +131,7 @@ def token_texts(pieces: Iterable[bytes]) -> list[str]:
 
 def _sources(prompter: Prompter, conversation: Conversation, policy: ThinkingPolicy, prompt: Prompt) -> list[Stretch]:
     """Where the stretches of a prompt's text come from."""
-    guarded, cut = prompter.fence.guard(conversation)
+    guarded, cut = prompter.guarded(conversation)
     prefill = guarded.turns[-1:] if guarded.prefill else ()
     bare = msgspec.structs.replace(guarded, turns=guarded.turns[: len(guarded.turns) - len(prefill)])
     found = list(_unmarked(_trial(prompter.renderer, bare, policy)))
@@ -138,7 +141,7 @@ def _sources(prompter: Prompter, conversation: Conversation, policy: ThinkingPol
     found = with_roles(found, {prompter.seams.text, prompter.seams.call} - {""})
     if cut:
         found = [stretch._replace(text=stretch.text.replace(cut, "")) for stretch in found]
-    begun = prompt.text[sum(len(stretch.text) for stretch in found) :]
+    begun = prompt.continued.replace(cut, "") if cut else prompt.continued
     said = "".join(text for _, text in _said(Conversation(turns=prefill)))
     said = said.replace(cut, "") if cut else said
     ending = len(begun) - len(said)

@@ -12,7 +12,7 @@ from antiphon.prompt.fence import Fence, segments
 from antiphon.prompt.predecessors import Made, made
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.thoughts import Thoughts
-from antiphon.prompt.tokens import Tokenise, encode
+from antiphon.prompt.tokens import PictureTokens, Tokenise, encode
 from antiphon.prompt.transcript import (
     Beginning,
     Remembered,
@@ -31,8 +31,8 @@ from antiphon.prompt.turns import repaired
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt: its ids, the text they mean, whether the reply begins inside thinking. `remembered` of the turns were
     taken from memory, which are the first `kept` of the ids; `beginning`, `turns`, their hashes `chain` and the turns
-    whose `thoughts` are in the ids are for remembering the next. `rendered` is the text as it was tokenised, with the
-    fence's `cut`, without a prefill."""
+    whose `thoughts` are in the ids are for remembering the next. `rendered` is the text as it was tokenised, apart at
+    each `cut`, without a prefill, which is `continued`. The `pictures` take `picture_tokens` beside the ids."""
 
     ids: list[int]
     text: str
@@ -44,14 +44,22 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     turns: tuple[Turn, ...]
     thoughts: tuple[int, ...]
     pictures: tuple[bytes, ...]
+    picture_tokens: int
     rendered: str
+    continued: str
     cut: str
+
+    @property
+    def length(self) -> int:
+        """How many tokens of the window it takes."""
+        return len(self.ids) + self.picture_tokens
 
 
 class Prompter:
     """Makes prompts for one model. `opens_thinking` tells from a prompt whether the reply to it begins inside thinking,
-    `ends_thinking` is the text that closes it, `start` the ids that every prompt begins with. With `thoughts` the
-    template decides which thoughts stay in the history, else all do that were sampled here."""
+    `ends_thinking` is the text that closes it, `start` the ids that every prompt begins with; `picture_tokens` tells
+    what pictures take. With `thoughts` the template decides which thoughts stay in the history, else all do that were
+    sampled here."""
 
     def __init__(
         self,
@@ -59,6 +67,7 @@ class Prompter:
         fence: Fence,
         seams: Seams,
         tokenise: Tokenise,
+        picture_tokens: PictureTokens,
         *,
         opens_thinking: Callable[[str], bool],
         ends_thinking: str,
@@ -73,13 +82,14 @@ class Prompter:
         self.fence = fence
         self.seams = seams
         self._tokenise = tokenise
+        self._picture_tokens = picture_tokens
         self._opens_thinking = opens_thinking
         self._ends_thinking = ends_thinking
         self._start = start
 
     async def prompt(self, conversation: Conversation, policy: ThinkingPolicy) -> Prompt:
         """The prompt for a conversation whose turns are in order. BadRequest where the template refuses it."""
-        guarded, cut = self.fence.guard(conversation)
+        guarded, cut = self.guarded(conversation)
         text = self.renderer.prompt(guarded, policy)
         starts_thinking = self._opens_thinking(text)
         continued = ""
@@ -98,7 +108,7 @@ class Prompter:
         whole = text + continued
         return Prompt(
             ids=ids,
-            text=whole.replace(cut, "") if cut else whole,
+            text=whole.replace(cut, "") if cut and not pictures else whole,
             starts_thinking=starts_thinking,
             remembered=known.turns if known else 0,
             kept=len(known.ids) if known else 0,
@@ -107,9 +117,19 @@ class Prompter:
             turns=conversation.turns,
             thoughts=self._thought(conversation.turns, known),
             pictures=pictures,
+            picture_tokens=await self._picture_tokens(pictures),
             rendered=text,
+            continued=continued,
             cut=cut,
         )
+
+    def guarded(self, conversation: Conversation) -> tuple[Conversation, str]:
+        """The conversation with every control token's text broken up, and the text at which its prompt is tokenised
+        apart: the fence's cut, or the media marker, which stands for the tokens of a picture."""
+        if not self.renderer.pictures(conversation):
+            return self.fence.guard(conversation)
+        # Engines take pictures only beside text.
+        return self.fence.guard(conversation, as_text=True)[0], self.renderer.media_marker
 
     def _known(self, begins: Beginning, chain: list[bytes], conversation: Conversation) -> Remembered | None:
         """What is remembered of the conversation, without thoughts that the template would leave out if it decides."""
@@ -152,17 +172,19 @@ class Prompter:
     async def _behind(self, prompt: Prompt, conversation: Conversation, policy: ThinkingPolicy, turns: int) -> int:
         if turns >= len(conversation.turns):
             return 0 if conversation.prefill else await self.opening(policy)
-        continued = prompt.text[len(prompt.rendered.replace(prompt.cut, "") if prompt.cut else prompt.rendered) :]
         if turns == len(conversation.turns) - 1 and conversation.prefill:
-            return len(await self._tokenise([continued]))
-        guarded, _ = self.fence.guard(conversation)
+            return len(await self._tokenise(segments(prompt.continued, prompt.cut)))
+        guarded, _ = self.guarded(conversation)
         seam = msgspec.structs.replace(guarded, turns=marked(guarded.turns, turns))
         at = before_mark(prompt.rendered, self.renderer.prompt(seam, policy))
-        before, behind = prompt.rendered[:at], prompt.rendered[at:] + continued
+        before, behind = prompt.rendered[:at], prompt.rendered[at:] + prompt.continued
+        seen = before.count(prompt.cut) if prompt.pictures else 0
         # Only the shorter side is tokenised: mostly the few turns at the end, or a system prompt.
         if len(behind) <= len(before):
-            return min(len(await self._tokenise(segments(behind, prompt.cut))), len(prompt.ids))
-        return max(len(prompt.ids) - len(await encode(self._tokenise, before, prompt.cut, self._start)), 0)
+            text, pictures = await self._tokenise(segments(behind, prompt.cut)), prompt.pictures[seen:]
+            return min(len(text) + await self._picture_tokens(pictures), prompt.length)
+        text, pictures = await encode(self._tokenise, before, prompt.cut, self._start), prompt.pictures[:seen]
+        return max(prompt.length - len(text) - await self._picture_tokens(pictures), 0)
 
     async def made(self, prompt: Prompt, policy: ThinkingPolicy, model: str, *, text: bool) -> Made:
         """What a prompt was made of, to be compared with later ones; with its text where that will be read."""

@@ -39,7 +39,7 @@ class Renderer:
     def __init__(self, template: Template, *, call_id: CallId | None = None, media_marker: str = "") -> None:
         self.template = template
         self._call_id = call_id
-        self._media_marker = media_marker
+        self.media_marker = media_marker
         self._reasoning_keys = tuple(key for key in _REASONING_KEYS if key in template.source)
         self.native_tools = template.takes_tools and template.takes_calls and template.takes_results
 
@@ -76,7 +76,7 @@ class Renderer:
 
     def pictures(self, conversation: Conversation) -> tuple[bytes, ...]:
         """The pictures that the media markers of the prompt stand for, in the prompt's order."""
-        if not self._media_marker:
+        if not self.media_marker:
             return ()
         found: list[bytes] = []
         for turn in conversation.turns:
@@ -126,8 +126,8 @@ class Renderer:
         for part in parts:
             if isinstance(part, Text):
                 written.append(part.text)
-            elif isinstance(part, Image) and self._media_marker:
-                written.append(f"\n{self._media_marker}\n" if written else f"{self._media_marker}\n")
+            elif isinstance(part, Image) and self.media_marker:
+                written.append(f"\n{self.media_marker}\n" if written else f"{self.media_marker}\n")
         return "".join(written)
 
     def _fitted(self, messages: list[Message]) -> list[Message]:

@@ -10,6 +10,8 @@ from antiphon.prompt.fence import segments
 
 Tokenise = Callable[[Sequence[str]], Awaitable[list[int]]]
 """The ids of pieces of text, each tokenised on its own and joined."""
+PictureTokens = Callable[[Sequence[bytes]], Awaitable[int]]
+"""How many tokens pictures take, as far as that can be told."""
 
 
 async def encode(tokenise: Tokenise, prompt: str, cut: str, start: Sequence[int] = ()) -> list[int]:

@@ -45,7 +45,7 @@ class _Render:
 def _told(inspection: Inspection) -> dict[str, Any]:
     previous = inspection.previous
     return {
-        "input_tokens": len(inspection.ids),
+        "input_tokens": inspection.length,
         "cached_tokens": inspection.cached,
         "remembered_tokens": inspection.kept,
         "previous": _comparison(previous) if previous else None,
