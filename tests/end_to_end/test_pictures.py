@@ -34,8 +34,9 @@ def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def client(seeing: Server) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=seeing.url, api_key="any", max_retries=0)
+def client(seeing: Server) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=seeing.url, api_key="any", max_retries=0) as made:
+        yield made
 
 
 def picture(red: int, green: int, blue: int, side: int = 64) -> dict[str, Any]:
