@@ -94,7 +94,7 @@ async def test_what_is_remembered_of_an_earlier_turn_is_shown(behind: tuple[Runn
     messages = [*body["messages"], {"role": "assistant", "content": said}, {"role": "user", "content": "And?"}]
     again = server.ask(messages=messages, diagnostics={"previous_message_id": message["id"]})
     told = await rendered(server, again)
-    assert spans(told, "remembered") == [("assistant", "\nHow to greet?\n"), ("assistant", "\n\n")]
+    assert spans(told, "remembered") == [("assistant", "\nHow to greet?\n</think>\n\n")]
     assert ("assistant", "Hello there.") in spans(told, "text")
     assert told["previous"]["shared_tokens"] < told["remembered_tokens"] == told["cached_tokens"]
     assert told["previous"]["diverged_token"] is None

@@ -101,7 +101,7 @@ async def inspect(
         text="".join(tokens),
         ids=prompt.ids,
         tokens=tokens,
-        spans=_spans(_sources(prompter, conversation, policy, prompt), tokens, prompter.fence),
+        spans=_spans(_sources(prompter, conversation, policy, prompt), tokens, prompter.fence, prompt.kept),
         length=prompt.length,
         kept=prompt.kept,
         cached=min(kept, len(prompt.ids) - 1),
@@ -215,8 +215,9 @@ class _Place(NamedTuple):
     end: int
 
 
-def _spans(found: Sequence[Stretch], tokens: Sequence[str], fence: Fence) -> list[Span]:
-    """The spans of a prompt whose tokens have these texts. `found` is where its rendered text comes from."""
+def _spans(found: Sequence[Stretch], tokens: Sequence[str], fence: Fence, kept: int) -> list[Span]:
+    """The spans of a prompt whose tokens have these texts. `found` is where its rendered text comes from; what the
+    assistant says in the first `kept` tokens was sampled, and never had to be fenced."""
     text = "".join(tokens)
     begins = [0, *accumulate(map(len, tokens))]
     controls = {
@@ -225,7 +226,7 @@ def _spans(found: Sequence[Stretch], tokens: Sequence[str], fence: Fence) -> lis
     places = [
         place
         for stretch, begin in _placed(aligned(found, text))
-        for place in _divided(stretch, begin, fence.spelled(stretch.text), controls)
+        for place in _divided(stretch, begin, fence.spelled(stretch.text), controls, begins[kept])
     ]
     told: list[Span] = []
     first = 0
@@ -251,15 +252,17 @@ def _placed(found: Iterable[Stretch]) -> Iterator[tuple[Stretch, int]]:
 
 
 def _divided(
-    stretch: Stretch, begin: int, spelled: Sequence[tuple[int, int]], controls: dict[int, int]
+    stretch: Stretch, begin: int, spelled: Sequence[tuple[int, int]], controls: dict[int, int], sampled: int
 ) -> Iterator[_Place]:
     """A stretch, divided at the places where it spells control tokens: some are, others are fenced text."""
     at, whole = begin, begin + len(stretch.text)
     for start, stop in ((begin + one, begin + other) for one, other in spelled):
+        genuine = controls.get(start) == stop
+        if not genuine and stretch.role == "assistant" and start < sampled:
+            continue
         if start > at:
             yield _Place(stretch.kind, stretch.role, at, start)
-        kind: Kind = "control" if controls.get(start) == stop else "fenced"
-        yield _Place(kind, stretch.role, start, stop)
+        yield _Place("control" if genuine else "fenced", stretch.role, start, stop)
         at = stop
     if at < whole:
         yield _Place(stretch.kind, stretch.role, at, whole)

@@ -111,7 +111,7 @@ class Exchange:
             lines.append((b"server-timing", self.watch.server_timing()))
         if body:
             lines.append((b"content-type", media_type))
-        if status != 204:
+        if status not in (204, 304):
             lines.append((b"content-length", str(len(body)).encode()))
         self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": lines})

@@ -53,10 +53,6 @@ async def _hello(exchange: Exchange) -> None:
     await exchange.reply(200, b'{"message":"hello"}')
 
 
-async def _greet(exchange: Exchange) -> None:
-    await exchange.reply(200, b'{"name":"antiphon","messages":"/v1/messages"}')
-
-
 async def _nothing(exchange: Exchange) -> None:
     await exchange.reply(204)
 
@@ -68,7 +64,6 @@ async def _absent(exchange: Exchange) -> None:
 def _routes(service: Service, options: Options) -> list[Route]:
     operations = _Operations(service, options)
     return [
-        Route(method="GET", path="/", answer=_greet, open=True, quiet=True),
         Route(method="GET", path="/health", answer=operations.health, open=True, quiet=True),
         Route(method="GET", path="/health/ready", answer=operations.ready, open=True, quiet=True),
         Route(method="GET", path="/metrics", answer=operations.metrics, quiet=True),
