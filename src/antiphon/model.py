@@ -117,7 +117,7 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
         prompter=Prompter(
             renderer,
             Fence({*(control or markers), described.media_marker} - {""}, described.exact_cuts),
-            Seams(renderer, control - markers, described.eos_token),
+            Seams(renderer, control, described.eos_token),
             engine.tokenise,
             engine.picture_tokens,
             opens_thinking=reasoning.opened_by,

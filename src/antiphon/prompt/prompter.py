@@ -24,6 +24,7 @@ from antiphon.prompt.transcript import (
     chained,
     marked,
     rest,
+    unsampled,
 )
 from antiphon.prompt.turns import repaired
 
@@ -147,7 +148,7 @@ class Prompter:
         return (*(known.thoughts if known else ()), *shown)
 
     async def _spliced(
-        self, known: Remembered, guarded: Conversation, policy: ThinkingPolicy, text: str, continued: str, cut: str
+        self, known: Remembered, guarded: Conversation, policy: ThinkingPolicy, text: str, prefill: str, cut: str
     ) -> list[int] | None:
         """The ids with what is remembered of the conversation in them; None where it cannot be put in."""
         seam = msgspec.structs.replace(guarded, turns=marked(guarded.turns, known.turns))
@@ -156,7 +157,8 @@ class Prompter:
         more = rest(text, trial, self.seams.of(guarded.turns[known.turns - 1]))
         if more is None:
             return None
-        return [*known.ids, *await self._tokenise(segments(more + continued, cut))]
+        ids = unsampled(known.ids, await self._tokenise(segments(more + prefill, cut)))
+        return None if ids is None else [*known.ids, *ids]
 
     async def after(self, prompt: Prompt, sent: Conversation, policy: ThinkingPolicy, count: int | None) -> int | None:
         """How many of the prompt's last tokens stand behind the end of so many leading turns of the conversation as it

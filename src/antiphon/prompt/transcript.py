@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os.path
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -28,27 +29,40 @@ from antiphon.prompt.render import Renderer
 _NEEDLE = "probe needle"
 _SEAM = "\ue200"
 """A private-use character that marks, in a trial rendering, where the turn after the remembered one begins."""
+_LONGEST_CLOSING = 16
+"""In tokens."""
 
 
 class Seams:
     """How turns of the assistant are closed in one model's template: `text` after plain answers, `call` after tool
-    calls; empty where it cannot be told. `tokens` are the control tokens that are no markers of a call, `end` the one
-    that models end their turns with."""
+    calls; empty where it cannot be told. `tokens` are the control tokens, `end` the one that models end their turns
+    with."""
 
     def __init__(self, renderer: Renderer, tokens: Iterable[str], end: str) -> None:
         tokens = tuple(tokens)
-        call = ToolUse(id="toolu_probe", name="probe", input=msgspec.json.encode({"value": _NEEDLE}).decode())
-        answered = ToolResult(tool_use_id="toolu_probe", parts=(Text(_SEAM),))
-        self.text = _closing(_between(renderer, Text(_NEEDLE), Text(_SEAM)), tokens, end)
-        self.call = _closing(_between(renderer, call, answered), tokens, end)
+        said = _between(renderer, Text(_NEEDLE), Text(_SEAM), _NEEDLE)
+        with_value = _between(renderer, _call("needle", {"value": _NEEDLE}), _answered, _NEEDLE)
+        # What stands behind every call, whatever it says.
+        bare = _between(renderer, _call("needle", {}), _answered, "needle")
+        called = os.path.commonprefix([with_value[::-1], bare[::-1]])[::-1]
+        self.text = _closing(said, tokens, end)
+        self.call = _same_closing(said, self.text, called) or _closing(called, tokens, end)
 
     def of(self, turn: Turn) -> str:
-        """The control token that closes this turn."""
+        """The text, beginning with a control token, that closes this turn."""
         return self.call if any(isinstance(part, ToolUse) for part in turn.parts) else self.text
 
 
-def _between(renderer: Renderer, said: Part, then: Part) -> str:
-    """What the template puts between the end of what the assistant said and what the user says then."""
+_answered = ToolResult(tool_use_id="toolu_probe", parts=(Text(_SEAM),))
+
+
+def _call(name: str, value: dict[str, str]) -> ToolUse:
+    return ToolUse(id="toolu_probe", name=name, input=msgspec.json.encode(value).decode())
+
+
+def _between(renderer: Renderer, said: Part, then: Part, needle: str) -> str:
+    """What the template puts between the end of what the assistant said, where the needle is, and what the user says
+    then."""
     turns = (
         Turn(role="user", parts=(Text("probe"),)),
         Turn(role="assistant", parts=(said,)),
@@ -59,14 +73,22 @@ def _between(renderer: Renderer, said: Part, then: Part) -> str:
     except BadRequest:
         return ""
     before = rendered.partition(_SEAM)[0] if rendered.count(_SEAM) == 1 else ""
-    return before.rpartition(_NEEDLE)[2] if _NEEDLE in before else ""
+    return before.partition(needle)[2]
 
 
 def _closing(between: str, tokens: tuple[str, ...], end: str) -> str:
     """The control token that closes the turn: the usual one, or else the first there is (some families have none, and
     the next turn's header ends the one before). One that stands there twice cannot be found again from behind."""
     present = [end] if end and end in between else sorted((t for t in tokens if t in between), key=between.find)
-    return present[0] if present and between.count(present[0]) == 1 else ""
+    return next((token for token in present if between.count(token) == 1), "")
+
+
+def _same_closing(said: str, closing: str, called: str) -> str:
+    """What closes plain answers, with as much of what follows it as makes it unique behind calls; empty where calls are
+    closed otherwise."""
+    at = said.find(closing)
+    ends = range(at + len(closing), len(said) + 1) if closing else ()
+    return next((said[at:end] for end in ends if called.count(said[at:end]) == 1), "")
 
 
 class Shelf(Protocol):
@@ -235,3 +257,12 @@ def rest(prompt: str, trial: str, closing: str) -> str | None:
         return None
     at = trial.rfind(closing, 0, trial.index(_SEAM))
     return None if at < 0 else prompt[at:]
+
+
+def unsampled(known: Sequence[int], more: list[int]) -> list[int] | None:
+    """The ids of `more`, which begin with a closing token, without those that were sampled already: some models write
+    a part of what closes their turn themselves. None where they wrote it otherwise than the template."""
+    for size in range(min(_LONGEST_CLOSING, len(more), len(known)), 0, -1):
+        if list(known[-size:]) == more[:size]:
+            return more[size:]
+    return None if more[0] in known[-2:] else more
