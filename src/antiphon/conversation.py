@@ -67,12 +67,16 @@ class Turn(Noun, frozen=True, kw_only=True):
 class Tool(Noun, frozen=True, kw_only=True):
     """A function the model may call. `schema` is the JSON Schema of its input, as parsed (key order kept).
 
-    `strict` asks that calls match the schema whatever the model would like to write."""
+    `strict` asks that calls match the schema whatever the model would like to write. A prompt only ever grows at its
+    end: a tool that came up on the way is told of `in_turns`, by the text of one of them, and not where the prompt
+    begins; one that was `withdrawn` can no longer be called, though what the prompt says of it stays."""
 
     name: str
     schema: dict[str, Any]
     description: str = ""
     strict: bool = False
+    in_turns: bool = False
+    withdrawn: bool = False
 
 
 class ToolChoice(Noun, frozen=True, kw_only=True):
@@ -128,6 +132,16 @@ class Conversation(Noun, frozen=True, kw_only=True):
     system: str = ""
     turns: tuple[Turn, ...] = ()
     tools: tuple[Tool, ...] = ()
+
+    @property
+    def first_tools(self) -> tuple[Tool, ...]:
+        """The tools that the prompt begins with."""
+        return tuple(tool for tool in self.tools if not tool.in_turns)
+
+    @property
+    def callable_tools(self) -> tuple[Tool, ...]:
+        """The tools that the model may call now."""
+        return tuple(tool for tool in self.tools if not tool.withdrawn)
 
     @property
     def prefill(self) -> bool:

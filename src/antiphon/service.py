@@ -241,14 +241,14 @@ class Service:
 
 
 def _callable(conversation: Conversation, wanted: Generation) -> tuple[Tool, ...]:
-    return () if wanted.tool_choice.mode == "none" else conversation.tools
+    return () if wanted.tool_choice.mode == "none" else conversation.callable_tools
 
 
 async def _plan(at: Model, prompt: Prompt, conversation: Conversation, wanted: Generation, session: str | None) -> Plan:
     """What to generate: within the window, and held to what the request demands."""
     limit, window_bound = room(prompt.length, wanted.max_tokens, at.card.window)
     demand = plan(
-        conversation.tools,
+        conversation.callable_tools,
         wanted,
         at.format,
         at.reasoning,

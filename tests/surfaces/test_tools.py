@@ -105,7 +105,8 @@ def test_server_tools_are_accepted_and_not_shown() -> None:
 
 
 def test_deferred_tools_appear_at_the_end_once_referred_to() -> None:
-    """Hidden tools cost nothing (G7), and showing one leaves those before it where they were."""
+    """Hidden tools cost nothing (G7). One that is shown is told of where it was referred to, the first time, or at the
+    end when it must be called: what the prompt begins with stays."""
     tools = [{**TOOL, "name": name, "defer_loading": name != "c"} for name in ("a", "b", "c")]
     assert names(tools=tools) == ["c"]
     use = {"type": "tool_use", "id": "1", "name": "c", "input": {}}
@@ -115,17 +116,34 @@ def test_deferred_tools_appear_at_the_end_once_referred_to() -> None:
         "content": [{"type": "tool_reference", "tool_name": "b"}, {"type": "tool_reference", "tool_name": "nope"}],
     }
     messages = [USER, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
-    assert names(tools=tools, messages=messages) == ["c", "b"]
-    assert names(tools=tools, tool_choice={"type": "tool", "name": "a"}) == ["c", "a"]
+    shown = read(body(tools=tools, messages=[*messages, *messages[1:]]))
+    assert [(tool.name, tool.in_turns) for tool in shown.conversation.tools] == [("c", False), ("b", True)]
+    telling, again = (repr(shown.conversation.turns[at]) for at in (2, 4))
+    assert telling.count("<tools>") == 1
+    assert '"name":"b"' in telling
+    assert "<tools>" not in again
+    forced = read(body(tools=tools, tool_choice={"type": "tool", "name": "a"})).conversation
+    assert [(tool.name, tool.in_turns) for tool in forced.tools] == [("c", False), ("a", True)]
+    assert '"name":"a"' in repr(forced.turns[-1])
 
 
 def test_tools_can_be_added_and_removed_on_the_way() -> None:
-    """System messages in the middle may bring tools and take them away."""
+    """System messages in the middle may bring tools and take them away. What was told of them before stays."""
     change = [
         {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": {**TOOL, "name": "g"}}},
         {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "f"}},
     ]
-    assert names(tools=[TOOL], messages=[USER, {"role": "system", "content": change}]) == ["g"]
+    changed = read(body(tools=[TOOL], messages=[USER, {"role": "system", "content": change}])).conversation
+    assert [tool.name for tool in changed.first_tools] == ["f"]
+    assert [tool.name for tool in changed.callable_tools] == ["g"]
+    told = repr(changed.turns[-1])
+    assert '"name":"g"' in told
+    assert "no longer available: f" in told
+    back = {"role": "system", "content": [{"type": "tool_addition", "tool": {"type": "tool_reference", "name": "f"}}]}
+    messages = [USER, {"role": "system", "content": change}, {"role": "assistant", "content": "So."}, USER, back]
+    again = read(body(tools=[TOOL], messages=messages)).conversation
+    assert {tool.name for tool in again.callable_tools} == {"f", "g"}
+    assert again.turns[:2] == changed.turns[:2]
 
 
 def test_server_tools_of_history_are_told_in_words() -> None:

@@ -76,7 +76,7 @@ def _texts(conversation: Conversation) -> Iterable[str]:
     for turn in conversation.turns:
         for part in turn.parts:
             yield from _part_texts(part)
-    for tool in conversation.tools:
+    for tool in conversation.first_tools:
         yield tool.name
         yield tool.description
         yield from _json_texts(tool.schema)
@@ -116,7 +116,7 @@ def _mapped(conversation: Conversation, change: Any) -> Conversation:
             schema=_mapped_json(tool.schema, change),
             strict=tool.strict,
         )
-        for tool in conversation.tools
+        for tool in conversation.first_tools
     )
     return Conversation(system=change(conversation.system), turns=turns, tools=tools)
 

@@ -47,9 +47,9 @@ class Renderer:
         """The prompt's text, up to where the reply begins. A prefill (a last turn of the assistant) is left out:
         whoever asked for it appends it."""
         turns = conversation.turns[:-1] if conversation.prefill else conversation.turns
-        system = conversation.system
-        if conversation.tools and not self.native_tools:
-            system = (system + "\n\n" if system else "") + _tool_prompt(conversation.tools)
+        system, first = conversation.system, conversation.first_tools
+        if first and not self.native_tools:
+            system = (system + "\n\n" if system else "") + _tool_prompt(first)
         messages: list[Message] = []
         if system:
             messages.append({"role": "system", "content": system})
@@ -61,7 +61,7 @@ class Renderer:
                 messages.extend(self._user(turn, names))
         if self.native_tools and not self.template.takes_parallel_calls:
             messages = _one_call_each(messages)
-        tools = [_definition(tool) for tool in conversation.tools] if self.native_tools else None
+        tools = [_definition(tool) for tool in first] if self.native_tools else None
         return self.template.render(self._fitted(messages), tools=tools or None, **self.switches(policy))
 
     def opening(self, policy: ThinkingPolicy) -> str:
@@ -194,6 +194,12 @@ def _one_call_each(messages: list[Message]) -> list[Message]:
 def _definition(tool: Tool) -> Message:
     function: Message = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
     return {"type": "function", "function": function}
+
+
+def introduced(tool: Tool) -> str:
+    """The text that tells a model, in the midst of a conversation, of a tool it may call from there on."""
+    definition = msgspec.json.encode(_definition(tool)).decode()
+    return f"From here on you can call this function too:\n<tools>\n{definition}\n</tools>"
 
 
 def _spelled(call: ToolUse) -> str:

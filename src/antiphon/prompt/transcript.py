@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os.path
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import Any, Protocol
 
 import msgspec
@@ -44,7 +44,7 @@ class Seams:
         with_value = _between(renderer, _call("needle", {"value": _NEEDLE}), _answered, _NEEDLE)
         # What stands behind every call, whatever it says.
         bare = _between(renderer, _call("needle", {}), _answered, "needle")
-        called = os.path.commonprefix([with_value[::-1], bare[::-1]])[::-1]
+        called = _common_end(with_value, bare)
         self.text = _closing(said, tokens, end)
         self.call = _same_closing(said, self.text, called) or _closing(called, tokens, end)
 
@@ -74,6 +74,12 @@ def _between(renderer: Renderer, said: Part, then: Part, needle: str) -> str:
         return ""
     before = rendered.partition(_SEAM)[0] if rendered.count(_SEAM) == 1 else ""
     return before.partition(needle)[2]
+
+
+def _common_end(one: str, other: str) -> str:
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    size = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return one[len(one) - size :]
 
 
 def _closing(between: str, tokens: tuple[str, ...], end: str) -> str:
@@ -187,7 +193,7 @@ class Beginning(msgspec.Struct, frozen=True):
 
 def beginning(conversation: Conversation, switches: dict[str, Any]) -> Beginning:
     """What the prompt of a conversation begins with."""
-    tools = [(tool.name, tool.description, tool.schema) for tool in conversation.tools]
+    tools = [(tool.name, tool.description, tool.schema) for tool in conversation.first_tools]
     parts = (conversation.system, tools, switches)
     return Beginning(*(_hash(b"", msgspec.json.encode(part)) for part in parts))
 

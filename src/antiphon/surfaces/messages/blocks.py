@@ -11,12 +11,13 @@ from typing import assert_never
 
 import msgspec
 
-from antiphon.conversation import Image, Part, Text, Thinking, ToolResult, ToolUse
+from antiphon.conversation import Image, Part, Text, Thinking, Tool, ToolResult, ToolUse
 from antiphon.errors import BadRequest
 from antiphon.prompt import documents
+from antiphon.prompt.render import introduced
 from antiphon.surfaces import pictures
 from antiphon.surfaces.gathering import Gathering
-from antiphon.surfaces.messages import wire
+from antiphon.surfaces.messages import tools, wire
 from antiphon.surfaces.messages.placeholders import placeholder, titled
 from antiphon.surfaces.messages.seal import Forged, Seal
 from antiphon.surfaces.remote import Fetched
@@ -24,12 +25,14 @@ from antiphon.surfaces.remote import Fetched
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
     """What blocks are read with: whether the model sees, what was fetched, the seal, the names of toolset members
-    as the model knows them, by member and toolset."""
+    as the model knows them, by member and toolset. `untold` are tools that the next block to refer to them tells the
+    model of, by name."""
 
     vision: bool
     seal: Seal
     fetched: Mapping[str, Fetched] = {}
     members: Mapping[tuple[str, str], str] = {}
+    untold: Mapping[str, list[Tool]] = {}
 
     def parts(self, content: list[wire.AnyBlock], role: str, where: str, *, asking: bool) -> tuple[Part, ...]:
         """The parts of one message. `asking` is true of the last user turn, where a picture that cannot be seen
@@ -63,17 +66,26 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                 self._document(block, into, where, asking=asking, sees=sees)
             case wire.SearchResult(source, title, content):
                 inner: Gathering[Image] = Gathering()
-                for at, each in listed(content, f"{where}.content"):
+                for at, each in wire.listed(content, f"{where}.content"):
                     self._showing(each, inner, at, asking=False, sees=False)
                 into.stand_in(titled("search_result", _text_of(inner.done()), title=title, source=source))
             case wire.Other(kind, fields):
                 into.stand_in(placeholder(kind, fields))
+                for told in self._tools(block):
+                    into.stand_in(introduced(told))
             case wire.ThinkingBlock():
                 pass
             case wire.ToolUse() | wire.ToolResult():
                 into.stand_in("[tool use omitted]")
             case _:
                 assert_never(block)
+
+    def _tools(self, block: wire.Other) -> Iterator[Tool]:
+        """The tools that this block is the first to tell of."""
+        for kind, fields in tools.references(block, nested=False):
+            waiting = self.untold.get(tools.named(kind, fields))
+            if waiting and kind != "tool_removal":
+                yield waiting.pop(0)
 
     def _thinking(self, block: wire.ThinkingBlock, where: str) -> str:
         try:
@@ -91,7 +103,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
         inner: Gathering[Image] = Gathering()
         if isinstance(block.content, str):
             inner.text(block.content)
-        for at, each in listed(block.content, f"{where}.tool_result.content"):
+        for at, each in wire.listed(block.content, f"{where}.tool_result.content"):
             self._showing(each, inner, at, asking=False, sees=True)
         return ToolResult(tool_use_id=block.tool_use_id, parts=inner.done(), is_error=bool(block.is_error))
 
@@ -116,7 +128,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             case "content":
                 if isinstance(source.content, str):
                     inner.text(source.content)
-                for path, each in listed(source.content, f"{at}.content"):
+                for path, each in wire.listed(source.content, f"{at}.content"):
                     self._showing(each, inner, path, asking=asking, sees=sees)
             case "base64" | "url" | "file":
                 media_type, data = self._bytes(source, at)
@@ -153,13 +165,6 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-def listed(content: wire.Content | msgspec.UnsetType | None, where: str) -> Iterator[tuple[str, wire.AnyBlock]]:
-    """The blocks of a content that is a list, each with its path."""
-    if isinstance(content, list):
-        for index, raw in enumerate(content):
-            yield f"{where}.{index}", wire.block(raw, f"{where}.{index}")
-
-
 def addresses(content: Iterable[tuple[str, wire.AnyBlock]], *, vision: bool) -> Iterator[tuple[str, str]]:
     """What has to be fetched before these blocks can be read: each address with the path of its field."""
     for where, block in content:
@@ -170,11 +175,11 @@ def addresses(content: Iterable[tuple[str, wire.AnyBlock]], *, vision: bool) -> 
                 if source.type == "url" and source.url is not None:
                     yield source.url, f"{where}.document.source.url.url"
                 elif source.type == "content":
-                    yield from addresses(listed(source.content, f"{where}.document.source.content"), vision=vision)
+                    yield from addresses(wire.listed(source.content, f"{where}.document.source.content"), vision=vision)
             case wire.ToolResult(_, inner):
-                yield from addresses(listed(inner, f"{where}.tool_result.content"), vision=vision)
+                yield from addresses(wire.listed(inner, f"{where}.tool_result.content"), vision=vision)
             case wire.SearchResult(_, _, inner):
-                yield from addresses(listed(inner, f"{where}.search_result.content"), vision=vision)
+                yield from addresses(wire.listed(inner, f"{where}.search_result.content"), vision=vision)
             case _:
                 pass
 

@@ -10,9 +10,10 @@ import msgspec
 
 from antiphon.conversation import Conversation, Generation, Role, Sampling, Text, ThinkingPolicy, ToolChoice, Turn
 from antiphon.errors import BadRequest
+from antiphon.prompt.render import introduced
 from antiphon.service import ModelCard
 from antiphon.surfaces.messages import caching, checks, tools, wire
-from antiphon.surfaces.messages.blocks import Reader, addresses, listed
+from antiphon.surfaces.messages.blocks import Reader, addresses
 from antiphon.surfaces.messages.seal import Seal
 from antiphon.surfaces.remote import Fetched
 from antiphon.surfaces.schemas import checked_schema
@@ -106,10 +107,14 @@ def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetch
     if server_tool:
         choice = ToolChoice()
     reader = Reader(
-        vision=card.vision, seal=seal, fetched=fetched, members={there: name for name, there in box.members.items()}
+        vision=card.vision,
+        seal=seal,
+        fetched=fetched,
+        members={there: name for name, there in box.members.items()},
+        untold=box.told,
     )
-    turns = _turns(draft.messages, reader)
-    conversation = Conversation(system=_system(request), turns=turns, tools=tuple(box.shown.values()))
+    turns = (*_turns(draft.messages, reader), *_untold(draft, reader))
+    conversation = Conversation(system=_system(request), turns=turns, tools=box.all())
     ignored = [*draft.unknown, *box.ignored]
     mark = caching.last_mark(request) if draft.marked else None
     generation = Generation(
@@ -146,7 +151,7 @@ def _indexed(index: int, message: wire.Message) -> checks.Indexed:
     if isinstance(message.content, str):
         blocks: list[wire.AnyBlock] = [wire.Text(message.content)] if message.content else []
     else:
-        blocks = [block for _, block in listed(message.content, f"{where}.content")]
+        blocks = [block for _, block in wire.listed(message.content, f"{where}.content")]
     if role == "user" and not any(not isinstance(block, wire.Text) or block.text for block in blocks):
         raise BadRequest(
             f"{where}: all messages must have non-empty content except for the optional final assistant message"
@@ -166,10 +171,17 @@ def _turns(messages: list[checks.Indexed], reader: Reader) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
+def _untold(draft: Draft, reader: Reader) -> Iterator[Turn]:
+    """A last turn for a deferred tool that must be called although nothing in the conversation told of it."""
+    untold = [introduced(tool) for waiting in reader.untold.values() for tool in waiting]
+    if untold and draft.messages[-1][1] != "assistant":
+        yield Turn(role="system", parts=(Text("\n".join(untold)),))
+
+
 def _system(request: wire.Request) -> str:
     if isinstance(request.system, str):
         return _BILLING.sub("", request.system)
-    texts = [block.text for _, block in listed(request.system, "system") if isinstance(block, wire.Text)]
+    texts = [block.text for _, block in wire.listed(request.system, "system") if isinstance(block, wire.Text)]
     return "".join(_BILLING.sub("", text) for text in texts)
 
 
@@ -177,51 +189,24 @@ def _apply_changes(draft: Draft) -> None:
     """Show and hide tools as the conversation went on to refer to them, add them or take them away."""
     for index, role, blocks in draft.messages:
         for place, block in enumerate(blocks):
-            for kind, fields in _references(block, draft.referring):
+            for kind, fields in tools.references(block, nested=draft.referring):
                 _change(draft.box, kind, fields, f"messages.{index}.content.{place}", role)
 
 
-def _references(block: wire.AnyBlock, nested: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    if isinstance(block, wire.ToolResult):
-        for _, inner in listed(block.content if nested else None, ""):
-            if isinstance(inner, wire.Other):
-                yield inner.type, inner.fields
-    elif isinstance(block, wire.Other):
-        yield block.type, block.fields
-        content = block.fields.get("content")
-        found = content.get("tool_references") if isinstance(content, dict) else None
-        for each in found if isinstance(found, list) else ():
-            if isinstance(each, dict):
-                yield "tool_reference", each
-
-
 def _change(box: tools.Toolbox, kind: str, fields: dict[str, Any], where: str, role: str) -> None:
-    if kind == "tool_reference":
-        box.reveal([str(fields.get("tool_name") or fields.get("name") or "")])
-        return
-    if kind not in ("tool_addition", "tool_removal") or role != "system":
-        return
-    tool = fields.get("tool")
-    tool = tool if isinstance(tool, dict) else {}
-    name = str(tool.get("name") or "")
-    definition = tool.get("definition")
-    if kind == "tool_removal":
-        box.conceal(name)
-    elif isinstance(definition, dict):
-        told = tools.read(msgspec.Raw(msgspec.json.encode(definition)), f"{where}.tool_addition.tool.definition")
-        added = tools.custom(told, f"{where}.tool_addition.tool.definition")
-        box.conceal(added.name)
-        box.deferred.pop(added.name, None)
-        box.add(added, where)
-    else:
-        box.reveal([name])
+    if kind == "tool_removal" and role == "system":
+        box.conceal(tools.named(kind, fields))
+    elif kind == "tool_addition" and role == "system" and (added := tools.brought(fields, where)):
+        box.bring(added)
+    elif kind == "tool_reference" or (kind == "tool_addition" and role == "system"):
+        box.reveal(tools.named(kind, fields))
 
 
 def _server_tool(draft: Draft, mode: str, name: str | None) -> tuple[str, str] | None:
     box = draft.box
     if mode == "tool" and name in box.server:
         return name, box.server[name]
-    if not box.server or box.shown or box.deferred or mode == "none":
+    if not box.server or box.callable or box.deferred or mode == "none":
         return None
     first = next(iter(box.server.items()))
     if mode == "any":

@@ -78,6 +78,12 @@ def _tool_reference(fields: Fields) -> str:
     return f"[tool available: {_short(_text(fields, 'tool_name') or _text(fields, 'name'), 256)}]"
 
 
+def _tool_removal(fields: Fields) -> str:
+    tool = fields.get("tool")
+    name = _text(tool, "name") if isinstance(tool, dict) else ""
+    return f"[tool no longer available: {_short(name, 256)}]" if name else ""
+
+
 def _browser_state(fields: Fields) -> str:
     lines = ["[browser state]"]
     tabs = fields.get("tabs")
@@ -121,5 +127,5 @@ _TABLE: dict[str, Callable[[Fields], str]] = {
     "server_tool_use": _server_use,
     "tool_addition": _nothing,
     "tool_reference": _tool_reference,
-    "tool_removal": _nothing,
+    "tool_removal": _tool_removal,
 }

@@ -2,13 +2,13 @@
 
 Custom tools and the client tools whose schema the API defines reach the model. Server tools are accepted and not
 shown, for nothing here could run them. Deferred tools stay out until something in the conversation refers to
-them, and then come last, so that what stood before keeps its place in the prompt.
+them, and then are told of at that place: what the prompt begins with never changes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -46,31 +46,63 @@ _custom = msgspec.json.Decoder(Custom)
 
 class Toolbox(msgspec.Struct, kw_only=True):
     """What a request brings: tools by the names the model knows them by; server tools, name → type; members of
-    toolsets, name → (member, toolset)."""
+    toolsets, name → (member, toolset). The prompt begins with the `first` tools, of which some may be `withdrawn`; the
+    `later` ones came up in the conversation. `told` are all that ever did, in that order, by name."""
 
-    shown: dict[str, Tool] = {}
+    first: dict[str, Tool] = {}
+    later: dict[str, Tool] = {}
+    withdrawn: set[str] = set()
     deferred: dict[str, Tool] = {}
+    told: dict[str, list[Tool]] = {}
     server: dict[str, str] = {}
     members: dict[str, tuple[str, str]] = {}
     ignored: list[str] = []
 
-    def reveal(self, names: Iterable[str]) -> None:
-        """Show deferred tools, in the order in which they were referred to."""
-        for name in names:
-            if name in self.deferred:
-                self.shown[name] = self.deferred.pop(name)
+    @property
+    def callable(self) -> set[str]:
+        """The names of the tools that may be called."""
+        return (self.first.keys() - self.withdrawn) | self.later.keys()
+
+    def all(self) -> tuple[Tool, ...]:
+        """What the prompt begins with, and what came up later."""
+        first = (msgspec.structs.replace(tool, withdrawn=name in self.withdrawn) for name, tool in self.first.items())
+        return (*first, *(msgspec.structs.replace(tool, in_turns=True) for tool in self.later.values()))
+
+    def show_all(self) -> None:
+        """Have the prompt begin with the deferred tools too."""
+        self.first.update(self.deferred)
+        self.deferred.clear()
+
+    def reveal(self, name: str) -> None:
+        """The conversation referred to a tool."""
+        if name in self.deferred:
+            self.later[name] = self.deferred.pop(name)
+            self.told.setdefault(name, []).append(self.later[name])
+        elif name not in self.later:
+            self.withdrawn.discard(name)
+
+    def bring(self, tool: Tool) -> None:
+        """The conversation brought a tool of its own, which takes the place of any other of its name."""
+        self.conceal(tool.name)
+        self.deferred.pop(tool.name, None)
+        self.later[tool.name] = tool
+        self.told.setdefault(tool.name, []).append(tool)
 
     def conceal(self, name: str) -> None:
         """Take a tool away that the conversation removed."""
-        tool = self.shown.pop(name, None)
-        if tool is not None:
-            self.deferred[name] = tool
+        if name in self.later:
+            self.deferred[name] = self.later.pop(name)
+        elif name in self.first:
+            self.withdrawn.add(name)
 
     def add(self, tool: Tool, where: str, *, deferred: bool = False) -> None:
         """Put a tool in. Names are unique among all of them."""
-        if tool.name in self.shown or tool.name in self.deferred or tool.name in self.server:
+        if tool.name in self:
             raise BadRequest("tools: Tool names must be unique.")
-        (self.deferred if deferred else self.shown)[tool.name] = tool
+        (self.deferred if deferred else self.first)[tool.name] = tool
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.first or name in self.deferred or name in self.server
 
 
 def toolbox(raws: list[Raw] | None) -> Toolbox:
@@ -80,7 +112,7 @@ def toolbox(raws: list[Raw] | None) -> Toolbox:
         _put(box, raw, f"tools.{index}")
     if any(kind.startswith("tool_search_tool_") for kind in box.server.values()):
         # Whoever leaves the search to the server could never reach a tool that the server does not search for.
-        box.reveal(list(box.deferred))
+        box.show_all()
     return box
 
 
@@ -94,6 +126,14 @@ def read(raw: Raw, where: str) -> Custom:
         raise BadRequest(f"{where}: {malformed(trouble, bytes(raw))}") from None
 
 
+def named(kind: str, fields: dict[str, Any]) -> str:
+    """The name of the tool that a block refers to; results and changes of tools have it under different keys."""
+    tool = fields.get("tool")
+    told = tool if kind != "tool_reference" and isinstance(tool, dict) else fields
+    told = definition if isinstance(definition := told.get("definition"), dict) else told
+    return str(told.get("tool_name") or told.get("name") or "")
+
+
 def _put(box: Toolbox, raw: Raw, where: str) -> None:
     told = read(raw, where)
     kind = told.type
@@ -104,7 +144,7 @@ def _put(box: Toolbox, raw: Raw, where: str) -> None:
     tools = known(kind, settings)
     if tools is None:
         name = told.name or kind
-        if name in box.server or name in box.shown or name in box.deferred:
+        if name in box:
             raise BadRequest("tools: Tool names must be unique.")
         box.server[name] = kind
         box.ignored.append(f"tools.{kind}")
@@ -121,7 +161,7 @@ def _put_known(box: Toolbox, kind: str, settings: dict[str, Any], tools: list[To
             config = configs.get(tool.name) if isinstance(configs, dict) else None
             deferred = isinstance(config, dict) and config.get("defer_loading") is True
             name = tool.name
-            if name in box.shown or name in box.deferred or name in box.server:
+            if name in box:
                 name = f"{family}_{tool.name}"
             box.members[name] = (tool.name, family)
             tool = msgspec.structs.replace(tool, name=name)
@@ -148,6 +188,31 @@ def custom(told: Custom, where: str) -> Tool:
     return Tool(name=told.name, description=description, schema=schema, strict=bool(told.strict))
 
 
+def references(block: wire.AnyBlock, *, nested: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a block says of tools that come and go, each with its type and fields; also what is `nested` in a result."""
+    if isinstance(block, wire.ToolResult):
+        for _, inner in wire.listed(block.content if nested else None, ""):
+            if isinstance(inner, wire.Other):
+                yield inner.type, inner.fields
+    elif isinstance(block, wire.Other):
+        yield block.type, block.fields
+        content = block.fields.get("content")
+        found = content.get("tool_references") if isinstance(content, dict) else None
+        for each in found if isinstance(found, list) else ():
+            if isinstance(each, dict):
+                yield "tool_reference", each
+
+
+def brought(fields: dict[str, Any], where: str) -> Tool | None:
+    """The tool that a `tool_addition` defines itself, if it does."""
+    tool = fields.get("tool")
+    definition = tool.get("definition") if isinstance(tool, dict) else None
+    if not isinstance(definition, dict):
+        return None
+    place = f"{where}.tool_addition.tool.definition"
+    return custom(read(msgspec.Raw(msgspec.json.encode(definition)), place), place)
+
+
 def choice(told: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
     """How tools must be used. A forced server tool is not judged here."""
     if told is None:
@@ -159,15 +224,16 @@ def choice(told: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
         case "none":
             return ToolChoice(mode="none")
         case "any" | "tool":
-            if not (box.shown or box.deferred or box.server):
+            if not (box.callable or box.deferred or box.server):
                 raise BadRequest("tool_choice: may only be specified while providing tools.")
             if told.type == "any":
-                box.reveal(list(box.deferred) if not box.shown else ())
+                if not box.callable:
+                    box.show_all()
                 return ToolChoice(mode="any", parallel=parallel)
             if told.name is None:
                 raise BadRequest("tool_choice.tool.name: Field required")
-            box.reveal([told.name])
-            if told.name not in box.shown and told.name not in box.server:
+            box.reveal(told.name)
+            if told.name not in box.callable and told.name not in box.server:
                 raise BadRequest(f"Tool '{told.name}' not found in provided tools")
             return ToolChoice(mode="tool", name=told.name, parallel=parallel)
         case other:

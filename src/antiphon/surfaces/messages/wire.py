@@ -6,6 +6,7 @@ client wrote as JSON (tool input, schemas) stays its own bytes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -204,6 +205,13 @@ def block(raw: Raw, where: str) -> AnyBlock:
         return _other(raw, where, str(trouble))
     except (msgspec.DecodeError, RecursionError, ValueError) as trouble:
         raise BadRequest(f"{where}: {malformed(trouble, bytes(raw))}") from None
+
+
+def listed(content: Content | UnsetType | None, where: str) -> Iterator[tuple[str, AnyBlock]]:
+    """The blocks of a content that is a list, each with its path."""
+    if isinstance(content, list):
+        for index, raw in enumerate(content):
+            yield f"{where}.{index}", block(raw, f"{where}.{index}")
 
 
 def value(raw: Raw | bytes, where: str) -> Any:
