@@ -64,21 +64,25 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         "<think>",
         "</think>",
     )
+    eos_token: str = "<|im_end|>"
     start: tuple[int, ...] = ()
     slots: int = 1000
 
 
 class Scripted:
-    """The engine. `running` counts generations that hold a slot; `jobs` keeps what was asked for, newest last."""
+    """The engine. `running` counts generations that hold a slot; `jobs` keeps what was asked for, `sampled` the ids
+    that were given, newest last. A prompt re-uses what it shares with one of the last, and with the reply to it."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.running = 0
         self.jobs: list[Job] = []
+        self.sampled: list[list[int]] = []
         self._slots = asyncio.Semaphore(script.slots)
         self._control = re.compile(
             "|".join(map(re.escape, sorted(script.control_tokens, key=len, reverse=True))) or "$^"
         )
+        self._control_ids = {text: index for index, text in enumerate(script.control_tokens)}
         self._texts: OrderedDict[int, str] = OrderedDict()
         self._words_of: dict[int, str] = dict(enumerate(script.control_tokens))
         self._used: Counter[int] = Counter()
@@ -91,7 +95,7 @@ class Scripted:
             model=script.model,
             window=script.window,
             chat_template=script.template,
-            eos_token="<|im_end|>",
+            eos_token=script.eos_token,
             start=script.start,
             control_tokens=script.control_tokens,
             slots=script.slots,
@@ -104,7 +108,7 @@ class Scripted:
             at = 0
             for found in self._control.finditer(segment):
                 ids.extend(self._words(segment[at : found.start()]))
-                ids.append(self.script.control_tokens.index(found[0]))
+                ids.append(self._control_ids[found[0]])
                 at = found.end()
             ids.extend(self._words(segment[at:]))
         self._texts[hash(tuple(ids))] = "".join(segments)
@@ -121,7 +125,7 @@ class Scripted:
         return [self._known_id(word) for word in _WORD.findall(text)]
 
     def _known_id(self, word: str) -> int:
-        id = self.id_of(word)
+        id = self._control_ids.get(word, self.id_of(word))
         self._words_of[id] = word
         return id
 
@@ -144,7 +148,8 @@ class Scripted:
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """Replay the rule that fits the prompt, within the job's limit."""
         rule = self._rule(job)
-        self.jobs = [*self.jobs[-99:], job]
+        said: list[int] = []
+        self.jobs, self.sampled = [*self.jobs[-99:], job], [*self.sampled[-99:], said]
         async with self._slots:
             self.running += 1
             try:
@@ -153,9 +158,11 @@ class Scripted:
                     raise EngineFailed(rule.failure)
                 yield Prefilled(len(job.prompt), self._cached(tuple(job.prompt)))
                 async for piece in self._pieces(rule, job.max_tokens):
+                    said.extend(piece.ids)
                     yield [piece]
             finally:
                 self.running -= 1
+                self._seen = [*self._seen[-9:], (*job.prompt, *said)]
 
     async def _pieces(self, rule: Rule, limit: int) -> AsyncGenerator[Piece, None]:
         spoken = rule.spoken()
@@ -178,7 +185,6 @@ class Scripted:
                     break
                 same += 1
             best = max(best, same)
-        self._seen = [*self._seen[-9:], prompt]
         return min(best, len(prompt) - 1)
 
     async def health(self) -> Health:
