@@ -54,7 +54,7 @@ def written(model: Model, *said: Part) -> str:
     bare = renderer.prompt(Conversation(turns=(ASK, turn, after)), ThinkingPolicy())
     begin = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(opened, bare, strict=False)))
     begin -= bare[:begin].endswith("<")
-    end = bare.rindex(model.prompter._seams.of(turn), 0, bare.index(NEXT))
+    end = bare.rindex(model.prompter.seams.of(turn), 0, bare.index(NEXT))
     thought = "Hm.\n" + model.reasoning.cut_short if begin < len(opened) else ""
     return thought + bare[begin:end]
 
