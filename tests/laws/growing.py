@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
+import msgspec
+
 from antiphon.engines import Job
-from antiphon.engines.scripted import Scripted
+from antiphon.engines.scripted import Rule, Scripted
 from antiphon.events import Reply, TextBlock, ThinkingBlock, fold, parsed_input
 from antiphon.service import Service
 from antiphon.surfaces.messages import decode
@@ -45,8 +49,11 @@ class Talk:
         self.messages: list[Fields] = []
         self.past: list[tuple[Job, list[int], Reply]] = []
 
-    async def say(self, *content: Fields, style: Style = PLAIN, system: str = "", **fields: Any) -> Reply:
-        """Send these blocks, and perhaps a system turn behind them; the reply becomes part of the history."""
+    async def say(self, *content: Fields, model: str, style: Style = PLAIN, system: str = "", **fields: Any) -> Reply:
+        """Send these blocks, and perhaps a system turn behind them. The model answers with this output, and the reply
+        becomes part of the history."""
+        rule = Rule(pieces=tokens(model, self.engine.script.control_tokens))
+        self.engine.script = msgspec.structs.replace(self.engine.script, rules=(rule,))
         self.messages.append({"role": "user", "content": list(content)})
         if system:
             self.messages.append({"role": "system", "content": [{"type": "text", "text": system}]})
@@ -65,26 +72,33 @@ class Talk:
         self.messages.append({"role": "assistant", "content": [_block(block) for block in reply.blocks]})
         return reply
 
-    async def answer(self, reply: Reply, *more: Fields, **given: Any) -> Reply:
-        """Send the results of all calls of a reply, the last first, and more beside them."""
+    async def answer(self, reply: Reply, *more: Fields, inside: Sequence[Fields] = (), **given: Any) -> Reply:
+        """Send the results of all calls of a reply, the last first, with more `inside` the first and beside them."""
         calls = [block for block in reply.blocks if not isinstance(block, TextBlock | ThinkingBlock)]
         results: list[Fields] = [
             {"type": "tool_result", "tool_use_id": call.id, "content": [text(f"{call.name}: “ok” {at}")]}
             for at, call in enumerate(calls)
         ]
+        results[0]["content"] += inside
         return await self.say(*reversed(results), *more, **given)
 
-    def broken(self) -> list[str]:
-        """Where a prompt does not begin with the one before it and what was sampled for it, or where the engine re-used
-        less than that; a sentence each."""
+    def broken(self, *, engine: bool = True) -> list[str]:
+        """Where a prompt does not begin with the one before it and what was sampled for it, or where the `engine`
+        re-used less than that; a sentence each."""
         found = []
-        for number, ((job, sampled, _), (later, _, reply)) in enumerate(zip(self.past, self.past[1:], strict=False), 2):
+        for number, ((job, sampled, _), (later, _, reply)) in enumerate(pairwise(self.past), 2):
             known = [*job.prompt, *sampled]
             if list(later.prompt[: len(known)]) != known:
                 found.append(f"turn {number} does not go on: {job.text!r} became {later.text!r}")
-            elif reply.usage.cached < len(known) - 1:
+            elif engine and reply.usage.cached < len(known) - 1:
                 found.append(f"turn {number}: {reply.usage.cached} of {len(known)} were re-used")
         return found
+
+
+def tokens(raw: str, control: Sequence[str]) -> tuple[str, ...]:
+    """The tokens of an output: control tokens, and words with the space before them."""
+    marks = "|".join(map(re.escape, sorted(control, key=len, reverse=True)))
+    return tuple(re.findall(rf"{marks}|\s*(?:(?!{marks})\S)+|\s+", raw))
 
 
 def text(words: str) -> Fields:
@@ -117,7 +131,7 @@ def _rewritten(block: Fields, style: Style, role: str) -> list[Fields]:
             return [text(words[:half]), text(words[half:])] if style.cut == "split" and half else [text(words)]
         case "tool_use" if style.turned:
             return [{**block, "input": dict(reversed(block["input"].items()))}]
-        case "tool_result" if style.cut == "string" and isinstance(block["content"], list):
+        case "tool_result" if style.cut == "string" and all(inner["type"] == "text" for inner in block["content"]):
             return [{**block, "content": "".join(inner["text"] for inner in block["content"]), "is_error": False}]
         case _:
             return [block]

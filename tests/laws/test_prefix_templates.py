@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from antiphon.conversation import Conversation, Part, Text, ThinkingPolicy, ToolResult, ToolUse, Turn
-from antiphon.engines.scripted import Rule, Script, Scripted
+from antiphon.engines.scripted import Script, Scripted
 from antiphon.events import ToolBlock
 from antiphon.model import Choices, Model, load
 from antiphon.service import Service
@@ -37,12 +37,12 @@ NEXT = "what comes next"
 ASK = Turn(role="user", parts=(Text("ask"),))
 
 
-def script(name: str, rules: tuple[Rule, ...] = ()) -> Script:
+def script(name: str) -> Script:
     """An engine with this template and what goes with it."""
     source = (FOLDER / f"{name}.jinja").read_text("utf-8")
     control = tuple(sorted({*CONTROL.findall(source), "<s>", "</s>"}))
     end = next((end for end in ENDS if end in source), "</s>")
-    return Script(template=source, control_tokens=control, eos_token=end, rules=rules)
+    return Script(template=source, control_tokens=control, eos_token=end)
 
 
 def written(model: Model, *said: Part) -> str:
@@ -57,12 +57,6 @@ def written(model: Model, *said: Part) -> str:
     end = bare.rindex(model.prompter.seams.of(turn), 0, bare.index(NEXT))
     thought = "Hm.\n" + model.reasoning.cut_short if begin < len(opened) else ""
     return thought + bare[begin:end]
-
-
-def cut(raw: str, control: tuple[str, ...]) -> tuple[str, ...]:
-    """The tokens of an output: control tokens, words with the space before them."""
-    marks = "|".join(map(re.escape, sorted(control, key=len, reverse=True)))
-    return tuple(re.findall(rf"{marks}|\s*(?:(?!{marks})\S)+|\s+", raw))
 
 
 def call(number: int) -> ToolUse:
@@ -84,15 +78,16 @@ async def test_every_template(name: str, history: Literal["keep", "template"]) -
     """Through calls, parallel calls, results, system turns and plain turns, with the history written otherwise each
     time, each prompt begins with the one before it and what was sampled for it."""
     choices = Choices(history_thinking=history)
-    model = await load(Scripted(script(name)), choices)
-    raws = [written(model, *said) for said in REPLIES]
-    control = script(name).control_tokens
-    engine = Scripted(script(name, tuple(Rule(pieces=cut(raw, control), times=1) for raw in raws)))
-    talk = Talk(Service([await load(engine, choices)]), engine, [tool("look"), tool("other")])
-    got = await talk.say(text("find it"))
-    got = await talk.answer(got, style=Style(billing=1, turned=True), system="Be quick.")
-    got = await talk.say(text("and both"), style=Style("string", thinking=False, billing=2))
-    got = await talk.answer(got, style=Style("split", spaced=True, stripped=True))
-    await talk.say(text("so"), style=Style("string", system_as_string=True, billing=3), system="12 left")
+    engine = Scripted(script(name))
+    model = await load(engine, choices)
+    replies = iter([written(model, *said) for said in REPLIES])
+    talk = Talk(Service([model]), engine, [tool("look"), tool("other")])
+    got = await talk.say(text("find it"), model=next(replies))
+    style = Style(billing=1, turned=True)
+    got = await talk.answer(got, model=next(replies), style=style, system="Be quick.")
+    got = await talk.say(text("and both"), model=next(replies), style=Style("string", thinking=False, billing=2))
+    got = await talk.answer(got, model=next(replies), style=Style("split", spaced=True, stripped=True))
+    style = Style("string", system_as_string=True, billing=3)
+    await talk.say(text("so"), model=next(replies), style=style, system="12 left")
     assert [block.id for _, _, reply in talk.past for block in reply.blocks if isinstance(block, ToolBlock)] != []
     assert (talk.broken() == []) == (name not in UNTOLD and (history == "keep" or name not in FORGETFUL))

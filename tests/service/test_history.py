@@ -82,7 +82,7 @@ async def test_keep(thinking: bool) -> None:
     for job, later in zip(engine.jobs, engine.jobs[1:], strict=False):
         assert common(job.prompt, later.prompt) == len(job.prompt)
     assert len(engine.jobs) == 4
-    sampled = [Scripted.id_of(piece) for piece in RULES[1].spoken()]
+    sampled = engine.sampled[0]
     last = list(engine.jobs[3].prompt)
     start = len(engine.jobs[0].prompt)
     assert last[start : start + len(sampled)] == sampled
@@ -100,5 +100,5 @@ async def test_template(thinking: bool) -> None:
     assert "look first" not in third.text
     fresh = await engine.tokenise([third.text])
     assert list(third.prompt) == fresh
-    sampled = [Scripted.id_of(piece) for piece in RULES[1].spoken()]
+    sampled = engine.sampled[2]
     assert list(fourth.prompt[len(third.prompt) :][: len(sampled)]) == sampled
