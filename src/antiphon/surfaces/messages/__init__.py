@@ -15,7 +15,7 @@ from antiphon.events import AnyEvent, Fold, Reply, Usage
 from antiphon.service import Prepared, Service
 from antiphon.surfaces import sse
 from antiphon.surfaces.exchange import Exchange
-from antiphon.surfaces.messages import caching, encode, failures
+from antiphon.surfaces.messages import caching, encode, failures, sent
 from antiphon.surfaces.messages.arrivals import Arrivals, Arrived
 from antiphon.surfaces.messages.seal import Seal
 from antiphon.surfaces.messages.server_tools import Unavailable
@@ -103,9 +103,9 @@ class _Messages:
     async def _count(self, exchange: Exchange) -> None:
         whole = await self._arrivals.read(exchange, counting=True)
         tokens = await self._service.count(whole.request.model, whole.asked.conversation, whole.asked.generation)
-        counted: dict[str, object] = {"input_tokens": tokens}
+        counted = sent.Counted(tokens)
         if not isinstance(whole.request.context_management, msgspec.UnsetType):
-            counted["context_management"] = {"original_input_tokens": tokens}
+            counted.context_management = sent.CountedContext(tokens)
         await exchange.reply(200, msgspec.json.encode(counted))
 
     async def _folded(self, prepared: Prepared) -> Reply:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from antiphon.prompt.predecessors import Miss
-from antiphon.surfaces.messages import wire
+from antiphon.surfaces.messages import sent, wire
 
 _MARK = b'"cache_control"'
 _anything = msgspec.json.Decoder()
@@ -68,11 +68,11 @@ def _value(raw: msgspec.Raw) -> Any:
         return None  # Whoever reads the block for what it says tells what is wrong with it.
 
 
-def diagnostics(miss: Miss | None) -> dict[str, Any]:
+def diagnostics(miss: Miss | None) -> sent.Diagnostics:
     """The answer to a request for diagnostics."""
     if miss is None:
-        return {"cache_miss_reason": None}
+        return sent.Diagnostics(None)
     reason: dict[str, Any] = {"type": miss.reason}
     if miss.reason.endswith("_changed"):
         reason["cache_missed_input_tokens"] = miss.tokens
-    return {"cache_miss_reason": reason}
+    return sent.Diagnostics(reason)

@@ -21,6 +21,7 @@ from antiphon.events import (
     Finished,
     Reply,
     Started,
+    StopReason,
     TextBlock,
     TextDelta,
     ThinkingBlock,
@@ -32,6 +33,7 @@ from antiphon.events import (
     Usage,
 )
 from antiphon.surfaces.json_text import text_json
+from antiphon.surfaces.messages import sent
 from antiphon.surfaces.messages.seal import Seal
 
 _to_json = msgspec.json.Encoder().encode
@@ -52,7 +54,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     withheld: bool = False
     context_management: bool = False
     members: Mapping[str, tuple[str, str]] = {}
-    diagnostics: Mapping[str, Any] | None = None
+    diagnostics: sent.Diagnostics | None = None
     hour: bool = False
 
 
@@ -75,88 +77,75 @@ def frame(name: str, data: Mapping[str, Any]) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + _to_json(data) + b"\n\n"
 
 
-def usage_json(style: Style, usage: Usage) -> dict[str, Any]:
-    """Every figure the API reports. The three kinds of input tokens add up to the whole prompt."""
+def usage_sent(style: Style, usage: Usage) -> sent.Usage:
+    """The figures as the API reports them."""
     long, short = (usage.created, 0) if style.hour else (0, usage.created)
-    return {
-        "input_tokens": usage.prompt - usage.cached - usage.created,
-        "cache_creation_input_tokens": usage.created,
-        "cache_read_input_tokens": usage.cached,
-        "cache_creation": {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long},
-        "output_tokens": usage.output,
-        "output_tokens_details": {"thinking_tokens": usage.thinking},
-        "server_tool_use": None,
-        "service_tier": "standard",
-        "inference_geo": "not_available",
-        "speed": "standard",
-    }
+    return sent.Usage(
+        input_tokens=usage.prompt - usage.cached - usage.created,
+        cache_creation_input_tokens=usage.created,
+        cache_read_input_tokens=usage.cached,
+        cache_creation=sent.CacheCreation(ephemeral_5m_input_tokens=short, ephemeral_1h_input_tokens=long),
+        output_tokens=usage.output,
+        output_tokens_details=sent.OutputDetails(thinking_tokens=usage.thinking),
+    )
 
 
-def message_json(
-    style: Style, content: list[Any], usage: dict[str, Any], reason: str | None = None, stop_sequence: str | None = None
-) -> dict[str, Any]:
-    """The message object, with every key of it, used or not."""
-    message = {
-        "id": style.id,
-        "type": "message",
-        "role": "assistant",
-        "model": style.model,
-        "content": content,
-        "stop_reason": reason,
-        "stop_sequence": stop_sequence,
-        "stop_details": None,
-        "container": None,
-        "diagnostics": style.diagnostics,
-        "usage": usage,
-    }
-    if style.context_management:
-        message["context_management"] = {"applied_edits": []}
-    return message
+def message_sent(
+    style: Style, content: list[Any], usage: sent.Usage, reason: StopReason | None = None, stopped_by: str | None = None
+) -> sent.Message:
+    """The message object."""
+    return sent.Message(
+        id=style.id,
+        model=style.model,
+        content=content,
+        stop_reason=reason,
+        stop_sequence=stopped_by,
+        diagnostics=style.diagnostics,
+        usage=usage,
+        context_management=sent.ContextManagement() if style.context_management else msgspec.UNSET,
+    )
 
 
 def ending(style: Style, reason: str, stop_sequence: str | None, usage: Usage) -> bytes:
     """The last two frames: why the message ended, and that it has."""
     delta = {"stop_reason": reason, "stop_sequence": stop_sequence, "stop_details": None, "container": None}
-    data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_json(style, usage)}
+    data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_sent(style, usage)}
     if style.context_management:
-        data["context_management"] = {"applied_edits": []}
+        data["context_management"] = sent.ContextManagement()
     return frame("message_delta", data) + _STOP
 
 
-def _tool_json(style: Style, id: str, name: str, input: msgspec.Raw) -> dict[str, Any]:
+def _tool_sent(style: Style, id: str, name: str, input: msgspec.Raw) -> sent.ToolUse:
     member, toolset = style.members.get(name, (name, ""))
-    block = {"type": "tool_use", "id": id, "name": member, "input": input, "caller": {"type": "direct"}}
-    if toolset:
-        block["toolset_name"] = toolset
-    return block
+    return sent.ToolUse(id=id, name=member, input=input, toolset_name=toolset or msgspec.UNSET)
 
 
-def _block_json(style: Style, block: Block) -> dict[str, Any]:
+def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.ToolUse:
     match block:
         case TextBlock(text):
             # No `citations` where there are none: some clients take the key only with a list.
-            return {"type": "text", "text": msgspec.Raw(text_json(text))}
+            return sent.Text(msgspec.Raw(text_json(text)))
         case ThinkingBlock(text):
             signature = style.seal.sign(text, withheld=style.withheld)
             shown = b'""' if style.withheld else text_json(text)
-            return {"type": "thinking", "thinking": msgspec.Raw(shown), "signature": signature}
+            return sent.Thinking(msgspec.Raw(shown), signature)
         case ToolBlock():
-            return _tool_json(style, block.id, block.name, msgspec.Raw(block.input.encode("utf-8", "replace")))
+            return _tool_sent(style, block.id, block.name, msgspec.Raw(block.input.encode("utf-8", "replace")))
         case _:
             assert_never(block)
 
 
 def whole(style: Style, reply: Reply) -> bytes:
     """The unstreamed reply."""
-    content = [_block_json(style, block) for block in reply.blocks]
+    content = [_block_sent(style, block) for block in reply.blocks]
     return whole_of(style, content, reply.usage, reply.reason, reply.stop_sequence)
 
 
 def whole_of(
-    style: Style, content: list[dict[str, Any]], usage: Usage, reason: str, stop_sequence: str | None = None
+    style: Style, content: list[Any], usage: Usage, reason: StopReason, stop_sequence: str | None = None
 ) -> bytes:
     """A message of the given content."""
-    return _to_json(message_json(style, content, usage_json(style, usage), reason, stop_sequence))
+    return _to_json(message_sent(style, content, usage_sent(style, usage), reason, stop_sequence))
 
 
 def _text_in(event: AnyEvent) -> str | None:
@@ -202,8 +191,8 @@ class Encoder:
             raise Internal("a message cannot start twice")
         self._at = _At.IDLE
         # The API counts a token as soon as it starts to answer; some clients divide by this figure.
-        opening = usage_json(self._style, msgspec.structs.replace(usage, output=1, thinking=0))
-        return frame("message_start", {"type": "message_start", "message": message_json(self._style, [], opening)})
+        opening = usage_sent(self._style, msgspec.structs.replace(usage, output=1, thinking=0))
+        return frame("message_start", {"type": "message_start", "message": message_sent(self._style, [], opening)})
 
     def batch(self, events: Iterable[AnyEvent]) -> bytes:
         """The frames for what came at once: neighbouring deltas of one kind become one."""
@@ -235,7 +224,7 @@ class Encoder:
                 if self._at is _At.FRESH:
                     out.append(self.start(usage))
             case ToolStart(id, name):
-                block = _to_json(_tool_json(self._style, id, name, msgspec.Raw(b"{}")))
+                block = _to_json(_tool_sent(self._style, id, name, msgspec.Raw(b"{}")))
                 self._open(_At.TOOL, block, out)
             case ToolEnd():
                 if self._at is not _At.TOOL:

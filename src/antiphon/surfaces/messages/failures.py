@@ -7,6 +7,7 @@ import math
 import msgspec
 
 from antiphon import errors
+from antiphon.surfaces.messages import sent
 from antiphon.surfaces.surface import Rendered
 
 TABLE: dict[type[errors.Failure], tuple[int, str]] = {
@@ -23,6 +24,7 @@ TABLE: dict[type[errors.Failure], tuple[int, str]] = {
     errors.Failure: (500, "api_error"),
 }
 
+STATUSES = tuple(sorted({status for status, _ in TABLE.values()}))
 _DETERMINISTIC = {400, 401, 403, 404, 405, 413}
 
 
@@ -36,11 +38,9 @@ def kind(failure: errors.Failure) -> tuple[int, str]:
 
 def body(failure: errors.Failure, request_id: str) -> bytes:
     """The error envelope, in replies and in streams."""
-    error: dict[str, object] = {"type": kind(failure)[1], "message": failure.message}
     details = {**({"error_code": failure.code} if failure.code else {}), **failure.details}
-    if details:
-        error["details"] = details
-    return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
+    trouble = sent.Trouble(kind(failure)[1], failure.message, details)
+    return msgspec.json.encode(sent.Error(error=trouble, request_id=request_id))
 
 
 def envelope(failure: errors.Failure, request_id: str) -> Rendered:

@@ -1,0 +1,134 @@
+"""What the Messages API sends, as typed structs: encoded by `encode.py`, and described in /openapi.json.
+
+Frames of a stream are made by hand where they are many; whole replies and the rest are these. What is always there is
+`null` when there is nothing to say, as clients read it without asking.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from antiphon.events import StopReason
+
+# Text that is JSON already.
+JsonText = Annotated[Raw, Meta(extra_json_schema={"type": "string"})]
+JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who made a call: the model itself."""
+
+    type: Literal["direct"] = "direct"
+
+
+class Text(msgspec.Struct, tag="text"):
+    """A block of text."""
+
+    text: JsonText
+
+
+class Thinking(msgspec.Struct, tag="thinking"):
+    """A block of thinking, and the seal that lets it be sent back."""
+
+    thinking: JsonText
+    signature: str
+
+
+class ToolUse(msgspec.Struct, tag="tool_use"):
+    """A call of one of the client's tools."""
+
+    id: str
+    name: str
+    input: JsonObject
+    caller: Caller = Caller()
+    toolset_name: str | UnsetType = UNSET
+
+
+class CacheCreation(msgspec.Struct):
+    """Tokens put into the cache before the last mark, by how long the mark asks for."""
+
+    ephemeral_5m_input_tokens: int
+    ephemeral_1h_input_tokens: int
+
+
+class OutputDetails(msgspec.Struct):
+    """Of the output tokens, those of thinking."""
+
+    thinking_tokens: int
+
+
+class Usage(msgspec.Struct):
+    """Every figure the API reports. The three kinds of input tokens add up to the whole prompt."""
+
+    input_tokens: int
+    cache_creation_input_tokens: int
+    cache_read_input_tokens: int
+    cache_creation: CacheCreation
+    output_tokens: int
+    output_tokens_details: OutputDetails
+    server_tool_use: None = None
+    service_tier: str = "standard"
+    inference_geo: str = "not_available"
+    speed: str = "standard"
+
+
+class ContextManagement(msgspec.Struct, frozen=True):
+    """The answer to `context_management`: nothing is edited here."""
+
+    applied_edits: tuple[()] = ()
+
+
+class Diagnostics(msgspec.Struct):
+    """The answer to `diagnostics`: why the prompt missed the cache, or null."""
+
+    cache_miss_reason: dict[str, Any] | None
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """A whole reply, with every key of it, used or not. Besides the blocks named here, `content` may hold a server
+    tool's call and its error."""
+
+    id: str
+    type: Literal["message"] = "message"
+    role: Literal["assistant"] = "assistant"
+    model: str
+    content: list[Text | Thinking | ToolUse] | list[dict[str, Any]]
+    stop_reason: StopReason | None
+    stop_sequence: str | None
+    stop_details: None = None
+    container: None = None
+    diagnostics: Diagnostics | None
+    usage: Usage
+    context_management: ContextManagement | UnsetType = UNSET
+
+
+class CountedContext(msgspec.Struct):
+    """The answer to `context_management` in a count: nothing would be edited."""
+
+    original_input_tokens: int
+
+
+class Counted(msgspec.Struct):
+    """The tokens of a prompt."""
+
+    input_tokens: int
+    context_management: CountedContext | UnsetType = UNSET
+
+
+class Trouble(msgspec.Struct, omit_defaults=True):
+    """What went wrong: its kind, and a sentence. `details.error_code` is a stable key for programs."""
+
+    type: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class Error(msgspec.Struct, kw_only=True):
+    """The envelope of every failure."""
+
+    type: Literal["error"] = "error"
+    error: Trouble
+    request_id: str
