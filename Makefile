@@ -12,12 +12,13 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve test soak check format docs-generated clean
+.PHONY: help install clients programs serve test soak openapi check format docs-generated clean
 
 help:
 	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
 	@echo "make test            check the code and run every test"
 	@echo "make soak            half an hour of mixed load and faults (ARGS=\"--minutes 5\" for less)"
+	@echo "make openapi         draw very many requests from /openapi.json and hold the answers against it"
 	@echo "make check           only the checks: ruff, mypy"
 	@echo "make format          put the code into its usual form"
 	@echo "make docs-generated  write the pages of docs/ that are made from the program"
@@ -63,6 +64,11 @@ test: check clients
 # Long: clients of every kind, some of them rude, and an engine that is killed now and then.
 soak: install
 	$(BIN)/python -m bench.soak $(ARGS)
+
+# Long, and different every time. `make openapi EXAMPLES=1000` for still more.
+EXAMPLES ?= 200
+openapi: install
+	OPENAPI_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -n 0 tests/openapi
 
 format: install
 	$(BIN)/ruff check --fix .

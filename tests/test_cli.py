@@ -245,7 +245,10 @@ class StandIn(BaseHTTPRequestHandler):
         ]
         one = self.path.rpartition("/models/")[2]
         named = next((model for model in models if model["id"] == unquote(one)), models[0])
-        self._answer(200, json.dumps(named if "/models/" in self.path else {"data": models}).encode())
+        if "missing" in one:
+            self._answer(404, b'{"type":"error","error":{"type":"not_found_error","message":"served here: a model"}}')
+        else:
+            self._answer(200, json.dumps(named if "/models/" in self.path else {"data": models}).encode())
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -373,6 +376,7 @@ def test_models_and_reply_can_be_chosen(
     assert environment["ANTHROPIC_DEFAULT_HAIKU_MODEL"] == "tiny"
     assert environment["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "9"
     assert "begins with claude-" in told
+    assert "served here: a model" in run("env", "--url", server[0], "--model", "missing").output
 
 
 def test_opencode_is_launched_without_a_file(

@@ -8,10 +8,11 @@ from importlib import import_module
 from starlette.types import ASGIApp
 
 from antiphon.service import Service
+from antiphon.surfaces import openapi
 from antiphon.surfaces.gate import Gate, Placed
-from antiphon.surfaces.surface import Options, Surface, fresh_id, hashed
+from antiphon.surfaces.surface import Options, Route, Surface, fresh_id, hashed
 
-__all__ = ["Options", "Surface", "build", "find", "fresh_id", "hashed"]
+__all__ = ["Options", "Surface", "build", "find", "fresh_id", "hashed", "routes"]
 
 
 def find() -> dict[str, Surface]:
@@ -26,12 +27,15 @@ def find() -> dict[str, Surface]:
     return found
 
 
+def routes(service: Service, options: Options) -> list[tuple[Surface, Route]]:
+    """Every route with its surface, the description of them all among them."""
+    surfaces = find()
+    served = [(surface, route) for surface in surfaces.values() for route in surface.routes(service, options)]
+    operations = surfaces["operations"]
+    return [*served, (operations, openapi.route(served, operations))]
+
+
 def build(service: Service, options: Options) -> ASGIApp:
     """The ASGI application that serves every surface. Unknown paths are answered in the Messages API's envelope."""
-    surfaces = find()
-    placed = [
-        Placed(route, surface.envelope, surface.name)
-        for surface in surfaces.values()
-        for route in surface.routes(service, options)
-    ]
-    return Gate(placed, surfaces["messages"].envelope, options)
+    placed = [Placed(route, surface.envelope, surface.name) for surface, route in routes(service, options)]
+    return Gate(placed, find()["messages"].envelope, options)

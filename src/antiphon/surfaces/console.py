@@ -15,8 +15,8 @@ from typing import NamedTuple
 from antiphon.errors import NotFound
 from antiphon.service import Service
 from antiphon.surfaces.exchange import Exchange
-from antiphon.surfaces.messages import failures
-from antiphon.surfaces.surface import Options, Route, Surface
+from antiphon.surfaces.messages import failures, sent
+from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
 
 _TYPES = {
     "html": b"text/html; charset=utf-8",
@@ -98,12 +98,37 @@ def _wants_page(accept: str) -> bool:
     return False
 
 
+_MATCH = Parameter("if-none-match", "header", "The `etag` of what the client has already.")
+_ROOT = Operation(
+    summary="The console for browsers, a greeting for programs",
+    replies={"text/html": str, "application/json": dict[str, str]},
+    parameters=(Parameter("accept", "header", "Who names HTML gets the page."), _MATCH),
+    bare=(304,),
+    fails=(),
+)
+_FILE = Operation(
+    summary="A file of the console",
+    replies={media_type.decode().partition(";")[0]: str for media_type in _TYPES.values()},
+    parameters=(Parameter("file", "path", "Its path.", required=True), _MATCH),
+    bare=(304,),
+    rest="file",
+    fails=(404,),
+)
+
+
 def _routes(service: Service, options: Options) -> list[Route]:
     console = _Console()
     return [
-        Route(method="GET", path="/", answer=console.root, open=True, quiet=True),
-        Route(method="GET", path="/console/*", answer=console.file, open=True, quiet=True),
+        Route(method="GET", path="/", answer=console.root, open=True, quiet=True, told=_ROOT),
+        Route(method="GET", path="/console/*", answer=console.file, open=True, quiet=True, told=_FILE),
     ]
 
 
-SURFACE = Surface(name="console", routes=_routes, envelope=failures.envelope)
+SURFACE = Surface(
+    name="console",
+    routes=_routes,
+    envelope=failures.envelope,
+    base="",
+    failure=sent.Error,
+    statuses=failures.STATUSES,
+)

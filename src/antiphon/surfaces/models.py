@@ -3,15 +3,58 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta, Raw
 
 from antiphon.errors import BadRequest, NotFound
 from antiphon.service import ModelCard, Service
 from antiphon.surfaces.exchange import Exchange
-from antiphon.surfaces.messages import failures
-from antiphon.surfaces.surface import Options, Route, Surface
+from antiphon.surfaces.messages import failures, sent
+from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
+
+
+class Model(msgspec.Struct, kw_only=True):
+    """A model, in the shape of the Messages API. `max_input_tokens` is its window."""
+
+    id: str
+    type: Literal["model"] = "model"
+    display_name: str
+    created_at: str
+    lifecycle: str = "active"
+    deprecated_at: None = None
+    retires_at: None = None
+    line: None = None
+    max_input_tokens: int
+    max_tokens: int
+    capabilities: dict[str, Any]
+
+
+class Page(msgspec.Struct):
+    """Some of the models, in the shape of the Messages API."""
+
+    data: list[Model]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class OpenModel(msgspec.Struct, kw_only=True):
+    """A model, in OpenAI's shape. `max_model_len` is its window."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "antiphon"
+    max_model_len: int
+
+
+class OpenList(msgspec.Struct, kw_only=True):
+    """All models, in OpenAI's shape."""
+
+    object: Literal["list"] = "list"
+    data: list[OpenModel]
 
 
 class _Models:
@@ -19,12 +62,15 @@ class _Models:
         self._service = service
 
     async def list(self, exchange: Exchange) -> None:
-        cards = self._service.cards()
-        if _anthropic(exchange):
-            page = _page(cards, exchange.query)
+        anthropic = _anthropic(exchange)
+        # Clients of OpenAI's shape know no pages and expect all there is.
+        page, more = _page(self._service.cards(), exchange.query, usual="20" if anthropic else "1000")
+        if anthropic:
+            first, last = (page[0].name, page[-1].name) if page else (None, None)
+            listed: Page | OpenList = Page([_model(card) for card in page], more, first, last)
         else:
-            page = {"object": "list", "data": [_openai(card) for card in cards]}
-        await exchange.reply(200, msgspec.json.encode(page))
+            listed = OpenList(data=[_openai(card) for card in page])
+        await exchange.reply(200, msgspec.json.encode(listed))
 
     async def one(self, exchange: Exchange) -> None:
         card = self._service.card(exchange.rest)
@@ -36,8 +82,9 @@ def _anthropic(exchange: Exchange) -> bool:
     return exchange.anthropic or exchange.header("anthropic-version") is not None
 
 
-def _page(cards: list[ModelCard], query: dict[str, str]) -> dict[str, Any]:
-    limit = query.get("limit") or "20"
+def _page(cards: list[ModelCard], query: dict[str, str], usual: str) -> tuple[list[ModelCard], bool]:
+    """The models asked for, and whether there are more."""
+    limit = query.get("limit") or usual
     if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 1000:
         raise BadRequest("limit: Input should be a valid integer between 1 and 1000")
     names = [card.name for card in cards]
@@ -49,12 +96,7 @@ def _page(cards: list[ModelCard], query: dict[str, str]) -> dict[str, Any]:
     backwards = bool(query.get("before_id")) and not query.get("after_id")
     inside = cards[first:last]
     page = inside[-int(limit) :] if backwards else inside[: int(limit)]
-    return {
-        "data": [_model(card) for card in page],
-        "has_more": len(page) < len(inside),
-        "first_id": page[0].name if page else None,
-        "last_id": page[-1].name if page else None,
-    }
+    return page, len(page) < len(inside)
 
 
 def _place(names: list[str], name: str, field: str) -> int:
@@ -64,30 +106,19 @@ def _place(names: list[str], name: str, field: str) -> int:
         raise NotFound(f"{field}: model: {name}") from None
 
 
-def _openai(card: ModelCard) -> dict[str, Any]:
-    return {
-        "id": card.name,
-        "object": "model",
-        "created": card.created,
-        "owned_by": "antiphon",
-        "max_model_len": card.window,
-    }
+def _openai(card: ModelCard) -> OpenModel:
+    return OpenModel(id=card.name, created=card.created, max_model_len=card.window)
 
 
-def _model(card: ModelCard) -> dict[str, Any]:
-    return {
-        "id": card.name,
-        "type": "model",
-        "display_name": card.name,
-        "created_at": datetime.fromtimestamp(card.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "lifecycle": "active",
-        "deprecated_at": None,
-        "retires_at": None,
-        "line": None,
-        "max_input_tokens": card.window,
-        "max_tokens": card.max_output,
-        "capabilities": _capabilities(card),
-    }
+def _model(card: ModelCard) -> Model:
+    return Model(
+        id=card.name,
+        display_name=card.name,
+        created_at=datetime.fromtimestamp(card.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        max_input_tokens=card.window,
+        max_tokens=card.max_output,
+        capabilities=_capabilities(card),
+    )
 
 
 def _capabilities(card: ModelCard) -> dict[str, Any]:
@@ -115,12 +146,51 @@ def _capabilities(card: ModelCard) -> dict[str, Any]:
     }
 
 
+def _either(*names: str) -> Any:
+    """JSON that is one of these structs."""
+    return Annotated[Raw, Meta(extra_json_schema={"anyOf": [{"$ref": name} for name in names]})]
+
+
+_VERSION = Parameter("anthropic-version", "header", "Asks for the shape of the Messages API; without it, OpenAI's.")
+_LIST = Operation(
+    summary="The models served",
+    replies={"application/json": _either("Page", "OpenList")},
+    parameters=(
+        _VERSION,
+        Parameter("limit", "query", "The most to list.", Annotated[int, Meta(ge=1, le=1000)]),
+        Parameter("after_id", "query", "List what comes after this one."),
+        Parameter("before_id", "query", "List what comes before this one."),
+    ),
+)
+_ONE = Operation(
+    summary="One model",
+    replies={"application/json": _either("Model", "OpenModel")},
+    parameters=(
+        Parameter(
+            "model_id",
+            "path",
+            "Its name, or one that stands for it: `default`, or any with `claude` in it.",
+            required=True,
+        ),
+        _VERSION,
+    ),
+    rest="model_id",
+)
+
+
 def _routes(service: Service, options: Options) -> list[Route]:
     models = _Models(service)
     return [
-        Route(method="GET", path="/models", answer=models.list),
-        Route(method="GET", path="/models/*", answer=models.one),
+        Route(method="GET", path="/models", answer=models.list, told=_LIST),
+        Route(method="GET", path="/models/*", answer=models.one, told=_ONE),
     ]
 
 
-SURFACE = Surface(name="models", routes=_routes, envelope=failures.envelope)
+SURFACE = Surface(
+    name="models",
+    routes=_routes,
+    envelope=failures.envelope,
+    failure=sent.Error,
+    statuses=failures.STATUSES,
+    types={"Page": Page, "OpenList": OpenList},
+)

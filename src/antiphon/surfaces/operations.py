@@ -5,10 +5,32 @@ from __future__ import annotations
 import msgspec
 
 from antiphon.errors import NotFound, Overloaded
-from antiphon.service import Service
+from antiphon.service import ModelCard, Service
 from antiphon.surfaces.exchange import Exchange
-from antiphon.surfaces.messages import failures
-from antiphon.surfaces.surface import Options, Route, Surface
+from antiphon.surfaces.messages import failures, sent
+from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
+
+
+class ServedModel(msgspec.Struct):
+    """A model as `/health` tells of it. `window` is in tokens; `parsers` says which are in force, and why."""
+
+    name: str
+    aliases: tuple[str, ...]
+    window: int
+    tool_call_parser: str
+    reasoning_parser: str
+    parsers: str
+
+
+class Health(msgspec.Struct):
+    """The server is there."""
+
+    status: str
+    models: list[ServedModel]
+
+
+def _served(card: ModelCard) -> ServedModel:
+    return ServedModel(card.name, card.aliases, card.window, card.tool_call_parser, card.reasoning_parser, card.parsers)
 
 
 class _Operations:
@@ -18,18 +40,8 @@ class _Operations:
 
     async def health(self, exchange: Exchange) -> None:
         """The server is there, and which models it serves, the default one first."""
-        models = [
-            {
-                "name": card.name,
-                "aliases": card.aliases,
-                "window": card.window,
-                "tool_call_parser": card.tool_call_parser,
-                "reasoning_parser": card.reasoning_parser,
-                "parsers": card.parsers,
-            }
-            for card in self._service.cards()
-        ]
-        await exchange.reply(200, msgspec.json.encode({"status": "ok", "models": models}))
+        models = [_served(card) for card in self._service.cards()]
+        await exchange.reply(200, msgspec.json.encode(Health("ok", models)))
 
     async def ready(self, exchange: Exchange) -> None:
         """Whether a request sent now would be taken up, by every model."""
@@ -61,17 +73,44 @@ async def _absent(exchange: Exchange) -> None:
     raise NotFound("Not found")
 
 
+_JSON = {"application/json": dict[str, str]}
+_REST = (Parameter("rest", "path", "Anything.", required=True),)
+_HEALTH = Operation(summary="Whether the server is there", replies={"application/json": Health}, fails=())
+_READY = Operation(summary="Whether a request sent now would be taken up", replies=_JSON, fails=(529,))
+_METRICS = Operation(summary="Counters, for Prometheus", replies={"text/plain": str}, fails=(401, 404))
+_HELLO = Operation(summary="Answers a probe of clients", replies=_JSON, fails=())
+_NOTHING = Operation(
+    summary="Takes clients' telemetry, and keeps nothing of it", status=204, parameters=_REST, rest="rest", fails=()
+)
+_ABSENT = Operation(
+    summary="Nothing is here",
+    description="Clients ask now and then; it is not logged.",
+    status=404,
+    replies={"application/json": sent.Error},
+    parameters=_REST,
+    rest="rest",
+    fails=(),
+)
+
+
 def _routes(service: Service, options: Options) -> list[Route]:
     operations = _Operations(service, options)
     return [
-        Route(method="GET", path="/health", answer=operations.health, open=True, quiet=True),
-        Route(method="GET", path="/health/ready", answer=operations.ready, open=True, quiet=True),
-        Route(method="GET", path="/metrics", answer=operations.metrics, quiet=True),
-        Route(method="GET", path="/api/hello", answer=_hello, open=True, quiet=True),
-        Route(method="POST", path="/api/event_logging/*", answer=_nothing, open=True, quiet=True),
-        Route(method="GET", path="/api/*", answer=_absent, open=True, quiet=True),
-        Route(method="POST", path="/api/*", answer=_absent, open=True, quiet=True),
+        Route(method="GET", path="/health", answer=operations.health, open=True, quiet=True, told=_HEALTH),
+        Route(method="GET", path="/health/ready", answer=operations.ready, open=True, quiet=True, told=_READY),
+        Route(method="GET", path="/metrics", answer=operations.metrics, quiet=True, told=_METRICS),
+        Route(method="GET", path="/api/hello", answer=_hello, open=True, quiet=True, told=_HELLO),
+        Route(method="POST", path="/api/event_logging/*", answer=_nothing, open=True, quiet=True, told=_NOTHING),
+        Route(method="GET", path="/api/*", answer=_absent, open=True, quiet=True, told=_ABSENT),
+        Route(method="POST", path="/api/*", answer=_absent, open=True, quiet=True, told=_ABSENT),
     ]
 
 
-SURFACE = Surface(name="operations", routes=_routes, envelope=failures.envelope)
+SURFACE = Surface(
+    name="operations",
+    routes=_routes,
+    envelope=failures.envelope,
+    base="",
+    failure=sent.Error,
+    statuses=failures.STATUSES,
+)

@@ -5,17 +5,54 @@ It takes the body of a message, generates nothing and waits for no slot of the e
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
-from antiphon.prompt.inspection import Comparison, Inspection, Span
+from antiphon.prompt.inspection import Comparison, Span
 from antiphon.service import Service
 from antiphon.surfaces.exchange import Exchange
-from antiphon.surfaces.messages import failures
-from antiphon.surfaces.messages.arrivals import Arrivals
+from antiphon.surfaces.messages import failures, sent, wire
+from antiphon.surfaces.messages.arrivals import HEADERS, TYPES, Arrivals
 from antiphon.surfaces.messages.seal import Seal
-from antiphon.surfaces.surface import Options, Route, Surface
+from antiphon.surfaces.surface import Operation, Options, Route, Surface
+
+
+class SentSpan(msgspec.Struct):
+    """A stretch of the prompt: what it is, whose, and which tokens it takes."""
+
+    type: str
+    role: str | None
+    text: str
+    first_token: int
+    end_token: int
+
+
+class SentComparison(msgspec.Struct):
+    """The prompt beside the previous one: how many tokens they share, where they part, and why."""
+
+    input_tokens: int
+    shared_tokens: int
+    diverged_token: int | None
+    previous_text: str
+    reason: str | None
+
+
+class Rendered(msgspec.Struct, kw_only=True):
+    """A prompt, token by token."""
+
+    type: Literal["rendered_prompt"] = "rendered_prompt"
+    model: str
+    max_input_tokens: int
+    input_tokens: int
+    cached_tokens: int
+    remembered_tokens: int
+    previous: SentComparison | None
+    text: str
+    ids: Sequence[int]
+    tokens: Sequence[str]
+    spans: list[SentSpan]
 
 
 class _Render:
@@ -36,49 +73,47 @@ class _Render:
             first=probing is not None and not probing.previous_message_id,
         )
         card = self._service.card(request.model)
-        told = _told(inspection)
         exchange.notes.append(f"model={request.model}")
-        head = {"type": "rendered_prompt", "model": card.name, "max_input_tokens": card.window}
-        await exchange.reply(200, msgspec.json.encode({**head, **told}))
+        rendered = Rendered(
+            model=card.name,
+            max_input_tokens=card.window,
+            input_tokens=inspection.length,
+            cached_tokens=inspection.cached,
+            remembered_tokens=inspection.kept,
+            previous=_comparison(inspection.previous) if inspection.previous else None,
+            text=inspection.text,
+            ids=inspection.ids,
+            tokens=inspection.tokens,
+            spans=[_span(span) for span in inspection.spans],
+        )
+        await exchange.reply(200, msgspec.json.encode(rendered))
 
 
-def _told(inspection: Inspection) -> dict[str, Any]:
-    previous = inspection.previous
-    return {
-        "input_tokens": inspection.length,
-        "cached_tokens": inspection.cached,
-        "remembered_tokens": inspection.kept,
-        "previous": _comparison(previous) if previous else None,
-        "text": inspection.text,
-        "ids": inspection.ids,
-        "tokens": inspection.tokens,
-        "spans": [_span(span) for span in inspection.spans],
-    }
+def _span(span: Span) -> SentSpan:
+    return SentSpan(span.kind, span.role or None, span.text, span.first, span.end)
 
 
-def _span(span: Span) -> dict[str, Any]:
-    return {
-        "type": span.kind,
-        "role": span.role or None,
-        "text": span.text,
-        "first_token": span.first,
-        "end_token": span.end,
-    }
-
-
-def _comparison(previous: Comparison) -> dict[str, Any]:
-    return {
-        "input_tokens": previous.tokens,
-        "shared_tokens": previous.shared,
-        "diverged_token": previous.diverged,
-        "previous_text": previous.before,
-        "reason": previous.reason or None,
-    }
+def _comparison(previous: Comparison) -> SentComparison:
+    return SentComparison(previous.tokens, previous.shared, previous.diverged, previous.before, previous.reason or None)
 
 
 def _routes(service: Service, options: Options) -> list[Route]:
     render = _Render(service, options)
-    return [Route(method="POST", path="/messages/render", answer=render.answer)]
+    return [Route(method="POST", path="/messages/render", answer=render.answer, told=_TOLD)]
 
 
-SURFACE = Surface(name="render", routes=_routes, envelope=failures.envelope)
+_TOLD = Operation(
+    summary="What the model would see",
+    description="The rendered prompt of the same request for a reply, token by token. Nothing is generated.",
+    body=wire.Request,
+    replies={"application/json": Rendered},
+    parameters=HEADERS,
+)
+SURFACE = Surface(
+    name="render",
+    routes=_routes,
+    envelope=failures.envelope,
+    failure=sent.Error,
+    statuses=failures.STATUSES,
+    types=TYPES,
+)

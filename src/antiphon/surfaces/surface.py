@@ -10,8 +10,9 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from string import ascii_letters, digits
+from typing import Any, Literal
 
 import msgspec
 
@@ -73,16 +74,44 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 Answer = Callable[[Exchange], Awaitable[None]]
 
 
+class Parameter(msgspec.Struct, frozen=True):
+    """A parameter of a route besides its body. `place` is where it stands; `type` is for msgspec, as in a struct."""
+
+    name: str
+    place: Literal["query", "header", "path"]
+    summary: str
+    type: Any = str
+    required: bool = False
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """What /openapi.json tells of a route. `body` is the type of the request's JSON, none when it takes none; `replies`
+    are the types of a good answer by media type, and `bare` the statuses of others that have no body; `rest` is the
+    name of what follows in a path that ends in `/*`.
+    `fails` lists the statuses of failures that are told here, of all that the surface knows when it is left out."""
+
+    summary: str
+    description: str = ""
+    status: int = 200
+    body: Any = None
+    replies: Mapping[str, Any] = {}
+    bare: tuple[int, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    rest: str = ""
+    fails: tuple[int, ...] | None = None
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One place a surface answers at.
 
     `path` is without `/v1`; one that ends in `/*` takes whatever follows as `exchange.rest`. An `open` route asks
-    for no key; a `quiet` one leaves no line in the log.
+    for no key; a `quiet` one leaves no line in the log. `told` describes it.
     """
 
     method: str
     path: str
     answer: Answer
+    told: Operation | None = None
     open: bool = False
     quiet: bool = False
 
@@ -96,8 +125,15 @@ class Rendered(msgspec.Struct, frozen=True):
 
 
 class Surface(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP API: its routes over a service, and its way of telling a failure to a request id."""
+    """An HTTP API: its routes over a service, and its way of telling a failure to a request id.
+
+    The rest describes it: `base` is what programs put before its paths, `failure` the type of a failure's body and
+    `statuses` what they come with; `types` are named in its structs as `{"$ref": NAME}`, where JSON is kept raw."""
 
     name: str
     routes: Callable[[Service, Options], list[Route]]
     envelope: Callable[[Failure, str], Rendered]
+    base: str = "/v1"
+    failure: Any = None
+    statuses: tuple[int, ...] = ()
+    types: Mapping[str, Any] = {}

@@ -16,9 +16,9 @@ from antiphon.errors import BadRequest, Failure, Internal
 from antiphon.events import AnyEvent, Fold, Reply
 from antiphon.service import Prepared, Service
 from antiphon.surfaces import remote, sse
-from antiphon.surfaces.chat_completions import decode, encode, failures, wire
+from antiphon.surfaces.chat_completions import decode, encode, failures, sent, wire
 from antiphon.surfaces.exchange import Exchange
-from antiphon.surfaces.surface import Options, Route, Surface
+from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 _HEADER_SAFE = re.compile(r"[^A-Za-z0-9_.-]")
 # Reading a large body or a PDF would hold up every other stream of the worker.
@@ -54,7 +54,7 @@ class _ChatCompletions:
         self._options = options
 
     def routes(self) -> list[Route]:
-        return [Route(method="POST", path="/chat/completions", answer=self._create)]
+        return [Route(method="POST", path="/chat/completions", answer=self._create, told=_CREATE)]
 
     async def _create(self, exchange: Exchange) -> None:
         request, asked, prepared = await self._read(exchange)
@@ -119,4 +119,17 @@ def _routes(service: Service, options: Options) -> list[Route]:
     return _ChatCompletions(service, options).routes()
 
 
-SURFACE = Surface(name="chat_completions", routes=_routes, envelope=failures.envelope)
+_CREATE = Operation(
+    summary="A reply, whole or as a stream",
+    description="As other OpenAI-compatible servers answer it. A stream is server-sent events: `data:` lines with "
+    "chunks, then `[DONE]`; a failure within it is a chunk with `error`, without `[DONE]`.",
+    body=wire.Request,
+    replies={"application/json": sent.Completion, "text/event-stream": sent.Event},
+)
+SURFACE = Surface(
+    name="chat_completions",
+    routes=_routes,
+    envelope=failures.envelope,
+    failure=sent.Error,
+    statuses=failures.STATUSES,
+)

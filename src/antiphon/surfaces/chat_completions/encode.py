@@ -29,6 +29,7 @@ from antiphon.events import (
     ToolStart,
     Usage,
 )
+from antiphon.surfaces.chat_completions import sent
 from antiphon.surfaces.json_text import text_json
 
 _to_json = msgspec.json.Encoder().encode
@@ -36,7 +37,7 @@ _to_json = msgspec.json.Encoder().encode
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
 
-REASONS: dict[StopReason, str] = {
+REASONS: dict[StopReason, sent.Reason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
@@ -56,30 +57,19 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     legacy: bool = False
 
 
-def usage_json(usage: Usage) -> dict[str, Any]:
-    """Every figure of the API that is known here."""
-    return {
-        "prompt_tokens": usage.prompt,
-        "completion_tokens": usage.output,
-        "total_tokens": usage.prompt + usage.output,
-        "prompt_tokens_details": {"cached_tokens": usage.cached},
-        "completion_tokens_details": {"reasoning_tokens": usage.thinking},
-    }
+def usage_sent(usage: Usage) -> sent.Usage:
+    """The figures as the API reports them."""
+    return sent.Usage(
+        prompt_tokens=usage.prompt,
+        completion_tokens=usage.output,
+        total_tokens=usage.prompt + usage.output,
+        prompt_tokens_details=sent.PromptDetails(usage.cached),
+        completion_tokens_details=sent.CompletionDetails(usage.thinking),
+    )
 
 
-def _reason(style: Style, reason: StopReason) -> str:
+def _reason(style: Style, reason: StopReason) -> sent.Reason:
     return "function_call" if style.legacy and reason == "tool_use" else REASONS[reason]
-
-
-def _top(style: Style, kind: str, choices: list[Any]) -> dict[str, Any]:
-    return {
-        "id": style.id,
-        "object": kind,
-        "created": style.created,
-        "model": style.model,
-        "system_fingerprint": None,
-        "choices": choices,
-    }
 
 
 def whole(style: Style, reply: Reply) -> bytes:
@@ -87,25 +77,37 @@ def whole(style: Style, reply: Reply) -> bytes:
     text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock))
     thought = "".join(block.text for block in reply.blocks if isinstance(block, ThinkingBlock))
     calls = [block for block in reply.blocks if isinstance(block, ToolBlock)]
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": msgspec.Raw(text_json(text)) if text or not calls else None,
-        "refusal": None,
-    }
+    message = sent.Message(content=msgspec.Raw(text_json(text)) if text or not calls else None)
     if thought:
-        message["reasoning_content"] = msgspec.Raw(text_json(thought))
+        message.reasoning_content = msgspec.Raw(text_json(thought))
     if calls and style.legacy:
-        message["function_call"] = _function_json(calls[0])
+        message.function_call = _function(calls[0])
     elif calls:
-        message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": _function_json(call)} for call in calls
-        ]
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _reason(style, reply.reason)}
-    return _to_json({**_top(style, "chat.completion", [choice]), "usage": usage_json(reply.usage)})
+        message.tool_calls = [sent.ToolCall(id=call.id, function=_function(call)) for call in calls]
+    completion = sent.Completion(
+        id=style.id,
+        created=style.created,
+        model=style.model,
+        choices=[sent.Choice(message=message, finish_reason=_reason(style, reply.reason))],
+        usage=usage_sent(reply.usage),
+    )
+    return _to_json(completion)
 
 
-def _function_json(call: ToolBlock) -> dict[str, Any]:
-    return {"name": call.name, "arguments": msgspec.Raw(text_json(call.input))}
+def _function(call: ToolBlock) -> sent.Function:
+    return sent.Function(call.name, msgspec.Raw(text_json(call.input)))
+
+
+def _chunk(style: Style) -> dict[str, Any]:
+    """A chunk of a stream, without its choices."""
+    return {
+        "id": style.id,
+        "object": "chat.completion.chunk",
+        "created": style.created,
+        "model": style.model,
+        "system_fingerprint": None,
+        "choices": [],
+    }
 
 
 class Encoder:
@@ -117,7 +119,7 @@ class Encoder:
         self._finished = False
         self._calls = 0
         self._bare = False
-        top = _to_json(_top(style, "chat.completion.chunk", []))
+        top = _to_json(_chunk(style))
         self._head = b"data: " + top.removesuffix(b"[]}") + b'[{"index":0,"delta":{'
         self._closing = b'],"usage":null}\n\n' if style.usage else b"]}\n\n"
         self._tail = b'},"logprobs":null,"finish_reason":null}' + self._closing
@@ -229,6 +231,5 @@ class Encoder:
         self._finished = True
         out.append(self._head + b'},"logprobs":null,"finish_reason":%b}' % _to_json(reason) + self._closing)
         if self._style.usage:
-            top = _top(self._style, "chat.completion.chunk", [])
-            out.append(b"data: " + _to_json({**top, "usage": usage_json(usage)}) + b"\n\n")
+            out.append(b"data: " + _to_json({**_chunk(self._style), "usage": usage_sent(usage)}) + b"\n\n")
         out.append(DONE)

@@ -8,6 +8,7 @@ import re
 import msgspec
 
 from antiphon import errors
+from antiphon.surfaces.chat_completions import sent
 from antiphon.surfaces.surface import Rendered
 
 TABLE: dict[type[errors.Failure], tuple[int, str, str | None]] = {
@@ -26,6 +27,7 @@ TABLE: dict[type[errors.Failure], tuple[int, str, str | None]] = {
     errors.Failure: (500, "server_error", None),
 }
 
+STATUSES = tuple(sorted({status for status, _, _ in TABLE.values()}))
 _TRY_AGAIN = {429, 503}
 # Our sentences begin with the dotted path of the field they are about.
 _PATH = re.compile(r"([a-z_]+(?:\.\w+)*): ")
@@ -41,8 +43,7 @@ def body(failure: errors.Failure) -> bytes:
     status, type, code = kind(failure)
     path = _PATH.match(failure.message) if status in (400, 404) else None
     param = "messages" if isinstance(failure, errors.PromptTooLong) else path[1] if path else None
-    error = {"message": failure.message, "type": type, "param": param, "code": failure.code or code}
-    return msgspec.json.encode({"error": error})
+    return msgspec.json.encode(sent.Error(sent.Trouble(failure.message, type, param, failure.code or code)))
 
 
 def envelope(failure: errors.Failure, request_id: str) -> Rendered:

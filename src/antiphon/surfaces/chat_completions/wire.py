@@ -17,6 +17,7 @@ from antiphon.surfaces.json_text import whole
 
 Name = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1, le=2**53)]
+ROLES = ["system", "developer", "user", "assistant", "tool", "function"]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
@@ -64,7 +65,7 @@ class ToolCall(msgspec.Struct):
 class Message(msgspec.Struct):
     """One message of any role."""
 
-    role: str
+    role: Annotated[str, Meta(extra_json_schema={"enum": ROLES})]
     content: Content = None
     name: str | None = None
     tool_call_id: str | None = None
@@ -141,7 +142,7 @@ class Request(msgspec.Struct):
     """The body of a request: the fields that are acted upon."""
 
     model: Name
-    messages: list[Message]
+    messages: Annotated[list[Message], Meta(extra_json_schema={"minItems": 1})]
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     stream: bool | None = None

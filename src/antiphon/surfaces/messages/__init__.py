@@ -15,11 +15,11 @@ from antiphon.events import AnyEvent, Fold, Reply, Usage
 from antiphon.service import Prepared, Service
 from antiphon.surfaces import sse
 from antiphon.surfaces.exchange import Exchange
-from antiphon.surfaces.messages import caching, encode, failures, sent
-from antiphon.surfaces.messages.arrivals import Arrivals, Arrived
+from antiphon.surfaces.messages import caching, encode, failures, sent, wire
+from antiphon.surfaces.messages.arrivals import HEADERS, TYPES, Arrivals, Arrived
 from antiphon.surfaces.messages.seal import Seal
 from antiphon.surfaces.messages.server_tools import Unavailable
-from antiphon.surfaces.surface import Options, Route, Surface
+from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 
 class _Told:
@@ -55,8 +55,8 @@ class _Messages:
 
     def routes(self) -> list[Route]:
         return [
-            Route(method="POST", path="/messages", answer=self._create),
-            Route(method="POST", path="/messages/count_tokens", answer=self._count),
+            Route(method="POST", path="/messages", answer=self._create, told=_CREATE),
+            Route(method="POST", path="/messages/count_tokens", answer=self._count, told=_COUNT),
         ]
 
     async def _create(self, exchange: Exchange) -> None:
@@ -145,4 +145,27 @@ def _routes(service: Service, options: Options) -> list[Route]:
     return _Messages(service, options).routes()
 
 
-SURFACE = Surface(name="messages", routes=_routes, envelope=failures.envelope)
+_CREATE = Operation(
+    summary="A reply, whole or as a stream",
+    description="A stream is server-sent events: `message_start`, then for each block `content_block_start`, "
+    "`content_block_delta`s and `content_block_stop`, then `message_delta` and `message_stop`; pings while all is "
+    "silent. A failure within it is the event `error`, and the end.",
+    body=wire.Request,
+    replies={"application/json": sent.Message, "text/event-stream": sent.Event},
+    parameters=HEADERS,
+)
+_COUNT = Operation(
+    summary="The tokens of a prompt",
+    description="What the same request for a reply would report as its three kinds of input tokens together.",
+    body=wire.Request,
+    replies={"application/json": sent.Counted},
+    parameters=HEADERS,
+)
+SURFACE = Surface(
+    name="messages",
+    routes=_routes,
+    envelope=failures.envelope,
+    failure=sent.Error,
+    statuses=failures.STATUSES,
+    types={**TYPES, "SentBlock": sent.Block},
+)

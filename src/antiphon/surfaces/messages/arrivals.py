@@ -6,21 +6,42 @@ import asyncio
 import contextlib
 import re
 from functools import partial
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta, Raw
 
 from antiphon.errors import BadRequest
 from antiphon.service import Service
 from antiphon.surfaces import remote
 from antiphon.surfaces.exchange import Exchange
-from antiphon.surfaces.messages import decode, wire
+from antiphon.surfaces.messages import decode, tools, wire
 from antiphon.surfaces.messages.seal import Seal
-from antiphon.surfaces.surface import Options
+from antiphon.surfaces.surface import Options, Parameter
 
 _SESSION = re.compile(r"session_([0-9A-Za-z-]{8,})$")
 _HEADER_SAFE = re.compile(r"[^A-Za-z0-9_.-]")
 # Reading a large body or a PDF would hold up every other stream of the worker.
 _LARGE = 512 * 1024
+
+HEADERS = (
+    Parameter(
+        "anthropic-version",
+        "header",
+        "The version of the API, such as 2023-06-01. A server may be told to do without.",
+        Annotated[str, Meta(min_length=1)],
+        required=True,
+    ),
+    Parameter("anthropic-beta", "header", "Any are accepted; what they name works if it is known here."),
+    Parameter("x-claude-code-session-id", "header", "The conversation that the request belongs to."),
+)
+"""The headers that count, for the description of the routes."""
+TYPES: dict[str, Any] = {
+    "Block": Annotated[Raw, Meta(extra_json_schema={"anyOf": [{"$ref": "KnownBlock"}, wire.OTHER_BLOCK]})],
+    "KnownBlock": wire.Known,
+    "Tool": tools.Custom,
+}
+"""What is kept raw in the structs of a request, and read later."""
 
 
 class Arrived(msgspec.Struct, frozen=True, kw_only=True):

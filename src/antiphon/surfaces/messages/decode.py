@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.conversation import Conversation, Generation, Role, Sampling, Text, ThinkingPolicy, ToolChoice, Turn
+from antiphon.conversation import Conversation, Generation, Sampling, Text, ThinkingPolicy, ToolChoice, Turn
 from antiphon.errors import BadRequest
 from antiphon.prompt.render import introduced
 from antiphon.service import ModelCard
@@ -24,7 +24,6 @@ Mode = Literal["enabled", "disabled", "adaptive", "between_tools"]
 # A line of bookkeeping that a client puts at the head of its prompt: it differs between sessions and would keep
 # them from sharing a prefix.
 _BILLING = re.compile(r"^x-anthropic-billing-header:[^\n]*(?:\n+|$)", re.MULTILINE)
-_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 _EFFORTS: dict[str | None, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 _MODES: dict[str, Mode] = {
     "enabled": "enabled",
@@ -140,7 +139,7 @@ def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetch
 
 
 def _indexed(index: int, message: wire.Message) -> checks.Indexed:
-    role = _ROLES.get(message.role)
+    role = wire.ROLES.get(message.role)
     where = f"messages.{index}"
     if role is None:
         raise BadRequest(f"{where}.role: Input should be 'user', 'assistant' or 'system'")
@@ -167,7 +166,7 @@ def _turns(messages: list[checks.Indexed], reader: Reader) -> tuple[Turn, ...]:
         if role == "system":
             text = _BILLING.sub("", "".join(part.text for part in parts if isinstance(part, Text)))
             parts = (Text(text),) if text else ()
-        turns.append(Turn(role=_ROLES[role], parts=parts))
+        turns.append(Turn(role=wire.ROLES[role], parts=parts))
     return tuple(turns)
 
 

@@ -47,6 +47,17 @@ class ToolUse(msgspec.Struct, tag="tool_use"):
     toolset_name: str | UnsetType = UNSET
 
 
+Block = Text | Thinking | ToolUse
+# The call of a server tool, which nothing here can run, and its error.
+_SERVER_TOOL = {
+    "description": "The call of a server tool, or its error.",
+    "type": "object",
+    "properties": {"type": {"type": "string", "pattern": "server_tool_use|_tool_result$"}},
+    "required": ["type"],
+}
+AnyBlock = Annotated[Any, Meta(extra_json_schema={"anyOf": [{"$ref": "SentBlock"}, _SERVER_TOOL]})]
+
+
 class CacheCreation(msgspec.Struct):
     """Tokens put into the cache before the last mark, by how long the mark asks for."""
 
@@ -88,14 +99,13 @@ class Diagnostics(msgspec.Struct):
 
 
 class Message(msgspec.Struct, kw_only=True):
-    """A whole reply, with every key of it, used or not. Besides the blocks named here, `content` may hold a server
-    tool's call and its error."""
+    """A whole reply, with every key of it, used or not."""
 
     id: str
     type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
     model: str
-    content: list[Text | Thinking | ToolUse] | list[dict[str, Any]]
+    content: list[AnyBlock]
     stop_reason: StopReason | None
     stop_sequence: str | None
     stop_details: None = None
@@ -103,6 +113,22 @@ class Message(msgspec.Struct, kw_only=True):
     diagnostics: Diagnostics | None
     usage: Usage
     context_management: ContextManagement | UnsetType = UNSET
+
+
+class Event(msgspec.Struct):
+    """An event of a stream. `data` is JSON; its `type` is the event's name."""
+
+    event: Literal[
+        "ping",
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "error",
+    ]
+    data: Annotated[str, Meta(extra_json_schema={"contentMediaType": "application/json"})]
 
 
 class CountedContext(msgspec.Struct):

@@ -12,20 +12,24 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from antiphon.conversation import Role
 from antiphon.errors import BadRequest
 from antiphon.surfaces.complaints import complaint, malformed
 from antiphon.surfaces.json_text import whole
 
-Content = str | list[Raw]
+# A block and a tool are read later, one by one; the names are those of `arrivals.TYPES`.
+Block = Annotated[Raw, Meta(extra_json_schema={"$ref": "Block"})]
+Content = str | list[Block]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Name = Annotated[str, Meta(min_length=1)]
 Ignored = Raw | UnsetType
+ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
 
 class Message(msgspec.Struct):
     """One message. Only a system message that merely sets `output_config` has no content."""
 
-    role: str
+    role: Annotated[str, Meta(extra_json_schema={"enum": list(ROLES)})]
     content: Content | UnsetType = UNSET
     output_config: Ignored = UNSET
 
@@ -77,7 +81,7 @@ class Request(msgspec.Struct):
     """The body of a request, for a reply or for a count. Fields of type `Ignored` are accepted and not acted upon."""
 
     model: Name
-    messages: list[Message]
+    messages: Annotated[list[Message], Meta(extra_json_schema={"minItems": 1})]
     max_tokens: Count | None = None
     system: Content | None = None
     stream: bool | None = None
@@ -85,7 +89,7 @@ class Request(msgspec.Struct):
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: Count | None = None
-    tools: list[Raw] | None = None
+    tools: list[Annotated[Raw, Meta(extra_json_schema={"$ref": "Tool"})]] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
@@ -133,7 +137,7 @@ class SearchResult(msgspec.Struct, tag="search_result"):
 
     source: str
     title: str
-    content: list[Raw]
+    content: list[Block]
 
 
 class ThinkingBlock(msgspec.Struct, tag="thinking"):
@@ -170,6 +174,13 @@ class Other(msgspec.Struct):
 Known = Text | Image | Document | SearchResult | ThinkingBlock | ToolUse | ToolResult
 AnyBlock = Known | Other
 TAGS = {"text", "image", "document", "search_result", "thinking", "tool_use", "tool_result"}
+OTHER_BLOCK = {
+    "description": "A block of any other type; what the model cannot use of it is told in words.",
+    "type": "object",
+    "properties": {"type": {"type": "string", "not": {"enum": sorted(TAGS)}}},
+    "required": ["type"],
+}
+"""`Other` for people, as a JSON Schema."""
 
 _request = msgspec.json.Decoder(Request)
 _keys = msgspec.json.Decoder(dict[str, Raw])

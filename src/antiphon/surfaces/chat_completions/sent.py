@@ -1,0 +1,103 @@
+"""What the chat completions API sends when it is not streamed, as typed structs: encoded by `encode.py`, and described
+in /openapi.json."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+Reason = Literal["stop", "length", "tool_calls", "function_call"]
+# Text that is JSON already.
+JsonText = Annotated[Raw, Meta(extra_json_schema={"type": "string"})]
+
+
+class Function(msgspec.Struct):
+    """The function that is called, and its arguments: JSON in a string."""
+
+    name: str
+    arguments: JsonText
+
+
+class ToolCall(msgspec.Struct, kw_only=True):
+    """A call of one of the client's tools."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: Function
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """What the model said. `function_call` is the older form of `tool_calls`."""
+
+    role: Literal["assistant"] = "assistant"
+    content: Annotated[Raw, Meta(extra_json_schema={"type": ["string", "null"]})] | None
+    refusal: None = None
+    reasoning_content: JsonText | UnsetType = UNSET
+    function_call: Function | UnsetType = UNSET
+    tool_calls: list[ToolCall] | UnsetType = UNSET
+
+
+class Choice(msgspec.Struct, kw_only=True):
+    """The one answer."""
+
+    index: int = 0
+    message: Message
+    logprobs: None = None
+    finish_reason: Reason
+
+
+class PromptDetails(msgspec.Struct):
+    """Of the prompt's tokens, those that were not computed again."""
+
+    cached_tokens: int
+
+
+class CompletionDetails(msgspec.Struct):
+    """Of the reply's tokens, those of thinking."""
+
+    reasoning_tokens: int
+
+
+class Usage(msgspec.Struct):
+    """Every figure of the API that is known here."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
+
+
+class Completion(msgspec.Struct, kw_only=True):
+    """A whole reply."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    system_fingerprint: None = None
+    choices: list[Choice]
+    usage: Usage
+
+
+class Event(msgspec.Struct):
+    """An event of a stream, without a name. `data` is a chunk as JSON, an error, or `[DONE]`."""
+
+    data: str
+
+
+class Trouble(msgspec.Struct):
+    """What went wrong, and in which field."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(msgspec.Struct):
+    """The envelope of every failure."""
+
+    error: Trouble
