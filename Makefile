@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve test soak openapi check format docs-generated clean
+.PHONY: help install clients programs serve test soak openapi check format docs docs-generated clean
 
 help:
 	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
@@ -21,6 +21,7 @@ help:
 	@echo "make openapi         draw very many requests from /openapi.json and hold the answers against it"
 	@echo "make check           only the checks: ruff, mypy"
 	@echo "make format          put the code into its usual form"
+	@echo "make docs            the pages of docs/ as a site, in build/site"
 	@echo "make docs-generated  write the pages of docs/ that are made from the program"
 	@echo "make clean           remove everything that was made, the environment too"
 
@@ -73,6 +74,10 @@ openapi: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The variable turns a notice off that is about what comes after MkDocs.
+docs: docs-generated
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs-generated: install
 	$(BIN)/python -m antiphon.reference docs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import get_args
@@ -10,8 +11,16 @@ import click
 
 from antiphon.cli import main
 from antiphon.config import ModelSettings, options
+from antiphon.engines.scripted import Script, Scripted
+from antiphon.model import Choices, load
 from antiphon.options import Option
 from antiphon.parsing.formats import reasonings, registry
+from antiphon.programs import PROGRAMS
+from antiphon.service import Service
+from antiphon.surfaces import Options, Surface, routes
+from antiphon.surfaces.messages.differences import DIFFERENCES
+from antiphon.surfaces.openapi import document
+from antiphon.surfaces.surface import Route
 
 _MADE = "<!-- Made by `make docs-generated` from the program itself; change it there. -->\n"
 _WIDTH = 100
@@ -130,7 +139,73 @@ def _names(names: tuple[str, ...]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-PAGES = {"cli.md": command_line, "configuration.md": configuration, "formats.md": formats}
+def programs() -> str:
+    """The page of programs that can be launched: what each is given, and why."""
+    parts = [
+        "# Programs\n",
+        _MADE,
+        "`antiphon launch` starts a program with all that it must be told of the running server, says what that is, "
+        "and leaves its own settings alone. What stands after `--` goes to the program, whose exit status is the "
+        "command's. `antiphon launch --list` shows which programs are known and installed; `antiphon env PROGRAM` "
+        'prints the same variables for your own use (`eval "$(antiphon env)"`). Another server is named with `--url`, '
+        "its key with `--key`, models with `--model` and `--small-model`, and the longest reply with "
+        "`--max-tokens`.\n",
+    ]
+    for name, program in sorted(PROGRAMS.items()):
+        rows = [f"| `{variable}` | {why} |" for variable, why in program.why.items()]
+        parts += [
+            f"## {program.title}\n",
+            f"```sh\n{program.install}\nantiphon launch {name}\nantiphon launch {name} -- {program.example}\n```\n",
+            f"Its own instructions and tools take about {program.prompt_tokens:,} tokens, so the window should be a "
+            "good deal larger than that.\n",
+            "\n".join(["| set | |", "|---|---|", *rows, ""]),
+        ]
+        if program.without:
+            parts.append(f"Taken away, as they would lead it elsewhere: {_names(program.without)}.\n")
+    return "\n".join(parts)
+
+
+async def _routes() -> list[tuple[Surface, Route]]:
+    """Every route, over a model that answers nobody here."""
+    service = Service([await load(Scripted(Script()), Choices())])
+    return routes(service, Options(seal_key=b"none"))
+
+
+def api() -> str:
+    """The page of the API: every route, and every difference from the original."""
+    served: dict[str, list[str]] = {name: [] for name in ("messages", "render", "models", "chat_completions")}
+    for path, methods in document(asyncio.run(_routes()))["paths"].items():
+        for method, operation in methods.items():
+            row = f"| `{method.upper()} {path}` | {operation['summary']} |"
+            served.setdefault(operation["tags"][0], []).append(row)
+    rows = [f"| {each.about} | {each.original} | {each.here} | {each.why} |".replace("\n", " ") for each in DIFFERENCES]
+    return "\n".join(
+        [
+            "# The API as served\n",
+            _MADE,
+            "Programs written for the Messages API see it as they know it: fields, order of events, errors, headers, "
+            "ids, usage. `GET /openapi.json` describes every route in full.\n",
+            "| route | |",
+            "|---|---|",
+            *(row for of_surface in served.values() for row in of_surface),
+            "",
+            "## What differs from the original\n",
+            "Each line is shown by a test of its own ([test_differences.py](../tests/surfaces/test_differences.py)).\n",
+            "| | the original | here | why |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+PAGES = {
+    "cli.md": command_line,
+    "configuration.md": configuration,
+    "formats.md": formats,
+    "programs.md": programs,
+    "api.md": api,
+}
 
 if __name__ == "__main__":
     for file, page in PAGES.items():
