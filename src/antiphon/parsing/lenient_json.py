@@ -19,6 +19,7 @@ MAX_DEPTH = 180
 """Clients' parsers give up at nestings of 200. A value that goes deeper counts as cut, and the rest of it is lost."""
 
 _WORDS = {"True": "true", "False": "false", "None": "null", "nan": "null", "NaN": "null", "undefined": "null"}
+_CLOSINGS = {"{": "}", "[": "]"}
 _LITERALS = ("true", "false", "null")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?\Z")
 _NO_JSON_SPACE = re.compile(r"[^ \t\r\n]")
@@ -56,7 +57,7 @@ def value(source: Splitter, emit: Emit, depth: int = 0) -> Reading[bool]:
             emit("null")
             yield from source.run(_ANYTHING, lambda rest: None)
             return False
-        return (yield from (_object if first == "{" else _array)(source, emit, depth))
+        return (yield from _container(source, emit, depth))
     if first in ('"', "'"):
         source.at += 1
         emit('"')
@@ -69,7 +70,10 @@ def value(source: Splitter, emit: Emit, depth: int = 0) -> Reading[bool]:
 
 
 def whole(text: str) -> tuple[str, bool]:
-    """The value that `text` is, as strict JSON, and whether it was complete with nothing after it."""
+    """The value that `text` is, as strict JSON, and whether it was complete with nothing after it. A word alone is
+    complete."""
+    if _BARE.fullmatch(text.strip()):
+        return _scalar(text.strip(), cut=False), True
     source, parts = Splitter(), list[str]()
     source.feed(text)
     source.ended = True
@@ -110,44 +114,43 @@ def _scalar(word: str, cut: bool) -> str:
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
 
 
-def _object(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
-    source.at += 1
-    emit("{")
+def _container(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
+    """An object or array. Its opening bracket is handed on with the first member, so that what is none can be told."""
+    opening = yield from source.next()
+    keyed, closing = opening == "{", _CLOSINGS[opening]
+    head, joint = opening, ""
     before = yield from _space(source)
-    first = True
-    while True:
-        character = yield from source.peek()
-        if character == "}":
-            source.at += 1
-            emit(before + "}")
-            return True
+    while (character := (yield from source.peek())) != closing:
         if character == ",":
             source.at += 1
             before += yield from _space(source)
             continue
-        key = yield from _key(source)
-        if key is None:
-            emit("}")
-            return False
-        try:
-            done = yield from value(source, Prefixed(("" if first else ",") + before + key, emit), depth + 1)
-        except Broken:
-            if (yield from source.peek()) not in ("}", ","):
-                emit("}")
-                return False
-            continue
-        first = False
+        key = (yield from _key(source)) if keyed else ""
+        done = False
+        if key is None or not character:
+            if head and (yield from source.peek()) != "":
+                raise Broken
+        else:
+            put = Prefixed(head + joint + before + key, emit)
+            try:
+                done = yield from value(source, put, depth + 1)
+            except Broken:
+                if keyed and (yield from source.peek()) in (closing, ","):
+                    # A key without a value.
+                    continue
+            if put.used:
+                head, joint = "", ","
         if not done:
-            emit("}")
+            emit(head + closing)
             return False
         before = yield from _space(source)
-        if (yield from source.peek()) == "":
-            emit("}")
-            return False
         if (yield from source.accept(",")):
             # Space before a comma belongs before it, so that strict text stays as it was.
             emit(before)
             before = yield from _space(source)
+    source.at += 1
+    emit(head + before + closing)
+    return True
 
 
 def _space(source: Splitter) -> Reading[str]:
@@ -160,6 +163,11 @@ class Prefixed:
 
     def __init__(self, prefix: str, emit: Emit) -> None:
         self._prefix, self._emit = prefix, emit
+
+    @property
+    def used(self) -> bool:
+        """Whether anything was emitted."""
+        return not self._prefix
 
     def __call__(self, text: str) -> None:
         if self._prefix:
@@ -187,39 +195,6 @@ def _key(source: Splitter) -> Reading[str | None]:
     parts.append(":")
     parts.append((yield from _space(source)))
     return "".join(parts)
-
-
-def _array(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
-    source.at += 1
-    emit("[")
-    before = yield from _space(source)
-    first = True
-    while True:
-        character = yield from source.peek()
-        if character == "]":
-            source.at += 1
-            emit(before + "]")
-            return True
-        if character == ",":
-            source.at += 1
-            before += yield from _space(source)
-            continue
-        if character == "":
-            emit("]")
-            return False
-        try:
-            done = yield from value(source, Prefixed(("" if first else ",") + before, emit), depth + 1)
-        except Broken:
-            emit("]")
-            return False
-        first = False
-        if not done:
-            emit("]")
-            return False
-        before = yield from _space(source)
-        if (yield from source.accept(",")):
-            emit(before)
-            before = yield from _space(source)
 
 
 def string(source: Splitter, emit: Emit, quote: str, followers: str) -> Reading[bool]:
