@@ -6,7 +6,8 @@ from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, closed
 from antiphon.parsing.formats import Example, Format, Grammar
-from antiphon.parsing.json_calls import further, named_call, written_name
+from antiphon.parsing.json_calls import named_call, written_name
+from antiphon.parsing.marked_calls import sections
 from antiphon.parsing.parser import Reader
 from antiphon.parsing.splitter import Reading
 
@@ -21,31 +22,6 @@ CALLS, CALLS_END = _spellings("tool calls begin"), _spellings("tool calls end")
 CALL, CALL_END = _spellings("tool call begin"), _spellings("tool call end")
 SEPARATOR = _spellings("tool sep")
 FENCE = "```"
-
-
-def read(reader: Reader, opener: str) -> Reading[bool]:
-    """A block of calls, or a call without the block's marker."""
-    source = reader.source
-    source.barriers = (*CALL_END, *CALLS_END, FENCE)
-    found = False
-    if opener in CALL:
-        found = yield from _call(reader)
-    while found or opener in CALLS:
-        if not (yield from (further(reader, _marked_call) if found else _marked_call(reader))):
-            break
-        found = True
-    yield from source.space()
-    ended = yield from source.accept(*CALLS_END)
-    source.barriers = ()
-    # A block of no calls is markup all the same.
-    return found or (ended != "" and opener in CALLS)
-
-
-def _marked_call(reader: Reader) -> Reading[bool]:
-    yield from reader.source.space()
-    if not (yield from reader.source.accept(*CALL)):
-        return False
-    return (yield from _call(reader))
 
 
 def _call(reader: Reader) -> Reading[bool]:
@@ -86,6 +62,9 @@ def _grammar(before: str, after: str, separator: str) -> Grammar:
     return grammar
 
 
+_read = sections(opens=CALLS, calls=CALL, ends=CALLS_END, barriers=(*CALL_END, *CALLS_END, FENCE), read_call=_call)
+
+
 def _v3(template: str) -> bool:
     return CALLS[0] in template and f"function{SEPARATOR[0]}" in template.replace("' + '", "")
 
@@ -96,7 +75,7 @@ FORMATS = (
         summary="full-width markers around a JSON fence (DeepSeek V3, R1)",
         openers=(*CALLS, *CALL),
         visible=(*CALLS_END, *CALL_END, *SEPARATOR),
-        read=read,
+        read=_read,
         grammar=_grammar("\n```json\n", "\n```", "\n"),
         recognises=lambda template: CALLS[0] in template and ("```json" in template or _v3(template)),
         rank=35,
@@ -110,7 +89,7 @@ FORMATS = (
         summary="full-width markers around a name and JSON (DeepSeek V3.1)",
         openers=(*CALLS, *CALL),
         visible=(*CALLS_END, *CALL_END, *SEPARATOR),
-        read=read,
+        read=_read,
         grammar=_grammar("", "", ""),
         recognises=lambda template: CALLS[0] in template,
         rank=34,

@@ -6,7 +6,8 @@ from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import further, named_call, written_name
+from antiphon.parsing.json_calls import named_call, written_name
+from antiphon.parsing.marked_calls import sections
 from antiphon.parsing.parser import Reader
 from antiphon.parsing.splitter import Reading
 
@@ -16,30 +17,6 @@ SECTION_END = ("<|tool_calls_section_end|>", "<|tool_call_section_end|>")
 CALL, ARGUMENTS, CALL_END = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
 
 _INDEX = re.compile(r":\d+\Z")
-
-
-def read(reader: Reader, opener: str) -> Reading[bool]:
-    """A section of calls, or a call outside of one."""
-    source = reader.source
-    source.barriers = (CALL_END, *SECTION_END)
-    found = False
-    if opener == CALL:
-        found = yield from _call(reader)
-    while found or opener in SECTION:
-        if not (yield from (further(reader, _marked_call) if found else _marked_call(reader))):
-            break
-        found = True
-    yield from source.space()
-    ended = yield from source.accept(*SECTION_END)
-    source.barriers = ()
-    return found or (ended != "" and opener in SECTION)
-
-
-def _marked_call(reader: Reader) -> Reading[bool]:
-    yield from reader.source.space()
-    if not (yield from reader.source.accept(CALL)):
-        return False
-    return (yield from _call(reader))
 
 
 def _call(reader: Reader) -> Reading[bool]:
@@ -81,7 +58,9 @@ FORMATS = (
         summary="sections of calls with ids functions.NAME:INDEX (Kimi K2, K2.5)",
         openers=(*SECTION, CALL),
         visible=(*SECTION_END, ARGUMENTS, CALL_END),
-        read=read,
+        read=sections(
+            opens=SECTION, calls=(CALL,), ends=SECTION_END, barriers=(CALL_END, *SECTION_END), read_call=_call
+        ),
         grammar=grammar,
         recognises=lambda template: SECTION[0] in template,
         rank=40,

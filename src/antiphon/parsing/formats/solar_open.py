@@ -6,7 +6,8 @@ from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import further, named_call, written_name
+from antiphon.parsing.json_calls import named_call, written_name
+from antiphon.parsing.marked_calls import sections
 from antiphon.parsing.parser import Reader
 from antiphon.parsing.splitter import Reading
 
@@ -15,28 +16,6 @@ CALL, NAME, ARGUMENTS, CALL_END = "<|tool_call:begin|>", "<|tool_call:name|>", "
 THINK, END, TURN, CONTENT = "<|think|>", "<|end|>", "<|begin|>assistant", "<|content|>"
 
 _ID = re.compile(r"[\w\-]+")
-
-
-def read(reader: Reader, opener: str) -> Reading[bool]:
-    """All calls of a turn, or one without the marker before all."""
-    source = reader.source
-    source.barriers = (CALL_END, CALLS_END)
-    found = opener == CALL and (yield from _call(reader))
-    while (found or opener == CALLS) and (
-        yield from (further(reader, _marked_call) if found else _marked_call(reader))
-    ):
-        found = True
-    yield from source.space()
-    ended = yield from source.accept(CALLS_END)
-    source.barriers = ()
-    return found or (ended != "" and opener == CALLS)
-
-
-def _marked_call(reader: Reader) -> Reading[bool]:
-    yield from reader.source.space()
-    if not (yield from reader.source.accept(CALL)):
-        return False
-    return (yield from _call(reader))
 
 
 def _call(reader: Reader) -> Reading[bool]:
@@ -71,7 +50,9 @@ FORMATS = (
         summary="calls between <|tool_call:begin|> and <|tool_call:end|> (Solar Open)",
         openers=(CALLS, CALL),
         visible=(CALLS_END, CALL_END, NAME, ARGUMENTS),
-        read=read,
+        read=sections(
+            opens=(CALLS,), calls=(CALL,), ends=(CALLS_END,), barriers=(CALL_END, CALLS_END), read_call=_call
+        ),
         grammar=grammar,
         recognises=lambda template: CALL in template or NAME in template,
         rank=45,
