@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from antiphon.events import AnyEvent, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart
@@ -20,7 +21,14 @@ from antiphon.parsing.stopping import Stopper
 if TYPE_CHECKING:
     from antiphon.parsing.formats import Format, Reasoning
 
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}\Z")
+_NAME = re.compile(r"[\w.:/-]{1,128}\Z")
+_UNUSUAL = re.compile(r"[^a-zA-Z0-9_-]")
+
+TURN_ENDS = (
+    *("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_turn>", "<|role_end|>"),
+    *("<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "[e~[", "<seed:eos>", "<|user|>", "<|observation|>"),
+)
+"""Tokens that end a turn. An engine that lets one through writes it last, and there it is no text."""
 
 
 class _Stopped(Exception):
@@ -96,7 +104,8 @@ class Reader:
 
     def resolve(self, name: str) -> str | None:
         """The tool that a name in the output means: declared names as they are, with the decorations that models add
-        taken off; a name nobody declared only where a call is certain and the name could be one."""
+        taken off, or written with other characters in place of underscores. A name nobody declared makes a call only
+        where one is certain and the name could be one; characters that no tool's name has become underscores."""
         name = name.strip().strip("\"'`")
         if name in self.tools:
             return name
@@ -104,7 +113,10 @@ class Reader:
             bare = name.removeprefix(decoration)
             if bare != name and (bare in self.tools or not self.tentative):
                 return self.resolve(bare)
-        return name if not self.tentative and _NAME.match(name) else None
+        usual = _UNUSUAL.sub("_", name)
+        if usual in self.tools:
+            return usual
+        return usual if not self.tentative and _NAME.match(name) else None
 
     def signature(self, name: str) -> Signature:
         """The types of the tool's parameters; of an unknown tool, nothing is known."""
@@ -149,6 +161,9 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
     """The course of a reply in most formats: thinking and text in turn, calls between."""
     source = reader.source
     openers, hints = (format.openers, format.hints) if reader.tools else ((), ())
+    strays = _strays(format, reasoning) if reader.tools else ()
+    anywhere = reasoning.opens if reasoning.anywhere else ()
+    wanted = markers(*openers, *hints, *anywhere, *reasoning.dropped, *TURN_ENDS)
     closed = False
     thinking = reader.starts_thinking
     while (yield from source.peek()):
@@ -161,8 +176,11 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
             reader.boundary(thinking=True)
             thinking = True
             continue
-        if (closed or reader.calls) and (yield from source.accept(*reasoning.closes)):
-            # A second closing marker, or one after a call that was written inside the thinking.
+        if (closed or not reader.spoken) and (yield from source.accept(*reasoning.closes)):
+            # A second closing marker, one after a call that was written inside the thinking, or one of no thinking.
+            reader.boundary()
+            continue
+        if reader.calls and not reader.spoken and (yield from source.accept(*strays)):
             continue
         if reader.tools and format.bare and (yield from source.peek()) in format.bare:
             source.mark()
@@ -174,14 +192,26 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
                 continue
             source.rewind()
         reader.text(space)
-        marker = yield from source.until(markers(*openers, *hints, *reasoning.dropped), reader.text)
+        marker = yield from source.until(wanted, reader.text)
         if marker and marker in (*openers, *hints):
             reader.tentative = marker in hints
             found = yield from attempt(reader, format, marker, reader.text)
             reader.tentative = False
             closed = closed and not found
+        elif marker in anywhere and marker:
+            reader.boundary(thinking=True)
+            thinking = True
+        elif marker in TURN_ENDS and (yield from source.past_space())[1] != "":
+            reader.text(marker)
         elif marker:
             reader.boundary()
+
+
+@lru_cache(maxsize=256)
+def _strays(format: Format, reasoning: Reasoning) -> tuple[str, ...]:
+    """The markers of a format that are none of the text when they stand after a call: closing ones, written twice."""
+    begins = (*format.openers, *format.hints, *reasoning.opens, *reasoning.closes, *reasoning.dropped)
+    return tuple(mark for mark in format.visible if not any(other.startswith(mark) for other in begins))
 
 
 def _think(reader: Reader, format: Format, reasoning: Reasoning, openers: tuple[str, ...]) -> Reading[None]:

@@ -127,7 +127,7 @@ def call(reader: Reader) -> Reading[bool]:
     written = yield from source.run(_NAME)
     if not written or not (yield from source.accept("(")):
         return False
-    name = reader.resolve(written) or reader.resolve(written.removesuffix(".call"))
+    name = reader.resolve(written if written in reader.tools else written.removesuffix(".call"))
     if name is None:
         return False
     arguments = _Arguments(reader, name)

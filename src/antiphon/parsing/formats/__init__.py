@@ -89,7 +89,8 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     """How thinking is marked. `names` are its own name and the aliases of other servers' `--reasoning-parser`.
 
     `opens` and `closes` are alternative markers. `dropped` are markers around the visible answer that are no part of
-    it. `forced` says that a reply begins inside thinking although nothing in the prompt's tail says so. `closing` is
+    it. `forced` says that a reply begins inside thinking although nothing in the prompt's tail says so, `anywhere` that
+    the opening markers are control tokens, which open thinking in the midst of text as well. `closing` is
     the text that ends thinking and begins the answer, for when thinking is cut short (by default the first of `closes`
     and an empty line)."""
 
@@ -99,6 +100,7 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     closes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     forced: bool = False
+    anywhere: bool = False
     closing: str = ""
     recognises: Callable[[str], bool] = never
     rank: int = 0

@@ -84,6 +84,8 @@ REASONINGS = (
         summary="<|inner_prefix|>…<|inner_suffix|> (Apertus)",
         opens=(THINK,),
         closes=(THOUGHT,),
+        dropped=(THOUGHT,),
+        anywhere=True,
         recognises=lambda template: THINK in template,
         rank=45,
     ),

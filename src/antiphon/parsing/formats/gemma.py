@@ -291,9 +291,10 @@ REASONINGS = (
     Reasoning(
         names=("gemma4",),
         summary="<|channel>thought … <channel|> (Gemma 4)",
-        opens=("<|channel>thought\n", "<|channel>thought"),
+        opens=("<|channel>thought\n", "<|channel>thought", "<|channel>"),
         closes=("<channel|>",),
-        dropped=("<turn|>",),
+        dropped=("<channel|>", "<turn|>", "<|tool_response>"),
+        anywhere=True,
         recognises=lambda template: "<|channel>" in template,
         rank=50,
     ),

@@ -57,7 +57,7 @@ def _message(reader: Reader, header: str) -> Reading[None]:
     thinking = bool(channels) and channels[-1] == "analysis"
     address = _ADDRESS.search(header)
     if address and reader.tools and address[1] not in _NO_TOOLS:
-        name = reader.resolve(address[1]) or reader.resolve(address[1].replace(".", "_"))
+        name = reader.resolve(address[1])
         if name is not None:
             yield from _call(reader, name)
             return

@@ -89,6 +89,7 @@ REASONINGS = (
         opens=(element("think"),),
         closes=(element_end("think"),),
         dropped=(element("response"), element_end("response"), element_end("message"), element_end("tools")),
+        anywhere=True,
         recognises=lambda template: OPEN in template and SEP in template,
         rank=40,
     ),

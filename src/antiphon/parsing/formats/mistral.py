@@ -73,6 +73,8 @@ REASONINGS = (
         summary="[THINK]…[/THINK] (Magistral, Ministral 3)",
         opens=(THINK,),
         closes=(THOUGHT,),
+        dropped=(THOUGHT,),
+        anywhere=True,
         recognises=lambda template: THINK in template,
         rank=30,
     ),
