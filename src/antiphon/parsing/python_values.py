@@ -33,6 +33,8 @@ def value(source: Splitter, emit: Emit, place: str, depth: int = 0) -> Reading[b
     if depth > MAX_DEPTH:
         raise Broken
     if first and first in "[(":
+        source.at += 1
+        emit("[")
         return (yield from _sequence(source, emit, depth, "]" if first == "[" else ")"))
     if first == "{":
         return (yield from _mapping(source, emit, depth))
@@ -83,10 +85,8 @@ def _number(word: str) -> str | None:
         return None
 
 
-def _sequence(source: Splitter, emit: Emit, depth: int, end: str) -> Reading[bool]:
-    source.at += 1
-    emit("[")
-    before = ""
+def _sequence(source: Splitter, emit: Emit, depth: int, end: str, before: str = "") -> Reading[bool]:
+    """A list or tuple after its opening bracket, up to `end`. `before` goes before the first item."""
     while True:
         yield from source.space()
         character = yield from source.peek()
@@ -108,42 +108,44 @@ def _sequence(source: Splitter, emit: Emit, depth: int, end: str) -> Reading[boo
 
 
 def _mapping(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
+    """A dictionary; or a set, which is a list in JSON."""
     source.at += 1
-    emit("{")
-    before = ""
+    before = "{"
     while True:
         yield from source.space()
         character = yield from source.peek()
         if character == "}":
             source.at += 1
-            emit("}")
+            emit("{}" if before == "{" else "}")
             return True
         if character == ",":
             source.at += 1
             continue
         done = False
         try:
-            key = yield from _key(source)
-            if key is not None:
-                done = yield from value(source, Prefixed(f"{before}{key}: ", emit), ",}", depth + 1)
+            key = yield from _key(source, ":,}" if before == "{" else ":")
+            if before == "{" and key and (yield from source.peek()) in (",", "}"):
+                emit("[" + key)
+                return (yield from _sequence(source, emit, depth, "}", ", "))
+            if key and (yield from source.accept(":")):
+                key = key if key.startswith('"') else quoted(key)
+                put = Prefixed(f"{before}{key}: ", emit)
+                done = yield from value(source, put, ",}", depth + 1)
+                before = ", " if put.used else before
         except Broken:
             pass
         if not done:
-            emit("}")
+            emit("{}" if before == "{" else "}")
             return False
-        before = ", "
 
 
-def _key(source: Splitter) -> Reading[str | None]:
-    """The next key with its colon used up, as a JSON string; None when there is none."""
+def _key(source: Splitter, place: str) -> Reading[str | None]:
+    """The next key as JSON, with the space after it used up; None when there is none."""
     parts: list[str] = []
-    if not (yield from value(source, parts.append, ":", MAX_DEPTH)):
+    if not (yield from value(source, parts.append, place, MAX_DEPTH)):
         return None
     yield from source.space()
-    if not (yield from source.accept(":")):
-        return None
-    key = "".join(parts)
-    return key if key.startswith('"') else quoted(key)
+    return "".join(parts)
 
 
 def _strings(source: Splitter, emit: Emit, prefix: str, place: str) -> Reading[bool]:

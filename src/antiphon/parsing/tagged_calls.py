@@ -22,7 +22,7 @@ ReadValue = Callable[[Splitter, Input, str], Reading[bool]]
 
 Wrap = Callable[[Value], Value]
 
-WHOLE = ("arguments", "input", "parameters", "args")
+WHOLE = ("arguments", "input", "parameters", "args", "properties")
 """Names under which models write the whole input as if it were one parameter."""
 
 

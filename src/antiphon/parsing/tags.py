@@ -75,7 +75,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         if kind in ("call", "parameter") and name is None:
             for key, *values in _ATTRIBUTE.findall(text):
                 given[key] = "".join(values)
-            name = next((given[key] for key in ("name", "tool", "key") if key in given), "")
+            name = next((value for key, value in given.items() if key.endswith(("name", "tool", "key"))), "")
         hint = {"true": "string", "false": "json"}.get(given.get("string", "").lower(), "")
         if "type" in given:
             hint = "string" if given["type"] == "string" else "json"
@@ -144,9 +144,9 @@ def invokes(
         patterns=(
             ("block", re.compile(rf"<\s*(?:{block})\s*>")),
             ("block_end", re.compile(rf"<\s*/\s*(?:{block})\s*>")),
-            ("call", re.compile(rf"<\s*{prefix}\s*{invoke}\s[^>]*=[^>]*>")),
+            ("call", re.compile(rf"<\s*{prefix}\s*{invoke}\s?[^>]*=[^>]*>")),
             ("call_end", re.compile(rf"<\s*/\s*{prefix}\s*{invoke}\s*>")),
-            ("parameter", re.compile(rf"<\s*{prefix}\s*{parameter}\s[^>]*=[^>]*>")),
+            ("parameter", re.compile(rf"<\s*{prefix}\s*{parameter}\s?[^>]*=[^>]*>")),
             ("parameter_end", re.compile(rf"<\s*/\s*{prefix}\s*{parameter}\s*>")),
         ),
         between=between,

@@ -20,6 +20,7 @@ from antiphon.parsing.splitter import Emit, Reading, Splitter, markers
 _NAME = re.compile(r"[\w.:/\-]+")
 _BARE = re.compile(r"[^,{}\[\]()<]+")
 _KEY = re.compile(r"[^\s,:={}\[\]()<\"']+")
+_BRACKETS = re.compile(r"[\s}\])]+")
 _MOST_ITEMS = 64
 
 
@@ -44,6 +45,9 @@ class _Family:
             found = True
         if found:
             source.rewind()
+            # A string marker too many, and what it was meant to end.
+            while (yield from source.accept(self.quote)):
+                yield from source.run(_BRACKETS)
             if not (yield from source.accept(*self.ends)):
                 yield from self._cut(source)
         return found
@@ -60,7 +64,7 @@ class _Family:
 
     def _call(self, reader: Reader, first: bool) -> Reading[bool]:
         source = reader.source
-        if not (yield from source.accept("call:")) and not first:
+        if not (yield from source.accept("call:", ":")) and not first:
             return False
         written = yield from source.run(_NAME)
         bracket = (yield from source.past_space())[1]
@@ -183,8 +187,20 @@ class _Family:
             return (yield from lenient_json.string(source, all_but_quote, quote, ",]})"))
         inner = 0
         wanted = markers(quote, self.open + "call:", *self.ends)
+        brackets = ""
+
+        def put(text: str) -> None:
+            nonlocal brackets
+            text = brackets + text
+            body = text.rstrip("} \n")
+            brackets = text[len(body) :]
+            emit(lenient_json.inside(body))
+
         while True:
-            marker = yield from source.until(wanted, lambda text: emit(lenient_json.inside(text)))
+            marker = yield from source.until(wanted, put)
+            if marker not in self.ends or inner:
+                emit(lenient_json.inside(brackets))
+                brackets = ""
             if not marker:
                 return False
             if marker == self.open + "call:":
@@ -198,8 +214,12 @@ class _Family:
             else:
                 space, following = yield from source.past_space()
                 if not inner and (not following or (yield from source.stands(self.open, offset=len(space)))):
+                    # Without the string's own marker, the last brace is the call's.
+                    emit(lenient_json.inside(brackets.rstrip().removesuffix("}")))
                     source.at -= len(marker)
                     return False
+                emit(lenient_json.inside(brackets))
+                brackets = ""
                 inner -= 1 if inner else 0
             emit(lenient_json.inside(marker))
 

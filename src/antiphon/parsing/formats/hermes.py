@@ -3,8 +3,23 @@
 from antiphon.constraint import Literal, Marker, Sequence
 from antiphon.parsing.formats import Example, Format
 from antiphon.parsing.json_calls import block, blocks_grammar
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Reading
+from antiphon.parsing.tagged_calls import tagged
+from antiphon.parsing.tagged_values import Unwrapped
+from antiphon.parsing.tags import functions
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
+
+_objects = block(CLOSE)
+_tagged = tagged(functions("tool_call"), wrap=Unwrapped)
+
+
+def read(reader: Reader, opener: str) -> Reading[bool]:
+    """A block of call objects, or of the tags that later Qwens write in the same block."""
+    if (yield from reader.source.past_space())[1] == "<":
+        return (yield from _tagged(reader, opener))
+    return (yield from _objects(reader, opener))
 
 
 def _recognises(template: str) -> bool:
@@ -17,7 +32,7 @@ FORMATS = (
         summary="JSON objects in <tool_call> tags (Hermes, Qwen2.5, Qwen3, Granite 4, SmolLM3 and others)",
         openers=(OPEN,),
         visible=(CLOSE,),
-        read=block(CLOSE),
+        read=read,
         grammar=blocks_grammar(
             Sequence((Marker(OPEN), Literal("\n"))), Sequence((Literal("\n"), Marker(CLOSE))), Literal("\n")
         ),

@@ -77,7 +77,7 @@ FORMATS = (
     Format(
         names=("minicpm5",),
         summary="<function name=…> with <param name=…> (MiniCPM5)",
-        openers=("<function name=",),
+        openers=("<function name=", "<functionname="),
         read=tagged(invokes(invoke="function", parameter="param"), wrap=Unsectioned),
         recognises=lambda template: "<function name=" in template and "<param name=" in template,
         rank=50,

@@ -9,7 +9,7 @@ from antiphon.parsing.formats import Example, Format, Grammar
 from antiphon.parsing.hints import HINTS, hinted
 from antiphon.parsing.parser import Reader
 from antiphon.parsing.python_calls import call_grammar, python_block
-from antiphon.parsing.splitter import Reading
+from antiphon.parsing.splitter import Reading, markers
 
 START, END = "<|python_start|>", "<|python_end|>"
 LFM_START, LFM_END = "<|tool_call_start|>", "<|tool_call_end|>"
@@ -19,6 +19,7 @@ _FENCES = ("```python", "```tool_code")
 _bare = python_block()
 _marked = python_block(END, brackets=False)
 _fenced = python_block("```", brackets=False)
+_lfm = python_block(LFM_END, brackets=False)
 
 
 def _read(reader: Reader, opener: str) -> Reading[bool]:
@@ -33,6 +34,15 @@ def _read(reader: Reader, opener: str) -> Reading[bool]:
         yield from reader.source.space()
         yield from reader.source.accept(END)
     return found
+
+
+def _read_lfm(reader: Reader, opener: str) -> Reading[bool]:
+    """A marked list; a bare one where nothing was called yet. A bare one after a call that a closing marker ends is
+    the same again, which means nothing."""
+    if opener or not reader.calls:
+        return (yield from _lfm(reader, opener))
+    _, ended = yield from reader.source.collect(markers(LFM_END, "\n"))
+    return ended == LFM_END
 
 
 def _grammar(before: Node, separator: str, after: Node) -> Grammar:
@@ -65,8 +75,9 @@ FORMATS = (
         names=("lfm2",),
         summary="a Python list of calls between <|tool_call_start|> and <|tool_call_end|> (LFM2)",
         openers=(LFM_START,),
+        bare="[",
         visible=(LFM_END,),
-        read=python_block(LFM_END, brackets=False),
+        read=_read_lfm,
         grammar=_grammar(Sequence((Marker(LFM_START), Literal("["))), ", ", Sequence((Literal("]"), Marker(LFM_END)))),
         recognises=lambda template: LFM_START in template or "<|tool_list_start|>" in template,
         rank=40,
