@@ -55,6 +55,12 @@ def tagged(
     return read
 
 
+def parameters(reader: Reader, tags: Tags, name: str, wrap: Wrap) -> Reading[None]:
+    """Read the call of this tool whose parameters follow, up to its end."""
+    reader.begin(name)
+    reader.finish((yield from _Calls(reader, tags, wrap, None).body(Input(reader, name), None)))
+
+
 class _Calls:
     """Reads the calls of one block."""
 
@@ -108,7 +114,7 @@ class _Calls:
             return False
         reader.begin(name)
         input = Input(reader, name)
-        complete = True if tag.empty else (yield from self._body(input, first))
+        complete = True if tag.empty else (yield from self.body(input, first))
         reader.finish(complete)
         return True
 
@@ -121,7 +127,7 @@ class _Calls:
         reader.tentative = before
         return name
 
-    def _body(self, input: Input, tag: Tag | None) -> Reading[bool]:
+    def body(self, input: Input, tag: Tag | None) -> Reading[bool]:
         """The parameters, and the end of the call. Returns whether the end came."""
         source = self.source
         if tag is None and (yield from source.past_space())[1] == "{":
@@ -161,9 +167,9 @@ class _Calls:
     def _parameter(self, input: Input, tag: Tag) -> Reading[bool | None]:
         """One parameter after its tag. When it turns out to be the whole input, or the output to be over, whether
         the call is complete; else None."""
-        source, name = self.source, tag.name
+        source, name, hint = self.source, tag.name, tag.hint
         if self.tags.keyed:
-            name = yield from key_inside(source, self.tags)
+            name, hint = yield from key_inside(source, self.tags)
         declared = input.signature.parameters()
         whole = name in WHOLE and declared and name not in declared and not input.given
         if whole and (yield from source.past_space())[1] == "{":
@@ -171,7 +177,7 @@ class _Calls:
         if tag.empty:
             return None
         input.given.add(name)
-        closed = yield from (self.value(source, input, name) if self.value else self._text(input, name, tag.hint))
+        closed = yield from (self.value(source, input, name) if self.value else self._text(input, name, hint))
         if not closed:
             input.close()
             return False

@@ -59,7 +59,7 @@ class Ending:
             case "parameter_end":
                 return self._scalar or (yield from self._closes())
             case "parameter":
-                name = tag.name or (yield from key_inside(self._source, self._tags))
+                name = tag.name or (yield from key_inside(self._source, self._tags))[0]
                 return not self._depth and self._stands_alone and self._known.expects(name)
             case "call":
                 if self._scalar:
@@ -149,15 +149,24 @@ def name_inside(source: Splitter, tags: Tags) -> Reading[str]:
     return "".join(parts).strip()
 
 
-def key_inside(source: Splitter, tags: Tags) -> Reading[str]:
-    """The text that names a parameter, with the tags between it and the value."""
-    parts: list[str] = []
-    found = yield from source.until(tags.marks, parts.append)
-    source.at -= len(found)
-    for wanted in ("key_end", "value"):
+def key_inside(source: Splitter, tags: Tags) -> Reading[tuple[str, str]]:
+    """The text that names a parameter and what is said of its value's type, with the tags up to the value."""
+    key, hint = (yield from _between(source, tags)), ""
+    for wanted in ("key_end", "type", "value"):
         space = yield from source.past_space()
         source.at += len(space[0]) if space[1] == "<" else 0
         tag = yield from tag_here(source, tags)
         if tag is None or tag.kind != wanted:
             break
+        if wanted == "type":
+            hint = "string" if (yield from _between(source, tags)) in ("string", "str") else "json"
+            yield from tag_here(source, tags)
+    return key, hint
+
+
+def _between(source: Splitter, tags: Tags) -> Reading[str]:
+    """The text up to the next tag."""
+    parts: list[str] = []
+    found = yield from source.until(tags.marks, parts.append)
+    source.at -= len(found)
     return "".join(parts).strip()

@@ -26,7 +26,7 @@ def calls(
 
     def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
         def one(name: str, schema: dict[str, Any]) -> Node:
-            return Sequence((call(name), *_parameters(schema, parameter, value_end), spelt(call_end)))
+            return Sequence((call(name), *parameters(schema, parameter, value_end), spelt(call_end)))
 
         body = Either(tuple(one(name, schema) for name, schema in tools))
         between = spelt(separator) if separator else None
@@ -40,7 +40,8 @@ def spelt(text: str) -> Node:
     return Marker(text) if text else Literal("")
 
 
-def _parameters(schema: dict[str, Any], parameter: Callable[[str, str], str], end: str) -> list[Node]:
+def parameters(schema: dict[str, Any], parameter: Callable[[str, str], str], end: str) -> list[Node]:
+    """The grammars of a tool's parameters, in order; those that are not required may be missing."""
     signature = Signature(schema)
     required = schema.get("required")
     nodes: list[Node] = []

@@ -16,11 +16,22 @@ import msgspec
 from antiphon.parsing.splitter import Markers, Reading, Splitter, markers
 
 Kind = Literal[
-    "block", "block_end", "call", "call_end", "parameter", "parameter_end", "key_end", "value", "json", "cut"
+    "block",
+    "block_end",
+    "call",
+    "call_end",
+    "parameter",
+    "parameter_end",
+    "key_end",
+    "type",
+    "type_end",
+    "value",
+    "json",
+    "cut",
 ]
 """What a tag is for. A block holds calls, a call parameters; `key_end` and `value` stand between a parameter's name
-and its value where the name is text; `json` opens a call's whole input; `cut` is the beginning of a tag, which may be
-any, at the end of the output."""
+and its value where the name is text, perhaps with a `type` between; `json` opens a call's whole input; `cut` is the
+beginning of a tag, which may be any, at the end of the output."""
 
 LONGEST = 256
 """A tag longer than this is none."""
@@ -153,23 +164,27 @@ def invokes(
     )
 
 
-def pairs(*, calls: bool = False) -> Tags:
+def pairs(*, calls: bool = False, call: str = "tool_call", prefix: str = "") -> Tags:
     """The tags of `<tool_call>F<arg_key>K</arg_key><arg_value>V</arg_value></tool_call>`, with `calls` in a block
-    `<tool_calls>`. Builds of some models give every tag a suffix of their own (`<arg_key:opensource>`)."""
+    `<tool_calls>`. Builds of some models give every tag a suffix of their own (`<arg_key:opensource>`), others a
+    `prefix`, or a `call` of another name. A type may stand before the value, `<arg_type>string</arg_type>`."""
     suffix = r"(?::[\w.-]+)?\s*>"
+    begin, end = r"<\s*" + re.escape(prefix), r"<\s*/\s*" + re.escape(prefix)
     patterns: list[tuple[Kind, re.Pattern[str]]] = [
-        ("call", re.compile(r"<\s*tool_call" + suffix)),
-        ("call_end", re.compile(r"<\s*/\s*tool_call" + suffix)),
-        ("parameter", re.compile(r"<\s*arg_key" + suffix)),
-        ("key_end", re.compile(r"<\s*/\s*arg_key" + suffix)),
-        ("value", re.compile(r"<\s*arg_value" + suffix)),
-        ("parameter_end", re.compile(r"<\s*/\s*arg_value" + suffix)),
+        ("call", re.compile(begin + call + suffix)),
+        ("call_end", re.compile(end + call + suffix)),
+        ("parameter", re.compile(begin + "arg_key" + suffix)),
+        ("key_end", re.compile(end + "arg_key" + suffix)),
+        ("type", re.compile(begin + "arg_type" + suffix)),
+        ("type_end", re.compile(end + "arg_type" + suffix)),
+        ("value", re.compile(begin + "arg_value" + suffix)),
+        ("parameter_end", re.compile(end + "arg_value" + suffix)),
     ]
     if calls:
         patterns += [
-            ("block", re.compile(r"<\s*tool_calls" + suffix)),
-            ("block_end", re.compile(r"<\s*/\s*tool_calls" + suffix)),
-            ("value", re.compile(r"<\s*tool_sep" + suffix)),
+            ("block", re.compile(begin + "tool_calls" + suffix)),
+            ("block_end", re.compile(end + "tool_calls" + suffix)),
+            ("value", re.compile(begin + "tool_sep" + suffix)),
         ]
-    words = ("tool_call", "arg_key", "arg_value", *(("tool_sep",) if calls else ()))
-    return Tags(words=words, patterns=tuple(patterns), named_inside=True, keyed=True)
+    words = (call, "arg_key", "arg_type", "arg_value", *(("tool_calls", "tool_sep") if calls else ()))
+    return Tags(words=tuple(prefix + word for word in words), patterns=tuple(patterns), named_inside=True, keyed=True)

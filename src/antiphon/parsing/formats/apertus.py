@@ -80,7 +80,7 @@ FORMATS = (
 )
 REASONINGS = (
     Reasoning(
-        names=("apertus",),
+        names=("apertus", "apertus2509"),
         summary="<|inner_prefix|>…<|inner_suffix|> (Apertus)",
         opens=(THINK,),
         closes=(THOUGHT,),

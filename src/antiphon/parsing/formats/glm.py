@@ -99,6 +99,25 @@ FORMATS = (
         ),
     ),
     Format(
+        names=("iquest_q1",),
+        summary="<arg_key> and <arg_value> in <iquest_tool_call> tags (IQuest Q1)",
+        openers=("<iquest_tool_call>",),
+        visible=("</iquest_tool_call>", *TAGS),
+        read=tagged(pairs(call="iquest_tool_call"), otherwise=block("</iquest_tool_call>")),
+        recognises=lambda template: "<iquest_tool_call>" in template,
+        rank=50,
+        grammar=calls(
+            call=lambda name: Marker(f"<iquest_tool_call>{name}"),
+            parameter=lambda name, kind: f"<arg_key>{name}</arg_key><arg_value>",
+            value_end="</arg_value>",
+            call_end="</iquest_tool_call>",
+        ),
+        example=Example(
+            "<iquest_tool_call>f<arg_key>x</arg_key><arg_value>a b</arg_value></iquest_tool_call>",
+            (("f", '{"x":"a b"}'),),
+        ),
+    ),
+    Format(
         names=("hunyuan_v3", "hy_v3", "hunyuan"),
         summary="<tool_call>, <tool_sep>, <arg_key> and <arg_value> in one <tool_calls> block (Hunyuan Hy3)",
         openers=("<tool_call",),
@@ -133,7 +152,7 @@ FORMATS = (
 
 REASONINGS = (
     Reasoning(
-        names=("hy_v3", "hunyuan"),
+        names=("hy_v3", "hy_v4", "hunyuan"),
         summary="<think>…</think>, in some builds <think:opensource>…</think:opensource> (Hunyuan Hy3, Hy4)",
         opens=("<think>", _suffixed("<think>", SUFFIX)),
         closes=("</think>", _suffixed("</think>", SUFFIX)),

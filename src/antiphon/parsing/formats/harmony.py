@@ -2,7 +2,8 @@
 
 `<|channel|>analysis` is thinking, `final` and unaddressed `commentary` are text, a message `to=functions.NAME` is a
 call, whichever side of the channel the address stands on. Headers come bent in many ways, so a header is whatever
-stands before `<|message|>`, and a body ends where any marker begins.
+stands before `<|message|>`, and a body ends where any marker begins. A call's body is JSON, or parameters in tags (see
+beam.py).
 """
 
 import re
@@ -15,10 +16,24 @@ from antiphon.parsing.json_calls import named_call
 from antiphon.parsing.lenient_json import inside
 from antiphon.parsing.parser import Reader
 from antiphon.parsing.splitter import Reading, markers
+from antiphon.parsing.tagged_calls import parameters
+from antiphon.parsing.tagged_values import Unwrapped
+from antiphon.parsing.tags import Tags
 
 START, CHANNEL, MESSAGE, CONSTRAIN = "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>"
 ENDS = ("<|end|>", "<|call|>", "<|return|>")
 
+PARAMETER = "<rfl:parameter"
+
+_TAGS = Tags(
+    words=(),
+    begins=("<rfl:", "</rfl:", *ENDS),
+    patterns=(
+        ("parameter", re.compile(r"<rfl:parameter\s[^>]*=[^>]*>")),
+        ("parameter_end", re.compile(r"</rfl:parameter>")),
+        ("call_end", re.compile("|".join(map(re.escape, ENDS)))),
+    ),
+)
 _ADDRESS = re.compile(r"to=([^\s<]+)")
 _CHANNEL = re.compile(re.escape(CHANNEL) + r"\s*(\w+)")
 _NO_TOOLS = ("assistant", "user", "all")
@@ -95,8 +110,10 @@ def _spoken(reader: Reader, *, thinking: bool) -> Reading[None]:
 def _call(reader: Reader, name: str) -> Reading[None]:
     source = reader.source
     source.barriers = (START, CHANNEL, *ENDS)
-    _, first = yield from source.past_space()
-    if first in ("", "{", "<", '"'):
+    space, first = yield from source.past_space()
+    if first == "<" and (yield from source.stands(PARAMETER, offset=len(space))):
+        yield from parameters(reader, _TAGS, name, Unwrapped)
+    elif first in ("", "{", "<", '"'):
         yield from named_call(reader, name)
     else:
         yield from _raw_call(reader, name)
@@ -119,12 +136,12 @@ def _raw_call(reader: Reader, name: str) -> Reading[None]:
 _THOUGHT = Sequence(
     (Marker(CHANNEL), Literal("analysis"), Marker(MESSAGE), Until("<|end|>"), Marker(START), Literal("assistant"))
 )
-_MAY_THINK = Either((_THOUGHT, Literal("")))
+MAY_THINK = Either((_THOUGHT, Literal("")))
 
 
 def answer(node: Node) -> Node:
     """A message on the final channel, after analysis if the model wants."""
-    return Sequence((_MAY_THINK, Marker(CHANNEL), Literal("final"), Marker(MESSAGE), node))
+    return Sequence((MAY_THINK, Marker(CHANNEL), Literal("final"), Marker(MESSAGE), node))
 
 
 def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
@@ -137,14 +154,15 @@ def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
         )
     )
     again = Sequence((Marker("<|end|>"), Marker(START), Literal("assistant")))
-    return Sequence((_MAY_THINK, Repeat(Sequence((Marker(CHANNEL), calls)), 1, most, again)))
+    return Sequence((MAY_THINK, Repeat(Sequence((Marker(CHANNEL), calls)), 1, most, again)))
 
 
 def _body(schema: dict[str, Any]) -> tuple[Node, Node]:
     return Marker(MESSAGE), Json(closed(schema))
 
 
-def _read(reader: Reader, opener: str) -> Reading[bool]:
+def unused(reader: Reader, opener: str) -> Reading[bool]:
+    """What reads calls in other formats; here `converse` does."""
     return False
     yield
 
@@ -158,7 +176,7 @@ FORMATS = (
         names=("gpt-oss", "gpt_oss", "openai", "harmony"),
         summary="messages on channels, calls addressed to=functions.NAME (gpt-oss)",
         visible=(START, CHANNEL, MESSAGE, CONSTRAIN, *ENDS),
-        read=_read,
+        read=unused,
         converse=converse,
         grammar=grammar,
         answer=answer,
@@ -174,8 +192,8 @@ FORMATS = (
 )
 REASONINGS = (
     Reasoning(
-        names=("gpt-oss", "gpt_oss", "openai_gptoss", "openai", "harmony"),
-        summary="the analysis channel (gpt-oss); goes with the format of the same name",
+        names=("gpt-oss", "gpt_oss", "openai_gptoss", "openai", "harmony", "beam"),
+        summary="the analysis channel (gpt-oss, Beam); goes with the formats of the same names",
         opens=("<|channel|>analysis<|message|>",),
         closing="<|end|><|start|>assistant<|channel|>final<|message|>",
         recognises=_recognises,

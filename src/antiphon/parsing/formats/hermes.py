@@ -28,7 +28,18 @@ def _recognises(template: str) -> bool:
 
 FORMATS = (
     Format(
-        names=("hermes", "qwen2d5", "qwen", "qwen3", "qwen25", "qwen3_json", "granite4", "ernie45", "smollm3"),
+        names=(
+            "hermes",
+            "qwen2d5",
+            "qwen",
+            "qwen3",
+            "qwen25",
+            "qwen3_json",
+            "granite4",
+            "ernie45",
+            "smollm3",
+            "trinity",
+        ),
         summary="JSON objects in <tool_call> tags (Hermes, Qwen2.5, Qwen3, Granite 4, SmolLM3 and others)",
         openers=(OPEN,),
         visible=(CLOSE,),

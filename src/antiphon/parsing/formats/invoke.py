@@ -1,5 +1,5 @@
-"""`<invoke name="F"><parameter name="K">V</parameter></invoke>` in the spellings of MiniMax M2, Step 3, Muse (see also
-muse.py) and MiniCPM5."""
+"""`<invoke name="F"><parameter name="K">V</parameter></invoke>` in the spellings of MiniMax M2, dots, Step 3, Muse (see
+also muse.py) and MiniCPM5."""
 
 import re
 
@@ -7,12 +7,14 @@ import msgspec
 
 from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format
+from antiphon.parsing.json_calls import block
 from antiphon.parsing.tagged_calls import tagged
 from antiphon.parsing.tagged_grammar import calls
 from antiphon.parsing.tagged_values import Unsectioned
 from antiphon.parsing.tags import Tags, invokes
 
 M2_OPEN, M2_CLOSE = "<minimax:tool_call>", "</minimax:tool_call>"
+DOTS_OPEN, DOTS_CLOSE = "<dots_function_call>", "</dots_function_call>"
 STEP_OPEN, STEP_CLOSE = "<｜tool_calls_begin｜>", "<｜tool_calls_end｜>"
 STEP_CALL, STEP_CALL_END, STEP_SEP = "<｜tool_call_begin｜>", "<｜tool_call_end｜>", "<｜tool_sep｜>"
 
@@ -49,6 +51,27 @@ FORMATS = (
         ),
         example=Example(
             f'{M2_OPEN}\n<invoke name="f">\n<parameter name="x">a b</parameter>\n</invoke>\n{M2_CLOSE}',
+            (("f", '{"x":"a b"}'),),
+        ),
+    ),
+    Format(
+        names=("dots",),
+        summary="<invoke> and <parameter> in <dots_function_call> tags (dots)",
+        openers=(DOTS_OPEN, "<invoke name="),
+        visible=(DOTS_CLOSE,),
+        read=tagged(invokes("dots_function_call"), plain=("<invoke name=",), otherwise=block(DOTS_CLOSE)),
+        recognises=lambda template: DOTS_OPEN in template,
+        rank=60,
+        grammar=calls(
+            before=DOTS_OPEN + "\n",
+            call=lambda name: Marker(f'<invoke name="{name}">\n'),
+            parameter=lambda name, kind: f'<parameter name="{name}">',
+            value_end="</parameter>\n",
+            call_end="</invoke>\n",
+            after=DOTS_CLOSE,
+        ),
+        example=Example(
+            f'{DOTS_OPEN}\n<invoke name="f">\n<parameter name="x">a b</parameter>\n</invoke>\n{DOTS_CLOSE}',
             (("f", '{"x":"a b"}'),),
         ),
     ),

@@ -71,7 +71,7 @@ def _body(reader: Reader, format: Format, thinking: bool) -> Reading[str]:
 
 FORMATS = (
     Format(
-        names=("muse",),
+        names=("muse", "muse_glimmer", "musespark1x"),
         summary="<atem:invoke> in <atem:function_calls> tags, messages addressed to=… (Muse)",
         openers=(OPEN, "<atem:invoke"),
         visible=(CLOSE, START, MESSAGE, END, TURN),
@@ -97,7 +97,7 @@ FORMATS = (
 
 REASONINGS = (
     Reasoning(
-        names=("muse",),
+        names=("muse", "muse_glimmer", "musespark1x"),
         summary="messages addressed to=self (Muse)",
         opens=("to=self" + MESSAGE,),
         closes=(END,),

@@ -27,7 +27,8 @@ def _tagged(template: str) -> bool:
 FORMATS = (
     Format(
         names=(
-            "qwen3_coder", "qwen3_xml", "qwen3coder", "nemotron_3", "step3p5", "mimo", "interns2-preview", "nanbeige",
+            "qwen3_coder", "qwen3_xml", "qwen3coder", "nemotron_3", "step3p5", "step5", "mimo", "interns2-preview",
+            "nanbeige",
         ),
         summary="<function=…> and <parameter=…> in <tool_call> tags (Qwen3-Coder, Qwen3.5, Nemotron 3, Step 3.5, MiMo)",
         openers=("<tool_call>", FUNCTION),

@@ -11,7 +11,7 @@ REASONINGS = (
             *("deepseek_v31", "deepseek_v32", "deepseek-v32", "deepseek_v4", "deepseek-v4", "deepseek_v41"),
             *("deepseek-v41", "gigachat35", "glm45", "glm47", "granite_thinking_parser", "kimi_k2", "ling3", "mimo"),
             *("minicpm5", "minicpmv", "nanbeige", "nemotron_3", "nemotron_v2", "nemotron_v3", "olmo3", "poolside_v1"),
-            "spark25",
+            *("spark25", "dots", "trinity"),
         ),
         summary="<think>…</think>, opened by the prompt or by the model",
         opens=(OPEN,),
@@ -22,7 +22,7 @@ REASONINGS = (
     Reasoning(
         names=(
             *("deepseek_r1", "deepseek-r1", "qwen-qwq", "qwen3-thinking", "step3", "step3p5", "step5"),
-            *("minimax_m2", "minimax", "minimax_m2_append_think", "minimax-append-think"),
+            *("minimax_m2", "minimax", "minimax_m2_append_think", "minimax-append-think", "iquest_q1"),
         ),
         summary="<think>…</think> where a reply begins inside thinking whatever the prompt says",
         opens=(OPEN,),
