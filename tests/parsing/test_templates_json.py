@@ -50,6 +50,9 @@ EXPECTED = {
     "functionary_v3_1": ("functionary_v3_1", ""),
     "functionary_v3_2": ("functionary_v3_2", ""),
     "ernie45": ("hermes", "ernie45"),
+    "plamo3": ("plamo3", "plamo3"),
+    "inkling": ("inkling", "inkling"),
+    "beam": ("beam", "gpt-oss"),
 }
 TOOL = Tool(
     name="get_weather",

@@ -35,6 +35,10 @@ EXPECTED = {
     "hunyuan_v3": ("hunyuan_v3", "hy_v3", False),
     "hy_v4": ("hy_v4", "hy_v3", False),
     "kimi_k3": ("kimi_k3", "kimi_k3", True),
+    "dots": ("dots", "think", False),
+    "k2_horizon": ("k2_horizon", "k2_horizon", True),
+    "iquest_q1": ("iquest_q1", "think", True),
+    "longcat2": ("longcat2", "longcat", False),
     "gemma4": ("gemma4", "gemma4", False),
     "functiongemma": ("functiongemma", "", False),
 }

@@ -27,8 +27,9 @@ PARAMETER = "<rfl:parameter"
 
 _TAGS = Tags(
     words=(),
-    begins=("<rfl:", "</rfl:", *ENDS),
+    begins=("<rfl:", "</rfl:", *(marker[:-1] for marker in (START, *ENDS))),
     patterns=(
+        ("block", re.compile(re.escape(START))),
         ("parameter", re.compile(r"<rfl:parameter\s[^>]*=[^>]*>")),
         ("parameter_end", re.compile(r"</rfl:parameter>")),
         ("call_end", re.compile("|".join(map(re.escape, ENDS)))),
