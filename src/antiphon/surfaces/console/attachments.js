@@ -83,7 +83,7 @@ export function takeFiles() {
     if (!carries(event)) return;
     event.preventDefault();
     over((depth = 0) > 0);
-    attach(event.dataTransfer.files);
+    attach([...event.dataTransfer.files]);
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];

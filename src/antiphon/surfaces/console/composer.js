@@ -20,7 +20,7 @@ export const written = () => text.value;
 export function composer(node, attempt) {
   const files = h("input", { type: "file", multiple: true, accept: ACCEPTED, hidden: true, "aria-label": "Files" });
   files.addEventListener("change", () => {
-    attach(files.files);
+    attach([...files.files]);
     files.value = "";
   });
   const button = h("button.send.primary", { type: "submit" });

@@ -34,11 +34,10 @@ export class Inspector {
     this.choices();
   }
 
-  /** Show the prompt of this reply; of the next message where there is none. */
-  show(turn) {
-    this.turn = turn ?? null;
+  /** Be about the prompt of this reply. */
+  of(turn) {
+    this.turn = turn;
     this.choices();
-    this.refresh();
   }
 
   choices() {

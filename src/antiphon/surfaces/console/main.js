@@ -156,8 +156,8 @@ function start() {
   takeFiles();
   bind(SHORTCUTS, escape);
   document.addEventListener("inspect", (event) => {
+    inspector.of(event.detail);
     showPanel("prompt");
-    inspector.show(event.detail);
   });
   document.addEventListener("panel", (event) => showPanel(event.detail));
   at("composer-text").focus();

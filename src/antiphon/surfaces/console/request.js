@@ -96,8 +96,8 @@ function sendable(block) {
   return !(block.type === "tool_use" && block.cut);
 }
 
+/** A block without what only this page notes on it. */
 function wire(block) {
-  if (block.type !== "tool_use") return block;
-  const { id, name, input } = block;
-  return { type: "tool_use", id, name, input };
+  const { seconds, cut, partial, open, began, ...sent } = block;
+  return sent;
 }

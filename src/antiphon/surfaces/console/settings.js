@@ -42,8 +42,8 @@ function keepIn(setting, control, event = "input") {
     state.settings[setting] = control.value;
     changed("settings");
   });
-  controls.set(setting, control);
   const trouble = h("p.trouble", { hidden: true, id: `trouble-${setting}` });
+  controls.set(setting, { control, trouble });
   control.setAttribute("aria-describedby", trouble.id);
   return trouble;
 }
@@ -62,8 +62,8 @@ function area(label, setting, more) {
 
 function select(label, setting, options) {
   const control = choice(options, state.settings[setting], () => {});
-  keepIn(setting, control, "change");
-  return field(label, control);
+  const trouble = keepIn(setting, control, "change");
+  return field(label, control, trouble);
 }
 
 function thinkingGroup() {
@@ -103,14 +103,11 @@ function follow() {
     if (!(trouble instanceof Unsendable)) throw trouble;
     wrong = trouble;
   }
-  for (const [setting, control] of controls) {
+  for (const [setting, { control, trouble }] of controls) {
     if (control.value !== state.settings[setting]) control.value = state.settings[setting];
     const bad = wrong?.setting === setting;
     control.setAttribute("aria-invalid", String(bad));
-    const told = document.getElementById(`trouble-${setting}`) ?? control.parentNode?.querySelector(".trouble");
-    if (told) {
-      told.hidden = !bad;
-      fill(told, bad ? wrong.message : "");
-    }
+    trouble.hidden = !bad;
+    fill(trouble, bad ? wrong.message : "");
   }
 }

@@ -10,7 +10,7 @@ export function bind(shortcuts, escape) {
   addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape") return escape(event);
-    const writing = event.target.closest?.("input, textarea, select, [contenteditable], dialog, .menu");
+    const writing = event.target.closest?.("input, textarea, select, [contenteditable], dialog[open], .menu");
     if (writing || localStorage.getItem(OFF)) return;
     const found = shortcuts.find(({ keys }) => keys === event.key);
     if (!found) return;
