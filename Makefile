@@ -12,11 +12,12 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve test soak openapi check format docs docs-generated clean
+.PHONY: help install clients programs serve browser test test-console soak openapi check format docs docs-generated clean
 
 help:
 	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
 	@echo "make test            check the code and run every test"
+	@echo "make test-console    the page at / in a real Chromium (CONSOLE_SHOTS=folder keeps pictures)"
 	@echo "make soak            half an hour of mixed load and faults (ARGS=\"--minutes 5\" for less)"
 	@echo "make openapi         draw very many requests from /openapi.json and hold the answers against it"
 	@echo "make check           only the checks: ruff, mypy"
@@ -59,8 +60,17 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: check clients
+# Debian's Chromium for the tests of the console, where there is none and root may install it.
+browser:
+	@sh tests/console/browser.sh
+
+# The three wait for different things, so they go on together.
+test: install
+	$(MAKE) --no-print-directory -j3 --output-sync=target check clients browser
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+test-console: install browser
+	$(BIN)/pytest -n 0 tests/console
 
 # Long: clients of every kind, some of them rude, and an engine that is killed now and then.
 soak: install
