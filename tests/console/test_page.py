@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,11 @@ def test_arguments_grow_as_they_stream(page: Page) -> None:
             new MutationObserver(look).observe(document.querySelector("#thread"), {childList: true, subtree: true});
         }"""
     )
-    say(page, "The weather?")
-    seen = page.evaluate("[...seen].filter(Boolean)")
-    assert len(seen) > 2
-    assert any("{" in text and "}" not in text for text in seen)
+    say(page, "Let the arguments grow")
+    *growing, whole = page.evaluate("[...seen].filter(Boolean)")
+    assert len(growing) > 2
+    assert all(later.startswith(text) and "}" not in text for text, later in pairwise(growing))
+    assert json.loads(whole) == {"city": "a b c d e f g h i j k l m n o p", "unit": "celsius"}
 
 
 def test_what_a_model_writes_is_text(page: Page) -> None:
