@@ -53,6 +53,7 @@ export class Inspector {
   }
 
   async refresh() {
+    clearTimeout(this.timer);
     if (!this.node.isConnected) return;
     const asked = (this.asked += 1);
     try {
