@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from click.testing import CliRunner, Result
 from antiphon import announce, config, models_store
 from antiphon.cli import main
 from antiphon.programs import PROGRAMS, Target
+from tests.end_to_end.conftest import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +73,14 @@ def test_the_settings_in_force_can_be_printed() -> None:
         (["serve", "--port", "many"], "--port: Expected `int`"),
         (["serve", "nowhere.gguf", "--port", "1"], "cannot listen"),
         (["pull", "nowhere.gguf"], "there is no file nowhere.gguf"),
+        (["pull", "."], "is a folder; name the GGUF file in it"),
+        (["serve", "--port", "0"], "--port: Expected `int` >= 1"),
+        (["serve", "--mmproj", "eye.gguf"], "--mmproj: there is no file"),
+        (["serve", "--chat-template", "my.jinja"], "--chat-template: there is no file"),
+        (["serve", "--tool-call-parser", "herms"], "unknown tool call parser 'herms'; known: auto, "),
+        (["serve", "--api-key-file", "keys"], "cannot be read"),
+        (["serve", "--config", "my.toml"], "my.toml does not exist"),
+        (["serve", "nonesuch+http://127.0.0.1:1"], "unknown engine 'nonesuch'"),
         (["pull", "hf:nobody"], "hf:org/repo:file.gguf"),
         (["pull", "llama.cpp+http://x"], "nothing to fetch"),
         (["chat", "--port", "1"], "no server answers at http://127.0.0.1:1"),
@@ -81,12 +91,66 @@ def test_the_settings_in_force_can_be_printed() -> None:
 def test_mistakes_are_told_in_a_sentence(arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake ends with status 1 and one sentence, not with a stack trace."""
     monkeypatch.setenv("PATH", "/nowhere")
+    if arguments[0] == "serve" and "--port" not in arguments:
+        arguments = [*arguments, "--port", str(free_port())]
     if "cannot listen" in sentence:
         arguments = [*arguments, "--host", "192.0.2.1", "--no-auth"]
     result = run(*arguments)
     assert result.exit_code == 1
     assert result.output.startswith("antiphon: ")
     assert sentence in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [(["serve", "--prot", "9"], "'--port'"), (["serv"], "'serve'"), (["launch", "clade"], "'claude', 'opencode'")],
+)
+def test_misspelt_words_are_told_from_known_ones(arguments: list[str], hint: str) -> None:
+    """A misspelt command, flag or program is answered with what was meant, or what there is."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert hint in result.output
+
+
+def test_a_wrong_file_is_told(tmp_path: Path) -> None:
+    """A file that is no model, a broken antiphon.toml and a misspelt key in it are told by name."""
+    (tmp_path / "notes.gguf").write_text("not a model")
+    told = run("serve", "notes.gguf", "--port", str(free_port())).output
+    assert "notes.gguf is not a usable GGUF file" in told
+    for text, sentence in (("port = [", "cannot be read"), ("prot = 1", "unknown key 'prot'; did you mean 'port'?")):
+        (tmp_path / "antiphon.toml").write_text(text)
+        assert sentence in run("serve").output
+
+
+def test_a_port_in_use_is_told() -> None:
+    """The server does not start beside another one, and what is no Antiphon is not taken for one."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as http:
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
+        thread.start()
+        told = run("serve", "--port", str(http.server_port)).output
+        chatted = run("chat", "--port", str(http.server_port)).output
+        http.shutdown()
+        thread.join()
+    assert f"port {http.server_port} on 127.0.0.1 is in use; stop what uses it, or choose another with --port" in told
+    assert "is no Antiphon" in chatted
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete(shell: str) -> None:
+    """Each shell gets a script, and what the script asks is answered: commands, options, programs."""
+    script = run("completion", shell).output
+    assert "_ANTIPHON_COMPLETE" in script
+    command = [sys.executable, "-c", "from antiphon.cli import main; main(prog_name='antiphon')"]
+    for words, wanted in (
+        ("antiphon la", "launch"),
+        ("antiphon serve --par", "--parallel"),
+        ("antiphon launch op", "opencode"),
+    ):
+        asked = {"_ANTIPHON_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": words.split()[-1]}
+        if shell != "fish":
+            asked["COMP_CWORD"] = str(len(words.split()) - 1)
+        done = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, check=True)
+        assert wanted in done.stdout
 
 
 def test_formats_are_listed() -> None:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from antiphon import surfaces, telemetry
 from antiphon.config import Settings
 from antiphon.engines import connect
+from antiphon.errors import Failure
 from antiphon.limits import Allowance, Meter
 from antiphon.model import Choices, Model, load
 from antiphon.runtime import Place, Runtime
@@ -112,6 +113,11 @@ class Application:
             if message["type"] == "lifespan.startup":
                 try:
                     await self._start()
+                except (Failure, ValueError) as error:
+                    # A sentence for the operator; where it happened says nothing more.
+                    log.error("the worker cannot start: %s", error)
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
                 except Exception as error:
                     log.exception("the worker cannot start")
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -144,9 +150,12 @@ class Application:
         settings = self._runtime.settings
         patience = {"patience": settings.queue_timeout, "silence": settings.engine_timeout}
         # The same turns are other tokens to another model.
-        return await load(
-            connect(place.engine, {**patience, "key": place.key}), choices(place), self._shelf(place.name)
-        )
+        engine = connect(place.engine, {**patience, "key": place.key})
+        try:
+            return await load(engine, choices(place), self._shelf(place.name))
+        except BaseException:
+            await engine.close()
+            raise
 
     def _shelf(self, name: str) -> Folder | None:
         """What the workers remember together. A single one remembers by itself; several may each get a turn of the same

@@ -98,7 +98,7 @@ async def _checked(response: aiohttp.ClientResponse) -> Any:
     try:
         value = msgspec.json.decode(body)
     except msgspec.DecodeError:
-        value = body[:200].decode("utf-8", "replace")
+        raise Unreachable(f"what answers at {response.url.origin()} is no Antiphon ({response.status})") from None
     if response.status == 200:
         return value
     told = value.get("error") if isinstance(value, dict) else value
@@ -117,11 +117,16 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, An
 
 
 class Reply:
-    """A reply as it comes: shows it, and keeps its blocks for the next request."""
+    """A reply as it comes: shows it, unless told not to, and keeps its blocks for the next request."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, show: bool = True) -> None:
         self.blocks: list[dict[str, Any]] = []
         self._json = ""
+        self._shown = show
+
+    def _show(self, text: str, **style: Any) -> None:
+        if self._shown:
+            click.secho(text, nl=False, **style)
 
     def take(self, event: dict[str, Any]) -> None:
         """Take the next event in. Raises Unreachable when it is an error."""
@@ -130,18 +135,18 @@ class Reply:
                 self.blocks.append(dict(event["content_block"]))
                 if self.blocks[-1]["type"] == "tool_use":
                     self._json = ""
-                    click.secho(f"\n[{self.blocks[-1]['name']}] ", nl=False, bold=True)
+                    self._show(f"\n[{self.blocks[-1]['name']}] ", bold=True)
             case "content_block_delta":
                 self._delta(event["delta"])
             case "content_block_stop":
                 if self.blocks[-1]["type"] == "tool_use":
                     self.blocks[-1]["input"] = msgspec.json.decode(self._json or "{}")
                 if self.blocks[-1]["type"] != "text":
-                    click.echo()
+                    self._show("\n")
             case "message_delta":
                 reason = event["delta"].get("stop_reason")
                 if reason not in ("end_turn", "tool_use", "stop_sequence", None):
-                    click.secho(f"\n[{reason}]", nl=False, dim=True)
+                    self._show(f"\n[{reason}]", dim=True)
             case "error":
                 raise Unreachable(event["error"]["message"])
 
@@ -150,15 +155,15 @@ class Reply:
         match delta["type"]:
             case "text_delta":
                 block["text"] += delta["text"]
-                click.echo(delta["text"], nl=False)
+                self._show(delta["text"])
             case "thinking_delta":
                 block["thinking"] += delta["thinking"]
-                click.secho(delta["thinking"], nl=False, dim=True)
+                self._show(delta["thinking"], dim=True)
             case "signature_delta":
                 block["signature"] = delta["signature"]
             case "input_json_delta":
                 self._json += delta["partial_json"]
-                click.secho(delta["partial_json"], nl=False, dim=True)
+                self._show(delta["partial_json"], dim=True)
 
     def turn(self) -> list[dict[str, Any]]:
         """What the next request may repeat of it: no call without its result, no thinking without its seal."""

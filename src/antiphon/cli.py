@@ -27,9 +27,10 @@ class Failed(click.ClickException):
         click.echo(f"antiphon: {self.message}", err=True)
 
 
-def settings_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def settings_options(*names: str, unread: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command the settings' own options (all of them, or those of the named fields) and `--config`. The
-    command is called with the settings in force as its first argument."""
+    command is called with the settings in force as its first argument; `unread`, with a function that reads them and
+    raises BadSettings."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         chosen = [option for option in config.options() if not names or option.field in names]
@@ -38,8 +39,11 @@ def settings_options(*names: str) -> Callable[[Callable[..., Any]], Callable[...
         @functools.wraps(command)
         def called(file: str | None, **given: Any) -> Any:
             flags = {option.field: given.pop(option.field, None) for option in chosen}
+            read = functools.partial(config.load, flags, file=file)
+            if unread:
+                return command(read, **given)
             try:
-                settings = config.load(flags, file=file)
+                settings = read()
             except config.BadSettings as error:
                 raise Failed(str(error)) from None
             return command(settings, **given)
@@ -126,6 +130,33 @@ def serve(settings: config.Settings, print_config: bool) -> None:
         sys.exit(supervisor.serve(settings))
     except (supervisor.CannotServe, ModelUnavailable, EngineUnavailable) as error:
         raise Failed(str(error)) from None
+
+
+@main.command()
+@settings_options(unread=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(read: Callable[[], config.Settings], as_json: bool) -> None:
+    """Look at everything that serving needs, and say what to do about it.
+
+    Takes what `antiphon serve` takes. Machine, engine, model files, chat templates, port and keys are looked at, and a
+    real request is sent: to the server that runs with these settings, otherwise to one started for it. The exit status
+    is 1 when something fails.
+    """
+    from antiphon.doctor import examine
+
+    findings = []
+    for finding in examine(read, lambda sentence: click.echo(f"antiphon: {sentence}", err=True)):
+        findings.append(finding)
+        if not as_json:
+            color = {"fine": "green", "note": "yellow", "fail": "red"}.get(finding.status)
+            click.echo(click.style(f"{finding.status:7}", fg=color) + f" {finding.check}: {finding.detail}")
+            if finding.remedy:
+                click.echo(f"          → {finding.remedy}")
+    sound = all(finding.status != "fail" for finding in findings)
+    if as_json:
+        told = {"version": __version__, "sound": sound, "findings": findings}
+        click.echo(msgspec.json.format(msgspec.json.encode(told)))
+    sys.exit(0 if sound else 1)
 
 
 @main.command()
@@ -305,3 +336,18 @@ def launch(
 def _given(parameter: str) -> bool:
     source = click.get_current_context().get_parameter_source(parameter)
     return source is not click.core.ParameterSource.DEFAULT
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what lets a shell complete commands and options.
+
+    bash: eval "$(antiphon completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc; fish: antiphon completion fish >
+    ~/.config/fish/completions/antiphon.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(main, {}, "antiphon", "_ANTIPHON_COMPLETE").source())

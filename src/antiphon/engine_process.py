@@ -26,6 +26,9 @@ _STEADY = 60.0
 # So many deaths in a row, none of them after a steady run, are no accident.
 _LOOP = 3
 _PATIENCE_AT_STOP = 5.0
+_SHORT_OF_MEMORY = (
+    "\n  The memory is too small: ask for less with --context-length or --parallel, or serve a smaller model."
+)
 
 
 class EngineUnavailable(Exception):
@@ -157,7 +160,8 @@ class EngineProcess:
             lines = Path(self.launch.log).read_text("utf-8", "replace").splitlines()[-5:]
         except OSError:
             return ""
-        return "".join(f"\n    {line}" for line in lines) + f"\n  (its log: {self.launch.log})"
+        hint = _SHORT_OF_MEMORY if any("failed to allocate" in line for line in lines) else ""
+        return "".join(f"\n    {line}" for line in lines) + f"\n  (its log: {self.launch.log}){hint}"
 
 
 def _how(code: int) -> str:

