@@ -11,7 +11,7 @@ from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, c
 from antiphon.parsing import lenient_json
 from antiphon.parsing.formats import Grammar, Read
 from antiphon.parsing.parser import Reader
-from antiphon.parsing.splitter import Reading, Splitter
+from antiphon.parsing.splitter import Emit, Reading, Splitter
 
 NAME_KEYS = ("name", "tool_name", "tool", "function_name")
 _NAME = re.compile(r"[\w.:/\-]+")
@@ -54,6 +54,8 @@ class _Call:
         self.name: str | None = None
         self.begun = False
         self.waiting: list[str] = []
+        # Where it is uncertain that this is a call, the text must not wait long.
+        self.idle = _short() if reader.tentative else _nowhere
 
     @property
     def given(self) -> bool:
@@ -140,8 +142,8 @@ def _member(source: Splitter, call: _Call, key: str) -> Reading[bool | None]:
     if key in ARGUMENT_KEYS and not call.given:
         return (yield from _arguments(source, call, first))
     try:
-        return (yield from lenient_json.value(source, _nowhere))
-    except lenient_json.Broken:
+        return (yield from lenient_json.value(source, _nowhere if call.name else call.idle))
+    except (lenient_json.Broken, _TooLong):
         return None
 
 
@@ -166,23 +168,37 @@ def _nowhere(text: str) -> None:
     """Where values go that nobody asked for."""
 
 
-def plain_string(source: Splitter, quote: str, followers: str, limit: int = 1 << 30) -> Reading[str | None]:
-    """The value of a string whose opening quote was used up; None when the text breaks off in it, or it is longer than
-    the limit."""
-    parts = ['"']
+class _TooLong(Exception):
+    """What seemed the beginning of a call has gone on too long without a name. The text waits for it."""
+
+
+def _short(limit: int = _LONGEST) -> Emit:
+    """The same, as long as it is short."""
     size = 0
 
     def add(text: str) -> None:
         nonlocal size
         size += len(text)
         if size > limit:
-            raise lenient_json.Broken
+            raise _TooLong
+
+    return add
+
+
+def plain_string(source: Splitter, quote: str, followers: str, limit: int = 1 << 30) -> Reading[str | None]:
+    """The value of a string whose opening quote was used up; None when the text breaks off in it, or it is longer than
+    the limit."""
+    parts = ['"']
+    count = _short(limit)
+
+    def add(text: str) -> None:
+        count(text)
         parts.append(text)
 
     try:
         if not (yield from lenient_json.string(source, add, quote, followers)):
             return None
-    except lenient_json.Broken:
+    except (lenient_json.Broken, _TooLong):
         return None
     text: str = lenient_json.decoded("".join(parts))
     return text
