@@ -229,10 +229,10 @@ def formats() -> None:
 
 @main.command()
 @settings_options("tool_call_parser", "reasoning_parser")
-@click.option("--prompt-tail", metavar="TEXT", default="", help="The end of the prompt, where it opens thinking.")
+@click.option("--prompt-tail", metavar="TEXT", help="The end of the prompt; where unknown, guessed from the output.")
 @click.option("--tools", metavar="FILE", type=click.Path(exists=True), help="The tools that were offered, as JSON.")
 @click.option("--jsonl", is_flag=True, help="Read lines of JSON: objects with raw, tools, prompt_tail.")
-def parse(settings: config.Settings, prompt_tail: str, tools: str | None, jsonl: bool) -> None:
+def parse(settings: config.Settings, prompt_tail: str | None, tools: str | None, jsonl: bool) -> None:
     """Show what the server would make of a raw model output.
 
     The output is read from standard input; for each one a line of JSON is printed, with the content and the stop

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from antiphon.events import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
 from antiphon.parsing.outcome import outcome
+from antiphon.parsing.splitter import markers
 
 
 class ToolDefinition(msgspec.Struct, frozen=True):
@@ -22,12 +23,12 @@ class ToolDefinition(msgspec.Struct, frozen=True):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """A raw output: the text, the tools that were offered, the end of the prompt. `limit` says that it was cut at the
-    token limit."""
+    """A raw output: the text, the tools that were offered, the end of the prompt (None when it is not known). `limit`
+    says that it was cut at the token limit."""
 
     raw: str
     tools: tuple[ToolDefinition, ...] = ()
-    prompt_tail: str = ""
+    prompt_tail: str | None = None
     limit: bool = False
 
 
@@ -49,10 +50,18 @@ def parsed(output: Output, format: Format, reasoning: Reasoning) -> bytes:
         reasoning,
         tools,
         new_id=lambda: f"toolu_{next(numbers):024}",
-        prompt_tail=output.prompt_tail,
+        prompt_tail=_likely_tail(output.raw, format, reasoning) if output.prompt_tail is None else output.prompt_tail,
         limit=output.limit,
     )
     return msgspec.json.encode({"content": _content(reply), "stop_reason": reply.reason})
+
+
+def _likely_tail(raw: str, format: Format, reasoning: Reasoning) -> str:
+    """What a prompt of which nothing is known ended with: an output in which thinking is closed before anything else
+    is marked began inside thinking."""
+    marks = markers(*reasoning.closes, *reasoning.opens, *reasoning.dropped, *format.openers, *format.hints)
+    first = marks.find(raw, 0)
+    return reasoning.opens[0] if first and first[0] in reasoning.closes and reasoning.opens else ""
 
 
 def tools_of(text: bytes) -> tuple[ToolDefinition, ...]:
@@ -66,7 +75,7 @@ def parsed_lines(
     reasoning: Reasoning,
     *,
     tools: tuple[ToolDefinition, ...] = (),
-    prompt_tail: str = "",
+    prompt_tail: str | None = None,
 ) -> Iterator[bytes]:
     """One line of JSON for each line of JSON; `tools` and `prompt_tail` hold for lines that have none of their own.
     ValueError names the line that is no output."""
@@ -77,7 +86,11 @@ def parsed_lines(
                 output = decoder.decode(line)
             except msgspec.MsgspecError as error:
                 raise ValueError(f"line {number}: {error}") from None
-            whole = replace(output, tools=output.tools or tools, prompt_tail=output.prompt_tail or prompt_tail)
+            whole = replace(
+                output,
+                tools=output.tools or tools,
+                prompt_tail=prompt_tail if output.prompt_tail is None else output.prompt_tail,
+            )
             yield parsed(whole, format, reasoning)
 
 

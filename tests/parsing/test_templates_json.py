@@ -50,6 +50,7 @@ EXPECTED = {
     "functionary_v3_1": ("functionary_v3_1", ""),
     "functionary_v3_2": ("functionary_v3_2", ""),
     "ernie45": ("hermes", "ernie45"),
+    "command_r": ("command_r", ""),
     "plamo3": ("plamo3", "plamo3"),
     "inkling": ("inkling", "inkling"),
     "beam": ("beam", "gpt-oss"),

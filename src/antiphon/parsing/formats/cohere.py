@@ -13,7 +13,7 @@ from antiphon.parsing.parser import Reader
 from antiphon.parsing.splitter import Reading
 
 START, END = "<|START_ACTION|>", "<|END_ACTION|>"
-CITATION = ("<co: ", "</co: ", "</co>")
+CITATION = ("<co>", "<co: ", "</co: ", "</co>")
 TEXTS = ("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>")
 
 _calls = block(END)

@@ -33,6 +33,7 @@ class _Family:
     def read(self, reader: Reader, opener: str) -> Reading[bool]:
         """One block: a call, or (now and then) several."""
         source = reader.source
+        source.barriers = (self.quote, *self.ends)
         found = False
         while True:
             yield from source.space()
@@ -50,6 +51,7 @@ class _Family:
                 yield from source.run(_BRACKETS)
             if not (yield from source.accept(*self.ends)):
                 yield from self._cut(source)
+        source.barriers = ()
         return found
 
     def _cut(self, source: Splitter) -> Reading[bool]:
@@ -124,7 +126,7 @@ class _Family:
 
     def _value(self, source: Splitter, emit: Emit, signature: Signature | None, key: str, depth: int) -> Reading[bool]:
         kinds = signature.kinds(key) if signature else frozenset[str]()
-        quote = yield from source.accept(self.quote, '"')
+        quote = yield from source.accept(self.quote, '"', "'")
         if quote:
             if not kinds or "string" in kinds or signature is None:
                 emit('"')
@@ -176,7 +178,7 @@ class _Family:
     def _string(self, source: Splitter, quote: str, emit: Emit) -> Reading[bool]:
         """The text up to the string's own closing marker: the first one that something fitting follows, and that is
         not in a call written out in the text. Returns false where the output is over, or the call."""
-        if quote == '"':
+        if quote != self.quote:
             # It ends with JSON's quote, which the caller writes.
             held: list[str] = []
 
@@ -212,12 +214,16 @@ class _Family:
                 if not inner and (following in ",]})" or (yield from source.stands(*self.ends, offset=len(space)))):
                     return True
             else:
+                source.at -= len(marker)
+                source.mark()
+                source.at += len(marker)
                 space, following = yield from source.past_space()
                 if not inner and (not following or (yield from source.stands(self.open, offset=len(space)))):
                     # Without the string's own marker, the last brace is the call's.
                     emit(lenient_json.inside(brackets.rstrip().removesuffix("}")))
-                    source.at -= len(marker)
+                    source.rewind()
                     return False
+                source.release()
                 emit(lenient_json.inside(brackets))
                 brackets = ""
                 inner -= 1 if inner else 0

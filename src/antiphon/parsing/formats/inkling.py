@@ -19,20 +19,20 @@ _calls = block(END, OVER)
 
 def read(reader: parser.Reader, opener: str) -> Reading[bool]:
     """A call; or the head of a message, in which a tool may be named before the block says so again."""
+    source = reader.source
     if opener == CALL:
         return (yield from _calls(reader, opener))
-    yield from reader.source.run(_NAME)
-    return (yield from reader.source.stands(CALL, THINKING, TEXT, *OTHERS))
+    name = yield from source.run(_NAME)
+    if not (yield from source.stands(CALL, THINKING, TEXT, *OTHERS)):
+        source.at -= len(name)
+    return True
 
 
 def converse(reader: parser.Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """The blocks. The prompt ends with the head of the first message."""
-    source = reader.source
-    source.mark()
-    if (yield from read(reader, MODEL)):
-        source.release()
-    else:
-        source.rewind()
+    reader.source.mark()
+    yield from read(reader, MODEL)
+    reader.source.release()
     yield from parser.converse(reader, format, reasoning)
 
 

@@ -22,7 +22,11 @@ _list = list_grammar(Sequence((Marker(CALL), Literal(" "))), Literal(""))
 def read(reader: Reader, opener: str) -> Reading[bool]:
     """One list of call objects, or one call whose name stands before its arguments."""
     source = reader.source
-    _, first = yield from source.past_space()
+    space, first = yield from source.past_space()
+    if (yield from source.stands(CALL, offset=len(space))):
+        # The marker written twice.
+        source.at += len(space) + len(CALL)
+        _, first = yield from source.past_space()
     if not opener or first in ("[", "{"):
         return (yield from _objects(reader, opener))
     yield from source.space()

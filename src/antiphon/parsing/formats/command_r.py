@@ -1,0 +1,74 @@
+"""Cohere's Command R and R+: the word `Action:` and a fenced JSON list of actions; one is to answer directly."""
+
+from collections.abc import Sequence as Many
+from typing import Any
+
+from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, closed
+from antiphon.parsing.formats import Example, Format
+from antiphon.parsing.json_calls import block
+from antiphon.parsing.lenient_json import quoted
+from antiphon.parsing.parser import Reader
+from antiphon.parsing.splitter import Reading
+
+CALL, FENCE = "Action:", "```"
+DIRECTLY = ('"directly_answer"', '"directly-answer"')
+
+_calls = block(FENCE)
+
+
+def read(reader: Reader, opener: str) -> Reading[bool]:
+    """The list of actions. The pseudo action of answering directly is none, and the text goes on after it."""
+    source = reader.source
+    yield from source.space()
+    if (yield from source.accept(FENCE)):
+        yield from source.accept("json")
+    before = source.passed
+    if (yield from _directly(reader)):
+        reader.boundary()
+        return True
+    source.at -= source.passed - before
+    return (yield from _calls(reader, opener))
+
+
+def _directly(reader: Reader) -> Reading[bool]:
+    """Whether a list of the pseudo action alone stands here. It is used up; what else stands here may be as well."""
+    source = reader.source
+    for parts in (("[",), ("{",), ('"tool_name"',), (":",), DIRECTLY, (",",), ('"parameters"',), (":",), ("{",)):
+        yield from source.space()
+        if not (yield from source.accept(*parts)):
+            return False
+    for part in ("}", "}", "]", FENCE):
+        yield from source.space()
+        yield from source.accept(part)
+    return True
+
+
+def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+    """One list of actions."""
+    calls = Either(
+        tuple(
+            Sequence((Literal(f'{{"tool_name": {quoted(name)}, "parameters": '), Json(closed(schema)), Literal("}")))
+            for name, schema in tools
+        )
+    )
+    actions = Repeat(calls, 1, most, Literal(", "))
+    return Sequence((Literal(f"{CALL}\n{FENCE}json\n["), actions, Literal(f"]\n{FENCE}")))
+
+
+FORMATS = (
+    Format(
+        names=("command_r", "command-r", "command_r_plus"),
+        summary="Action: and a fenced JSON list (Command R and R+)",
+        openers=(CALL,),
+        read=read,
+        grammar=grammar,
+        recognises=lambda template: (
+            CALL in template and ("directly-answer" in template or "directly_answer" in template)
+        ),
+        rank=40,
+        reasoning="none",
+        example=Example(
+            f'{CALL}\n{FENCE}json\n[{{"tool_name": "f", "parameters": {{"x": 1}}}}]\n{FENCE}', (("f", '{"x": 1}'),)
+        ),
+    ),
+)
