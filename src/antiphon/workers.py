@@ -30,6 +30,8 @@ from antiphon.config import Settings
 
 _PR_SET_PDEATHSIG = 1
 _BACKLOG = 4096
+# A connection is cheap, and the engine's queue is the place to refuse work with a proper answer.
+_CONNECTIONS = 65536
 _HANDLERS = {
     name: {"formatter": form, "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
     for name, form in (("console", "generic"), ("access", "access"))
@@ -56,8 +58,7 @@ def run(
         workers=settings.workers,
         websockets=False,
         backlog=_BACKLOG,
-        # A connection is cheap, and the engine's queue is the place to refuse work with a proper answer.
-        backpressure=_BACKLOG,
+        backpressure=_CONNECTIONS,
         respawn_failed_workers=True,
         # Granian counts whole seconds, and takes 0 for "for ever".
         workers_kill_timeout=max(1, math.ceil(settings.grace_period)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import resource
 from pathlib import Path
 
 import aiohttp
@@ -74,3 +75,18 @@ async def test_disconnects_free_the_real_engine(tmp_path: Path) -> None:
             assert processes.memory(worker) < memory + 16 * 2**20
             status, raw = await asyncio.wait_for(ask(client, server.url, "Hi", stream=False, max_tokens=5), 20)
             assert (status, json.loads(raw)["type"]) == (200, "message")
+
+
+async def test_more_streams_than_the_shell_allows_files(tmp_path: Path) -> None:
+    """The server takes as many connections as the system grants, not as few as a login shell begins with."""
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"slots": 1000, "rules": [{"text": "late", "first_delay": 4}]}))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    with serving(tmp_path, f"scripted+{script}") as server:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        (worker,) = processes.workers(server.process.pid)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
+            asking = asyncio.gather(*(ask(client, server.url, "Hi", stream=True) for _ in range(400)))
+            await processes.eventually(lambda: processes.descriptors(worker) > 400)
+            assert [status for status, *_ in await asking] == [200] * 400
