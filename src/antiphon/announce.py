@@ -73,7 +73,7 @@ def banner(settings: Settings, models: Sequence[Served], *, sources: Sequence[st
             "Point a program at it (ANTHROPIC_API_KEY works in place of ANTHROPIC_AUTH_TOKEN):",
             *(f"  {line}" for line in exports(environment(base, key=key, model=model.name))),
             "",
-            "Try it:",
+            f"Try it in a browser at {base}, or:",
             f"  curl {base}/v1/messages{header} -H 'anthropic-version: 2023-06-01' \\",
             f"    -H 'content-type: application/json' -d {shlex.quote(body)}",
             "",

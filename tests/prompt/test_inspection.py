@@ -96,3 +96,20 @@ def test_guarded_text_is_found_spelled(exact: bool, text: str) -> None:
     shown = part.text.replace(cut, "") if cut else part.text
     found = [shown[begin:end].replace("\u2060", "") for begin, end in fence.spelled(shown)]
     assert found == [text[begin:end] for begin, end in fence.spelled(text)]
+
+
+def test_what_was_remembered_belongs_to_its_turn() -> None:
+    """Text that only the prompt has is told as remembered, of the turn that it stands in."""
+    found = [
+        Stretch("template", "assistant", 'call {"a": "Z\\u00fc"}</end>'),
+        Stretch("template", "tool", "<user>"),
+        Stretch("text", "tool", "42"),
+    ]
+    told = aligned(found, 'call {"a": "Zü"}</end><user>42')
+    assert told == [
+        Stretch("template", "assistant", 'call {"a": "Z'),
+        Stretch("remembered", "assistant", "ü"),
+        Stretch("template", "assistant", '"}</end>'),
+        Stretch("template", "tool", "<user>"),
+        Stretch("text", "tool", "42"),
+    ]

@@ -125,8 +125,8 @@ def _fitted(waiting: Sequence[Stretch], text: str) -> list[Stretch]:
     head = common(whole, text)
     tail = common(whole[head:][::-1], text[head:][::-1])
     middle = text[head : len(text) - tail]
-    roles = [stretch.role for stretch in waiting if stretch.role]
-    role = roles[-1] if roles else ""
+    around = [*_part(waiting, max(head - 1, 0), head + 1)]
+    role = around[0].role if around else ""
     kind: Literal["template", "remembered"] = "remembered" if middle.strip() else "template"
     return [*_part(waiting, 0, head), *[Stretch(kind, role, middle)] * bool(middle), *_part(waiting, len(whole) - tail)]
 

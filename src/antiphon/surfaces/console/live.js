@@ -75,7 +75,10 @@ export class Live {
   }
 }
 
-function card(model, parsers, trouble) {
+function card(model, parsers, unready) {
+  // The server names the first model that is not ready; a trouble of no model is everybody's.
+  const others = unready && state.models.some((one) => one !== model && unready.startsWith(`${one.id} `));
+  const trouble = others ? "" : unready;
   const can = model.capabilities ?? {};
   const yes = (capability) => (can[capability]?.supported ? "yes" : "no");
   const facts = [

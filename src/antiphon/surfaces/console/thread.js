@@ -75,7 +75,6 @@ class TurnView {
     }
     content.forEach((block, index) => views[index].update(block));
     fill(this.acts, running ? null : this.actions());
-    this.attempting = running;
     if (turn.reply) fill(this.foot, failure(turn, this.attempt), running ? null : beside(turn, this.attempt));
   }
 
@@ -104,7 +103,7 @@ class TurnView {
     const again = () => this.attempt(() => retry(turn));
     const last = turn === state.turns.at(-1);
     return [
-      text && iconButton("copy", "Copy text", () => copy(text, "Text"), { class: "icon small" }),
+      text && iconButton("copy", "Copy text", () => copy(text, "Text")),
       iconButton("edit", "Edit", change, { dataset: { act: "edit" } }),
       turn.role === "assistant" && iconButton("retry", "Ask again", again, { dataset: { act: "retry" } }),
       turn.role === "user" && last && iconButton("send", "Ask for a reply", () => this.attempt(() => retry()), {}),
