@@ -58,9 +58,10 @@ class Watched:
             self.strangers.append(url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """The browser; where there is none these tests are skipped, and say so."""
+    """The browser; where there is none these tests are skipped, and say so. While it is open an event loop runs in this
+    thread, so it is closed before the tests of another folder, which bring their own."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip("there is no chromium here: install it (apt-get install chromium) to test the console")
@@ -83,14 +84,14 @@ def watched(browser: Browser, url: str, **options: Any) -> Iterator[Watched]:
     assert not watching.strangers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def scripted(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A model that says what the script beside this file wants, and thinks."""
     with serving(tmp_path_factory.mktemp("scripted"), f"scripted+{SCRIPT}") as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def real(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The default model in the embedded engine."""
     with serving(tmp_path_factory.mktemp("real")) as server:
