@@ -169,6 +169,11 @@ class Course:
         ), events
 
     @property
+    def output(self) -> int:
+        """How many tokens were sampled so far."""
+        return self._output
+
+    @property
     def usage(self) -> Usage:
         """The figures so far."""
         return Usage(

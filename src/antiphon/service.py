@@ -205,7 +205,8 @@ class Service:
         try:
             async with aclosing(course.events()) as batches:
                 async for batch in batches:
-                    listening.heard(watch.batch(batch))
+                    listening.heard(now := watch.batch(batch))
+                    watch.written(now, course.output)
                     if isinstance(first := batch[0], Started) and (lost := prepared.descent.lost(first.usage.cached)):
                         log.debug("%s", lost)
                     for event in batch:

@@ -55,6 +55,8 @@ class Watch:
         "reason",
         "remembered",
         "tokenised",
+        "told",
+        "told_at",
     )
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -67,7 +69,8 @@ class Watch:
         self.last = 0.0
         self.gaps = [0] * (len(GAPS) + 1)
         self.gap_sum = 0.0
-        self.prompt = self.cached = self.output = 0
+        self.prompt = self.cached = self.output = self.told = 0
+        self.told_at = self.began
         self.remembered = self.fallbacks = self.parse_failures = 0
 
     def batch(self, events: list[AnyEvent]) -> float:
@@ -82,6 +85,14 @@ class Watch:
         elif type(events[-1]) is not Started:
             self.first, self.last = now - self.began, now
         return now
+
+    def written(self, now: float, tokens: int) -> None:
+        """The running attempt has so many tokens by now. The metrics are told once a second, so that a long reply does
+        not show only when it is over."""
+        if now - self.told_at >= 1.0:
+            self.told_at = now
+            _metrics.output.labels(self.model, self.key).inc(self.output + tokens - self.told)
+            self.told = self.output + tokens
 
     def finished(self, reply: Reply) -> None:
         """A reply is whole. A call that breaks off without a limit's doing is one that the model got wrong."""
@@ -187,7 +198,7 @@ def count(seen: Watch, *, surface: str, status: int, gone: bool) -> None:
     if seen.first is not None:
         _metrics.input.labels("cached", model, seen.key).inc(seen.cached)
         _metrics.input.labels("new", model, seen.key).inc(max(seen.prompt - seen.cached, 0))
-        _metrics.output.labels(model, seen.key).inc(seen.output)
+        _metrics.output.labels(model, seen.key).inc(seen.output - seen.told)
     if seen.reason:
         _metrics.replies.labels(model, seen.reason).inc()
     _metrics.parse_failures.labels(model).inc(seen.parse_failures)

@@ -312,6 +312,8 @@ def test_live_agrees_with_the_metrics(page: Page, scripted: Server) -> None:
     page.keyboard.press("Enter")
     running = page.locator(".gauge", has_text="Running").locator("strong")
     expect(running).to_contain_text("1")
+    # Tokens are counted while the reply is running.
+    expect(page.locator(".gauge", has_text="Written").locator("strong")).to_have_text(re.compile(r"[1-9]\d* tokens/s"))
     page.keyboard.press("Escape")
     expect(running).to_contain_text("0")
     expect(page.locator(".gauge polyline")).to_have_count(4)

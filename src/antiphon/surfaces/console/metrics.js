@@ -23,7 +23,7 @@ export function sum(samples, name, labels = {}) {
     .reduce((total, sample) => total + sample.value, 0);
 }
 
-/** What is drawn, from one reading. Counters count tokens when their request is over. */
+/** What is drawn, from one reading. */
 export function reading(samples, at) {
   return {
     at,
