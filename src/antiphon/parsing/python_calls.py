@@ -16,7 +16,7 @@ from antiphon.parsing.formats import Read
 from antiphon.parsing.json_calls import block, further
 from antiphon.parsing.lenient_json import Broken, Prefixed, quoted
 from antiphon.parsing.parser import Reader
-from antiphon.parsing.python_values import ARGUMENT, CONSTANTS, in_name, value
+from antiphon.parsing.python_values import ARGUMENT, CONSTANTS, in_keyword, value
 from antiphon.parsing.splitter import Reading, Splitter
 
 _NAME = re.compile(r"[\w.\-]+")
@@ -180,7 +180,7 @@ def _skip(source: Splitter) -> Reading[None]:
 
 def _keyword(source: Splitter) -> Reading[str]:
     """The name before an equals sign, both used up; empty, and nothing used up, where none stands."""
-    word, _ = yield from source.past(in_name)
+    word, _ = yield from source.past(in_keyword)
     space, following = yield from source.past_space(len(word))
     if following == "":
         source.at += len(word)

@@ -25,6 +25,11 @@ def in_name(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 
+def in_keyword(character: str) -> bool:
+    """Whether the character can be part of a parameter's name, which need not be one in Python."""
+    return in_name(character) or character in ("-", ".")
+
+
 def value(source: Splitter, emit: Emit, place: str, depth: int = 0) -> Reading[bool]:
     """Read one constant, handing on strict JSON. Returns whether it was complete; what was emitted is legal JSON in
     either case. Raises Broken, before anything was emitted, when no constant stands here."""
@@ -211,7 +216,7 @@ def _argument_ahead(source: Splitter, offset: int) -> Reading[bool]:
     space, following = yield from source.past_space(offset)
     if not in_name(following) or following.isdigit():
         return following == "" or following in "\"')[{*-" or following.isdigit()
-    word, _ = yield from source.past(in_name, offset + len(space))
+    word, _ = yield from source.past(in_keyword, offset + len(space))
     _, following = yield from source.past_space(offset + len(space) + len(word))
     return following in ("=", "") or (following in (",", ")") and word in CONSTANTS)
 
