@@ -130,27 +130,32 @@ class _Undecided:
 
 
 class Unwrapped:
-    """A value without the line break on each side that is markup. One at its end counts only if there was one at its
-    beginning: models that write values inline mean it."""
+    """A value without the line break on each side that is markup. One at its end counts only if there was one of the
+    same kind at its beginning: models that write values inline mean it."""
 
     def __init__(self, value: Value) -> None:
         self._value = value
-        self._began = self._wrapped = False
+        self._break: str | None = None
         self._held = ""
 
     def feed(self, text: str) -> None:
-        if not self._began:
-            self._began = True
-            self._wrapped = text.startswith("\n")
-            text = text.removeprefix("\n")
-        if self._wrapped:
-            text = self._held + text
-            self._held = "\n" if text.endswith("\n") else ""
-            text = text.removesuffix("\n")
+        text = self._held + text
+        self._held = ""
+        if self._break is None:
+            if text == "\r":
+                self._held = text
+                return
+            self._break = next((each for each in ("\r\n", "\n") if text.startswith(each)), "")
+            text = text.removeprefix(self._break)
+        size = next((size for size in range(len(self._break), 0, -1) if text.endswith(self._break[:size])), 0)
+        self._held = text[len(text) - size :]
+        text = text[: len(text) - size]
         if text:
             self._value.feed(text)
 
     def close(self, cut: bool) -> None:
+        if self._held and self._held != self._break:
+            self._value.feed(self._held)
         self._value.close(cut)
 
 

@@ -56,11 +56,11 @@ def _recipient(reader: Reader) -> Reading[str]:
     source = reader.source
     source.mark()
     written = yield from written_name(source)
-    following = yield from source.next()
-    if following == "\n" and written == ALL:
+    following = yield from source.accept("\n", "\r\n")
+    if following and written == ALL:
         source.release()
         return ALL
-    name = reader.resolve(written) if written in reader.tools and following == "\n" else None
+    name = reader.resolve(written) if written in reader.tools and following else None
     if name is None:
         source.rewind()
         return ""
