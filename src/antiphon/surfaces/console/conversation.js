@@ -16,8 +16,7 @@ export function drawWith(draw) {
 /** Send what was written, with what is attached and the results of open calls. Raises Unsendable. */
 export function send(text) {
   if (state.running) return;
-  const content = [...results(), ...state.attached.map((each) => each.block)];
-  if (text.trim()) content.push({ type: "text", text });
+  const content = composed(text);
   if (!content.length) return;
   const turns = [...state.turns, { id: freshId(), role: "user", content }];
   const body = bodyOf(state.settings, turns);
@@ -27,12 +26,16 @@ export function send(text) {
   run(body);
 }
 
-function results() {
-  return openCalls().map((call) => {
-    const { text = "", failed = false } = state.answers[call.id] ?? {};
-    return { type: "tool_result", tool_use_id: call.id, content: text, ...(failed ? { is_error: true } : {}) };
+/** The blocks of the next message: results of open calls, what is attached, and this text. */
+function composed(text) {
+  const results = openCalls().map((call) => {
+    const { text: content = "", failed = false } = state.answers[call.id] ?? {};
+    return { type: "tool_result", tool_use_id: call.id, content, ...(failed ? { is_error: true } : {}) };
   });
+  return [...results, ...state.attached.map((each) => each.block), ...textBlocks(text)];
 }
+
+const textBlocks = (text) => (text.trim() ? [{ type: "text", text }] : []);
 
 /** Ask again for the reply at this place, or for the one that is missing at the end. Raises Unsendable. */
 export function retry(turn) {
@@ -49,10 +52,10 @@ export function retry(turn) {
 export function edit(turn, text) {
   if (state.running) return;
   const at = state.turns.indexOf(turn);
-  const others = turn.content.filter((block) => block.type !== "text");
-  const content = turn.role === "user" ? [...others] : turn.content.filter((b) => b.type === "thinking" && b.signature);
-  if (text.trim()) content.push({ type: "text", text });
-  if (turn.role !== "user") content.push(...others.filter((block) => block.type === "tool_use"));
+  // Calls come last in a turn, everything else before its text.
+  const calls = turn.content.filter((block) => block.type === "tool_use");
+  const others = turn.content.filter((block) => !["text", "tool_use"].includes(block.type));
+  const content = [...others, ...textBlocks(text), ...calls];
   if (!content.length) return;
   const turns = [...state.turns.slice(0, at), { id: freshId(), role: turn.role, content }];
   const body = turn.role === "user" ? bodyOf(state.settings, turns) : null;
@@ -72,8 +75,7 @@ export function stop() {
 
 /** The body of the next request, with the results and the text being written in it. Raises Unsendable. */
 export function draft(text) {
-  const content = [...results(), ...state.attached.map((each) => each.block)];
-  if (text.trim()) content.push({ type: "text", text });
+  const content = composed(text);
   const turns = content.length ? [...state.turns, { id: "draft", role: "user", content }] : state.turns;
   return probing(bodyOf(state.settings, turns), turns);
 }
