@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon import surfaces, telemetry
 from antiphon.config import Settings
-from antiphon.engines import connect
+from antiphon.engines import Reach, connect
 from antiphon.errors import Failure
 from antiphon.limits import Allowance, Meter
 from antiphon.model import Choices, Model, load
@@ -148,9 +148,14 @@ class Application:
 
     async def _load(self, place: Place) -> Model:
         settings = self._runtime.settings
-        patience = {"patience": settings.queue_timeout, "silence": settings.engine_timeout}
+        reach = Reach(
+            key=place.key or place.settings.engine_key,
+            tokenizer=place.settings.tokenizer,
+            patience=settings.queue_timeout,
+            silence=settings.engine_timeout,
+        )
         # The same turns are other tokens to another model.
-        engine = connect(place.engine, {**patience, "key": place.key})
+        engine = connect(place.engine, reach)
         try:
             return await load(engine, choices(place), self._shelf(place.name))
         except BaseException:

@@ -23,8 +23,9 @@ MOST_CUTS = 3
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to generate, for a prompt of so many tokens. `window_bound` says that the job's limit is the window's.
     `thinking_limit` is in tokens; `cut_short` is the text that ends thinking (empty: it cannot be ended), after which
-    `answer_grammar` holds and the tokens `opens_thinking` are banned. `one_call` ends the reply after its first call.
-    `after_mark` of the prompt's tokens stand behind the client's last cache mark (none: there is no mark)."""
+    `answer_grammar` holds and the tokens `opens_thinking` are banned. `held` says that the grammars hold the model to
+    all that is demanded. `one_call` ends the reply after its first call. `after_mark` of the prompt's tokens stand
+    behind the client's last cache mark (none: there is no mark)."""
 
     job: Job
     prompt_tokens: int
@@ -33,6 +34,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     thinking_limit: int
     cut_short: str = ""
     answer_grammar: str | None = None
+    held: bool = False
     opens_thinking: tuple[int, ...] = ()
     one_call: bool = False
     after_mark: int | None = None
@@ -56,6 +58,7 @@ class Course:
         self._thinking = 0
         self._cached = 0
         self._started = False
+        self._again = False
         self._cuts = 0
         self._called = False
         self._limit = False
@@ -80,6 +83,7 @@ class Course:
                         yield batch
                     if self._over or self._overdrawn():
                         break
+            self._again = True
             if not self._unfinished():
                 break
         yield self._finished()
@@ -100,7 +104,8 @@ class Course:
         return thinking and bool(self._plan.cut_short) and not self._over
 
     def _prefilled(self, read: Prefilled) -> list[AnyEvent]:
-        if self._started:
+        if self._again:
+            # What was cached by then is what the first generation computed.
             return []
         if self._plan.job.images:
             # Not every engine tells beforehand what a picture takes.

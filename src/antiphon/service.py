@@ -15,12 +15,12 @@ import msgspec
 from antiphon import telemetry
 from antiphon.admission import Line
 from antiphon.catalogue import Catalogue
-from antiphon.constraint import lark
+from antiphon.constraint import dialects
 from antiphon.constraint.check import complaint, demands
-from antiphon.constraint.plan import Demand, plan
+from antiphon.constraint.plan import plan
 from antiphon.conversation import Conversation, Generation, Tool
 from antiphon.engines import Job
-from antiphon.errors import Internal, Overloaded
+from antiphon.errors import BadRequest, Internal, Overloaded
 from antiphon.events import AnyEvent, Finished, Fold, Started, Usage, fold
 from antiphon.generation import Course, Plan
 from antiphon.limits import Meter
@@ -65,6 +65,13 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     def usage(self) -> Usage:
         """The figures as long as the engine has told nothing."""
         return Usage(prompt=self.prompt_tokens, created=self.plan.created(self.prompt_tokens, 0))
+
+    def freed(self) -> Prepared:
+        """The same without its grammar."""
+        job = msgspec.structs.replace(self.plan.job, grammar=None)
+        return msgspec.structs.replace(
+            self, plan=msgspec.structs.replace(self.plan, job=job, answer_grammar=None, held=False), unheld=True
+        )
 
     @property
     def miss(self) -> Miss | None:
@@ -157,7 +164,7 @@ class Service:
         watch.tokenised = watch.clock() - began
         watch.remembered = prompt.remembered
         course = await _plan(at, prompt, conversation, generation, session)
-        unheld = demands(generation) and course.job.grammar is None
+        unheld = demands(generation) and not course.held
         watch.fallbacks += unheld
         if self._meter:
             self._meter.spend_input(watch.key, prompt.length)
@@ -185,7 +192,7 @@ class Service:
                 if prepared.unheld:
                     yield await self._checked(prepared)
                     return
-                async with aclosing(self._generated(prepared)) as batches:
+                async with aclosing(self._attempted(prepared)) as batches:
                     async for batch in batches:
                         yield batch
         except Overloaded as failure:
@@ -196,6 +203,23 @@ class Service:
             if self._meter:
                 unused = watch.cached if watch.queued is not None else watch.prompt
                 self._meter.settle(watch.key, cached=unused, output=watch.output)
+
+    async def _attempted(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
+        """The events of a reply that a grammar holds; where the engine turns out not to take it, of one that is
+        checked."""
+        begun = False
+        try:
+            async with aclosing(self._generated(prepared)) as batches:
+                async for batch in batches:
+                    begun = True
+                    yield batch
+            return
+        except BadRequest as refusal:
+            if begun or prepared.plan.job.grammar is None:
+                raise
+            log.warning("the engine does not take the grammar, the model runs free: %s", refusal)
+        telemetry.watch().fallbacks += 1
+        yield await self._checked(prepared.freed())
 
     async def _generated(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
         """The events of one attempt. What was sampled is remembered before the last of them is told, so that a client
@@ -257,13 +281,13 @@ async def _plan(at: Model, prompt: Prompt, conversation: Conversation, wanted: G
         trained=at.prompter.renderer.native_tools,
         thinks=at.card.thinking,
     )
-    whole, answer = await _grammars(at, demand)
+    held = await dialects.hold(at.description.grammar, demand, at.token_ids.get)
     job = Job(
         prompt=prompt.ids,
         max_tokens=limit,
         sampling=wanted.sampling,
         visible=at.visible,
-        grammar=whole,
+        grammar=held.whole if held else None,
         images=prompt.pictures,
         conversation=session,
         text=prompt.text,
@@ -271,11 +295,12 @@ async def _plan(at: Model, prompt: Prompt, conversation: Conversation, wanted: G
     return Plan(
         job=job,
         prompt_tokens=prompt.length,
-        parser=partial(_parser, at, _callable(conversation, wanted), wanted, prompt.starts_thinking, whole is not None),
+        parser=partial(_parser, at, _callable(conversation, wanted), wanted, prompt.starts_thinking, held is not None),
         window_bound=window_bound,
         thinking_limit=thinking_room(wanted.thinking, conversation, limit),
         cut_short=at.reasoning.cut_short,
-        answer_grammar=answer,
+        answer_grammar=held.answer if held else None,
+        held=held is not None and held.exact,
         opens_thinking=tuple(at.token_ids[marker] for marker in at.reasoning.opens if marker in at.token_ids),
         one_call=not wanted.tool_choice.parallel,
         after_mark=await at.prompter.after(prompt, conversation, wanted.thinking, wanted.cached_turns),
@@ -293,17 +318,3 @@ def _parser(at: Model, tools: tuple[Tool, ...], wanted: Generation, starts_think
         # No grammar holds what is written inside thinking: what is demanded comes after it.
         calls_in_thinking=not held and not demands(wanted),
     )
-
-
-async def _grammars(at: Model, demand: Demand | None) -> tuple[str | None, str | None]:
-    """The grammars that hold the engine to the demand: of the whole output, and of what follows the thinking."""
-    if demand is None or at.description.grammar != "llguidance":
-        return None, None
-    grammars = tuple(lark.lower(node, at.token_ids.get) for node in (demand.whole, demand.answer))
-    for grammar in grammars:
-        # Compiling a large schema takes up to a second; other streams go on meanwhile.
-        problem = await asyncio.to_thread(lark.problem, grammar)
-        if problem:
-            log.warning("the demand on the output cannot be compiled, the model runs free: %s", problem)
-            return None, None
-    return grammars[0], grammars[1]

@@ -49,6 +49,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "`llama.cpp+http://host:8080`. Nothing means the small default model."
         ),
     ] = ""
+    tokenizer: Annotated[
+        str,
+        About(
+            "The tokenizer files of a model that vLLM, SGLang or LMDeploy runs: a folder or a hub id. Without, the "
+            "engine's own tokenizer is asked."
+        ),
+    ] = ""
+    engine_key: Annotated[str, About("The key that an engine which runs already asks for.", secret=True)] = ""
     aliases: Annotated[
         tuple[str, ...],
         About(

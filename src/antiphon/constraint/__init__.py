@@ -73,6 +73,18 @@ Node = Literal | Marker | Json | Pattern | Until | Free | Sequence | Either | Re
 """A constraint is the node that the whole output must match."""
 
 
+class Inexpressible(ValueError):
+    """A dialect has no words for a node. The message says which, to people."""
+
+
+def schemas(node: Node) -> list[dict[str, Any]]:
+    """The JSON schemas that a node holds its output to."""
+    if isinstance(node, Json):
+        return [node.schema]
+    inner = [getattr(node, "node", None), getattr(node, "separator", None), *getattr(node, "nodes", ())]
+    return [schema for each in inner if each is not None for schema in schemas(each)]
+
+
 def closed(schema: Any) -> Any:
     """The schema with every object that lists its properties, and says nothing of others, closed to others. What
     matches it matches the schema too, and a weak model is not led to invent members."""

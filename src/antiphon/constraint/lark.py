@@ -7,22 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, assert_never
 
 import llguidance
 
 from antiphon.constraint import Either, Free, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, Until
-
-TokenId = Callable[[str], int | None]
-"""The id of a text that is one control token of the vocabulary, or None."""
-
-
-_CONTROL = re.compile(
-    r"\]<\]\w+\[>\[|<\|[^|<>]+\|>|<｜[^｜<>]+｜>|｜[^｜<>\s]+｜|</?[^<>\s｜|]+>|<[^<>\s｜|]+\|>|<\|[^<>\s｜|]+>|\[/?[A-Z_]+\]"
-)
-"""What control tokens look like, to find those that stand within a marker."""
+from antiphon.constraint.markers import TokenId, split
 
 
 class _Lowering:
@@ -45,7 +36,7 @@ class _Lowering:
             case Literal(text):
                 return json.dumps(text, ensure_ascii=False) if text else '""'
             case Marker(text):
-                return self._spelt(self._split(text))
+                return self._spelt(split(text, self._token_id))
             case Json():
                 return self.rule(f"%json {json.dumps(_spaced(node), ensure_ascii=False)}")
             case Pattern(regex):
@@ -63,25 +54,11 @@ class _Lowering:
             case _:
                 assert_never(node)
 
-    def _split(self, marker: str) -> list[str | int]:
-        """A marker as text and the ids of the control tokens in it."""
-        whole = self._token_id(marker)
-        if whole is not None:
-            return [whole]
-        parts: list[str | int] = []
-        at = 0
-        for found in _CONTROL.finditer(marker):
-            token = self._token_id(found[0])
-            if token is not None:
-                parts += [marker[at : found.start()], token]
-                at = found.end()
-        return [part for part in (*parts, marker[at:]) if part != ""]
-
     def _spelt(self, parts: list[str | int]) -> str:
         return " ".join(self.lower(Literal(part)) if isinstance(part, str) else f"<[{part}]>" for part in parts)
 
     def _until(self, marker: str) -> str:
-        parts = self._split(marker)
+        parts = split(marker, self._token_id)
         first = next((at for at, part in enumerate(parts) if isinstance(part, int)), None)
         if first is None:
             return self.rule("/(?s:.*)/", f"[suffix={json.dumps(marker, ensure_ascii=False)}]")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -35,7 +35,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     exact_cuts: bool = True
     vision: bool = False
     media_marker: str = ""
-    grammar: Literal["llguidance", "xgrammar", "none"] = "none"
+    grammar: Literal["llguidance", "xgrammar", "json_schema", "none"] = "none"
     created: int = 0
     slots: int = 0
 
@@ -104,8 +104,8 @@ class Engine(Protocol):
         """The bytes that each id stands for, a control token's text too. Never waits for a generation slot."""
 
     def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
-        """Sample. Yields at most one `Prefilled` first, then whatever pieces one read brought; the last piece has an
-        `end`."""
+        """Sample. Yields whatever pieces one read brought; the last piece has an `end`. Yields at most one `Prefilled`:
+        first where the engine knows by then, else before the pieces that it comes with."""
 
     async def health(self) -> Health:
         """Whether it answers now. Never raises."""
@@ -114,13 +114,28 @@ class Engine(Protocol):
         """Let go of connections."""
 
 
-class EngineKind(msgspec.Struct, frozen=True):
-    """What an engine file exports as `ENGINE`: the URL scheme it is attached by, a sentence for the
-    documentation, and `connect(address, options)`, which makes the engine without talking to it yet."""
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach an engine. It may ask for a `key`; `tokenizer` is the folder or hub id of its tokenizer files.
+    `patience` is how many seconds a request waits for a server that is (re)starting, `silence` how many a server may
+    say nothing in the middle of its work."""
+
+    key: str = ""
+    tokenizer: str = ""
+    patience: float = 30.0
+    silence: float = 600.0
+
+
+class EngineKind(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine file exports as `ENGINE`: the URL scheme it is attached by and `connect(address, reach)`, which
+    makes the engine without talking to it yet. The rest is for the documentation: what it is in a few words, a command
+    to `start` it, what it `takes` beyond text, and what it `lacks`."""
 
     scheme: str
     summary: str
-    connect: Callable[[str, dict[str, Any]], Engine]
+    connect: Callable[[str, Reach], Engine]
+    start: str
+    takes: tuple[str, ...]
+    lacks: tuple[str, ...] = ()
 
 
 def kinds() -> dict[str, EngineKind]:
@@ -135,10 +150,10 @@ def kinds() -> dict[str, EngineKind]:
     return found
 
 
-def connect(target: str, options: dict[str, Any] | None = None) -> Engine:
+def connect(target: str, reach: Reach | None = None) -> Engine:
     """The engine at `scheme+address` (`llama.cpp+http://host:8080`, `scripted+/path`). ValueError when unknown."""
     scheme, _, address = target.partition("+")
     known = kinds()
     if scheme not in known:
         raise ValueError(f"unknown engine {scheme!r} in {target!r}; known: {', '.join(sorted(known))}")
-    return known[scheme].connect(address, options or {})
+    return known[scheme].connect(address, reach or Reach())

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from antiphon.engines import Health
+from antiphon.engines import Health, Reach
 from antiphon.errors import BadRequest, EngineFailed, Overloaded, TimedOut
 
 _RETRY_AFTER = 5.0
@@ -19,14 +19,15 @@ _LONGEST_REASON = 500
 
 
 class Attached:
-    """The HTTP server of an engine at `url`, which may ask for a `key`. `patience` is how many seconds a request waits
-    for a server that is (re)starting, `silence` how many a server may say nothing in the middle of its work."""
+    """The HTTP server of an engine at `url`."""
 
-    def __init__(self, url: str, *, key: str = "", patience: float = 30.0, silence: float = 600.0) -> None:
+    def __init__(self, url: str, reach: Reach) -> None:
         self.url = url.rstrip("/")
-        self._headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-        self._silence = silence
-        self._patience = patience
+        self._headers = {"content-type": "application/json"}
+        if reach.key:
+            self._headers["authorization"] = f"Bearer {reach.key}"
+        self._silence = reach.silence
+        self._patience = reach.patience
         self._client: aiohttp.ClientSession | None = None
 
     @property

@@ -1,0 +1,157 @@
+"""LMDeploy, over `/generate` with `input_ids`, and over its chat route where only that one has what is needed.
+
+`/generate` takes no grammar, no seed and no bias, and tells nothing of the cache; the chat route takes ids in place of
+messages and has all of these, but its answer passes the parsers that the server was started with. A JSON schema is all
+that LMDeploy can be held to. A connection that is closed ends its session.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon.engines import EngineKind, Job
+from antiphon.engines.attached import Attached
+from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, failed, given, pictures
+from antiphon.errors import EngineFailed
+
+_ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
+
+
+class _Reason(msgspec.Struct):
+    type: str = ""
+
+
+class _Meta(msgspec.Struct):
+    prompt_tokens: int | None = None
+    finish_reason: _Reason | None = None
+
+
+class _Generated(msgspec.Struct):
+    """One event of `/generate`; unknown members are skipped."""
+
+    text: str = ""
+    output_ids: list[int] | None = None
+    meta_info: _Meta = msgspec.field(default_factory=_Meta)
+    error: Any = None
+
+
+class _Said(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Said = msgspec.field(default_factory=_Said)
+    finish_reason: str | None = None
+    output_ids: list[int] | None = None
+
+
+class _Cached(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    prompt_tokens_details: _Cached | None = None
+
+
+class _Chatted(msgspec.Struct):
+    """One event of the chat route."""
+
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_generated = msgspec.json.Decoder(_Generated)
+_chatted = msgspec.json.Decoder(_Chatted)
+
+
+class LMDeploy(TokenServer):
+    """An LMDeploy API server."""
+
+    name = "LMDeploy"
+
+    async def _asked(self) -> Runs:
+        listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
+        model = listed[0].get("id") or "lmdeploy"
+        return Runs(model=model, grammar="json_schema", places=(model,), created=listed[0].get("created") or 0)
+
+    async def _encoded(self, text: str, special: bool) -> list[int]:
+        asked = {"input": text, "add_bos": special}
+        ids: list[int] = (await self._server.ask("POST", "/v1/encode", asked))["input_ids"]
+        return ids
+
+    def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
+        body: dict[str, Any] = {
+            "input_ids": job.prompt,
+            "max_tokens": job.max_tokens,
+            "stream": True,
+            "skip_special_tokens": not shows_special,
+            "spaces_between_special_tokens": False,
+            **given(job, "temperature", "top_p", "top_k"),
+        }
+        if job.images:
+            body["image_data"] = pictures(job)
+        if not _needs_chat(job):
+            return "/generate", body
+        assert self._runs
+        body |= {"model": self._runs.model, "messages": [], "return_token_ids": True, **given(job, "seed")}
+        body["stream_options"] = {"include_usage": True}
+        if job.banned:
+            body["logit_bias"] = {str(token): BANNED for token in job.banned}
+        if job.grammar is not None:
+            schema = msgspec.json.decode(job.grammar)
+            body["response_format"] = {"type": "json_schema", "json_schema": {"name": "output", "schema": schema}}
+        return "/v1/chat/completions", body
+
+    def _reader(self, job: Job) -> Reader:
+        return _read_chat if _needs_chat(job) else _read
+
+
+def _needs_chat(job: Job) -> bool:
+    return job.grammar is not None or bool(job.banned) or job.sampling.seed is not None
+
+
+def _end(reason: str | None) -> Literal["none", "stop", "length"]:
+    if reason is not None and reason not in _ENDS:
+        raise EngineFailed(f"the engine broke off: it says {reason!r}")
+    return _ENDS.get(reason or "", "none")
+
+
+def _read(data: bytes) -> Delta:
+    event = _generated.decode(data)
+    if event.error is not None:
+        raise failed(event.error)
+    reason = event.meta_info.finish_reason
+    return Delta(
+        text=event.text,
+        ids=event.output_ids or (),
+        end=_end(reason.type if reason else None),
+        prompt=event.meta_info.prompt_tokens,
+        cached=0,
+        over=reason is not None,
+    )
+
+
+def _read_chat(data: bytes) -> Delta:
+    event = _chatted.decode(data)
+    if event.error is not None:
+        raise failed(event.error)
+    if not event.choices:
+        usage = event.usage or _Usage()
+        details = usage.prompt_tokens_details
+        return Delta(prompt=usage.prompt_tokens, cached=(details.cached_tokens if details else None) or 0, over=True)
+    choice = event.choices[0]
+    text = (choice.delta.reasoning_content or "") + (choice.delta.content or "")
+    return Delta(text=text, ids=choice.output_ids or (), end=_end(choice.finish_reason))
+
+
+def _connect(address: str, options: dict[str, Any]) -> LMDeploy:
+    tokenizer = options.pop("tokenizer", "")
+    return LMDeploy(Attached(address, **options), tokenizer)
+
+
+ENGINE = EngineKind("lmdeploy", "an LMDeploy API server (`lmdeploy serve api_server`), attached by URL", _connect)

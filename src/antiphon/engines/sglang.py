@@ -1,0 +1,131 @@
+"""SGLang, over `/generate` with `input_ids`.
+
+Constraints are xgrammar structural tags. How much of a prompt was cached is told with the first tokens. A connection
+that is closed aborts its generation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon.engines import EngineKind, Job
+from antiphon.engines.attached import Attached
+from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, failed, given, pictures
+
+_ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
+_SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
+
+
+class _Reason(msgspec.Struct):
+    type: str = ""
+    message: str = ""
+    status_code: int | None = None
+
+
+class _Meta(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    finish_reason: _Reason | None = None
+
+
+class _Event(msgspec.Struct):
+    """One event of `/generate`; unknown members are skipped."""
+
+    text: str | None = None
+    output_ids: list[int] = []
+    meta_info: _Meta = msgspec.field(default_factory=_Meta)
+    error: Any = None
+
+
+_event = msgspec.json.Decoder(_Event)
+
+
+class SGLang(TokenServer):
+    """An SGLang server."""
+
+    name = "SGLang"
+
+    async def _asked(self) -> Runs:
+        model, server = [await self._server.ask("GET", path) for path in ("/model_info", "/server_info")]
+        backend = server.get("grammar_backend") or "xgrammar"
+        return Runs(
+            model=model.get("served_model_name") or model.get("model_path") or "sglang",
+            grammar="xgrammar" if backend == "xgrammar" else "none",
+            places=tuple(filter(None, (model.get("tokenizer_path"), model.get("model_path")))),
+            window=await self._window(server),
+            slots=server.get("max_running_requests") or 0,
+        )
+
+    async def _window(self, server: dict[str, Any]) -> int:
+        listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
+        return listed[0].get("max_model_len") or server.get("context_length") or 0
+
+    async def _encoded(self, text: str, special: bool) -> list[int]:
+        asked = {"prompt": text, "add_special_tokens": special}
+        ids: list[int] = (await self._server.ask("POST", "/tokenize", asked))["tokens"]
+        return ids
+
+    def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
+        sampling: dict[str, Any] = {
+            **given(job, *_SAMPLING),
+            "max_new_tokens": job.max_tokens,
+            "skip_special_tokens": not shows_special,
+            "spaces_between_special_tokens": False,
+        }
+        if job.sampling.top_k == 0:
+            sampling["top_k"] = -1
+        if job.sampling.seed is not None:
+            sampling["sampling_seed"] = job.sampling.seed
+        if job.banned:
+            sampling["logit_bias"] = {str(token): BANNED for token in job.banned}
+        if job.grammar is not None:
+            sampling["structural_tag"] = job.grammar
+        body: dict[str, Any] = {"input_ids": job.prompt, "sampling_params": sampling, "stream": True}
+        if job.images:
+            body["image_data"] = pictures(job)
+        return "/generate", body
+
+    def _reader(self, job: Job) -> Reader:
+        return _Stream().read
+
+
+class _Stream:
+    """Reads one stream. Unless the server was told otherwise, each event repeats all that came before."""
+
+    def __init__(self) -> None:
+        self._text = 0
+        self._ids = 0
+
+    def read(self, data: bytes) -> Delta:
+        """What the event brings that is new."""
+        event = _event.decode(data)
+        if event.error is not None:
+            raise failed(event.error)
+        meta, reason = event.meta_info, event.meta_info.finish_reason
+        if reason is not None and reason.type not in _ENDS:
+            # Also when the grammar did not compile: the status tells it is the request that was at fault.
+            raise failed({"code": reason.status_code, "message": reason.message or f"it says {reason.type!r}"})
+        text, ids = event.text or "", event.output_ids
+        if len(ids) == meta.completion_tokens:
+            text, ids = text[self._text :], ids[self._ids :]
+            self._text += len(text)
+        self._ids += len(ids)
+        return Delta(
+            text=text,
+            ids=ids,
+            end=_ENDS[reason.type] if reason else "none",
+            prompt=meta.prompt_tokens,
+            cached=meta.cached_tokens,
+            over=reason is not None,
+        )
+
+
+def _connect(address: str, options: dict[str, Any]) -> SGLang:
+    tokenizer = options.pop("tokenizer", "")
+    return SGLang(Attached(address, **options), tokenizer)
+
+
+ENGINE = EngineKind("sglang", "an SGLang server (`sglang.launch_server`), attached by URL", _connect)

@@ -1,0 +1,114 @@
+"""vLLM, over its token-level routes: ids in and ids out by `/v1/completions`, pictures by `/inference/v1/generate`.
+
+Constraints are xgrammar structural tags, or llguidance's Lark where the server was started for it. How much of a prompt
+was cached is told at the end of a stream, if at all (`--enable-prompt-tokens-details`). A connection that is closed
+cancels its generation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon.engines import EngineKind, Job
+from antiphon.engines.attached import Attached
+from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, failed, given, pictures
+from antiphon.errors import EngineFailed
+
+_ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
+_SAMPLING = ("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty")
+
+
+class _Choice(msgspec.Struct):
+    text: str = ""
+    token_ids: list[int] | None = None
+    finish_reason: str | None = None
+
+
+class _Cached(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    prompt_tokens_details: _Cached | None = None
+
+
+class _Event(msgspec.Struct):
+    """One event of either route; unknown members are skipped."""
+
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_event = msgspec.json.Decoder(_Event)
+
+
+class VLLM(TokenServer):
+    """A vLLM server."""
+
+    name = "vLLM"
+
+    async def _asked(self) -> Runs:
+        listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
+        # Adapters are listed behind the model that they belong to.
+        card = listed[0]
+        return Runs(
+            model=card.get("id") or "vllm",
+            grammar="xgrammar",
+            places=tuple(filter(None, (card.get("root"),))),
+            window=card.get("max_model_len") or 0,
+            created=card.get("created") or 0,
+        )
+
+    async def _encoded(self, text: str, special: bool) -> list[int]:
+        asked = {"prompt": text, "add_special_tokens": special}
+        ids: list[int] = (await self._server.ask("POST", "/tokenize", asked))["tokens"]
+        return ids
+
+    def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
+        sampling: dict[str, Any] = {
+            **given(job, *_SAMPLING),
+            "max_tokens": job.max_tokens,
+            "skip_special_tokens": not shows_special,
+            "spaces_between_special_tokens": False,
+        }
+        if job.banned:
+            sampling["logit_bias"] = {str(token): BANNED for token in job.banned}
+        if job.grammar is not None:
+            sampling["structured_outputs"] = {"structural_tag": job.grammar}
+        stream = {"stream": True, "stream_options": {"include_usage": True}, "return_token_ids": True}
+        if not job.images:
+            return "/v1/completions", {"prompt": job.prompt, **sampling, **stream}
+        parts = [{"type": "image_url", "url": url} for url in pictures(job)]
+        asked = {"token_ids": job.prompt, "content_parts": parts, "output_mode": "text", "sampling_params": sampling}
+        return "/inference/v1/generate", {**asked, **stream}
+
+    def _reader(self, job: Job) -> Reader:
+        return _read
+
+
+def _read(data: bytes) -> Delta:
+    event = _event.decode(data)
+    if event.error is not None:
+        raise failed(event.error)
+    if event.usage is not None and not event.choices:
+        details = event.usage.prompt_tokens_details
+        cached = (details.cached_tokens if details else None) or 0
+        return Delta(prompt=event.usage.prompt_tokens, cached=cached, over=True)
+    if not event.choices:
+        return Delta()
+    choice = event.choices[0]
+    if choice.finish_reason is not None and choice.finish_reason not in _ENDS:
+        raise EngineFailed(f"the engine broke off: it says {choice.finish_reason!r}")
+    return Delta(text=choice.text, ids=choice.token_ids or (), end=_ENDS.get(choice.finish_reason or "", "none"))
+
+
+def _connect(address: str, options: dict[str, Any]) -> VLLM:
+    tokenizer = options.pop("tokenizer", "")
+    return VLLM(Attached(address, **options), tokenizer)
+
+
+ENGINE = EngineKind("vllm", "a vLLM server (`vllm serve`), attached by URL", _connect)
