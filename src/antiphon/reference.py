@@ -11,6 +11,7 @@ import click
 
 from antiphon.cli import main
 from antiphon.config import ModelSettings, options
+from antiphon.engines import kinds
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.model import Choices, load
 from antiphon.options import Option
@@ -165,6 +166,62 @@ def programs() -> str:
     return "\n".join(parts)
 
 
+def engines() -> str:
+    """The page of engines: how each is attached, its dialect, what it takes and what it cannot do."""
+    parts = [
+        "# Engines\n",
+        _MADE,
+        "Without a model, or with a file of one, `antiphon serve` starts an engine of its own. Any engine that runs "
+        "already, on this machine or as a cluster behind one URL, is named by its scheme. Antiphon renders the chat "
+        "template, tokenises, parses and constrains by itself: an engine only turns token ids into token ids.\n",
+        "`--tokenizer` names the model's tokenizer files (a folder, or a hub id), `--engine-key` the key that the "
+        "engine asks for. A demand on the output (a forced tool call, a structured output, a strict tool) becomes a "
+        "grammar in the engine's dialect; what the dialect or the engine cannot hold is checked after the reply and "
+        "asked for once more.\n",
+    ]
+    for scheme, kind in sorted(kinds().items()):
+        lines = [*(f"- takes {each}" for each in kind.takes), *(f"- lacks {each}" for each in kind.lacks)]
+        parts += [
+            f"## {scheme}\n",
+            f"{kind.summary[:1].upper()}{kind.summary[1:]}: `{scheme}+…`.\n",
+            f"```sh\n{kind.start}\n```\n",
+            "\n".join([*lines, ""]),
+        ]
+    rows = [f"| {theirs} | {ours} |" for theirs, ours in LMDEPLOY]
+    parts += [
+        "## From LMDeploy's own Anthropic routes\n",
+        "What its server takes on the command line and over HTTP, and the same here, over LMDeploy or any other "
+        "engine:\n",
+        "\n".join(["| LMDeploy | Antiphon |", "|---|---|", *rows, ""]),
+    ]
+    return "\n".join(parts)
+
+
+LMDEPLOY = (
+    (
+        "`lmdeploy serve api_server MODEL`",
+        "`antiphon serve lmdeploy+http://… --tokenizer MODEL`",
+    ),
+    ("`--server-name`, `--server-port`", "`--host`, `--port`"),
+    ("`--api-keys`", "`--api-key`, `--api-key-file`"),
+    ("`--model-name`", "`--served-model-name`, `--alias`; any `claude-…` name is served too"),
+    ("`--tool-call-parser NAME`", "`--tool-call-parser NAME`, its names are known; `auto` needs none"),
+    ("`--reasoning-parser NAME`", "`--reasoning-parser NAME`, likewise"),
+    ("`--chat-template FILE`", "`--chat-template FILE` (Jinja)"),
+    ("`--session-len`", "`--context-length`"),
+    ("`--tp`, `--dp`, `--quant-policy`, `--cache-max-entry-count`", "stay with the engine"),
+    (
+        "`POST /v1/messages`, streamed and not",
+        "the same: text, `thinking`, `tool_use`, and what else `api.md` lists",
+    ),
+    ("`anthropic-version` header", "the same; `--version-optional` lets in programs without"),
+    ("`tools`, `tool_choice: auto`", "the same; `any`, `tool` and `none` are kept to as well"),
+    ("`POST /v1/messages/count_tokens`, an estimate", "the same; it equals the usage of the request"),
+    ("`GET /anthropic/v1/models`", "the same, and `GET /v1/models` in both shapes"),
+)
+"""Flags and routes of LMDeploy's server, and their counterparts."""
+
+
 async def _routes() -> list[tuple[Surface, Route]]:
     """Every route, over a model that answers nobody here."""
     service = Service([await load(Scripted(Script()), Choices())])
@@ -200,6 +257,7 @@ def api() -> str:
 
 
 PAGES = {
+    "engines.md": engines,
     "cli.md": command_line,
     "configuration.md": configuration,
     "formats.md": formats,

@@ -1,9 +1,10 @@
-"""The contract of engines, over every one that can be had here: the scripted one and the embedded llama.cpp."""
+"""The contract of engines, over every one that can be had here."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import pytest
 
 from antiphon import models_store
 from antiphon.config import Settings
+from antiphon.constraint import Either, Json, Literal, Marker, Node, Sequence
+from antiphon.constraint.dialects import DIALECTS
+from antiphon.conversation import Sampling
 from antiphon.engine_process import EngineProcess
-from antiphon.engines import Engine, Job, Piece, Prefilled, connect, kinds
+from antiphon.engines import Engine, Job, Piece, Prefilled, Reach, connect, kinds
 from antiphon.engines.embedded import Launch
-from antiphon.engines.llama_cpp import LlamaCpp
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.errors import EngineFailed, Overloaded
+from tests.engines import vocabulary
+from tests.engines.cases import NAMES, REAL, Case, case
 
 pytestmark = pytest.mark.xdist_group("engine")
 
@@ -24,31 +29,44 @@ PROMPT = "<|im_start|>user\nTell me a long story about the sea.<|im_end|>\n<|im_
 
 
 @pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The embedded engine on the default model: its address and its key."""
-    folder = tmp_path_factory.mktemp("engine")
-    model = models_store.resolve("", Path(Settings().cache_dir))
-    launch = Launch(model=str(model), window=2048, parallel=2, threads=1, key="k", log=str(folder / "log"))
-    process = EngineProcess(launch, lambda sentence: None)
-    try:
-        yield f"http://127.0.0.1:{process.start()}", "k"
-    finally:
-        process.stop()
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Starts the embedded engine on the default model when first called; gives its address and its key."""
+    started: list[tuple[str, str]] = []
+    with ExitStack() as stack:
+
+        def address() -> tuple[str, str]:
+            if not started:
+                folder = tmp_path_factory.mktemp("engine")
+                model = models_store.resolve("", Path(Settings().cache_dir))
+                launch = Launch(model=str(model), window=2048, parallel=2, threads=1, key="k", log=str(folder / "log"))
+                process = EngineProcess(launch, lambda sentence: None)
+                stack.callback(process.stop)
+                started.append((f"http://127.0.0.1:{process.start()}", "k"))
+            return started[0]
+
+        yield address
 
 
-@pytest.fixture(params=["scripted", "llama.cpp"])
-async def engine(request: pytest.FixtureRequest, embedded: tuple[str, str]) -> AsyncIterator[Engine]:
-    """Each engine in turn, with room for two generations at once."""
-    if request.param == "scripted":
-        made: Engine = Scripted(Script(rules=(Rule(text="word " * 500, delay=0.001),), slots=2, window=2048))
-    else:
-        made = connect(f"llama.cpp+{embedded[0]}", {"key": embedded[1]})
-    yield made
-    await made.close()
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tokenizer of the loopback wires."""
+    return vocabulary.write(tmp_path_factory.mktemp("tokenizer"))
 
 
-async def job(engine: Engine, **fields: Any) -> Job:
-    return Job(prompt=await engine.tokenise([PROMPT]), max_tokens=fields.pop("max_tokens", 20), text=PROMPT, **fields)
+@pytest.fixture(params=NAMES)
+async def held(request: pytest.FixtureRequest, embedded: Any, files: Path) -> AsyncIterator[Case]:
+    """Each engine in turn."""
+    async with case(request.param, embedded, files) as found:
+        yield found
+
+
+@pytest.fixture
+def engine(held: Case) -> Engine:
+    return held.engine
+
+
+async def job(engine: Engine, text: str = PROMPT, **fields: Any) -> Job:
+    return Job(prompt=await engine.tokenise([text]), max_tokens=fields.pop("max_tokens", 20), text=text, **fields)
 
 
 async def pieces(engine: Engine, asked: Job) -> tuple[Prefilled | None, list[Piece]]:
@@ -56,7 +74,6 @@ async def pieces(engine: Engine, asked: Job) -> tuple[Prefilled | None, list[Pie
     async for read in engine.generate(asked):
         if isinstance(read, Prefilled):
             assert prefilled is None
-            assert not found
             prefilled = read
         else:
             assert read
@@ -64,25 +81,30 @@ async def pieces(engine: Engine, asked: Job) -> tuple[Prefilled | None, list[Pie
     return prefilled, found
 
 
-async def busy(engine: Engine) -> int:
-    """How many generations hold a slot."""
-    if isinstance(engine, Scripted):
-        return engine.running
-    assert isinstance(engine, LlamaCpp)
-    return sum(slot["is_processing"] for slot in await engine._server.ask("GET", "/slots"))
+async def text(engine: Engine, asked: Job) -> str:
+    return "".join(piece.text for piece in (await pieces(engine, asked))[1])
 
 
-async def eventually_idle(engine: Engine) -> None:
+async def eventually_idle(held: Case) -> None:
     for _ in range(100):
-        if await busy(engine) == 0:
+        if await held.busy() == 0:
             return
         await asyncio.sleep(0.1)
     raise AssertionError("a slot was not freed")
 
 
+async def lowered(engine: Engine, node: Node, plain: Node | None = None) -> str:
+    """The node in the engine's dialect, or `plain` where that knows JSON only. Skips where there is no dialect."""
+    grammar = (await engine.describe()).grammar
+    if grammar == "none" or (grammar == "json_schema" and plain is None):
+        pytest.skip(f"its dialect, {grammar}, has no words for this")
+    ids = {"<|im_start|>": (await engine.tokenise(["<|im_start|>"]))[0]}
+    return DIALECTS[grammar].lower((plain if grammar == "json_schema" and plain else node), ids.get)
+
+
 def test_every_engine_file_is_found() -> None:
-    """The folder is the registry."""
-    assert {"scripted", "llama.cpp"} <= set(kinds())
+    """The folder is the registry, and no engine of it escapes the contract."""
+    assert REAL or set(NAMES) == {kind for kind in kinds() if kind != "openai"}
 
 
 async def test_describes(engine: Engine) -> None:
@@ -103,21 +125,8 @@ async def test_tokenises(engine: Engine) -> None:
     assert await engine.tokenise(["a ", "b"]) == [*await engine.tokenise(["a "]), *await engine.tokenise(["b"])]
 
 
-async def test_spells(engine: Engine) -> None:
-    """The bytes of the ids of a text join to the text, also where a token is no whole character; control tokens have
-    their text too."""
-    text = "<|im_start|>user\nHello wörld 😀 日本 𝄞<|im_end|>"
-    ids = await engine.tokenise([text])
-    spelled = await engine.spell(ids)
-    assert len(spelled) == len(ids)
-    assert b"".join(spelled).decode() == text
-    assert spelled[0] == b"<|im_start|>"
-    backwards = list(reversed(ids))
-    assert await engine.spell(backwards) == list(reversed(spelled))
-
-
 async def test_streams_to_the_limit(engine: Engine) -> None:
-    """Pieces come with their counts, and the last one says that the limit ended it."""
+    """Pieces come with their counts and ids, and the last one says that the limit ended it."""
     prefilled, found = await pieces(engine, await job(engine, max_tokens=20))
     assert prefilled is not None
     assert prefilled.cached <= prefilled.prompt == len(await engine.tokenise([PROMPT]))
@@ -127,58 +136,83 @@ async def test_streams_to_the_limit(engine: Engine) -> None:
     assert "".join(piece.text for piece in found)
 
 
-async def test_reports_the_cache(engine: Engine) -> None:
-    """The second time, a prompt is all but its last token from the cache."""
-    await pieces(engine, await job(engine, max_tokens=2))
-    prefilled, _ = await pieces(engine, await job(engine, max_tokens=2))
+async def test_reports_the_cache(held: Case) -> None:
+    """The second time, a prompt is from the cache but for its last block."""
+    words = "the sea " * (3 * held.block)
+    # LMDeploy tells of its cache on one of its two routes; a seed leads there.
+    asked = await job(held.engine, words + PROMPT, max_tokens=2, sampling=Sampling(seed=1))
+    await pieces(held.engine, asked)
+    prefilled, _ = await pieces(held.engine, asked)
     assert prefilled is not None
-    assert prefilled.cached >= prefilled.prompt - 1
+    assert prefilled.cached >= prefilled.prompt - held.block
 
 
 @pytest.mark.parametrize("after", [0, 1, 5])
-async def test_closing_is_cancelling(engine: Engine, after: int) -> None:
+async def test_closing_is_cancelling(held: Case, after: int) -> None:
     """Leaving a generation, at any point, frees its slot; many at once leak nothing."""
 
     async def leave() -> None:
-        reads = engine.generate(await job(engine, max_tokens=400))
+        reads = held.engine.generate(await job(held.engine, max_tokens=400))
         for _ in range(after + 1):
             await anext(reads)
         await reads.aclose()
 
     await asyncio.gather(*(leave() for _ in range(6)))
-    await eventually_idle(engine)
+    await eventually_idle(held)
 
 
-async def test_cancelled_while_waiting(engine: Engine) -> None:
+async def test_cancelled_while_waiting(held: Case) -> None:
     """A generation that waits for a slot can be left too."""
-    running = [engine.generate(await job(engine, max_tokens=300)) for _ in range(2)]
+    running = [held.engine.generate(await job(held.engine, max_tokens=300)) for _ in range(2)]
     for each in running:
         await anext(each)
-    waiting = asyncio.create_task(pieces(engine, await job(engine)))
+    waiting = asyncio.create_task(pieces(held.engine, await job(held.engine)))
     await asyncio.sleep(0.2)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     for each in running:
         await each.aclose()
-    await eventually_idle(engine)
+    await eventually_idle(held)
 
 
-async def test_grammar(embedded: tuple[str, str]) -> None:
-    """The embedded engine is held to a grammar, and to control tokens that must be seen."""
-    engine = connect(f"llama.cpp+{embedded[0]}", {"key": embedded[1]})
-    grammar = '%llguidance {}\nstart: "yes" | "no"\n'
+async def test_grammar(engine: Engine) -> None:
+    """An engine that describes a dialect is held to a grammar in it, and ends its turn by itself."""
+    grammar = await lowered(engine, Either((Literal("yes"), Literal("no"))), Json({"enum": ["yes", "no"]}))
     _, found = await pieces(engine, await job(engine, grammar=grammar))
-    assert "".join(piece.text for piece in found) in ("yes", "no")
+    assert "".join(piece.text for piece in found).strip('"') in ("yes", "no")
     assert found[-1].end == "stop"
-    await engine.close()
 
 
-async def test_dead_engine() -> None:
+async def test_control_tokens_are_seen_where_asked_for(engine: Engine) -> None:
+    """The text of a control token that was sampled is told if the job lists it as visible, and else it is not."""
+    grammar = await lowered(engine, Sequence((Marker("<|im_start|>"), Literal("yes"))))
+    seen = await text(engine, await job(engine, grammar=grammar, visible=("<|im_start|>",)))
+    other = await text(engine, await job(engine, grammar=grammar, visible=("<repo_name>",)))
+    plain = await text(engine, await job(engine, grammar=grammar))
+    assert (seen, other, plain) == ("<|im_start|>yes", "yes", "yes")
+
+
+async def test_greedy_sampling(engine: Engine) -> None:
+    """At temperature 0 the same prompt has the same reply, and a banned token does not occur in it."""
+    greedy = Sampling(temperature=0)
+    _, found = await pieces(engine, await job(engine, sampling=greedy))
+    ids = [id for piece in found for id in piece.ids]
+    _, again = await pieces(engine, await job(engine, sampling=greedy))
+    assert [id for piece in again for id in piece.ids] == ids
+    if isinstance(engine, Scripted):
+        return  # it says what the script says
+    _, other = await pieces(engine, await job(engine, sampling=greedy, banned=(ids[0],)))
+    assert ids[0] not in [id for piece in other for id in piece.ids]
+
+
+@pytest.mark.skipif(bool(REAL), reason="nothing of the real server is in this")
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "scripted"])
+async def test_dead_engine(name: str, files: Path) -> None:
     """An engine that is not there is said to be so: not ready, and overloaded for whoever asks."""
-    engine = connect("llama.cpp+http://127.0.0.1:9", {"patience": 0.3})
+    engine = connect(f"{name}+http://127.0.0.1:9", Reach(patience=0.3, tokenizer=str(files)))
     assert not (await engine.health()).ready
     with pytest.raises(Overloaded):
-        await engine.tokenise(["a"])
+        await engine.describe()
     await engine.close()
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, gguf
+from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Reach, gguf
 from antiphon.engines.attached import Attached, message
 from antiphon.engines.pictures import PictureCosts
 from antiphon.errors import EngineFailed
@@ -204,8 +204,22 @@ def _ends(chunk: _Chunk) -> Literal["none", "stop", "length"]:
     return "length" if chunk.stop_type == "limit" else "stop"
 
 
-def _connect(address: str, options: dict[str, Any]) -> LlamaCpp:
-    return LlamaCpp(Attached(address, **options))
+def _connect(address: str, reach: Reach) -> LlamaCpp:
+    return LlamaCpp(Attached(address, reach))
 
 
-ENGINE = EngineKind("llama.cpp", "a llama.cpp server (llama-server), embedded or attached by URL", _connect)
+ENGINE = EngineKind(
+    scheme="llama.cpp",
+    summary="a llama.cpp server (`llama-server`), embedded or attached by URL",
+    connect=_connect,
+    start="llama-server -m model.gguf --port 8080\nantiphon serve llama.cpp+http://127.0.0.1:8080",
+    takes=(
+        "llguidance grammars, where llama.cpp was built with them (the embedded one is)",
+        "pictures, with a projector (`--mmproj`)",
+        "seeds, penalties and biases; what was cached is told before the first token",
+    ),
+    lacks=(
+        "a file on another machine: then its control tokens are told from its chat template alone",
+        "tokenizer files: the server's own tokenizer is asked, beside its queue",
+    ),
+)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.engines import EngineKind, Job
+from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.attached import Attached
 from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, failed, given, pictures
 from antiphon.errors import EngineFailed
@@ -79,11 +79,6 @@ class LMDeploy(TokenServer):
         model = listed[0].get("id") or "lmdeploy"
         return Runs(model=model, grammar="json_schema", places=(model,), created=listed[0].get("created") or 0)
 
-    async def _encoded(self, text: str, special: bool) -> list[int]:
-        asked = {"input": text, "add_bos": special}
-        ids: list[int] = (await self._server.ask("POST", "/v1/encode", asked))["input_ids"]
-        return ids
-
     def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
         body: dict[str, Any] = {
             "input_ids": job.prompt,
@@ -149,9 +144,25 @@ def _read_chat(data: bytes) -> Delta:
     return Delta(text=text, ids=choice.output_ids or (), end=_end(choice.finish_reason))
 
 
-def _connect(address: str, options: dict[str, Any]) -> LMDeploy:
-    tokenizer = options.pop("tokenizer", "")
-    return LMDeploy(Attached(address, **options), tokenizer)
+def _connect(address: str, reach: Reach) -> LMDeploy:
+    return LMDeploy(Attached(address, reach), reach.tokenizer)
 
 
-ENGINE = EngineKind("lmdeploy", "an LMDeploy API server (`lmdeploy serve api_server`), attached by URL", _connect)
+ENGINE = EngineKind(
+    scheme="lmdeploy",
+    summary="an LMDeploy API server, on one machine or a cluster behind one URL",
+    connect=_connect,
+    start="lmdeploy serve api_server internlm/internlm3-8b-instruct --server-port 23333\n"
+    "antiphon serve lmdeploy+http://127.0.0.1:23333 --tokenizer internlm/internlm3-8b-instruct",
+    takes=(
+        "one JSON schema for the whole reply, by its chat route (start it without parsers: Antiphon's are in force)",
+        "pictures",
+        "seeds and biases, by its chat route",
+    ),
+    lacks=(
+        "grammars of tool calls and of thinking: a forced call is checked, asked for once more, then an honest error",
+        "penalties, and what was cached (its chat route alone tells that)",
+        "a tokenizer and a window that can be asked for: `--tokenizer` must be given",
+        "`top_k` of its own where none is given: 40, or what the model's `generation_config.json` says",
+    ),
+)

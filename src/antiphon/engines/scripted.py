@@ -12,11 +12,11 @@ import zlib
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled
+from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Reach
 from antiphon.errors import EngineFailed
 
 TEMPLATE = (Path(__file__).parent / "scripted.jinja").read_text()
@@ -195,10 +195,17 @@ class Scripted:
         """Nothing to let go of."""
 
 
-def _connect(address: str, options: dict[str, Any]) -> Scripted:
+def _connect(address: str, reach: Reach) -> Scripted:
     if not address:
         return Scripted(Script())
     return Scripted(msgspec.json.decode(Path(address).read_bytes(), type=Script))
 
 
-ENGINE = EngineKind("scripted", "replays a script file (JSON) with delays and failures", _connect)
+ENGINE = EngineKind(
+    scheme="scripted",
+    summary="replays a script file (JSON) with delays and failures, for tests and benchmarks",
+    connect=_connect,
+    start="antiphon serve scripted+script.json",
+    takes=("a script in place of a model",),
+    lacks=("grammars: a demand is checked after the reply", "pictures"),
+)

@@ -1,7 +1,7 @@
 """SGLang, over `/generate` with `input_ids`.
 
-Constraints are xgrammar structural tags. How much of a prompt was cached is told with the first tokens. A connection
-that is closed aborts its generation.
+Constraints are in the dialect of the grammar backend that the server was started with. How much of a prompt was cached
+is told with the first tokens. A connection that is closed aborts its generation.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.engines import EngineKind, Job
+from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.attached import Attached
-from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, failed, given, pictures
+from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, failed, given, pictures
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
+_FIELDS: dict[Dialect, str] = {"xgrammar": "structural_tag", "llguidance": "ebnf"}
 
 
 class _Reason(msgspec.Struct):
@@ -51,9 +52,10 @@ class SGLang(TokenServer):
     async def _asked(self) -> Runs:
         model, server = [await self._server.ask("GET", path) for path in ("/model_info", "/server_info")]
         backend = server.get("grammar_backend") or "xgrammar"
+        dialect: Dialect = next((known for known in _FIELDS if known == backend), "none")
         return Runs(
             model=model.get("served_model_name") or model.get("model_path") or "sglang",
-            grammar="xgrammar" if backend == "xgrammar" else "none",
+            grammar=dialect,
             places=tuple(filter(None, (model.get("tokenizer_path"), model.get("model_path")))),
             window=await self._window(server),
             slots=server.get("max_running_requests") or 0,
@@ -62,11 +64,6 @@ class SGLang(TokenServer):
     async def _window(self, server: dict[str, Any]) -> int:
         listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
         return listed[0].get("max_model_len") or server.get("context_length") or 0
-
-    async def _encoded(self, text: str, special: bool) -> list[int]:
-        asked = {"prompt": text, "add_special_tokens": special}
-        ids: list[int] = (await self._server.ask("POST", "/tokenize", asked))["tokens"]
-        return ids
 
     def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
         sampling: dict[str, Any] = {
@@ -82,7 +79,8 @@ class SGLang(TokenServer):
         if job.banned:
             sampling["logit_bias"] = {str(token): BANNED for token in job.banned}
         if job.grammar is not None:
-            sampling["structural_tag"] = job.grammar
+            assert self._runs
+            sampling[_FIELDS[self._runs.grammar]] = job.grammar
         body: dict[str, Any] = {"input_ids": job.prompt, "sampling_params": sampling, "stream": True}
         if job.images:
             body["image_data"] = pictures(job)
@@ -123,9 +121,24 @@ class _Stream:
         )
 
 
-def _connect(address: str, options: dict[str, Any]) -> SGLang:
-    tokenizer = options.pop("tokenizer", "")
-    return SGLang(Attached(address, **options), tokenizer)
+def _connect(address: str, reach: Reach) -> SGLang:
+    return SGLang(Attached(address, reach), reach.tokenizer)
 
 
-ENGINE = EngineKind("sglang", "an SGLang server (`sglang.launch_server`), attached by URL", _connect)
+ENGINE = EngineKind(
+    scheme="sglang",
+    summary="an SGLang server, on one machine or a cluster or router behind one URL",
+    connect=_connect,
+    start="python -m sglang.launch_server --model-path Qwen/Qwen3-8B --port 30000\n"
+    "antiphon serve sglang+http://127.0.0.1:30000 --tokenizer Qwen/Qwen3-8B",
+    takes=(
+        "xgrammar structural tags, or llguidance grammars with `--grammar-backend llguidance`",
+        "pictures",
+        "seeds, penalties and biases; what was cached is told with the first token",
+    ),
+    lacks=(
+        "the chat template without `--tokenizer`, unless the model's folder is on this machine or in its hub cache: "
+        "ChatML is used then, or `--chat-template`",
+        "the `outlines` grammar backend and none: a demand is checked after the reply",
+    ),
+)

@@ -23,11 +23,14 @@ BANNED = -100.0
 """The bias that keeps a token from being sampled."""
 
 
+Dialect = Literal["llguidance", "xgrammar", "json_schema", "none"]
+
+
 class Runs(msgspec.Struct, frozen=True, kw_only=True):
     """What a server says of itself. `places` are where its tokenizer files may be, `window` is 0 when not said."""
 
     model: str
-    grammar: Literal["llguidance", "xgrammar", "json_schema", "none"]
+    grammar: Dialect
     places: tuple[str, ...] = ()
     window: int = 0
     created: int = 0
@@ -69,10 +72,6 @@ class TokenServer(abc.ABC):
         """What the server says of itself."""
 
     @abc.abstractmethod
-    async def _encoded(self, text: str, special: bool) -> list[int]:
-        """The ids by the server's own tokenizer, with the start tokens where `special`."""
-
-    @abc.abstractmethod
     def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
         """Where to ask for a generation, and the body. `shows_special` says that control tokens are to be seen."""
 
@@ -86,7 +85,7 @@ class TokenServer(abc.ABC):
         self._files = files = await asyncio.to_thread(tokenizer_files.find, self._tokenizer, runs.places)
         window = runs.window or (files.window if files else 0)
         if not window:
-            raise ValueError(f"{self.name} does not say how long its window is: name its --tokenizer files")
+            raise ValueError(f"{self.name} does not say what it runs: name the model's files with --tokenizer")
         if files is None:
             return Description(
                 model=runs.model,
@@ -124,6 +123,28 @@ class TokenServer(abc.ABC):
             return await self._files.tokenise(segments)
         found = await asyncio.gather(*(self._encoded(text, False) for text in segments if text))
         return [id for ids in found for id in ids]
+
+    async def _encoded(self, text: str, special: bool) -> list[int]:
+        """The ids by the server's own tokenizer, with the start tokens where `special`."""
+        asked = {"prompt": text, "add_special_tokens": special}
+        ids: list[int] = (await self._server.ask("POST", "/tokenize", asked))["tokens"]
+        return ids
+
+    async def picture_tokens(self, pictures: Sequence[bytes]) -> int:
+        """It tells with the reply, not beforehand."""
+        return 0
+
+    async def spell(self, ids: Sequence[int]) -> list[bytes]:
+        """By the tokenizer files, or by the server, which tells characters only: a part of one is its stand-in then."""
+        if self._files is not None:
+            return [self._files.spelt(id) for id in ids]
+        distinct = list(set(ids))
+        answers = await asyncio.gather(*(self._server.ask("POST", "/detokenize", {"tokens": [id]}) for id in distinct))
+        texts = {
+            id: (answer.get("prompt") or answer.get("text") or "").encode()
+            for id, answer in zip(distinct, answers, strict=True)
+        }
+        return [texts[id] for id in ids]
 
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """Streamed. What was cached is told with the first piece or, by servers that tell it last, before the last."""

@@ -23,6 +23,17 @@ _SKIPPED = ["*.index.json", "vocab.json", "onnx/*"]
 _INLINE = 4000
 
 
+def _byte_alphabet() -> dict[str, int]:
+    """The characters that byte-level vocabularies write bytes with: a printable one stands for itself, the others
+    follow from 256 on. (Radford et al., GPT-2, `bytes_to_unicode`.)"""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + index): byte for index, byte in enumerate(others)}
+
+
+_BYTES = _byte_alphabet()
+
+
 class TokenizerFiles(msgspec.Struct, frozen=True, kw_only=True):
     """What the files say. `added` are all tokens that the tokenizer finds in text as a whole, by their text, `special`
     the ids of those that servers leave out of text by default. `window` is in tokens, 0 when not said, `image` the text
@@ -36,6 +47,7 @@ class TokenizerFiles(msgspec.Struct, frozen=True, kw_only=True):
     special: frozenset[int]
     window: int
     image: str
+    byte_level: bool
 
     @property
     def start(self) -> tuple[int, ...]:
@@ -48,6 +60,16 @@ class TokenizerFiles(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the tokens of two halves are the text of both."""
         ids = [id for half in ("<tool", "_call>") for id in self.tokenizer.encode(half, add_special_tokens=False).ids]
         return bool(self.tokenizer.decode(ids, skip_special_tokens=False) == "<tool_call>")
+
+    def spelt(self, id: int) -> bytes:
+        """The bytes that a token stands for, which need not be whole characters; none where there is no such token."""
+        token = self.tokenizer.id_to_token(id) or ""
+        if token in self.added:
+            return token.encode()
+        if self.byte_level:
+            return bytes(_BYTES[character] for character in token if character in _BYTES)
+        byte = re.fullmatch(r"<0x([0-9A-F]{2})>", token)
+        return bytes.fromhex(byte[1]) if byte else token.replace("▁", " ").encode()
 
     async def tokenise(self, segments: Sequence[str]) -> list[int]:
         """The ids of the segments, each tokenised on its own and joined."""
@@ -113,6 +135,7 @@ def read(folder: Path) -> TokenizerFiles:
         added={token.content: id for id, token in added.items()},
         special=frozenset(id for id, token in added.items() if token.special),
         window=_window(model),
+        byte_level="ByteLevel" in str(tokenizer.decoder),
         image=_image(folder, settings, model, {token.content: id for id, token in added.items()}),
     )
 

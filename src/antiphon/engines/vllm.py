@@ -11,13 +11,18 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.engines import EngineKind, Job
+from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.attached import Attached
-from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, failed, given, pictures
-from antiphon.errors import EngineFailed
+from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, failed, given, pictures
+from antiphon.errors import BadRequest, EngineFailed
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 _SAMPLING = ("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty")
+_FIELDS: dict[Dialect, str] = {"xgrammar": "structural_tag", "llguidance": "grammar"}
+_SMALLEST: dict[Dialect, str] = {
+    "xgrammar": '{"type": "structural_tag", "format": {"type": "const_string", "value": "a"}}',
+    "llguidance": '%llguidance {}\nstart: "a"\n',
+}
 
 
 class _Choice(msgspec.Struct):
@@ -57,16 +62,22 @@ class VLLM(TokenServer):
         card = listed[0]
         return Runs(
             model=card.get("id") or "vllm",
-            grammar="xgrammar",
+            grammar=await self._dialect(),
             places=tuple(filter(None, (card.get("root"),))),
             window=card.get("max_model_len") or 0,
             created=card.get("created") or 0,
         )
 
-    async def _encoded(self, text: str, special: bool) -> list[int]:
-        asked = {"prompt": text, "add_special_tokens": special}
-        ids: list[int] = (await self._server.ask("POST", "/tokenize", asked))["tokens"]
-        return ids
+    async def _dialect(self) -> Dialect:
+        """The server does not tell which grammars it was started for, so the smallest of each kind is tried."""
+        for dialect, grammar in _SMALLEST.items():
+            asked = {"prompt": "a", "max_tokens": 1, "structured_outputs": {_FIELDS[dialect]: grammar}}
+            try:
+                await self._server.ask("POST", "/v1/completions", asked)
+            except BadRequest:
+                continue
+            return dialect
+        return "none"
 
     def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
         sampling: dict[str, Any] = {
@@ -78,7 +89,8 @@ class VLLM(TokenServer):
         if job.banned:
             sampling["logit_bias"] = {str(token): BANNED for token in job.banned}
         if job.grammar is not None:
-            sampling["structured_outputs"] = {"structural_tag": job.grammar}
+            assert self._runs
+            sampling["structured_outputs"] = {_FIELDS[self._runs.grammar]: job.grammar}
         stream = {"stream": True, "stream_options": {"include_usage": True}, "return_token_ids": True}
         if not job.images:
             return "/v1/completions", {"prompt": job.prompt, **sampling, **stream}
@@ -106,9 +118,26 @@ def _read(data: bytes) -> Delta:
     return Delta(text=choice.text, ids=choice.token_ids or (), end=_ENDS.get(choice.finish_reason or "", "none"))
 
 
-def _connect(address: str, options: dict[str, Any]) -> VLLM:
-    tokenizer = options.pop("tokenizer", "")
-    return VLLM(Attached(address, **options), tokenizer)
+def _connect(address: str, reach: Reach) -> VLLM:
+    return VLLM(Attached(address, reach), reach.tokenizer)
 
 
-ENGINE = EngineKind("vllm", "a vLLM server (`vllm serve`), attached by URL", _connect)
+ENGINE = EngineKind(
+    scheme="vllm",
+    summary="a vLLM server (`vllm serve`), on one machine or a cluster behind one URL",
+    connect=_connect,
+    start="vllm serve Qwen/Qwen3-8B --enable-prompt-tokens-details\n"
+    "antiphon serve vllm+http://127.0.0.1:8000 --port 8001 --tokenizer Qwen/Qwen3-8B",
+    takes=(
+        "xgrammar structural tags, or llguidance grammars with `--structured-outputs-config.backend guidance`; which "
+        "one is found out when the model is loaded",
+        "pictures, by `/inference/v1/generate` (vLLM 0.32 or newer)",
+        "seeds, penalties and biases; what was cached is told with the last token, if the server was started with "
+        "`--enable-prompt-tokens-details`",
+    ),
+    lacks=(
+        "the chat template without `--tokenizer`, unless the model's folder is on this machine or in its hub cache: "
+        "ChatML is used then, or `--chat-template`",
+        "cached tokens of a reply that a stop sequence or a thinking budget ended",
+    ),
+)
