@@ -9,8 +9,9 @@ from antiphon.conversation import Generation
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.errors import NotFound
 from antiphon.events import fold
-from antiphon.model import Choices, Model, load
+from antiphon.model import Choices, Model
 from antiphon.service import Service
+from antiphon.token_model import load
 from tests.service.served import said
 
 
@@ -59,7 +60,7 @@ async def test_a_conversation_may_change_models() -> None:
         assert fold([event async for batch in service.run(prepared[-1]) for event in batch]).blocks
     assert [list(engine.jobs[-1].prompt[: len(engine.script.start)]) for engine in engines] == [[5], [6, 7]]
     assert [p.miss.reason if p.miss else None for p in prepared] == [None, "model_changed", "model_changed"]
-    assert [p.prompt.remembered for p in prepared] == [0, 0, 2]
+    assert [p.task.prompt.remembered for p in prepared] == [0, 0, 2]
 
 
 async def test_names_are_unique() -> None:

@@ -18,12 +18,13 @@ from antiphon.config import Settings
 from antiphon.engines import Reach, connect
 from antiphon.errors import Failure
 from antiphon.limits import Allowance, Meter
-from antiphon.model import Choices, Model, load
+from antiphon.model import Choices, Model
 from antiphon.runtime import Place, Runtime
 from antiphon.service import Service
 from antiphon.shared import Shared, file_name
 from antiphon.shelf import Folder
 from antiphon.surfaces.surface import label
+from antiphon.token_model import load
 
 log = logging.getLogger("antiphon")
 

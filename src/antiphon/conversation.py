@@ -147,3 +147,8 @@ class Conversation(Noun, frozen=True, kw_only=True):
     def prefill(self) -> bool:
         """Whether the reply continues the last turn instead of opening one."""
         return bool(self.turns) and self.turns[-1].role == "assistant"
+
+
+def callable_tools(conversation: Conversation, wanted: Generation) -> tuple[Tool, ...]:
+    """The tools that the reply may call."""
+    return () if wanted.tool_choice.mode == "none" else conversation.callable_tools

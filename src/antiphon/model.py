@@ -1,39 +1,23 @@
-"""One served model: an engine, and all that follows from what the engine says of itself.
-
-Everything that can go wrong with a template or a parser's name goes wrong here, at load, and not in a request.
+"""A served model as the service sees it. There are two kinds: one that is asked by token ids (`token_model.py`), and
+one behind a chat server that makes the prompt and reads the output itself (`chat_model.py`).
 """
 
 from __future__ import annotations
 
-import logging
-from typing import Literal, NamedTuple
+import secrets
+import string
+from collections.abc import AsyncGenerator
+from typing import Literal, Protocol
 
 import msgspec
 
-from antiphon.engines import Description, Engine
-from antiphon.errors import BadRequest
-from antiphon.parsing.formats import (
-    Format,
-    Reasoning,
-    format_named,
-    reasoning_named,
-    recognise_format,
-    recognise_reasoning,
-)
-from antiphon.prompt.fence import Fence
-from antiphon.prompt.lint import parting, problems
-from antiphon.prompt.prompter import Prompter
-from antiphon.prompt.render import Renderer
-from antiphon.prompt.template import Template
-from antiphon.prompt.thoughts import Thoughts
-from antiphon.prompt.transcript import Seams, Shelf
+from antiphon.conversation import Conversation, Generation
+from antiphon.engines import Health
+from antiphon.events import AnyEvent, Reply, Usage
+from antiphon.prompt.inspection import Find, Inspection
+from antiphon.prompt.predecessors import Made
 
-log = logging.getLogger("antiphon")
-
-_CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
+_ALPHABET = string.ascii_letters + string.digits
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,100 +48,71 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     history_thinking: Literal["keep", "template"] = "keep"
 
 
-class Model(NamedTuple):
-    """A model that is ready to serve. `token_ids` holds the format's markers that are one control token each."""
-
-    card: ModelCard
-    engine: Engine
-    description: Description
-    prompter: Prompter
-    format: Format
-    reasoning: Reasoning
-    visible: tuple[str, ...]
-    token_ids: dict[str, int]
+def call_id() -> str:
+    """A new id for a tool call, opaque and unique."""
+    return "toolu_" + "".join(secrets.choice(_ALPHABET) for _ in range(24))
 
 
-async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> Model:
-    """The model that runs in the engine. What is said to it is remembered on the `shelf` too. Raises ValueError when a
-    choice does not fit it."""
-    described = await engine.describe()
-    source = choices.chat_template or described.chat_template
-    if not source:
-        log.warning("the model has no chat template; ChatML is used")
-        source = _CHATML
-    template = Template(source, bos_token=described.bos_token, eos_token=described.eos_token)
-    format, format_reason = chosen_format(template, choices.tool_call_parser)
-    reasoning, reasoning_reason, thinks = chosen_reasoning(template, format, choices.reasoning_parser)
-    markers = {*format.openers, *format.visible, *reasoning.opens, *reasoning.closes, *reasoning.dropped}
-    control = set(described.control_tokens)
-    visible = tuple(sorted(markers & control if control else markers))
-    ids = {marker: await engine.tokenise([marker]) for marker in visible}
-    window = min(choices.window or described.window, described.window)
-    card = ModelCard(
-        name=choices.name or described.model,
-        aliases=choices.aliases,
-        window=window,
-        max_output=window,
-        vision=described.vision,
-        thinking=thinks,
-        created=described.created,
-        tool_call_parser=format.name,
-        reasoning_parser=reasoning.name,
-        parsers=f"{format.name} for tools ({format_reason}), {reasoning.name} for thinking ({reasoning_reason})",
-    )
-    renderer = Renderer(template, call_id=format.call_id, media_marker=described.media_marker)
-    for problem in problems(renderer):
-        log.warning("the chat template cannot render %s", problem)
-    if place := parting(renderer):
-        log.info("the chat template changes earlier turns as a conversation grows: %s", place)
-    return Model(
-        card=card,
-        engine=engine,
-        description=described,
-        prompter=Prompter(
-            renderer,
-            Fence({*(control or markers), described.media_marker} - {""}, described.exact_cuts),
-            Seams(renderer, control, described.eos_token),
-            engine.tokenise,
-            engine.picture_tokens,
-            opens_thinking=reasoning.opened_by,
-            ends_thinking=reasoning.cut_short,
-            start=described.start,
-            shelf=shelf,
-            thoughts=Thoughts(renderer) if choices.history_thinking == "template" else None,
-        ),
-        format=format,
-        reasoning=reasoning,
-        visible=visible,
-        token_ids={marker: found[0] for marker, found in ids.items() if len(found) == 1},
-    )
+class Attempt(Protocol):
+    """A reply on its way."""
+
+    @property
+    def usage(self) -> Usage:
+        """The figures so far."""
+
+    def events(self) -> AsyncGenerator[list[AnyEvent], None]:
+        """Batches of events, the first beginning with `Started`, the last ending with `Finished`. A failure is raised
+        as a `Failure`. Closing the generator frees the engine."""
+
+    async def remember(self, reply: Reply) -> None:
+        """The reply is whole: keep what will help the conversation's next request."""
 
 
-def chosen_format(template: Template, chosen: str) -> tuple[Format, str]:
-    """The format of calls, and why that one. Raises ValueError for an unknown name."""
-    if chosen not in ("", "auto"):
-        return format_named(chosen), "chosen"
-    if not (template.takes_tools and template.takes_calls):
-        return format_named("hermes"), "the chat template has no tools, so they go into the system prompt"
-    found = recognise_format(template.source)
-    if found is not None:
-        return found, "recognised in the chat template"
-    return format_named("hermes"), "the chat template takes tools but no known format was recognised in it"
+class Task(Protocol):
+    """A request that a model has taken: it fits, and only waits to be run. `unheld` says that nothing holds the model
+    to what the request demands, so that the reply must be checked; `made` is what the prompt can be compared by with
+    others, if it can be."""
+
+    @property
+    def usage(self) -> Usage:
+        """The figures as long as the engine has told nothing."""
+
+    @property
+    def unheld(self) -> bool: ...
+
+    @property
+    def made(self) -> Made | None: ...
+
+    def freed(self) -> Task | None:
+        """The same without what holds the model to the demand, for an engine that turns out not to take it; None where
+        nothing does."""
+
+    def attempt(self) -> Attempt:
+        """One reply to it."""
 
 
-def chosen_reasoning(template: Template, format: Format, chosen: str) -> tuple[Reasoning, str, bool]:
-    """The marking of thinking, why that one, and whether the model is known to think. Raises ValueError for an unknown
-    name."""
-    if chosen not in ("", "auto"):
-        named = reasoning_named(chosen)
-        return named, "chosen", named.name != "none"
-    found = recognise_reasoning(template.source)
-    if found is not None:
-        return found, "recognised in the chat template", True
-    try:
-        tail = template.render([{"role": "user", "content": "probe"}])
-    except BadRequest:
-        tail = ""
-    default = reasoning_named(format.reasoning)
-    opened = default.opened_by(tail)
-    return default, "the prompt opens it" if opened else "in case the model thinks by itself", opened
+class Model(Protocol):
+    """A model that is ready to serve. Conversations come as they were sent; each kind of model puts them in order."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What may be told of it."""
+
+    @property
+    def slots(self) -> int:
+        """How many requests it works on at once, 0 where it does not say."""
+
+    async def health(self) -> Health:
+        """Whether its engine answers now. Never raises."""
+
+    async def count(self, conversation: Conversation, wanted: Generation) -> int:
+        """The length in tokens of the prompt, also where it is longer than the window."""
+
+    async def inspect(self, conversation: Conversation, wanted: Generation, find: Find | None) -> Inspection:
+        """What the model would see, beside an earlier prompt if one is found. BadRequest where that is not known."""
+
+    async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> Task:
+        """A request, rendered, tokenised, fitted and constrained. `session` names who is speaking."""
+
+    async def close(self) -> None:
+        """Let go of the engine."""

@@ -13,7 +13,7 @@ from antiphon.cli import main
 from antiphon.config import ModelSettings, options
 from antiphon.engines import kinds
 from antiphon.engines.scripted import Script, Scripted
-from antiphon.model import Choices, load
+from antiphon.model import Choices
 from antiphon.options import Option
 from antiphon.parsing.formats import reasonings, registry
 from antiphon.programs import PROGRAMS
@@ -22,6 +22,7 @@ from antiphon.surfaces import Options, Surface, routes
 from antiphon.surfaces.messages.differences import DIFFERENCES
 from antiphon.surfaces.openapi import document
 from antiphon.surfaces.surface import Route
+from antiphon.token_model import load
 
 _MADE = "<!-- Made by `make docs-generated` from the program itself; change it there. -->\n"
 _WIDTH = 100

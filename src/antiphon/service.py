@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import string
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -15,68 +13,46 @@ import msgspec
 from antiphon import telemetry
 from antiphon.admission import Line
 from antiphon.catalogue import Catalogue
-from antiphon.constraint import dialects
-from antiphon.constraint.check import complaint, demands
-from antiphon.constraint.plan import plan
-from antiphon.conversation import Conversation, Generation, Tool
-from antiphon.engines import Job
+from antiphon.constraint.check import complaint
+from antiphon.conversation import Conversation, Generation, Tool, callable_tools
 from antiphon.errors import BadRequest, Internal, Overloaded
 from antiphon.events import AnyEvent, Finished, Fold, Started, Usage, fold
-from antiphon.generation import Course, Plan
 from antiphon.limits import Meter
-from antiphon.model import Model, ModelCard
-from antiphon.parsing.arguments import Signature
-from antiphon.parsing.parser import Parser
-from antiphon.prompt.inspection import Inspection, inspect
+from antiphon.model import Model, ModelCard, Task
+from antiphon.prompt.inspection import Inspection
 from antiphon.prompt.predecessors import Descent, Miss, Predecessors
-from antiphon.prompt.prompter import Prompt
-from antiphon.prompt.tokens import room, thinking_room
 from antiphon.prompt.transcript import Shelf
-from antiphon.prompt.turns import repaired
 
 __all__ = ["ModelCard", "Prepared", "Service"]
 
 log = logging.getLogger("antiphon")
 
-_ALPHABET = string.ascii_letters + string.digits
-
-
-def call_id() -> str:
-    """A new id for a tool call, opaque and unique."""
-    return "toolu_" + "".join(secrets.choice(_ALPHABET) for _ in range(24))
-
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that has passed every check and only waits to be run: its true prompt length in tokens, and what `run`
-    needs. `unheld` says that no grammar holds the model to what the request demands, so that the reply is checked.
-    `descent` tells what the prompt goes on from."""
+    """A request that has passed every check and only waits to be run: its prompt's length in tokens, and what `run`
+    needs. `descent` tells what the prompt goes on from, `miss` why not from the previous message's, as far as that was
+    asked."""
 
     card: ModelCard
-    prompt_tokens: int
-    model: Model
-    prompt: Prompt
-    plan: Plan
+    task: Task
     tools: tuple[Tool, ...]
     wanted: Generation
-    unheld: bool
-    descent: Descent
+    descent: Descent | None
+    miss: Miss | None
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The length of the prompt."""
+        return self.usage.prompt
 
     @property
     def usage(self) -> Usage:
         """The figures as long as the engine has told nothing."""
-        return Usage(prompt=self.prompt_tokens, created=self.plan.created(self.prompt_tokens, 0))
+        return self.task.usage
 
-    def freed(self) -> Prepared:
-        """The same without its grammar."""
-        job = msgspec.structs.replace(self.plan.job, grammar=None)
-        return msgspec.structs.replace(
-            self, plan=msgspec.structs.replace(self.plan, job=job, answer_grammar=None, held=False), unheld=True
-        )
-
-    @property
-    def miss(self) -> Miss | None:
-        """Why the prompt does not go on from the previous message's, as far as that was asked."""
-        return self.descent.miss
+    def lost(self, cached: int) -> str:
+        """A sentence where fewer tokens were re-used than the prompt before this one had; else nothing."""
+        return self.descent.lost(cached) if self.descent else ""
 
 
 class Service:
@@ -94,7 +70,7 @@ class Service:
         shelf: Shelf | None = None,
     ) -> None:
         self._models = Catalogue(models)
-        self._lines = {m.card.name: Line(m.description.slots, most_waiting, model=m.card.name) for m in models}
+        self._lines = {m.card.name: Line(m.slots, most_waiting, model=m.card.name) for m in models}
         self._predecessors = Predecessors(shelf=shelf)
         self._stall = stall
         self._meter = meter
@@ -109,7 +85,7 @@ class Service:
 
     async def ready(self) -> list[tuple[str, bool, str]]:
         """For each model its name, whether its engine can take work, and a sentence."""
-        answers = await asyncio.gather(*(model.engine.health() for model in self._models))
+        answers = await asyncio.gather(*(model.health() for model in self._models))
         found = []
         for model, health in zip(self._models, answers, strict=True):
             line, ready, detail = self._lines[model.card.name], health.ready, health.detail
@@ -120,8 +96,7 @@ class Service:
 
     async def count(self, model: str, conversation: Conversation, generation: Generation) -> int:
         """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
-        prompter = self._models.meant(model).prompter
-        return (await prompter.prompt(repaired(conversation), generation.thinking)).length
+        return await self._models.meant(model).count(conversation, generation)
 
     async def inspect(
         self,
@@ -137,9 +112,7 @@ class Service:
         message where one is named, else of the session. Nothing is generated, and nothing remembered."""
         at = self._models.meant(model)
         find = None if first else partial(self._predecessors.before, session=session, previous=previous)
-        return await inspect(
-            at.prompter, at.engine.spell, repaired(conversation), generation.thinking, find, at.card.name
-        )
+        return await at.inspect(conversation, generation, find)
 
     async def prepare(
         self,
@@ -159,27 +132,22 @@ class Service:
         self._lines[at.card.name].refuse_if_full()
         if self._meter:
             self._meter.admit(watch.key)
-        began = watch.clock()
-        prompt = await at.prompter.prompt(repaired(conversation), generation.thinking)
-        watch.tokenised = watch.clock() - began
-        watch.remembered = prompt.remembered
-        course = await _plan(at, prompt, conversation, generation, session)
-        unheld = demands(generation) and not course.held
-        watch.fallbacks += unheld
+        task = await at.task(conversation, generation, session)
+        watch.fallbacks += task.unheld
+        watch.prompt = task.usage.prompt
         if self._meter:
-            self._meter.spend_input(watch.key, prompt.length)
-        watch.prompt = prompt.length
-        now = await at.prompter.made(prompt, generation.thinking, at.card.name, text=log.isEnabledFor(logging.DEBUG))
+            self._meter.spend_input(watch.key, watch.prompt)
+        descent = None
+        if task.made is not None:
+            descent = self._predecessors.follow(task.made, session=session, message=message, previous=previous)
+        unknown = Miss("unavailable") if previous else None
         return Prepared(
             card=at.card,
-            prompt_tokens=prompt.length,
-            model=at,
-            prompt=prompt,
-            plan=course,
-            tools=_callable(conversation, generation),
+            task=task,
+            tools=callable_tools(conversation, generation),
             wanted=generation,
-            unheld=unheld,
-            descent=self._predecessors.follow(now, session=session, message=message, previous=previous),
+            descent=descent,
+            miss=descent.miss if descent else unknown,
         )
 
     async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
@@ -189,7 +157,7 @@ class Service:
         try:
             async with line.slot(watch.key, prepared.prompt_tokens) as waited:
                 watch.queued = waited
-                if prepared.unheld:
+                if prepared.task.unheld:
                     yield await self._checked(prepared)
                     return
                 async with aclosing(self._attempted(prepared)) as batches:
@@ -205,7 +173,7 @@ class Service:
                 self._meter.settle(watch.key, cached=unused, output=watch.output)
 
     async def _attempted(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
-        """The events of a reply that a grammar holds; where the engine turns out not to take it, of one that is
+        """The events of a reply that the engine holds to the demand; where it turns out not to, of one that is
         checked."""
         begun = False
         try:
@@ -215,35 +183,35 @@ class Service:
                     yield batch
             return
         except BadRequest as refusal:
-            if begun or prepared.plan.job.grammar is None:
+            freed = prepared.task.freed()
+            if begun or freed is None:
                 raise
             log.warning("the engine does not take the grammar, the model runs free: %s", refusal)
         telemetry.watch().fallbacks += 1
-        yield await self._checked(prepared.freed())
+        yield await self._checked(msgspec.structs.replace(prepared, task=freed))
 
     async def _generated(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
         """The events of one attempt. What was sampled is remembered before the last of them is told, so that a client
         that answers at once finds it."""
-        course, folding = Course(prepared.plan, prepared.model.engine), Fold()
+        attempt, folding = prepared.task.attempt(), Fold()
         watch, listening = telemetry.watch(), self._lines[prepared.card.name].listening()
         try:
-            async with aclosing(course.events()) as batches:
+            async with aclosing(attempt.events()) as batches:
                 async for batch in batches:
                     listening.heard(now := watch.batch(batch))
-                    watch.written(now, course.output)
-                    if isinstance(first := batch[0], Started) and (lost := prepared.descent.lost(first.usage.cached)):
+                    watch.written(now, attempt.usage.output)
+                    if isinstance(first := batch[0], Started) and (lost := prepared.lost(first.usage.cached)):
                         log.debug("%s", lost)
                     for event in batch:
                         folding.add(event)
                     if isinstance(batch[-1], Finished):
                         watch.finished(reply := folding.reply())
-                        if (sampled := await course.sampled()) is not None:
-                            prepared.model.prompter.remember(prepared.prompt, reply, sampled)
+                        await attempt.remember(reply)
                     yield batch
                     listening.resume()
         finally:
             listening.end()
-            watch.generated(course.usage)
+            watch.generated(attempt.usage)
 
     async def _checked(self, prepared: Prepared) -> list[AnyEvent]:
         """The events of a whole reply that keeps what the request demands; the model has two attempts."""
@@ -262,59 +230,4 @@ class Service:
     async def close(self) -> None:
         """Let go of the engines."""
         for model in self._models:
-            await model.engine.close()
-
-
-def _callable(conversation: Conversation, wanted: Generation) -> tuple[Tool, ...]:
-    return () if wanted.tool_choice.mode == "none" else conversation.callable_tools
-
-
-async def _plan(at: Model, prompt: Prompt, conversation: Conversation, wanted: Generation, session: str | None) -> Plan:
-    """What to generate: within the window, and held to what the request demands."""
-    limit, window_bound = room(prompt.length, wanted.max_tokens, at.card.window)
-    demand = plan(
-        conversation.callable_tools,
-        wanted,
-        at.format,
-        at.reasoning,
-        starts_thinking=prompt.starts_thinking,
-        trained=at.prompter.renderer.native_tools,
-        thinks=at.card.thinking,
-    )
-    held = await dialects.hold(at.description.grammar, demand, at.token_ids.get)
-    job = Job(
-        prompt=prompt.ids,
-        max_tokens=limit,
-        sampling=wanted.sampling,
-        visible=at.visible,
-        grammar=held.whole if held else None,
-        images=prompt.pictures,
-        conversation=session,
-        text=prompt.text,
-    )
-    return Plan(
-        job=job,
-        prompt_tokens=prompt.length,
-        parser=partial(_parser, at, _callable(conversation, wanted), wanted, prompt.starts_thinking, held is not None),
-        window_bound=window_bound,
-        thinking_limit=thinking_room(wanted.thinking, conversation, limit),
-        cut_short=at.reasoning.cut_short,
-        answer_grammar=held.answer if held else None,
-        held=held is not None and held.exact,
-        opens_thinking=tuple(at.token_ids[marker] for marker in at.reasoning.opens if marker in at.token_ids),
-        one_call=not wanted.tool_choice.parallel,
-        after_mark=await at.prompter.after(prompt, conversation, wanted.thinking, wanted.cached_turns),
-    )
-
-
-def _parser(at: Model, tools: tuple[Tool, ...], wanted: Generation, starts_thinking: bool, held: bool) -> Parser:
-    return Parser(
-        at.format,
-        at.reasoning,
-        {tool.name: Signature(tool.schema) for tool in tools},
-        new_id=call_id,
-        stop=wanted.stop_sequences,
-        starts_thinking=starts_thinking,
-        # No grammar holds what is written inside thinking: what is demanded comes after it.
-        calls_in_thinking=not held and not demands(wanted),
-    )
+            await model.close()

@@ -15,8 +15,9 @@ from antiphon.conversation import Generation, Sampling, Tool, ToolChoice
 from antiphon.engines import Engine, Job, Piece, Prefilled, Reach, connect
 from antiphon.engines.token_server import TokenServer
 from antiphon.errors import BadRequest, EngineFailed, Internal, Overloaded, TimedOut
-from antiphon.model import Choices, load
+from antiphon.model import Choices
 from antiphon.service import Service
+from antiphon.token_model import load
 from tests.engines import vocabulary
 from tests.engines.wires import STORY, WIRES, SGLangWire, VLLMWire, Wire
 from tests.service.served import reply, said

@@ -40,7 +40,7 @@ def everywhere(text: str) -> Conversation:
 async def control_ids(make: Callable[[str], Conversation], text: str, **script: object) -> list[int]:
     service, engine = await served(**script)
     prepared = await service.prepare("claude", make(text), Generation())
-    return [id for id in prepared.plan.job.prompt if id < len(engine.script.control_tokens)]
+    return [id for id in prepared.task.plan.job.prompt if id < len(engine.script.control_tokens)]
 
 
 @pytest.mark.parametrize("make", [user, everywhere])

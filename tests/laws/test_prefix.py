@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from antiphon.conversation import Conversation, Generation, Text, Turn
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.events import Reply, TextBlock, ThinkingBlock
-from antiphon.model import Choices, load
+from antiphon.model import Choices
 from antiphon.service import Service
 from antiphon.shelf import Folder
+from antiphon.token_model import load
 from tests.laws.growing import Style, Talk, text, tool
 from tests.service.served import reply, served
 from tests.service.served import tool as noun
@@ -176,7 +177,7 @@ async def test_other_tools_are_another_conversation(changed: Any) -> None:
     for fields, remembered in (({}, 2), (changed, 0)):
         conversation = Conversation(turns=(asked, told, more), **fields)
         prepared = await service.prepare("claude", conversation, Generation())
-        assert prepared.prompt.remembered == remembered
+        assert prepared.task.prompt.remembered == remembered
 
 
 async def test_a_cut_reply_is_not_remembered() -> None:

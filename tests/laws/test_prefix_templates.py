@@ -12,8 +12,9 @@ import pytest
 from antiphon.conversation import Conversation, Part, Text, ThinkingPolicy, ToolResult, ToolUse, Turn
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.events import ToolBlock
-from antiphon.model import Choices, Model, load
+from antiphon.model import Choices
 from antiphon.service import Service
+from antiphon.token_model import TokenModel, load
 from tests.laws.growing import Style, Talk, text, tool
 
 FOLDER = Path(__file__).parent.parent / "templates"
@@ -45,7 +46,7 @@ def script(name: str) -> Script:
     return Script(template=source, control_tokens=control, eos_token=end)
 
 
-def written(model: Model, *said: Part) -> str:
+def written(model: TokenModel, *said: Part) -> str:
     """What the family's models write for this turn: as its template has it, behind the opening of the reply."""
     renderer, turn = model.prompter.renderer, Turn(role="assistant", parts=said)
     results = tuple(ToolResult(tool_use_id=part.id, parts=(Text(NEXT),)) for part in said if isinstance(part, ToolUse))

@@ -7,8 +7,9 @@ import logging
 import pytest
 
 from antiphon.engines.scripted import Script, Scripted
-from antiphon.model import Choices, load
+from antiphon.model import Choices
 from antiphon.prompt.lint import parting
+from antiphon.token_model import load
 from tests.prompt.test_render import SMALL, TEMPLATES, renderer
 
 FORGETFUL = (

@@ -7,8 +7,9 @@ from typing import Any
 from antiphon.conversation import Conversation, Generation, Text, Tool, Turn
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.events import AnyEvent, Reply, fold
-from antiphon.model import Choices, load
+from antiphon.model import Choices
 from antiphon.service import Prepared, Service
+from antiphon.token_model import load
 
 
 async def served(*rules: Rule, choices: Choices | None = None, **script: Any) -> tuple[Service, Scripted]:

@@ -19,9 +19,10 @@ from antiphon.engines import Health, Job, Piece
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.errors import Overloaded
 from antiphon.limits import Allowance, Meter
-from antiphon.model import Choices, load
+from antiphon.model import Choices
 from antiphon.service import Service
 from antiphon.surfaces.surface import label
+from antiphon.token_model import load
 
 KEY = "sk-secret"
 SLOW = Rule(when="slow", text="word " * 10, delay=0.05, repeat=100)

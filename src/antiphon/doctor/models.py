@@ -9,11 +9,11 @@ from antiphon import engine_launches, models_store
 from antiphon.config import ModelSettings, Settings
 from antiphon.doctor.finding import FAIL, FINE, NOTE, SKIPPED, Finding
 from antiphon.engines import connect, gguf
-from antiphon.model import chosen_format, chosen_reasoning
 from antiphon.models_store import ModelUnavailable
 from antiphon.prompt.lint import parting, problems
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.template import Template
+from antiphon.token_model import chosen_format, chosen_reasoning
 
 _SMALL_WINDOW = 16_384
 _LONGEST = 300

@@ -24,6 +24,8 @@ from antiphon.prompt.stretches import Source, Stretch, aligned, by_search, with_
 
 Spell = Callable[[Sequence[int]], Awaitable[list[bytes]]]
 """The bytes that each id stands for."""
+Find = Callable[[Made], Made | None]
+"""Finds the prompt that one is to be compared with, if there is one."""
 Kind = Literal["control", "template", "text", "fenced", "remembered"]
 
 _MARKS: dict[Source, str] = {"system": "\ue300", "user": "\ue301", "assistant": "\ue302", "tool": "\ue303"}
@@ -81,7 +83,7 @@ async def inspect(
     spell: Spell,
     conversation: Conversation,
     policy: ThinkingPolicy,
-    find: Callable[[Made], Made | None] | None,
+    find: Find | None,
     model: str,
 ) -> Inspection:
     """The prompt of a conversation whose turns are in order. `spell` gives the bytes of each id, `find` the prompt that
