@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from antiphon.parsing.formats import Read
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
 LIST_HINT = "[{"

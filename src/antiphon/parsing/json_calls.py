@@ -10,7 +10,7 @@ from typing import Any
 from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, closed
 from antiphon.parsing import lenient_json
 from antiphon.parsing.formats import Grammar, Read
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Emit, Reading, Splitter
 
 NAME_KEYS = ("name", "tool_name", "tool", "function_name")

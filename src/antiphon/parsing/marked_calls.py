@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from antiphon.parsing.formats import Read
 from antiphon.parsing.json_calls import further
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
 
 FAR = 120

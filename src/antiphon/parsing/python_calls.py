@@ -15,8 +15,8 @@ from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Read
 from antiphon.parsing.json_calls import block, further
 from antiphon.parsing.lenient_json import Broken, Prefixed, quoted
-from antiphon.parsing.parser import Reader
 from antiphon.parsing.python_values import ARGUMENT, CONSTANTS, in_keyword, value
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, Splitter
 
 _NAME = re.compile(r"[\w.\-]+")

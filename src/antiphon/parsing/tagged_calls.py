@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from antiphon.parsing import lenient_json
 from antiphon.parsing.formats import Read
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, Splitter
 from antiphon.parsing.tagged_ends import Ending, key_inside, name_inside
 from antiphon.parsing.tagged_values import Input, Value

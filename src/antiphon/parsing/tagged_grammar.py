@@ -35,6 +35,18 @@ def calls(
     return grammar
 
 
+def invocations(before: str, after: str, prefix: str = "") -> Grammar:
+    """The grammar of `<invoke name="F"><parameter name="K">V</parameter></invoke>`, a line each, in a block."""
+    return calls(
+        before=before + "\n",
+        call=lambda name: Marker(f'<{prefix}invoke name="{name}">\n'),
+        parameter=lambda name, kind: f'<{prefix}parameter name="{name}">',
+        value_end=f"</{prefix}parameter>\n",
+        call_end=f"</{prefix}invoke>\n",
+        after=after,
+    )
+
+
 def spelt(text: str) -> Node:
     """Text of a format in which control tokens may stand."""
     return Marker(text) if text else Literal("")

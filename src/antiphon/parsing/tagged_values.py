@@ -6,7 +6,7 @@ from typing import Protocol
 
 from antiphon.parsing import lenient_json
 from antiphon.parsing.arguments import Signature
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 
 
 class Value(Protocol):

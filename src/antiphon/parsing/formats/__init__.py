@@ -18,7 +18,7 @@ from antiphon.constraint import Node
 from antiphon.parsing.splitter import Reading
 
 if TYPE_CHECKING:
-    from antiphon.parsing.parser import Reader
+    from antiphon.parsing.reader import Reader
 
 Read = Callable[["Reader", str], Reading[bool]]
 """Reads what follows an opening marker (empty for a bare call). Returns whether there was a call; where not, nothing
@@ -44,7 +44,22 @@ def never(template: str) -> bool:
     return False
 
 
-class Format(msgspec.Struct, frozen=True, kw_only=True):
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    names: tuple[str, ...]
+    summary: str
+
+    @property
+    def name(self) -> str:
+        """The record's own name."""
+        return self.names[0]
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Its other names."""
+        return self.names[1:]
+
+
+class Format(_Record, frozen=True, kw_only=True):
     """How a model family writes tool calls.
 
     `names` are the format's own name first, then the aliases of other servers' `--tool-call-parser`. `openers` are
@@ -58,8 +73,6 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     holds forced calls to the format, `answer` makes of a demand on the visible answer one on the whole output, where an
     answer has a header of its own."""
 
-    names: tuple[str, ...]
-    summary: str
     read: Read
     openers: tuple[str, ...] = ()
     bare: str = ""
@@ -74,18 +87,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     answer: Callable[[Node], Node] | None = None
     example: Example | None = None
 
-    @property
-    def name(self) -> str:
-        """The format's own name."""
-        return self.names[0]
 
-    @property
-    def aliases(self) -> tuple[str, ...]:
-        """Its other names."""
-        return self.names[1:]
-
-
-class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
+class Reasoning(_Record, frozen=True, kw_only=True):
     """How thinking is marked. `names` are its own name and the aliases of other servers' `--reasoning-parser`.
 
     `opens` and `closes` are alternative markers. `dropped` are markers around the visible answer that are no part of
@@ -94,8 +97,6 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     the text that ends thinking and begins the answer, for when thinking is cut short (by default the first of `closes`
     and an empty line)."""
 
-    names: tuple[str, ...]
-    summary: str
     opens: tuple[str, ...] = ()
     closes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
@@ -104,16 +105,6 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     closing: str = ""
     recognises: Callable[[str], bool] = never
     rank: int = 0
-
-    @property
-    def name(self) -> str:
-        """The marking's own name."""
-        return self.names[0]
-
-    @property
-    def aliases(self) -> tuple[str, ...]:
-        """Its other names."""
-        return self.names[1:]
 
     @property
     def cut_short(self) -> str:

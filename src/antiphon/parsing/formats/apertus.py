@@ -7,7 +7,7 @@ from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Seq
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json_calls import further, named_call, plain_string
 from antiphon.parsing.lenient_json import quoted
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
 START, END = "<|tools_prefix|>", "<|tools_suffix|>"

@@ -9,7 +9,7 @@ from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Re
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json_calls import block
 from antiphon.parsing.lenient_json import quoted
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
 START, END = "<|START_ACTION|>", "<|END_ACTION|>"

@@ -7,7 +7,7 @@ from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, c
 from antiphon.parsing.formats import Example, Format
 from antiphon.parsing.json_calls import block
 from antiphon.parsing.lenient_json import quoted
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
 CALL, FENCE = "Action:", "```"

@@ -14,7 +14,7 @@ from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Seq
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json_calls import named_call
 from antiphon.parsing.lenient_json import inside
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
 from antiphon.parsing.tagged_calls import parameters
 from antiphon.parsing.tagged_values import Unwrapped

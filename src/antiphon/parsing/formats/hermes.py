@@ -3,7 +3,7 @@
 from antiphon.constraint import Literal, Marker, Sequence
 from antiphon.parsing.formats import Example, Format
 from antiphon.parsing.json_calls import block, blocks_grammar
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 from antiphon.parsing.tagged_calls import tagged
 from antiphon.parsing.tagged_values import Unwrapped

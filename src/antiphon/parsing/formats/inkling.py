@@ -4,9 +4,10 @@ under `name` and `args`."""
 import re
 
 from antiphon.constraint import Marker, Sequence
-from antiphon.parsing import parser
+from antiphon.parsing import course
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json_calls import block, blocks_grammar
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
 MODEL, END, OVER = "<|message_model|>", "<|end_message|>", "<|content_model_end_sampling|>"
@@ -17,7 +18,7 @@ _NAME = re.compile(r"[\w.\-]+")
 _calls = block(END, OVER)
 
 
-def read(reader: parser.Reader, opener: str) -> Reading[bool]:
+def read(reader: Reader, opener: str) -> Reading[bool]:
     """A call; or the head of a message, in which a tool may be named before the block says so again."""
     source = reader.source
     if opener == CALL:
@@ -28,12 +29,12 @@ def read(reader: parser.Reader, opener: str) -> Reading[bool]:
     return True
 
 
-def converse(reader: parser.Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
+def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """The blocks. The prompt ends with the head of the first message."""
     reader.source.mark()
     yield from read(reader, MODEL)
     reader.source.release()
-    yield from parser.converse(reader, format, reasoning)
+    yield from course.converse(reader, format, reasoning)
 
 
 FORMATS = (

@@ -9,7 +9,7 @@ from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format
 from antiphon.parsing.json_calls import block
 from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_grammar import calls
+from antiphon.parsing.tagged_grammar import calls, invocations
 from antiphon.parsing.tagged_values import Unsectioned
 from antiphon.parsing.tags import Tags, invokes
 
@@ -41,14 +41,7 @@ FORMATS = (
         read=tagged(invokes("minimax:tool_call"), plain=("<invoke name=",)),
         recognises=lambda template: M2_OPEN in template,
         rank=60,
-        grammar=calls(
-            before=M2_OPEN + "\n",
-            call=lambda name: Marker(f'<invoke name="{name}">\n'),
-            parameter=lambda name, kind: f'<parameter name="{name}">',
-            value_end="</parameter>\n",
-            call_end="</invoke>\n",
-            after=M2_CLOSE,
-        ),
+        grammar=invocations(M2_OPEN, M2_CLOSE),
         example=Example(
             f'{M2_OPEN}\n<invoke name="f">\n<parameter name="x">a b</parameter>\n</invoke>\n{M2_CLOSE}',
             (("f", '{"x":"a b"}'),),
@@ -62,14 +55,7 @@ FORMATS = (
         read=tagged(invokes("dots_function_call"), plain=("<invoke name=",), otherwise=block(DOTS_CLOSE)),
         recognises=lambda template: DOTS_OPEN in template,
         rank=60,
-        grammar=calls(
-            before=DOTS_OPEN + "\n",
-            call=lambda name: Marker(f'<invoke name="{name}">\n'),
-            parameter=lambda name, kind: f'<parameter name="{name}">',
-            value_end="</parameter>\n",
-            call_end="</invoke>\n",
-            after=DOTS_CLOSE,
-        ),
+        grammar=invocations(DOTS_OPEN, DOTS_CLOSE),
         example=Example(
             f'{DOTS_OPEN}\n<invoke name="f">\n<parameter name="x">a b</parameter>\n</invoke>\n{DOTS_CLOSE}',
             (("f", '{"x":"a b"}'),),

@@ -5,7 +5,7 @@ from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json_calls import call_object
 from antiphon.parsing.marked_calls import sections
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 from antiphon.parsing.tagged_calls import tagged
 from antiphon.parsing.tagged_grammar import calls

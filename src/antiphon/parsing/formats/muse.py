@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import re
 
-from antiphon.constraint import Marker
+from antiphon.parsing.course import attempt
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.parser import Reader, attempt
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
 from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_grammar import calls
+from antiphon.parsing.tagged_grammar import invocations
 from antiphon.parsing.tags import invokes
 
 OPEN, CLOSE = "<atem:function_calls>", "</atem:function_calls>"
@@ -80,14 +80,7 @@ FORMATS = (
         recognises=lambda template: OPEN in template,
         rank=65,
         reasoning="muse",
-        grammar=calls(
-            before=OPEN + "\n",
-            call=lambda name: Marker(f'<atem:invoke name="{name}">\n'),
-            parameter=lambda name, kind: f'<atem:parameter name="{name}">',
-            value_end="</atem:parameter>\n",
-            call_end="</atem:invoke>\n",
-            after=CLOSE,
-        ),
+        grammar=invocations(OPEN, CLOSE, "atem:"),
         example=Example(
             f'{OPEN}\n<atem:invoke name="f">\n<atem:parameter name="x">a b</atem:parameter>\n</atem:invoke>\n{CLOSE}',
             (("f", '{"x":"a b"}'),),

@@ -1,7 +1,7 @@
 """No tool calls, no thinking: everything is text."""
 
 from antiphon.parsing.formats import Format, Reasoning
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
 

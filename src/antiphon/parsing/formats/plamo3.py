@@ -7,7 +7,7 @@ from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Seq
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json_calls import named_call, written_name
 from antiphon.parsing.marked_calls import sections
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
 

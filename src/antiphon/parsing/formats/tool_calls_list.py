@@ -3,7 +3,7 @@
 from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json_calls import block, list_grammar
-from antiphon.parsing.parser import Reader
+from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
 OPEN, CLOSE = "<tool_calls>", "</tool_calls>"

@@ -1,0 +1,112 @@
+"""The course of a reply: where thinking begins and ends, where the visible text is trimmed, and how a reader that took
+something for a call by mistake gives it back as text. What a call looks like is the format's business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from antiphon.parsing.reader import Reader
+from antiphon.parsing.splitter import Reading, markers
+
+if TYPE_CHECKING:
+    from antiphon.parsing.formats import Format, Reasoning
+
+TURN_ENDS = (
+    *("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_turn>", "<|role_end|>"),
+    *("<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "[e~[", "<seed:eos>", "<|user|>", "<|observation|>"),
+)
+"""Tokens that end a turn. An engine that lets one through writes it last, and there it is no text."""
+
+
+def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
+    """The course of a reply in most formats: thinking and text in turn, calls between."""
+    source = reader.source
+    openers, hints = (format.openers, format.hints) if reader.tools else ((), ())
+    strays = _strays(format, reasoning) if reader.tools else ()
+    anywhere = reasoning.opens if reasoning.anywhere else ()
+    wanted = markers(*openers, *hints, *anywhere, *reasoning.dropped, *TURN_ENDS)
+    closed = False
+    thinking = reader.starts_thinking
+    while (yield from source.peek()):
+        if thinking:
+            yield from _think(reader, format, reasoning, openers)
+            thinking, closed = False, True
+            continue
+        space = yield from source.space()
+        if reasoning.opens and not reader.spoken and (yield from source.accept(*reasoning.opens)):
+            reader.boundary(thinking=True)
+            thinking = True
+            continue
+        if (closed or not reader.spoken) and (yield from source.accept(*reasoning.closes)):
+            # A second closing marker, one after a call that was written inside the thinking, or one of no thinking.
+            reader.boundary()
+            continue
+        if reader.calls and not reader.spoken and (yield from source.accept(*strays)):
+            continue
+        if reader.tools and format.bare and (yield from source.peek()) in format.bare:
+            source.mark()
+            reader.tentative = True
+            found = yield from format.read(reader, "")
+            reader.tentative = False
+            if found:
+                source.release()
+                continue
+            source.rewind()
+        reader.text(space)
+        marker = yield from source.until(wanted, reader.text)
+        if marker and marker in (*openers, *hints):
+            reader.tentative = marker in hints
+            found = yield from attempt(reader, format, marker, reader.text)
+            reader.tentative = False
+            closed = closed and not found
+        elif marker in anywhere and marker:
+            reader.boundary(thinking=True)
+            thinking = True
+        elif marker in TURN_ENDS and (yield from source.past_space())[1] != "":
+            reader.text(marker)
+        elif marker:
+            reader.boundary()
+
+
+@lru_cache(maxsize=256)
+def _strays(format: Format, reasoning: Reasoning) -> tuple[str, ...]:
+    """The markers of a format that are none of the text when they stand after a call: closing ones, written twice."""
+    begins = (*format.openers, *format.hints, *reasoning.opens, *reasoning.closes, *reasoning.dropped)
+    return tuple(mark for mark in format.visible if not any(other.startswith(mark) for other in begins))
+
+
+def _think(reader: Reader, format: Format, reasoning: Reasoning, openers: tuple[str, ...]) -> Reading[None]:
+    source = reader.source
+    yield from source.space()
+    # Some models write the opening marker again although the prompt ended with it.
+    yield from source.accept(*reasoning.opens)
+    openers = openers if reader.calls_in_thinking else ()
+    ends = markers(*reasoning.closes, *openers)
+    while True:
+        marker = yield from source.until(ends, reader.thinking)
+        if marker in openers and marker:
+            reader.tentative = True
+            yield from attempt(reader, format, marker, reader.thinking)
+            reader.tentative = False
+        else:
+            reader.boundary(thinking=not marker)
+            return
+
+
+def attempt(reader: Reader, format: Format, marker: str, otherwise: Callable[[str], None]) -> Reading[bool]:
+    """Read a call after its opening marker, which was just used up. When there is none, the marker was text."""
+    source = reader.source
+    source.at -= len(marker)
+    source.mark()
+    source.at += len(marker)
+    calls = reader.calls
+    found = yield from format.read(reader, marker)
+    if found or reader.calls > calls:
+        source.release()
+        return True
+    source.rewind()
+    source.at += len(marker)
+    otherwise(marker)
+    return False

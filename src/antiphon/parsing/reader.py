@@ -1,0 +1,140 @@
+"""What a format's reader works with: the text, the tools, and where to put what it finds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from antiphon.events import AnyEvent, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart
+from antiphon.parsing.arguments import Signature
+from antiphon.parsing.splitter import Splitter
+from antiphon.parsing.stopping import Stopper
+
+_NAME = re.compile(r"[\w.:/-]{1,128}\Z")
+_UNUSUAL = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+class Stopped(Exception):
+    """A stop sequence has come: nothing after it is read."""
+
+
+class Reader:
+    """What a format's reader works with: the text to read, the tools on offer, and where to put what it finds.
+
+    Text and thinking go to `text` and `thinking`. A call is `begin`, `argue` any number of times, `finish`.
+    Until `begin`, whatever was read can still turn out to be no call; from then on it is one."""
+
+    def __init__(
+        self, tools: Mapping[str, Signature], new_id: Callable[[], str], stop: Sequence[str], starts_thinking: bool
+    ) -> None:
+        self.source = Splitter()
+        self.tools = tools
+        self.starts_thinking = starts_thinking
+        self.in_thinking = starts_thinking
+        self.tentative = False
+        """Set where a call is less than certain: then only a declared name makes one."""
+        self.calls_in_thinking = True
+        self.events: list[AnyEvent] = []
+        self.calls = 0
+        self.cut_call = False
+        """Whether the last thing written is a call that the output broke off in."""
+        self.stopper = Stopper(stop)
+        self._new_id = new_id
+        self._held = ""
+        self._fresh = True
+        self._verbatim = not starts_thinking
+        self.in_call = False
+
+    def text(self, text: str) -> None:
+        """Visible text. White space is held until something follows it, so that it can be dropped before a call."""
+        self.in_thinking = False
+        text = self._held + text
+        if self._fresh and not self._verbatim:
+            text = text.lstrip()
+        body = text.rstrip()
+        self._held = text[len(body) :]
+        if body:
+            self._fresh, self.cut_call = False, False
+            self._say(self.stopper.feed(body))
+
+    def _say(self, text: str) -> None:
+        if text:
+            self.events.append(TextDelta(text))
+        if self.stopper.found is not None:
+            raise Stopped
+
+    def thinking(self, text: str) -> None:
+        """More thinking. Its outer white space is markup."""
+        self.in_thinking = True
+        text = self._held + text
+        if self._fresh:
+            text = text.lstrip()
+        body = text.rstrip()
+        self._held = text[len(body) :]
+        if body:
+            self._fresh = False
+            self.events.append(ThinkingDelta(body))
+
+    def boundary(self, *, thinking: bool = False) -> None:
+        """The run of text or thinking is over; the white space at its end is dropped. `thinking` says what follows."""
+        self._say(self.stopper.flush())
+        self._held, self._fresh, self._verbatim, self.in_thinking = "", True, False, thinking
+
+    @property
+    def spoken(self) -> bool:
+        """Whether the present run of text or thinking has anything in it yet."""
+        return not self._fresh
+
+    def resolve(self, name: str) -> str | None:
+        """The tool that a name in the output means: declared names as they are, with the decorations that models add
+        taken off, or written with other characters in place of underscores. A name nobody declared makes a call only
+        where one is certain and the name could be one; characters that no tool's name has become underscores."""
+        name = name.strip().strip("\"'`")
+        if name in self.tools:
+            return name
+        for decoration in ("functions.", "function.", "tools.", "functions/", "functions:"):
+            bare = name.removeprefix(decoration)
+            if bare != name and (bare in self.tools or not self.tentative):
+                return self.resolve(bare)
+        usual = _UNUSUAL.sub("_", name)
+        if usual in self.tools:
+            return usual
+        return usual if not self.tentative and _NAME.match(name) else None
+
+    def signature(self, name: str) -> Signature:
+        """The types of the tool's parameters; of an unknown tool, nothing is known."""
+        return self.tools.get(name) or Signature({})
+
+    def begin(self, name: str) -> None:
+        """A call begins. `name` comes from `resolve`."""
+        self.boundary(thinking=self.in_thinking)
+        self.source.release()
+        self.calls += 1
+        # What follows a declared tool's call in the same block is a call too, whatever its name.
+        self.tentative = False
+        self.in_call = True
+        self.events.append(ToolStart(self._new_id(), name))
+
+    def argue(self, json: str) -> None:
+        """A further fragment of the JSON text of the call's input."""
+        if json:
+            self.events.append(ToolDelta(json))
+
+    def finish(self, complete: bool) -> None:
+        """The call is over. `complete` is false when the text broke off in it."""
+        self.in_call = False
+        self.cut_call = not complete
+        self.events.append(ToolEnd(complete))
+
+    def call(self, name: str, json: str, complete: bool = True) -> None:
+        """A whole call at once."""
+        self.begin(name)
+        self.argue(json)
+        self.finish(complete)
+
+    def end(self) -> None:
+        """The output is over: what was held back is let out, the white space that ends a run of text too."""
+        held, self._held = self._held, ""
+        if self.spoken and not self.in_thinking:
+            self._say(self.stopper.feed(held))
+        self._say(self.stopper.flush())
