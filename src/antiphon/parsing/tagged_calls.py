@@ -81,6 +81,9 @@ class _Calls:
                 self.any = True
             elif following.kind == "cut" and self.any:
                 return True
+            elif following.kind == "block" and self.any and (yield from source.past_space())[1] in ("{", "["):
+                # A further block, written in JSON: a matter for a reader of its own.
+                break
             elif following.kind in ("parameter", "json") or (not self.any and following.kind != "block"):
                 break
             if self.any:
