@@ -17,6 +17,21 @@ def _targets(text: str) -> set[str]:
     return set(_OUTSIDE.findall(text))
 
 
+def _named(nav: Any) -> set[str]:
+    """Every page that a navigation names."""
+    if isinstance(nav, str):
+        return {nav}
+    return {page for each in (nav.values() if isinstance(nav, dict) else nav) for page in _named(each)}
+
+
+def on_config(config: Any) -> Any:
+    """Put pages that the navigation does not name at its end, so that none is lost."""
+    pages = {page.name for page in Path(config.docs_dir).glob("*.md")}
+    if more := sorted(pages - _named(config.nav)):
+        config.nav.append({"More": more})
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add a page for each file outside of docs/ that a page there links to."""
     pages = [file for file in files if file.src_uri.endswith(".md") and file.abs_src_path]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from tests.clients import documented
 from tests.clients.proxy import Proxy
 from tests.end_to_end.conftest import serving
 from tests.surfaces.order import check, frames
@@ -121,13 +122,15 @@ def run(name: str, home: Path, url: str, kind: str, work: Path) -> tuple[int, li
             output, status = done.stdout + done.stderr, str(done.returncode)
         except subprocess.TimeoutExpired as late:
             output, status = (late.stdout or b"").decode() + (late.stderr or b"").decode(), "too late"
+        python = sys.executable if program.node else str(home / "bin" / "python")
+        unlike = documented.failures(name, kind, home, url, environment, python)
     (work / f"{name}-{kind}.out").write_text(output)
     lines = output.splitlines()
     passed = sum(line.startswith("ok ") for line in lines)
     failed = [line[5:] for line in lines if line.startswith("FAIL ")]
     if not failed and (status != "0" or not passed):
         failed.append(f"ended with {status}: {output[-500:]}")
-    wrong = list(illegal(log))
+    wrong = [*unlike, *illegal(log)]
     return passed + (not wrong), failed + wrong
 
 
