@@ -13,9 +13,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from antiphon import surfaces, telemetry
+from antiphon import chat_model, surfaces, telemetry, token_model
 from antiphon.config import Settings
 from antiphon.engines import Reach, connect
+from antiphon.engines.chat import ChatServer
 from antiphon.errors import Failure
 from antiphon.limits import Allowance, Meter
 from antiphon.model import Choices, Model
@@ -24,7 +25,6 @@ from antiphon.service import Service
 from antiphon.shared import Shared, file_name
 from antiphon.shelf import Folder
 from antiphon.surfaces.surface import label
-from antiphon.token_model import load
 
 log = logging.getLogger("antiphon")
 
@@ -158,7 +158,9 @@ class Application:
         # The same turns are other tokens to another model.
         engine = connect(place.engine, reach)
         try:
-            return await load(engine, choices(place), self._shelf(place.name))
+            if isinstance(engine, ChatServer):
+                return await chat_model.load(engine, choices(place))
+            return await token_model.load(engine, choices(place), self._shelf(place.name))
         except BaseException:
             await engine.close()
             raise

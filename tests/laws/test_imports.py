@@ -14,7 +14,7 @@ LEVELS = [
     {"errors", "conversation", "events"},
     {"prompt", "constraint", "parsing", "engines"},
     {"model", "generation", "telemetry", "limits"},
-    {"admission", "catalogue", "token_model"},
+    {"admission", "catalogue", "token_model", "chat_model"},
     {"service"},
     {"surfaces"},
 ]

@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from antiphon.conversation import Sampling
+
+if TYPE_CHECKING:
+    from antiphon.engines.chat import ChatServer
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,12 +130,12 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 
 class EngineKind(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine file exports as `ENGINE`: the URL scheme it is attached by and `connect(address, reach)`, which
-    makes the engine without talking to it yet. The rest is for the documentation: what it is in a few words, a command
-    to `start` it, what it `takes` beyond text, and what it `lacks`."""
+    makes the engine (or the chat server) without talking to it yet. The rest is for the documentation: what it is in a
+    few words, a command to `start` it, what it `takes` beyond text, and what it `lacks`."""
 
     scheme: str
     summary: str
-    connect: Callable[[str, Reach], Engine]
+    connect: Callable[[str, Reach], Engine | ChatServer]
     start: str
     takes: tuple[str, ...]
     lacks: tuple[str, ...] = ()
@@ -150,7 +153,7 @@ def kinds() -> dict[str, EngineKind]:
     return found
 
 
-def connect(target: str, reach: Reach | None = None) -> Engine:
+def connect(target: str, reach: Reach | None = None) -> Engine | ChatServer:
     """The engine at `scheme+address` (`llama.cpp+http://host:8080`, `scripted+/path`). ValueError when unknown."""
     scheme, _, address = target.partition("+")
     known = kinds()

@@ -67,6 +67,15 @@ class Parser:
             self._resume()
         return self._take()
 
+    def pause(self) -> list[AnyEvent]:
+        """Something that is not written in the text comes between: the run of text so far is over."""
+        if not self._over:
+            try:
+                self._reader.boundary()
+            except _Stopped:
+                self._over = True
+        return self._take()
+
     def finish(self) -> list[AnyEvent]:
         """The output is over: the remaining events. Calls that are still open are closed, their input legal."""
         if not self._over:

@@ -1,0 +1,186 @@
+"""Any OpenAI-compatible chat server: what it runs, what a prompt takes there, and the stream of a reply.
+
+The prompt is made there and the output is read there, so this is no engine of tokens: `chat_model.py` serves it. A
+connection that is closed cancels its generation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from antiphon.engines import EngineKind, Health, Reach
+from antiphon.engines.attached import Attached, message
+from antiphon.errors import BadRequest, EngineFailed, Failure, PromptTooLong
+
+_CONTEXT = re.compile(r"context (?:length|size|window)|maximum context|too many tokens|too long", re.IGNORECASE)
+_NUMBER = re.compile(r"\d{2,}")
+
+
+class Function(msgspec.Struct):
+    """A part of a call: its name, or more of its arguments."""
+
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class CallDelta(msgspec.Struct):
+    """A part of the call of this `index`; some servers send neither index nor id."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class Delta(msgspec.Struct):
+    """More of a reply. Thinking is called by either name."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[CallDelta] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class Used(msgspec.Struct):
+    """The figures of a reply, as far as the server tells any."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+
+class Chunk(msgspec.Struct):
+    """One event of a stream; unknown members are skipped."""
+
+    choices: list[_Choice] = []
+    usage: Used | None = None
+    error: Any = None
+
+    @property
+    def delta(self) -> Delta | None:
+        """What it brings. A server that does not stream sends the whole message at once."""
+        return (self.choices[0].delta or self.choices[0].message) if self.choices else None
+
+    @property
+    def end(self) -> str | None:
+        """Why the reply is over, if it is."""
+        return self.choices[0].finish_reason if self.choices else None
+
+
+_chunk = msgspec.json.Decoder(Chunk, strict=False)
+
+
+class ChatServer:
+    """The server at a base URL, which mostly ends in `/v1`."""
+
+    def __init__(self, server: Attached) -> None:
+        self._server = server
+        # Routes for tokens stand beside the API, not in it.
+        self._root = "/.." if server.url.endswith("/v1") else ""
+
+    async def describe(self) -> tuple[str, int, int]:
+        """The model's name, its window in tokens (0: not said) and when it was made, in Unix seconds."""
+        listed = (await self._server.ask("GET", "/models")).get("data") or [{}]
+        card = listed[0]
+        meta = card.get("meta") or {}
+        windows = (card.get("max_model_len"), card.get("context_length"), card.get("max_context_length"))
+        window = next(filter(None, (*windows, meta.get("n_ctx"), meta.get("n_ctx_train"))), 0)
+        return card.get("id") or "chat", int(window), int(card.get("created") or 0)
+
+    async def count(self, body: dict[str, Any]) -> int | None:
+        """How many tokens the prompt of this request takes, by the routes that vLLM or llama.cpp have for it; None
+        where there is none."""
+        asked = {key: body[key] for key in ("model", "messages", "tools", "chat_template_kwargs") if key in body}
+        try:
+            counted = await self._server.ask("POST", self._root + "/tokenize", asked)
+            if isinstance(counted, dict) and isinstance(counted.get("count"), int):
+                return int(counted["count"])
+            prompt = (await self._server.ask("POST", self._root + "/apply-template", asked))["prompt"]
+            text = {"content": prompt, "add_special": True, "parse_special": True}
+            return len((await self._server.ask("POST", self._root + "/tokenize", text))["tokens"])
+        except (Failure, LookupError, TypeError, ValueError):
+            return None
+
+    async def stream(self, body: dict[str, Any]) -> AsyncGenerator[list[Chunk], None]:
+        """The chunks that each read from the socket completes, until the reply is over and its figures have come, or
+        will not come."""
+        ended = used = False
+        try:
+            async with aclosing(self._server.stream("/chat/completions", body)) as reads:
+                async for events in reads:
+                    chunks = [_read(data) for data in events]
+                    yield chunks
+                    ended = ended or any(chunk.end for chunk in chunks)
+                    used = used or any(chunk.usage for chunk in chunks)
+                    if ended and used:
+                        return
+        except BadRequest as refusal:
+            raise _overflow(refusal) or refusal from None
+        except EngineFailed:
+            if not ended:
+                raise
+
+    async def health(self) -> Health:
+        """By the list of models, which every such server has."""
+        return await self._server.health("the chat server", "/models")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._server.close()
+
+
+def _read(data: bytes) -> Chunk:
+    try:
+        chunk = _chunk.decode(data)
+    except msgspec.MsgspecError as trouble:
+        raise EngineFailed(f"the chat server sent what cannot be read: {trouble}") from None
+    if chunk.error is not None:
+        raise EngineFailed(f"the chat server broke off: {message(chunk.error)}")
+    return chunk
+
+
+def _overflow(refusal: BadRequest) -> PromptTooLong | None:
+    """The refusal in the words that clients know, where it is about a prompt that is too long."""
+    numbers = sorted(int(found) for found in set(_NUMBER.findall(refusal.message)))
+    if not _CONTEXT.search(refusal.message) or len(numbers) < 2:
+        return None
+    return PromptTooLong(numbers[-1], numbers[-2])
+
+
+def _connect(address: str, reach: Reach) -> ChatServer:
+    return ChatServer(Attached(address, reach))
+
+
+ENGINE = EngineKind(
+    scheme="openai",
+    summary="any OpenAI-compatible chat server: it makes the prompt and reads the output",
+    connect=_connect,
+    start="antiphon serve openai+http://127.0.0.1:8080/v1 --engine-key KEY --context-length 32768",
+    takes=(
+        "tools, `tool_choice`, JSON schemas, pictures and thinking, as far as the server does; a forced call and a "
+        "schema are checked here, with a second attempt, and a reply that keeps neither is an error",
+        "calls and thinking that the server leaves in the text, with `--tool-call-parser` and `--reasoning-parser`",
+    ),
+    lacks=(
+        "the prefix law, the fence, budgets of thinking and `POST /v1/messages/render`: the prompt is not made here",
+        "an exact `count_tokens`, but for servers with vLLM's or llama.cpp's routes for it: elsewhere four characters "
+        "are taken for a token",
+        "streaming of forced calls and schemas: such a reply is told when it has been checked",
+    ),
+)
