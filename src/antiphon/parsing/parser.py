@@ -72,7 +72,7 @@ class Parser:
         if not self._over:
             try:
                 self._reader.boundary()
-            except _Stopped:
+            except Stopped:
                 self._over = True
         return self._take()
 
