@@ -154,6 +154,8 @@ class Application:
             tokenizer=place.settings.tokenizer,
             patience=settings.queue_timeout,
             silence=settings.engine_timeout,
+            # Only our own engine's slots are ours to give.
+            slots=self._slots(place.name) if place.gguf else None,
         )
         # The same turns are other tokens to another model.
         engine = connect(place.engine, reach)
@@ -164,6 +166,10 @@ class Application:
         except BaseException:
             await engine.close()
             raise
+
+    def _slots(self, name: str) -> str:
+        """Where the workers note which conversation has which slot; a single one needs no file for that."""
+        return self._shared.slots(name) if self._runtime.settings.workers > 1 else ""
 
     def _shelf(self, name: str) -> Folder | None:
         """What the workers remember together. A single one remembers by itself; several may each get a turn of the same

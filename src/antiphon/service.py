@@ -20,7 +20,7 @@ from antiphon.events import AnyEvent, Finished, Fold, Started, Usage, fold
 from antiphon.limits import Meter
 from antiphon.model import Model, ModelCard, Task
 from antiphon.prompt.inspection import Inspection
-from antiphon.prompt.predecessors import Descent, Miss, Predecessors
+from antiphon.prompt.predecessors import Descent, Loss, Miss, Predecessors
 from antiphon.prompt.transcript import Shelf
 
 __all__ = ["ModelCard", "Prepared", "Service"]
@@ -50,9 +50,9 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         """The figures as long as the engine has told nothing."""
         return self.task.usage
 
-    def lost(self, cached: int) -> str:
-        """A sentence where fewer tokens were re-used than the prompt before this one had; else nothing."""
-        return self.descent.lost(cached) if self.descent else ""
+    def lost(self, cached: int) -> Loss | None:
+        """What was lost where fewer tokens were re-used than the prompt before this one had."""
+        return self.descent.lost(cached) if self.descent else None
 
 
 class Service:
@@ -201,7 +201,8 @@ class Service:
                     listening.heard(now := watch.batch(batch))
                     watch.written(now, attempt.usage.output)
                     if isinstance(first := batch[0], Started) and (lost := prepared.lost(first.usage.cached)):
-                        log.debug("%s", lost)
+                        watch.lost, watch.loss = lost.tokens, lost.cause
+                        log.debug("%s", lost.sentence)
                     for event in batch:
                         folding.add(event)
                     if isinstance(batch[-1], Finished):

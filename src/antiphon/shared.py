@@ -3,6 +3,7 @@
     stopping    a pipe without words: the supervisor holds its end open, and lets go when it is asked to stop
     crashes/    for each engine that dies again and again, a sentence
     limits      what each key has used (`limits.py`)
+    slots-…     what is in the slots of each embedded engine (`engines/slots.py`), when there are several workers
     remembered/ the tokens of each model's conversations (`shelf.py`), when there are several workers
     metrics/    what each worker has counted (`telemetry.py`), when there are several
 
@@ -50,6 +51,10 @@ class Shared:
     def remembered(self) -> str:
         """The folder of the conversations; empty when there is no folder."""
         return str(Path(self._folder) / "remembered") if self._folder else ""
+
+    def slots(self, model: str) -> str:
+        """The file of what is in the slots of a model's engine; empty when there is no folder."""
+        return str(Path(self._folder) / f"slots-{file_name(model)}") if self._folder else ""
 
     def crashes(self) -> str:
         """What there is to say of engines that die again and again; mostly nothing."""

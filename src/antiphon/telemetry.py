@@ -33,8 +33,9 @@ _LIMITS = ("max_tokens", "model_context_window_exceeded")
 
 class Watch:
     """What one request used, and when. Times are seconds of `clock`, spans seconds, None where nothing happened.
-    `key` is the label of the client's key, `model` the served model's name once it is known; `failure` is the kind of
-    failure that ended a stream after its first byte."""
+    `key` is the label of the client's key, `model` the served model's name once it is known; `lost` tokens of the
+    prompt before were computed again, and `loss` says why; `failure` is the kind of failure that ended a stream after
+    its first byte."""
 
     __slots__ = (
         "began",
@@ -47,6 +48,8 @@ class Watch:
         "gaps",
         "key",
         "last",
+        "loss",
+        "lost",
         "model",
         "output",
         "parse_failures",
@@ -62,7 +65,7 @@ class Watch:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.began = clock()
-        self.key = self.model = self.reason = self.failure = ""
+        self.key = self.model = self.reason = self.failure = self.loss = ""
         self.queued: float | None = None
         self.tokenised: float | None = None
         self.first: float | None = None
@@ -71,7 +74,7 @@ class Watch:
         self.gap_sum = 0.0
         self.prompt = self.cached = self.output = self.told = 0
         self.told_at = self.began
-        self.remembered = self.fallbacks = self.parse_failures = 0
+        self.remembered = self.fallbacks = self.parse_failures = self.lost = 0
 
     def batch(self, events: list[AnyEvent]) -> float:
         """A batch of events passes; gives the time. The gap to the one before is counted once, however many tokens the
@@ -110,6 +113,8 @@ class Watch:
         if not self.model:
             return []
         notes = [f"in={self.prompt}", f"cached={self.cached}", f"out={self.output}"]
+        if self.lost:
+            notes.append(f"lost={self.lost}")
         if self.reason:
             notes.append(f"stop={self.reason}")
         if self.first is not None:
@@ -160,6 +165,8 @@ class _Metrics:
         self.input = counter("input_tokens", "Prompt tokens, re-used from the cache or new", "kind", "model", "key")
         self.output = counter("output_tokens", "Sampled tokens", "model", "key")
         self.prompts = counter("prompts", "Prompts that continue a remembered conversation, or not", "prefix", "model")
+        self.losses = counter("prefix_losses", "Prompts that re-used less than the one before had", "cause", "model")
+        self.lost = counter("prefix_lost_tokens", "Tokens of those that were computed again", "cause", "model")
         self.parse_failures = counter("parse_failures", "Tool calls that the model wrote wrong", "model")
         self.fallbacks = counter("constraint_fallbacks", "Demands on the output that no grammar could hold", "model")
         self.queued = histogram("queue_seconds", "Wait for a slot of the engine", WAITS)
@@ -195,6 +202,9 @@ def count(seen: Watch, *, surface: str, status: int, gone: bool) -> None:
         return
     if seen.prompt:
         _metrics.prompts.labels("continued" if seen.remembered else "fresh", model).inc()
+    if seen.lost:
+        _metrics.losses.labels(seen.loss, model).inc()
+        _metrics.lost.labels(seen.loss, model).inc(seen.lost)
     if seen.first is not None:
         _metrics.input.labels("cached", model, seen.key).inc(seen.cached)
         _metrics.input.labels("new", model, seen.key).inc(max(seen.prompt - seen.cached, 0))

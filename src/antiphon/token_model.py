@@ -35,7 +35,7 @@ from antiphon.prompt import inspection
 from antiphon.prompt.fence import Fence
 from antiphon.prompt.inspection import Find, Inspection
 from antiphon.prompt.lint import parting, problems
-from antiphon.prompt.predecessors import Made
+from antiphon.prompt.predecessors import Made, conversation_name
 from antiphon.prompt.prompter import Prompt, Prompter
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.template import Template
@@ -258,7 +258,7 @@ async def _plan(
         visible=at.visible,
         grammar=held.whole if held else None,
         images=prompt.pictures,
-        conversation=session,
+        conversation=conversation_name(session, prompt.chain),
         text=prompt.text,
     )
     return Plan(

@@ -48,7 +48,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `max_tokens` is already clamped to the window. `visible` lists control tokens whose text must appear in the output,
     because the format's parser looks for it; `banned` are tokens that must not be sampled. `grammar` is in the dialect
-    that the engine described. `conversation` names who is speaking, so that an engine with several slots can keep a
+    that the engine described. `conversation` tells conversations apart, so that an engine with several slots can keep a
     cache together. `text` is what `prompt` was tokenised from, for engines that take pictures only beside text."""
 
     prompt: Sequence[int]
@@ -120,12 +120,14 @@ class Engine(Protocol):
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach an engine. It may ask for a `key`; `tokenizer` is the folder or hub id of its tokenizer files.
     `patience` is how many seconds a request waits for a server that is (re)starting, `silence` how many a server may
-    say nothing in the middle of its work."""
+    say nothing in the middle of its work. Where its slots are ours to give, `slots` is the file in which the workers note
+    who has which (empty: there is one worker)."""
 
     key: str = ""
     tokenizer: str = ""
     patience: float = 30.0
     silence: float = 600.0
+    slots: str | None = None
 
 
 class EngineKind(msgspec.Struct, frozen=True, kw_only=True):

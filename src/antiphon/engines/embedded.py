@@ -26,6 +26,7 @@ _PR_SET_PDEATHSIG = 1
 _HTTP_THREADS = 256
 _WARNINGS_ONLY = 2
 _STEP_TOKENS = 256
+_SIMILAR = 0.9
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,6 +86,9 @@ def parameters(launch: Launch) -> Any:
         params.n_batch = params.n_ubatch = _STEP_TOKENS
     params.n_threads_http = _HTTP_THREADS
     params.cache_ram_mib = launch.cache_mb
+    # A slot that holds less than this share of a prompt is filled from the store of idle conversations, if that has
+    # more of it. (With llama.cpp's own 0.1, a slot that holds the same instructions is good enough.)
+    params.slot_prompt_similarity = _SIMILAR
     # Control tokens stay out of the text; each request names the ones that its parser looks for.
     params.special = False
     # No web page has business with an engine, and nobody looks at one.

@@ -19,6 +19,7 @@ import msgspec
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Reach, gguf
 from antiphon.engines.attached import Attached, message
 from antiphon.engines.pictures import PictureCosts
+from antiphon.engines.slots import ANY, Slots
 from antiphon.errors import EngineFailed
 
 _FIELDS = ["content", "tokens", "stop", "stop_type", "tokens_predicted", "timings"]
@@ -52,10 +53,13 @@ _chunk = msgspec.json.Decoder(_Chunk)
 
 
 class LlamaCpp:
-    """A llama.cpp server."""
+    """A llama.cpp server. Its slots are given out here where it is ours alone: `slots` is then the file in which the
+    workers share what they know of them (empty: there is one worker)."""
 
-    def __init__(self, server: Attached) -> None:
+    def __init__(self, server: Attached, slots: str | None = None) -> None:
         self._server = server
+        self._slots_file = slots
+        self._slots = Slots(0)
         self._costs: PictureCosts | None = None
         self._marker = self._begins = ""
         self._spelled: dict[int, bytes] = {}
@@ -77,6 +81,8 @@ class LlamaCpp:
         if vision:
             costs = PictureCosts(self._server, self._marker)
             self._costs = costs if await costs.measure() else None
+        if self._slots_file is not None:
+            self._slots = Slots(props.get("total_slots") or 0, self._slots_file)
         return Description(
             model=(file.name if file else "") or Path(path).stem,
             window=props["default_generation_settings"]["n_ctx"],
@@ -136,25 +142,29 @@ class LlamaCpp:
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """By `/completion`, streamed."""
         started, counted = False, 0
-        body = self._body(job)
-        if job.images:
-            body["prompt"] = await self._with_pictures(job)
-        async with aclosing(self._server.stream("/completion", body)) as reads:
-            async for events in reads:
-                pieces: list[Piece] = []
-                for chunk in map(_chunk.decode, events):
-                    if chunk.error is not None:
-                        raise EngineFailed(f"the engine broke off: {message(chunk.error)}")
-                    if chunk.prompt_progress is None:
-                        count, counted = max(chunk.tokens_predicted - counted, 0), chunk.tokens_predicted
-                        pieces.append(Piece(chunk.content, count, chunk.tokens, _ends(chunk)))
-                    elif not started:
-                        started = True
-                        yield Prefilled(chunk.prompt_progress.total, chunk.prompt_progress.cache)
-                if pieces:
-                    yield pieces
-                    if pieces[-1].end != "none":
-                        return
+        # Which ids the engine has for a picture only it knows.
+        with self._slots.taken(() if job.images else job.prompt, job.conversation) as slot:
+            body = self._body(job)
+            if slot != ANY:
+                body["id_slot"] = slot
+            if job.images:
+                body["prompt"] = await self._with_pictures(job)
+            async with aclosing(self._server.stream("/completion", body)) as reads:
+                async for events in reads:
+                    pieces: list[Piece] = []
+                    for chunk in map(_chunk.decode, events):
+                        if chunk.error is not None:
+                            raise EngineFailed(f"the engine broke off: {message(chunk.error)}")
+                        if chunk.prompt_progress is None:
+                            count, counted = max(chunk.tokens_predicted - counted, 0), chunk.tokens_predicted
+                            pieces.append(Piece(chunk.content, count, chunk.tokens, _ends(chunk)))
+                        elif not started:
+                            started = True
+                            yield Prefilled(chunk.prompt_progress.total, chunk.prompt_progress.cache)
+                    if pieces:
+                        yield pieces
+                        if pieces[-1].end != "none":
+                            return
 
     def _body(self, job: Job) -> dict[str, Any]:
         sampling = job.sampling
@@ -205,7 +215,7 @@ def _ends(chunk: _Chunk) -> Literal["none", "stop", "length"]:
 
 
 def _connect(address: str, reach: Reach) -> LlamaCpp:
-    return LlamaCpp(Attached(address, reach))
+    return LlamaCpp(Attached(address, reach), reach.slots)
 
 
 ENGINE = EngineKind(

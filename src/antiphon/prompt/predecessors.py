@@ -54,6 +54,15 @@ def made(
     return Made(model=model, beginning=beginning, chain=tuple(chain), ids=packed, opening=opening, text=text)
 
 
+class Loss(msgspec.Struct, frozen=True):
+    """So many tokens of the prompt before were computed again: the prompt `changed`, or the engine had `evicted` them.
+    The sentence says where."""
+
+    cause: Literal["changed", "evicted"]
+    tokens: int
+    sentence: str
+
+
 class Descent(msgspec.Struct, frozen=True, kw_only=True):
     """What a prompt goes on from: the one `before` it in its conversation, if there was one, and why it does not go on
     from the one that the client named."""
@@ -62,16 +71,18 @@ class Descent(msgspec.Struct, frozen=True, kw_only=True):
     before: Made | None
     miss: Miss | None
 
-    def lost(self, cached: int) -> str:
-        """A sentence where fewer tokens were re-used than the prompt before this one had; else nothing."""
+    def lost(self, cached: int) -> Loss | None:
+        """What was lost where fewer tokens were re-used than the prompt before this one had."""
         before, now = self.before, self.now
         if before is None or cached >= (length := len(before.numbers)) - before.opening - 1:
-            return ""
+            return None
         same = shared(before, now)
         sentence = f"{cached} tokens were re-used of the {length} that the prompt before this one had; "
         if same >= length - before.opening:
-            return sentence + "this one begins with all of them, but the engine no longer held them"
-        return sentence + f"the two have {same} in common and part {parting(before, now)}"
+            why = "this one begins with all of them, but the engine no longer held them"
+            return Loss("evicted", length - cached, sentence + why)
+        why = f"the two have {same} in common and part {parting(before, now)}"
+        return Loss("changed", length - cached, sentence + why)
 
 
 class Predecessors:
@@ -87,9 +98,9 @@ class Predecessors:
         """What a prompt goes on from; it is remembered as the latest of its conversation (which is the model, the
         session and the first turn) and under the id of the `message` that will be the reply to it."""
         name = _name_in(session, now)
-        before = self.get(name)
+        before = self.get(name, latest=True)
         miss = missed(self.get(_name_of(previous)), now) if previous else None
-        self.put(name, now)
+        self.put(name, now, shared=True)
         if message:
             self.put(_name_of(message), now, shared=True)
         return Descent(now=now, before=before, miss=miss)
@@ -109,22 +120,29 @@ class Predecessors:
         if shared and self._shelf is not None:
             self._shelf.put(name, msgspec.msgpack.encode(msgspec.structs.replace(record, text="")))
 
-    def get(self, name: bytes) -> Made | None:
-        """The record of this name."""
+    def get(self, name: bytes, *, latest: bool = False) -> Made | None:
+        """The record of this name; the `latest` one where another worker may have put a newer there."""
         known = self._known.get(name)
-        if known is None and self._shelf is not None and (kept := self._shelf.get(name)) is not None:
+        if (latest or known is None) and self._shelf is not None and (kept := self._shelf.get(name)) is not None:
             try:
-                known = _made.decode(kept)
+                told = _made.decode(kept)
             except msgspec.MsgspecError:
-                return None
+                return known
+            # What this worker made itself has its text, too.
+            return known if known is not None and known.ids == told.ids else told
         return known
 
 
 _made = msgspec.msgpack.Decoder(Made)
 
 
+def conversation_name(session: str | None, chain: Sequence[bytes]) -> str:
+    """What tells a conversation from others: the session and the first turn, for sub-agents share their session."""
+    return _digest(session or "", b"".join(chain[1:2]).hex()).hex()
+
+
 def _name_in(session: str | None, record: Made) -> bytes:
-    return b"s" + _digest(record.model, session or "", b"".join(record.chain[1:2]).hex())
+    return b"s" + _digest(record.model, conversation_name(session, record.chain))
 
 
 def _name_of(message: str) -> bytes:
