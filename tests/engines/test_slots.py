@@ -1,0 +1,124 @@
+"""Which slot a prompt goes to: a conversation finds its cache again, whatever came in between."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.engines.slots import ANY, PAGE, Slots, _shared, hashes
+
+INSTRUCTIONS = list(range(40 * PAGE))
+
+
+class Engine:
+    """What an engine's slots hold: each the last prompt that it was given."""
+
+    def __init__(self, slots: Slots, count: int) -> None:
+        self._slots = slots
+        self.held: list[list[int]] = [[] for _ in range(count)]
+
+    @contextlib.contextmanager
+    def ask(self, prompt: list[int], conversation: str) -> Iterator[int]:
+        """Gives how many tokens are re-used."""
+        with self._slots.taken(prompt, conversation) as at:
+            assert at != ANY
+            before, self.held[at] = self.held[at], prompt
+            yield next((i for i, (a, b) in enumerate(zip(before, prompt, strict=False)) if a != b), len(before))
+
+    def asked(self, prompt: list[int], conversation: str) -> int:
+        with self.ask(prompt, conversation) as reused:
+            return reused
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def tokens(seed: int, pages: int) -> list[int]:
+    source = random.Random(seed)
+    return [source.randrange(2**31) for _ in range(pages * PAGE)]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("file", [True, False])
+def test_a_main_conversation_keeps_its_slot(shared: bool, file: bool, tmp_path: Path) -> None:
+    """Between the turns of a main conversation come many side requests, three at once, with its instructions or with
+    others: each turn re-uses the whole one before it. The same when what is known is shared in a file."""
+    name = str(tmp_path / "slots") if file else ""
+    engine = Engine(Slots(4, name, Clock()), 4)
+    main = [*INSTRUCTIONS, *tokens(0, 20)]
+    engine.asked(main, "main")
+    for turn in range(1, 5):
+        grown = [*main, *tokens(turn, 1)]
+        assert engine.asked(grown, "main") == len(main)
+        main = grown
+        for each in range(5):
+            with contextlib.ExitStack() as busy:
+                for number in range(3):
+                    seed = 1000 * turn + 10 * each + number
+                    busy.enter_context(engine.ask([*INSTRUCTIONS * shared, *tokens(seed, 12)], f"side {seed}"))
+
+
+def test_a_conversation_that_goes_back_takes_its_own_slot() -> None:
+    """A conversation whose history was changed, so that it shares little, replaces itself and nobody else; a sub-agent
+    of the same session, which is another conversation, does not."""
+    engine = Engine(Slots(3, clock=Clock()), 3)
+    engine.asked([*INSTRUCTIONS, *tokens(1, 60)], "main")
+    other = tokens(2, 30)
+    engine.asked(other, "other")
+    engine.asked([*INSTRUCTIONS, *tokens(3, 9)], "sub-agent")
+    assert engine.asked([*INSTRUCTIONS, *tokens(4, 60)], "main") == len(INSTRUCTIONS)
+    assert engine.asked([*other, 1], "other") == len(other)
+
+
+def test_no_slot_twice() -> None:
+    """A slot in use is given to nobody else; when all are, none is."""
+    slots = Slots(2)
+    with slots.taken(INSTRUCTIONS, "a") as one, slots.taken(INSTRUCTIONS, "a") as other:
+        assert {one, other} == {0, 1}
+        with slots.taken(INSTRUCTIONS, "a") as none:
+            assert none == ANY
+    with Slots(0).taken(INSTRUCTIONS, "a") as none:
+        assert none == ANY
+
+
+def _take_and_die(file: str) -> None:
+    Slots(2, file).taken(INSTRUCTIONS, "a").__enter__()
+    os._exit(0)
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    """What one process gave another knows; the slots of one that died are free again, and a file that is no such file
+    is nothing known."""
+    file = tmp_path / "slots"
+    file.write_bytes(b"no slots")
+    process = multiprocessing.get_context("spawn").Process(target=_take_and_die, args=(str(file),))
+    process.start()
+    process.join(60)
+    mine, yours = Slots(2, str(file)), Slots(2, str(file))
+    with mine.taken([*INSTRUCTIONS, *tokens(1, 1)], "a") as one, yours.taken(tokens(2, 9), "b") as other:
+        assert {one, other} == {0, 1}
+    with yours.taken([*INSTRUCTIONS, *tokens(1, 2)], None) as again:
+        assert again == one
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, PAGE - 1))
+def test_hashes_tell_what_is_shared(same: int, one: int, other: int, rest: int) -> None:
+    """Two prompts share as many pages as they have whole ones in common."""
+    begin = tokens(1, same)
+    first, second = [*begin, *tokens(2, one)], [*begin, *tokens(3, other), *tokens(4, 1)[:rest]]
+    shared = _shared(hashes(first), hashes(second))
+    assert shared == len(hashes(begin))
