@@ -34,7 +34,7 @@ from antiphon.parsing.parser import Parser
 from antiphon.prompt import inspection
 from antiphon.prompt.fence import Fence
 from antiphon.prompt.inspection import Find, Inspection
-from antiphon.prompt.lint import parting, problems
+from antiphon.prompt.lint import parting, problems, told
 from antiphon.prompt.predecessors import Made, conversation_name
 from antiphon.prompt.prompter import Prompt, Prompter
 from antiphon.prompt.render import Renderer
@@ -181,8 +181,13 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
     renderer = Renderer(template, call_id=format.call_id, media_marker=described.media_marker)
     for problem in problems(renderer):
         log.warning("the chat template cannot render %s", problem)
-    if place := parting(renderer):
+    if found := parting(renderer):
+        place = await told(found, engine.tokenise, engine.spell)
         log.info("the chat template changes earlier turns as a conversation grows: %s", place)
+    seams = Seams(renderer, control, described.eos_token)
+    if not (seams.text and seams.call):
+        kind = "a tool call" if seams.text else "a reply"
+        log.info("the chat template puts no control token behind %s: the turn after it is computed with it anew", kind)
     return TokenModel(
         card=card,
         engine=engine,
@@ -190,7 +195,7 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
         prompter=Prompter(
             renderer,
             Fence({*(control or markers), described.media_marker} - {""}, described.exact_cuts),
-            Seams(renderer, control, described.eos_token),
+            seams,
             engine.tokenise,
             engine.picture_tokens,
             opens_thinking=reasoning.opened_by,

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from antiphon import chat_model, models_store
 from antiphon.config import Settings
-from antiphon.conversation import Generation, Text, ThinkingPolicy, Tool, ToolChoice, ToolResult, ToolUse, Turn
+from antiphon.conversation import (
+    Generation,
+    Sampling,
+    Text,
+    ThinkingPolicy,
+    Tool,
+    ToolChoice,
+    ToolResult,
+    ToolUse,
+    Turn,
+)
 from antiphon.engine_process import EngineProcess
 from antiphon.engines import Reach, connect
 from antiphon.engines.chat import ChatServer
@@ -315,8 +325,9 @@ async def test_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
         engine = connect(address, Reach(key="k"))
         assert isinstance(engine, ChatServer)
         service = Service([await chat_model.load(engine, Choices(name="far"))])
-        counted = await service.count("far", said("Count to ten"), Generation())
-        answer = await reply(service, said("Count to ten"), Generation(max_tokens=12))
+        story, steady = said("Tell me a long story about the sea."), Sampling(temperature=0.0)
+        counted = await service.count("far", story, Generation())
+        answer = await reply(service, story, Generation(max_tokens=12, sampling=steady))
         assert answer.usage.prompt == counted
         assert (answer.usage.output, answer.reason) == (12, "max_tokens")
         schema = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 9}}, "required": ["n"]}

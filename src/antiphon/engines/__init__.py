@@ -120,8 +120,8 @@ class Engine(Protocol):
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach an engine. It may ask for a `key`; `tokenizer` is the folder or hub id of its tokenizer files.
     `patience` is how many seconds a request waits for a server that is (re)starting, `silence` how many a server may
-    say nothing in the middle of its work. Where its slots are ours to give, `slots` is the file in which the workers note
-    who has which (empty: there is one worker)."""
+    say nothing in the middle of its work. Where its slots are ours to give, `slots` is the file in which the workers
+    note who has which (empty: there is one worker)."""
 
     key: str = ""
     tokenizer: str = ""

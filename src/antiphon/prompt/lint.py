@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from antiphon.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, Tool, ToolResult, ToolUse, Turn
 from antiphon.errors import BadRequest
 from antiphon.prompt.render import Renderer
+from antiphon.prompt.tokens import Tokenise
+
+Spell = Callable[[Sequence[int]], Awaitable[list[bytes]]]
+"""The bytes of each of these tokens."""
 
 _TOOL = Tool(
     name="probe_tool",
     description="A probe.",
     schema={"type": "object", "properties": {"value": {"type": "string", "description": "v"}}, "required": ["value"]},
 )
-_AROUND = 40
+_AROUND = 12
+"""Tokens that are told before and behind."""
 _EMPTY = Tool(name="empty_tool", schema={"type": "object", "properties": {}})
 
 
@@ -87,19 +93,36 @@ def _growing() -> Iterator[tuple[str, Conversation, Conversation]]:
         yield name, before, after
 
 
-def parting(renderer: Renderer) -> str:
-    """Where a prompt first is no prefix of the one it grows into, with what stands around it; empty: always is."""
+class Parting(NamedTuple):
+    """A prompt that is no prefix of the one it grows into: with what kind of growth, how thinking was asked for, and
+    the two prompts."""
+
+    shape: str
+    thinking: str
+    before: str
+    after: str
+
+
+def parting(renderer: Renderer) -> Parting | None:
+    """The first prompt found that is no prefix of the one it grows into; None where all are."""
     for name, before, after in _growing():
         for mode in ("default", "enabled", "disabled"):
             try:
                 one, other = (renderer.prompt(each, ThinkingPolicy(mode=mode)) for each in (before, after))
             except BadRequest:
                 continue
-            at = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
-            if at < len(one):
-                was, becomes = (text[max(at - _AROUND, 0) : at + _AROUND] for text in (one, other))
-                return f"with {name} (thinking {mode}), at character {at}, {was!r} becomes {becomes!r}"
-    return ""
+            if not other.startswith(one):
+                return Parting(name, mode, one, other)
+    return None
+
+
+async def told(found: Parting, tokenise: Tokenise, spell: Spell) -> str:
+    """The first token in which two prompts part, with those around it."""
+    one, other = [await tokenise([text]) for text in (found.before, found.after)]
+    at = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    around = slice(max(at - _AROUND, 0), at + _AROUND)
+    was, becomes = [b"".join(await spell(ids[around])).decode("utf-8", "replace") for ids in (one, other)]
+    return f"with {found.shape} (thinking {found.thinking}), at token {at}, {was!r} becomes {becomes!r}"
 
 
 def problems(renderer: Renderer) -> list[str]:
