@@ -33,7 +33,7 @@ def test_the_order_of_sources(empty_folder: Path) -> None:
 def test_every_option_from_every_source(option: config.Option, empty_folder: Path) -> None:
     """Each option means the same, whichever way it is given."""
     texts = {bool: "true", int: "7", float: "2.5"}
-    words = {"log_level": "debug", "history_thinking": "template"}
+    words = {"log_level": "debug", "log_format": "json", "history_thinking": "template"}
     text = words.get(option.name) or texts.get(option.type, str(empty_folder / "x"))
     # What the value needs beside it to be allowed.
     others = {"host": {"no_auth": "true"}, "api_key_file": {}}.get(option.name, {})

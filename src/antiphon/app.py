@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from antiphon import chat_model, surfaces, telemetry, token_model
+from antiphon import chat_model, request_log, surfaces, telemetry, token_model
 from antiphon.config import Settings
 from antiphon.engines import Reach, connect
 from antiphon.engines.chat import ChatServer
@@ -189,5 +189,5 @@ def _leave(leaving: asyncio.Future[None], grace_period: float) -> None:
 def create() -> ASGIApp:
     """What the HTTP server calls in each worker; the settings come from the environment."""
     runtime = Runtime.from_environment()
-    logging.basicConfig(level=runtime.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    request_log.configure(runtime.settings.log_level, runtime.settings.log_format)
     return Application(runtime)

@@ -138,6 +138,9 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], About("How much to log; `debug` also shows the engine's own log.")
     ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"], About("How lines of the log are written: for people, or one JSON object each.")
+    ] = "text"
     max_body_mb: Annotated[float, Meta(gt=0), About("Largest request body, in megabytes.")] = 32
     ping_interval: Annotated[float, Meta(gt=0), About("Seconds of silence after which a stream is sent a ping.")] = 10
     queue_timeout: Annotated[

@@ -108,20 +108,20 @@ class Watch:
         self.cached = usage.cached
         self.output += usage.output
 
-    def notes(self) -> list[str]:
-        """What the request's line in the log says of it."""
+    def facts(self) -> dict[str, str | int | float]:
+        """What the request's line in the log says of it; spans are seconds."""
         if not self.model:
-            return []
-        notes = [f"in={self.prompt}", f"cached={self.cached}", f"out={self.output}"]
+            return {}
+        facts: dict[str, str | int | float] = {"in": self.prompt, "cached": self.cached, "out": self.output}
         if self.lost:
-            notes.append(f"lost={self.lost}")
+            facts["lost"] = self.lost
         if self.reason:
-            notes.append(f"stop={self.reason}")
+            facts["stop"] = self.reason
         if self.first is not None:
-            notes.append(f"ttft={self.first:.3f}s")
+            facts["ttft"] = self.first
         if self.queued is not None and self.queued >= 0.001:
-            notes.append(f"queued={self.queued:.3f}s")
-        return notes
+            facts["queued"] = self.queued
+        return facts
 
     def server_timing(self) -> bytes:
         """The value of a `server-timing` header, in milliseconds."""

@@ -4,6 +4,7 @@ limits, readiness, the end."""
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import AsyncGenerator
@@ -20,6 +21,7 @@ from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.errors import Overloaded
 from antiphon.limits import Allowance, Meter
 from antiphon.model import Choices
+from antiphon.request_log import JsonLines
 from antiphon.service import Service
 from antiphon.surfaces.surface import label
 from antiphon.token_model import load
@@ -235,6 +237,20 @@ async def test_watching_a_token_is_cheap() -> None:
 
     watching = min(timeit.repeat(lambda: watch.batch(batch), number=2000, repeat=7))
     assert watching < min(timeit.repeat(yardstick, number=2000, repeat=7))
+
+
+async def test_the_line_in_the_log_for_programs(caplog: pytest.LogCaptureFixture) -> None:
+    """With `--log-format json` the same facts are one object, and the cause of a failure is one of them."""
+    with caplog.at_level(logging.INFO, "antiphon.http"):
+        async with serving((await over())[0]) as server:
+            _, headers, _ = await server.post(saying(server, "a private question"))
+            _, refused, _ = await server.post(server.ask(messages=[]))
+    told = {line["id"]: line for line in (json.loads(JsonLines().format(r)) for r in caplog.records) if "id" in line}
+    line, problem = told[headers["request-id"]], told[refused["request-id"]]
+    assert (line["method"], line["path"], line["status"], line["stream"]) == ("POST", "/v1/messages", 200, False)
+    assert line["seconds"] >= 0
+    assert line["level"] == "info"
+    assert (problem["status"], problem["problem"]) == (400, "messages: at least one message is required")
 
 
 async def test_requests_at_the_same_time_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:

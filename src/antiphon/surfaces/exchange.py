@@ -28,7 +28,7 @@ class ClientGone(Exception):
 
 class Exchange:
     """A request and the response to it. `extra` headers go out with whatever response is sent; `status` is 0 until one
-    is; `notes` are what the surface wants said of the request in its line of the log. `late` gives headers known
+    is; `facts` are what the surface wants said of the request in its line of the log. `late` gives headers known
     only when the head is sent. When `leaving` is done the server is about to end."""
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, request_id: str) -> None:
@@ -44,7 +44,7 @@ class Exchange:
             (b"x-request-id", request_id.encode()),
         ]
         self.status = 0
-        self.notes: list[str] = []
+        self.facts: dict[str, Any] = {}
         self.watch = Watch()
         self.late: Callable[[], Headers] = tuple
         self.leaving: asyncio.Future[None] | None = None

@@ -13,7 +13,7 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from antiphon import telemetry
+from antiphon import request_log, telemetry
 from antiphon.errors import Failure, Internal, MethodNotAllowed, NotFound, Unauthenticated
 from antiphon.surfaces import origins
 from antiphon.surfaces.exchange import ClientGone, Exchange
@@ -86,9 +86,9 @@ class Gate:
             await here.route.answer(exchange)
         except ClientGone:
             gone = True
-            exchange.notes.append("the client went away")
+            exchange.facts["problem"] = "the client went away"
         except Failure as failure:
-            exchange.notes.append(failure.message)
+            exchange.facts["problem"] = failure.message
             await self._tell(exchange, envelope, failure)
         except Exception:
             log.exception("%s %s %s failed", exchange.request_id, exchange.method, exchange.path)
@@ -151,8 +151,14 @@ def _log(exchange: Exchange) -> None:
     """One line for each request: what was asked, how it went, how long it took, what it used."""
     seconds = exchange.watch.clock() - exchange.watch.began
     level = logging.WARNING if exchange.status >= 500 else logging.INFO
-    line = f"{exchange.request_id} {exchange.method} {exchange.scope['path']} {exchange.status} {seconds:.3f}s"
-    log.log(level, "%s", " ".join([line, *exchange.notes, *exchange.watch.notes()]))
+    head = {
+        "id": exchange.request_id,
+        "method": exchange.method,
+        "path": exchange.scope["path"],
+        "status": exchange.status,
+        "seconds": seconds,
+    }
+    request_log.write(log, level, head, {**exchange.facts, **exchange.watch.facts()})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -73,7 +73,7 @@ class _Render:
             first=probing is not None and not probing.previous_message_id,
         )
         card = self._service.card(request.model)
-        exchange.notes.append(f"model={request.model}")
+        exchange.facts["model"] = request.model
         rendered = Rendered(
             model=card.name,
             max_input_tokens=card.window,

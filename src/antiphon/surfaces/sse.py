@@ -143,7 +143,7 @@ class _Stream:
     async def break_off(self, failure: Failure) -> None:
         """End the stream in an error, unless it has come to its proper end."""
         self._exchange.watch.failure = type(failure).__name__
-        self._exchange.notes.append(f"broke off: {failure.message}")
+        self._exchange.facts["problem"] = f"broke off: {failure.message}"
         if not self._telling.finished:
             await self._write(self._telling.failure(failure))
 

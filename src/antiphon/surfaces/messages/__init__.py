@@ -71,7 +71,7 @@ class _Messages:
             message=id if probing else None,
             previous=probing.previous_message_id if probing else None,
         )
-        exchange.notes += [f"model={request.model}", f"stream={str(bool(request.stream)).lower()}"]
+        exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         style = encode.Style(
             id=id,
             model=request.model,
