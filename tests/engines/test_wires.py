@@ -124,10 +124,12 @@ async def test_sampling_travels(wire: Wire) -> None:
 
 
 async def test_pictures_travel(wire: Wire) -> None:
-    """Pictures go beside the ids, each as a data URL."""
+    """Pictures go beside the ids, each as a data URL, and the ids hold what stands for them."""
     engine = await attach(wire)
-    assert text(await generated(engine, images=(b"one", b"two")))
+    assert text(await generated(engine, images=(b"one", b"two"), text="<think>Look.</think>"))
     asked = str(wire.asked[-1])
+    sent = next(wire.asked[-1][key] for key in ("token_ids", "input_ids") if key in wire.asked[-1])
+    assert sent == await engine.tokenise(["<think>Look.</think>"])
     assert asked.count("data:image/png;base64,") == 2
     await engine.close()
 

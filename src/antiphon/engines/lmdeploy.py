@@ -163,6 +163,6 @@ ENGINE = EngineKind(
         "grammars of tool calls and of thinking: a forced call is checked, asked for once more, then an honest error",
         "penalties, and what was cached (its chat route alone tells that)",
         "a tokenizer and a window that can be asked for: `--tokenizer` must be given",
-        "`top_k` of its own where none is given: 40, or what the model's `generation_config.json` says",
+        "`top_k` of its own where none is given: 50, or what the model's `generation_config.json` says",
     ),
 )

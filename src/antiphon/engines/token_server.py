@@ -152,6 +152,11 @@ class TokenServer(abc.ABC):
         # Without the files it is not known which tokens are special, so what must be seen may be one.
         shows_special = bool(shown & self._hidden.keys()) if self._files else bool(job.visible)
         hidden = {id: text if shows_special else "" for id, text in self._hidden.items() if id not in shown}
+        if job.images:
+            # The ids of a prompt with pictures leave out what stands for them.
+            ids = await self.tokenise([job.text])
+            start = list(self._files.start) if self._files else []
+            job = msgspec.structs.replace(job, prompt=ids if ids[: len(start)] == start else [*start, *ids])
         path, body = self._request(job, shows_special=shows_special)
         read, told, last = self._reader(job), False, list[Piece]()
         async with aclosing(self._server.stream(path, body)) as reads:
