@@ -12,12 +12,13 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve browser test test-console soak openapi check format docs docs-generated clean
+.PHONY: help install clients programs serve browser test test-console bench soak openapi check format docs docs-generated clean
 
 help:
 	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
 	@echo "make test            check the code and run every test"
 	@echo "make test-console    the page at / in a real Chromium (CONSOLE_SHOTS=folder keeps pictures)"
+	@echo "make bench           measure the surface beside its peers, into docs/benchmarks.md"
 	@echo "make soak            half an hour of mixed load and faults (ARGS=\"--minutes 5\" for less)"
 	@echo "make openapi         draw very many requests from /openapi.json and hold the answers against it"
 	@echo "make check           only the checks: ruff, mypy"
@@ -71,6 +72,10 @@ test: install
 
 test-console: install browser
 	$(BIN)/pytest -n 0 tests/console
+
+# Peers side by side in one run; the machine should have nothing else to do.
+bench: install
+	$(BIN)/python -m bench.run --write docs/benchmarks.md $(ARGS)
 
 # Long: clients of every kind, some of them rude, and an engine that is killed now and then.
 soak: install

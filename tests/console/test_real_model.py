@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from antiphon import models_store
 from antiphon.config import Settings
 from antiphon.engine_process import EngineProcess
-from antiphon.engines import connect
+from antiphon.engines import Reach, connect
 from antiphon.engines.embedded import Launch
 from tests.console.conftest import Watched, ready, say, sent, settled, watched
 from tests.end_to_end.conftest import Server
@@ -120,7 +120,7 @@ def tokenised(text: str, folder: Path) -> list[int]:
     process = EngineProcess(launch, lambda sentence: None)
 
     async def tokenise() -> list[int]:
-        engine = connect(f"llama.cpp+http://127.0.0.1:{port}", {"key": "k"})
+        engine = connect(f"llama.cpp+http://127.0.0.1:{port}", Reach(key="k"))
         try:
             return await engine.tokenise([text])
         finally:

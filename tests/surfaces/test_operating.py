@@ -118,6 +118,7 @@ async def test_a_stream_that_waits_has_its_head_and_pings_then_its_turn() -> Non
         body, headers = {**saying(server, "hi"), "stream": True}, {"anthropic-version": "x"}
         async with server.client.post(server.url + "/v1/messages", json=body, headers=headers) as waiting:
             assert waiting.status == 200
+            assert "tokenise;dur=" in waiting.headers["server-timing"]
             seen = b""
             while seen.count(b"event: ping") < 2:
                 seen += await waiting.content.readany()

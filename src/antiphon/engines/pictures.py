@@ -11,6 +11,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import msgspec
+
 from antiphon.engines.attached import Attached
 from antiphon.errors import Failure
 
@@ -40,9 +42,9 @@ class PictureCosts:
             alone = await self._server.ask("POST", "/completion", {"prompt": prompt, "n_predict": 0})
             text = await self._server.ask("POST", "/tokenize", {"content": _TEXT, "add_special": True})
             once, twice = await self._counted([_PROBE]), await self._counted([_PROBE, _PROBE])
-        except Failure:
+            cost = alone["tokens_evaluated"] - len(text["tokens"])
+        except (Failure, msgspec.DecodeError, LookupError, TypeError):
             return False
-        cost = alone["tokens_evaluated"] - len(text["tokens"])
         # A picture beside the probe adds its own tokens and as many for the separator as a second probe would.
         self._beside = once + (twice - once - cost)
         self._known[_digest(_PROBE)] = cost

@@ -121,6 +121,8 @@ class Exchange:
         """Send the head of a response whose body follows in pieces."""
         self.status = 200
         lines = [*headers, *self.extra, *self.late()]
+        if self.watch.tokenised is not None:
+            lines.append((b"server-timing", self.watch.server_timing()))
         await self._send({"type": "http.response.start", "status": 200, "headers": lines})
 
     async def write(self, chunk: bytes, more: bool = True) -> None:
