@@ -17,19 +17,11 @@ from antiphon.constraint.check import demands
 from antiphon.constraint.plan import plan
 from antiphon.conversation import Conversation, Generation, Tool, callable_tools
 from antiphon.engines import Description, Engine, Health, Job
-from antiphon.errors import BadRequest
 from antiphon.events import AnyEvent, Reply, Usage
 from antiphon.generation import Course, Plan
 from antiphon.model import Choices, ModelCard, call_id
 from antiphon.parsing.arguments import Signature
-from antiphon.parsing.formats import (
-    Format,
-    Reasoning,
-    format_named,
-    reasoning_named,
-    recognise_format,
-    recognise_reasoning,
-)
+from antiphon.parsing.formats import Format, Reasoning
 from antiphon.parsing.parser import Parser
 from antiphon.prompt import inspection
 from antiphon.prompt.fence import Fence
@@ -43,6 +35,7 @@ from antiphon.prompt.thoughts import Thoughts
 from antiphon.prompt.tokens import room, thinking_room
 from antiphon.prompt.transcript import Seams, Shelf
 from antiphon.prompt.turns import repaired
+from antiphon.recognition import chosen_format, chosen_reasoning
 
 log = logging.getLogger("antiphon")
 
@@ -179,15 +172,8 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
         parsers=f"{format.name} for tools ({format_reason}), {reasoning.name} for thinking ({reasoning_reason})",
     )
     renderer = Renderer(template, call_id=format.call_id, media_marker=described.media_marker)
-    for problem in problems(renderer):
-        log.warning("the chat template cannot render %s", problem)
-    if found := parting(renderer):
-        place = await told(found, engine.tokenise, engine.spell)
-        log.info("the chat template changes earlier turns as a conversation grows: %s", place)
     seams = Seams(renderer, control, described.eos_token)
-    if not (seams.text and seams.call):
-        kind = "a tool call" if seams.text else "a reply"
-        log.info("the chat template puts no control token behind %s: the turn after it is computed with it anew", kind)
+    await _tell_of_template(renderer, seams, engine)
     return TokenModel(
         card=card,
         engine=engine,
@@ -211,34 +197,16 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
     )
 
 
-def chosen_format(template: Template, chosen: str) -> tuple[Format, str]:
-    """The format of calls, and why that one. Raises ValueError for an unknown name."""
-    if chosen not in ("", "auto"):
-        return format_named(chosen), "chosen"
-    if not (template.takes_tools and template.takes_calls):
-        return format_named("hermes"), "the chat template has no tools, so they go into the system prompt"
-    found = recognise_format(template.source)
-    if found is not None:
-        return found, "recognised in the chat template"
-    return format_named("hermes"), "the chat template takes tools but no known format was recognised in it"
-
-
-def chosen_reasoning(template: Template, format: Format, chosen: str) -> tuple[Reasoning, str, bool]:
-    """The marking of thinking, why that one, and whether the model is known to think. Raises ValueError for an unknown
-    name."""
-    if chosen not in ("", "auto"):
-        named = reasoning_named(chosen)
-        return named, "chosen", named.name != "none"
-    found = recognise_reasoning(template.source)
-    if found is not None:
-        return found, "recognised in the chat template", True
-    try:
-        tail = template.render([{"role": "user", "content": "probe"}])
-    except BadRequest:
-        tail = ""
-    default = reasoning_named(format.reasoning)
-    opened = default.opened_by(tail)
-    return default, "the prompt opens it" if opened else "in case the model thinks by itself", opened
+async def _tell_of_template(renderer: Renderer, seams: Seams, engine: Engine) -> None:
+    """Say once what the chat template cannot do, and where it costs a conversation its prefix."""
+    for problem in problems(renderer):
+        log.warning("the chat template cannot render %s", problem)
+    if found := parting(renderer):
+        place = await told(found, engine.tokenise, engine.spell)
+        log.info("the chat template changes earlier turns as a conversation grows: %s", place)
+    if not (seams.text and seams.call):
+        kind = "a tool call" if seams.text else "a reply"
+        log.info("the chat template puts no control token behind %s: the turn after it is computed with it anew", kind)
 
 
 async def _plan(

@@ -13,7 +13,7 @@ PACKAGE = Path(antiphon.__file__).parent
 LEVELS = [
     {"errors", "conversation", "events", "request_log"},
     {"prompt", "constraint", "parsing", "engines"},
-    {"model", "generation", "telemetry", "limits"},
+    {"model", "generation", "telemetry", "limits", "recognition"},
     {"admission", "catalogue", "token_model", "chat_model"},
     {"service"},
     {"surfaces"},

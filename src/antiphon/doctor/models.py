@@ -13,7 +13,7 @@ from antiphon.models_store import ModelUnavailable
 from antiphon.prompt.lint import parting, problems
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.template import Template
-from antiphon.token_model import chosen_format, chosen_reasoning
+from antiphon.recognition import chosen_format, chosen_reasoning
 
 _SMALL_WINDOW = 16_384
 _LONGEST = 300
