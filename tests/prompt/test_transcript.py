@@ -89,13 +89,13 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_bounded() -> None:
-    """The least recently used beginnings are forgotten when there are too many tokens."""
-    transcript = Transcript(capacity=100)
-    for number in range(5):
-        transcript.remember(bytes([number]), CHAIN[:3], range(40))
-        transcript.recall(bytes([0]), CHAIN, TURNS)
-    found = [transcript.recall(bytes([number]), CHAIN, TURNS) is not None for number in range(5)]
-    assert found == [True, False, False, False, True]
+    """The least recently used beginnings are forgotten when there are too many tokens, or too many of them."""
+    for transcript in (Transcript(capacity=100), Transcript(most=2)):
+        for number in range(5):
+            transcript.remember(bytes([number]), CHAIN[:3], range(40))
+            transcript.recall(bytes([0]), CHAIN, TURNS)
+        found = [transcript.recall(bytes([number]), CHAIN, TURNS) is not None for number in range(5)]
+        assert found == [True, False, False, False, True]
 
 
 def test_predecessors_in_two_workers(tmp_path: Path) -> None:
@@ -120,7 +120,8 @@ def test_predecessors_in_two_workers(tmp_path: Path) -> None:
     unexplained = two.follow(thinking, session="s", message=None, previous="msg_1").miss
     assert unexplained is not None
     assert unexplained.reason == "unavailable"
-    small = Predecessors(capacity=250)
-    for number in range(5):
-        small.follow(first, session=str(number), message=f"msg_{number}", previous=None)
-    assert small.follow(first, session=None, message=None, previous="msg_0").miss is not None
+    for small in (Predecessors(capacity=250), Predecessors(most=3)):
+        for number in range(5):
+            small.follow(first, session=str(number), message=f"msg_{number}", previous=None)
+        assert small.follow(first, session=None, message=None, previous="msg_4").miss is None
+        assert small.follow(first, session=None, message=None, previous="msg_0").miss is not None

@@ -86,10 +86,11 @@ class Descent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Predecessors:
-    """The memory, bounded by `capacity` in tokens."""
+    """The memory, bounded by `capacity` in tokens and, as each takes more than its tokens, to the `most` records."""
 
-    def __init__(self, capacity: int = 2_000_000, shelf: Shelf | None = None) -> None:
+    def __init__(self, capacity: int = 2_000_000, most: int = 10_000, shelf: Shelf | None = None) -> None:
         self._capacity = capacity
+        self._most = most
         self._shelf = shelf
         self._size = 0
         self._known: OrderedDict[bytes, Made] = OrderedDict()
@@ -115,7 +116,7 @@ class Predecessors:
         self._size -= _size(self._known.pop(name, None))
         self._known[name] = record
         self._size += _size(record)
-        while self._size > self._capacity and len(self._known) > 1:
+        while len(self._known) > (1 if self._size > self._capacity else self._most):
             self._size -= _size(self._known.popitem(last=False)[1])
         if shared and self._shelf is not None:
             self._shelf.put(name, msgspec.msgpack.encode(msgspec.structs.replace(record, text="")))

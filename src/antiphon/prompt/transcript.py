@@ -117,11 +117,12 @@ class Remembered(msgspec.Struct, frozen=True):
 
 
 class Transcript:
-    """The memory, bounded by `capacity` in tokens. The least recently used beginnings are forgotten first; what another
-    worker sampled is looked up on the `shelf`."""
+    """The memory, bounded by `capacity` in tokens and, as each takes more than its tokens, to the `most` beginnings.
+    The least recently used are forgotten first; what another worker sampled is looked up on the `shelf`."""
 
-    def __init__(self, capacity: int = 4_000_000, shelf: Shelf | None = None) -> None:
+    def __init__(self, capacity: int = 4_000_000, most: int = 10_000, shelf: Shelf | None = None) -> None:
         self._capacity = capacity
+        self._most = most
         self._shelf = shelf
         self._size = 0
         self._known: OrderedDict[bytes, Remembered] = OrderedDict()
@@ -155,7 +156,7 @@ class Transcript:
         replaced = self._known.pop(name, None)
         self._known[name] = known
         self._size += len(known.ids) - (len(replaced.ids) if replaced else 0)
-        while self._size > self._capacity and len(self._known) > 1:
+        while len(self._known) > (1 if self._size > self._capacity else self._most):
             self._size -= len(self._known.popitem(last=False)[1].ids)
 
     def _find(self, name: bytes) -> Remembered | None:
