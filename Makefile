@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve browser test test-console bench soak openapi check format docs docs-generated clean
+.PHONY: help install clients programs serve browser test test-console bench soak flat openapi check format docs docs-generated clean
 
 help:
 	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-console    the page at / in a real Chromium (CONSOLE_SHOTS=folder keeps pictures)"
 	@echo "make bench           measure the surface beside its peers, into docs/benchmarks.md"
 	@echo "make soak            half an hour of mixed load and faults (ARGS=\"--minutes 5\" for less)"
+	@echo "make flat            ten thousand requests and a thousand disconnects; then whether anything has grown"
 	@echo "make openapi         draw very many requests from /openapi.json and hold the answers against it"
 	@echo "make check           only the checks: ruff, mypy"
 	@echo "make format          put the code into its usual form"
@@ -80,6 +81,9 @@ bench: install
 # Long: clients of every kind, some of them rude, and an engine that is killed now and then.
 soak: install
 	$(BIN)/python -m bench.soak $(ARGS)
+
+flat: install
+	$(BIN)/python -m bench.flat $(ARGS)
 
 # Long, and different every time. `make openapi EXAMPLES=1000` for still more.
 EXAMPLES ?= 200

@@ -34,6 +34,11 @@ def workers(pid: int) -> list[int]:
     return [child for child, line in children(pid).items() if "spawn_main" in line]
 
 
+def environment(pid: int) -> bytes:
+    """The environment that a process was started with."""
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
 def memory(pid: int) -> int:
     """Resident memory in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
@@ -42,6 +47,11 @@ def memory(pid: int) -> int:
 def descriptors(pid: int) -> int:
     """How many file descriptors are open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def threads(pid: int) -> int:
+    """How many threads there are."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
 async def eventually(holds: Callable[[], Any], patience: float = 60) -> Any:
