@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from antiphon import config
 from antiphon.config import BadSettings, Settings
+from antiphon.keys import hashed
 from antiphon.runtime import RUNTIME_VARIABLE, Place, Runtime
 
 
@@ -229,9 +230,11 @@ def test_bad_tables_are_refused_by_name(text: str, sentence: str, empty_folder: 
 
 @given(st.text(), st.text(), st.lists(st.text()))
 def test_settings_reach_the_workers_unchanged(engine: str, name: str, keys: list[str]) -> None:
-    """What the supervisor hands down is what a worker gets, whatever characters are in it."""
+    """What the supervisor hands down is what a worker gets, whatever characters are in it; but of keys, the hashes."""
     settings = Settings(api_keys=tuple(keys), model=name)
-    runtime = Runtime(settings=settings, models=(Place(settings=settings.served[""], engine=engine, name=name),))
+    runtime = Runtime.of(settings, (Place(settings=settings.served[""], engine=engine, name=name),), "")
+    assert runtime.key_hashes == tuple(hashed(key) for key in keys)
+    assert not runtime.settings.api_keys
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(RUNTIME_VARIABLE, raising=False)
         with pytest.raises(BadSettings, match="antiphon serve"):

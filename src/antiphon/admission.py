@@ -73,14 +73,12 @@ class Line:
             )
 
     @asynccontextmanager
-    async def slot(self, key: str, tokens: int) -> AsyncGenerator[float, None]:
-        """Hold a slot for a prompt of so many tokens; gives the seconds that it was waited for. Raises Overloaded at
-        once when there is no room to wait."""
-        came = self._clock()
+    async def slot(self, key: str, tokens: int) -> AsyncGenerator[None, None]:
+        """Hold a slot for a prompt of so many tokens. Raises Overloaded at once when there is no room to wait."""
         await self._enter(key, tokens)
         began = self._clock()
         try:
-            yield began - came
+            yield
         finally:
             self._usual += 0.2 * (self._clock() - began - self._usual)
             self._leave(key)

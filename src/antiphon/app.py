@@ -7,24 +7,25 @@ import logging
 import os
 import secrets
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from antiphon import chat_model, request_log, surfaces, telemetry, token_model
+from antiphon import chat_model, request_log, surfaces, telemetry, token_model, tracing
 from antiphon.config import Settings
 from antiphon.engines import Reach, connect
 from antiphon.engines.chat import ChatServer
 from antiphon.errors import Failure
+from antiphon.keys import label
 from antiphon.limits import Allowance, Meter
 from antiphon.model import Choices, Model
 from antiphon.runtime import Place, Runtime
 from antiphon.service import Service
 from antiphon.shared import Shared, file_name
 from antiphon.shelf import Folder
-from antiphon.surfaces.surface import label
 
 log = logging.getLogger("antiphon")
 
@@ -65,7 +66,7 @@ def choices(place: Place) -> Choices:
     )
 
 
-def meter(settings: Settings, shared: Shared) -> Meter | None:
+def meter(settings: Settings, key_hashes: Sequence[bytes], shared: Shared) -> Meter | None:
     """What bounds the use of each key, where anything does."""
     allowance = Allowance(
         requests=settings.requests_per_minute,
@@ -74,14 +75,13 @@ def meter(settings: Settings, shared: Shared) -> Meter | None:
     )
     if allowance == Allowance():
         return None
-    return Meter(allowance, [label(surfaces.hashed(key)) for key in settings.api_keys], file=shared.limits)
+    return Meter(allowance, [label(digest) for digest in key_hashes], file=shared.limits)
 
 
 def options(settings: Settings, **more: Any) -> surfaces.Options:
     """What the settings say of the surfaces, and more."""
     return surfaces.Options(
         seal_key=seal_key(settings.state_dir),
-        key_hashes=tuple(surfaces.hashed(key) for key in settings.api_keys),
         max_body=int(settings.max_body_mb * 1024 * 1024),
         ping_interval=settings.ping_interval,
         version_optional=settings.version_optional,
@@ -99,6 +99,7 @@ class Application:
         self._shared = Shared(runtime.shared)
         self._service: Service | None = None
         self._surfaces: ASGIApp | None = None
+        self._traces = tracing.begin(os.environ)
         self.stopped = False
         """Whether the server was asked to stop, and everything was let go of."""
 
@@ -128,13 +129,16 @@ class Application:
                 self._shared.close()
                 if self._service is not None:
                     await self._service.close()
+                if self._traces is not None:
+                    self._traces.close()
                 self.stopped = True
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
     async def _start(self) -> None:
         settings = self._runtime.settings
-        bounds = meter(settings, self._shared)
+        hashes = self._runtime.key_hashes
+        bounds = meter(settings, hashes, self._shared)
         leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._service = Service(
             await asyncio.gather(*(self._load(place) for place in self._runtime.models)),
@@ -142,9 +146,15 @@ class Application:
             meter=bounds,
             shelf=self._shelf("messages"),
         )
-        self._surfaces = surfaces.build(
-            self._service, options(settings, meter=bounds, crashes=self._shared.crashes, leaving=leaving)
+        asked = options(
+            settings,
+            key_hashes=hashes,
+            meter=bounds,
+            crashes=self._shared.crashes,
+            leaving=leaving,
+            trace=self._traces,
         )
+        self._surfaces = surfaces.build(self._service, asked)
         self._shared.when_stopping(partial(_leave, leaving, settings.grace_period))
 
     async def _load(self, place: Place) -> Model:

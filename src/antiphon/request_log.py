@@ -19,6 +19,11 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
+def for_programs() -> bool:
+    """Whether the log of this process is made of JSON objects."""
+    return any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers)
+
+
 def write(log: logging.Logger, level: int, head: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """A request's line: `head` is its id, method, path, status and seconds, `facts` what else there is to say of it.
     Its `problem` is a sentence; numbers with a fraction are seconds."""

@@ -7,6 +7,7 @@ import os
 import msgspec
 
 from antiphon.config import BadSettings, ModelSettings, Settings
+from antiphon.keys import hashed
 
 RUNTIME_VARIABLE = "ANTIPHON_RUNTIME"
 
@@ -24,12 +25,20 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker process needs to know: the settings, the models, the default one first, and the folder that the
-    supervisor and its workers share (`shared.py`)."""
+    """What a worker process needs to know: the settings, which have no keys, and the hashes of these; the models, the
+    default one first; and the folder that the supervisor and its workers share (`shared.py`)."""
 
     settings: Settings
     models: tuple[Place, ...]
+    key_hashes: tuple[bytes, ...] = ()
     shared: str = ""
+
+    @staticmethod
+    def of(settings: Settings, models: tuple[Place, ...], shared: str) -> Runtime:
+        """What to hand down: other programs of the same user can read a process' environment, so no key is in it."""
+        hashes = tuple(hashed(key) for key in settings.api_keys)
+        bare = msgspec.structs.replace(settings, api_keys=())
+        return Runtime(settings=bare, models=models, key_hashes=hashes, shared=shared)
 
     def environment(self) -> dict[str, str]:
         """The environment variable that hands this to a child process."""

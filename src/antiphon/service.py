@@ -154,9 +154,10 @@ class Service:
         """Generate and parse. The first batch begins with `Started`; the last ends with `Finished`. A failure is
         raised as a `Failure`. Closing the generator frees the engine."""
         watch, line = telemetry.watch(), self._lines[prepared.card.name]
+        watch.enter("queue")
         try:
-            async with line.slot(watch.key, prepared.prompt_tokens) as waited:
-                watch.queued = waited
+            async with line.slot(watch.key, prepared.prompt_tokens):
+                watch.queued = watch.enter("generate")
                 if prepared.task.unheld:
                     yield await self._checked(prepared)
                     return
@@ -168,6 +169,7 @@ class Service:
                 line.turn_away(failure)
             raise
         finally:
+            watch.enter("reply")
             if self._meter:
                 unused = watch.cached if watch.queued is not None else watch.prompt
                 self._meter.settle(watch.key, cached=unused, output=watch.output)

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import http.client
 import json
+import logging
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from antiphon import announce, engine_launches, workers
+from antiphon import announce, engine_launches, request_log, workers
 from antiphon.config import ModelSettings, Settings
 from antiphon.engine_process import EngineProcess
 from antiphon.engines import connect
@@ -30,9 +31,13 @@ from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.runtime import Place, Runtime
 from antiphon.shared import Sharing
 
+log = logging.getLogger("antiphon")
+
 APPLICATION = "antiphon.app:create"
 # What prometheus-client reads when `telemetry.py` is imported in a worker; importing it here would be too early.
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+# Read by now; engines and workers need not inherit it.
+KEYS_VARIABLE = "ANTIPHON_API_KEY"
 
 
 class CannotServe(Exception):
@@ -47,15 +52,18 @@ def serve(settings: Settings, *, application: str = APPLICATION) -> int:
         refuse_wrong_model(model)
     # Until the workers run there is nothing to drain: leave at once, through the clean-up below.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if settings.log_format == "json":
+        request_log.configure("info", "json")
+    os.environ.pop(KEYS_VARIABLE, None)
     sharing = Sharing(Path(settings.state_dir))
     engines: list[EngineProcess] = []
     try:
         places, notes = start(settings, engines, sharing)
-        runtime = Runtime(settings=settings, models=places, shared=sharing.folder)
+        runtime = Runtime.of(settings, places, sharing.folder)
         os.environ.update(runtime.environment())
         if settings.workers > 1:
             os.environ[METRICS_VARIABLE] = sharing.metrics
-        banner = Banner(runtime, notes, sharing)
+        banner = Banner(settings, runtime, notes, sharing)
         return workers.run(settings, application, say=say, started=banner.start, stopping=banner.stop)
     except KeyboardInterrupt:
         return 130
@@ -86,8 +94,11 @@ def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) ->
 
 
 def say(sentence: str) -> None:
-    """Tell the person at the terminal."""
-    print(f"antiphon: {sentence}", file=sys.stderr, flush=True)
+    """Tell the person at the terminal, or the program that reads the log."""
+    if request_log.for_programs():
+        log.info("%s", sentence)
+    else:
+        print(f"antiphon: {sentence}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -141,7 +152,8 @@ def refuse_port_in_use(settings: Settings) -> None:
 class Banner:
     """Waits on a thread until the server answers, then prints where and what it is. Tells the workers of the end."""
 
-    def __init__(self, runtime: Runtime, notes: list[str], sharing: Sharing) -> None:
+    def __init__(self, settings: Settings, runtime: Runtime, notes: list[str], sharing: Sharing) -> None:
+        self._settings = settings
         self._runtime = runtime
         self._notes = notes
         self._sharing = sharing
@@ -157,7 +169,7 @@ class Banner:
         self._sharing.stop()
 
     def _watch(self) -> None:
-        settings = self._runtime.settings
+        settings = self._settings
         while not self._over.wait(0.1):
             health = ask_health(settings)
             if health is not None:

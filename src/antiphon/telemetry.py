@@ -35,12 +35,14 @@ class Watch:
     """What one request used, and when. Times are seconds of `clock`, spans seconds, None where nothing happened.
     `key` is the label of the client's key, `model` the served model's name once it is known; `lost` tokens of the
     prompt before were computed again, and `loss` says why; `failure` is the kind of failure that ended a stream after
-    its first byte."""
+    its first byte. `stages` are the stages of the path with the times at which they were entered; one lasts until the
+    next, the last until `ended`."""
 
     __slots__ = (
         "began",
         "cached",
         "clock",
+        "ended",
         "failure",
         "fallbacks",
         "first",
@@ -57,6 +59,7 @@ class Watch:
         "queued",
         "reason",
         "remembered",
+        "stages",
         "tokenised",
         "told",
         "told_at",
@@ -65,6 +68,8 @@ class Watch:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.began = clock()
+        self.ended = 0.0
+        self.stages = [("decode", self.began)]
         self.key = self.model = self.reason = self.failure = self.loss = ""
         self.queued: float | None = None
         self.tokenised: float | None = None
@@ -75,6 +80,18 @@ class Watch:
         self.prompt = self.cached = self.output = self.told = 0
         self.told_at = self.began
         self.remembered = self.fallbacks = self.parse_failures = self.lost = 0
+
+    def enter(self, stage: str) -> float:
+        """The request goes on to its next stage; gives the seconds that the one before took."""
+        now = self.clock()
+        lasted = now - self.stages[-1][1]
+        self.stages.append((stage, now))
+        return lasted
+
+    def end(self) -> float:
+        """The request is over; gives the seconds that it took."""
+        self.ended = self.clock()
+        return self.ended - self.began
 
     def batch(self, events: list[AnyEvent]) -> float:
         """A batch of events passes; gives the time. The gap to the one before is counted once, however many tokens the
@@ -110,9 +127,10 @@ class Watch:
 
     def facts(self) -> dict[str, str | int | float]:
         """What the request's line in the log says of it; spans are seconds."""
+        facts: dict[str, str | int | float] = {"key": self.key} if self.key else {}
         if not self.model:
-            return {}
-        facts: dict[str, str | int | float] = {"in": self.prompt, "cached": self.cached, "out": self.output}
+            return facts
+        facts |= {"in": self.prompt, "cached": self.cached, "out": self.output}
         if self.lost:
             facts["lost"] = self.lost
         if self.reason:
@@ -150,25 +168,25 @@ class _Metrics:
             PlatformCollector(registry=registry)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"antiphon_{name}", text, labels, registry=registry)
+            return Counter(f"antiphon_{name}", text, (*labels, "model", "key"), registry=registry)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(f"antiphon_{name}", text, ("model",), buckets=buckets, registry=registry)
+            return Histogram(f"antiphon_{name}", text, ("model", "key"), buckets=buckets, registry=registry)
 
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"antiphon_{name}", text, ("model",), multiprocess_mode="livesum", registry=registry)
 
-        self.requests = counter("requests", "Requests answered", "surface", "status", "model", "key")
-        self.gone = counter("clients_gone", "Requests whose client went away before the end", "surface", "model")
-        self.broken = counter("streams_broken", "Streams that ended in an error event", "surface", "model", "kind")
-        self.replies = counter("replies", "Whole replies, by why they ended", "model", "reason")
-        self.input = counter("input_tokens", "Prompt tokens, re-used from the cache or new", "kind", "model", "key")
-        self.output = counter("output_tokens", "Sampled tokens", "model", "key")
-        self.prompts = counter("prompts", "Prompts that continue a remembered conversation, or not", "prefix", "model")
-        self.losses = counter("prefix_losses", "Prompts that re-used less than the one before had", "cause", "model")
-        self.lost = counter("prefix_lost_tokens", "Tokens of those that were computed again", "cause", "model")
-        self.parse_failures = counter("parse_failures", "Tool calls that the model wrote wrong", "model")
-        self.fallbacks = counter("constraint_fallbacks", "Demands on the output that no grammar could hold", "model")
+        self.requests = counter("requests", "Requests answered", "surface", "status")
+        self.gone = counter("clients_gone", "Requests whose client went away before the end", "surface")
+        self.broken = counter("streams_broken", "Streams that ended in an error event", "surface", "kind")
+        self.replies = counter("replies", "Whole replies, by why they ended", "reason")
+        self.input = counter("input_tokens", "Prompt tokens, re-used from the cache or new", "kind")
+        self.output = counter("output_tokens", "Sampled tokens")
+        self.prompts = counter("prompts", "Prompts that continue a remembered conversation, or not", "prefix")
+        self.losses = counter("prefix_losses", "Prompts that re-used less than the one before had", "cause")
+        self.lost = counter("prefix_lost_tokens", "Tokens of those that were computed again", "cause")
+        self.parse_failures = counter("parse_failures", "Tool calls that the model wrote wrong")
+        self.fallbacks = counter("constraint_fallbacks", "Demands on the output that no grammar could hold")
         self.queued = histogram("queue_seconds", "Wait for a slot of the engine", WAITS)
         self.tokenised = histogram("tokenise_seconds", "Rendering and tokenising the prompt", WAITS)
         self.first = histogram("first_token_seconds", "From the request's head to the first token", WAITS)
@@ -192,32 +210,32 @@ def waiting(model: str, change: int) -> None:
 
 def count(seen: Watch, *, surface: str, status: int, gone: bool) -> None:
     """A request is over: add what its watch has seen to the metrics. `gone` says that its client went away."""
-    model = seen.model
-    _metrics.requests.labels(surface, str(status) if status else "none", model, seen.key).inc()
+    whose = seen.model, seen.key
+    _metrics.requests.labels(surface, str(status) if status else "none", *whose).inc()
     if gone:
-        _metrics.gone.labels(surface, model).inc()
+        _metrics.gone.labels(surface, *whose).inc()
     if seen.failure:
-        _metrics.broken.labels(surface, model, seen.failure).inc()
-    if not model:
+        _metrics.broken.labels(surface, seen.failure, *whose).inc()
+    if not seen.model:
         return
     if seen.prompt:
-        _metrics.prompts.labels("continued" if seen.remembered else "fresh", model).inc()
+        _metrics.prompts.labels("continued" if seen.remembered else "fresh", *whose).inc()
     if seen.lost:
-        _metrics.losses.labels(seen.loss, model).inc()
-        _metrics.lost.labels(seen.loss, model).inc(seen.lost)
+        _metrics.losses.labels(seen.loss, *whose).inc()
+        _metrics.lost.labels(seen.loss, *whose).inc(seen.lost)
     if seen.first is not None:
-        _metrics.input.labels("cached", model, seen.key).inc(seen.cached)
-        _metrics.input.labels("new", model, seen.key).inc(max(seen.prompt - seen.cached, 0))
-        _metrics.output.labels(model, seen.key).inc(seen.output - seen.told)
+        _metrics.input.labels("cached", *whose).inc(seen.cached)
+        _metrics.input.labels("new", *whose).inc(max(seen.prompt - seen.cached, 0))
+        _metrics.output.labels(*whose).inc(seen.output - seen.told)
     if seen.reason:
-        _metrics.replies.labels(model, seen.reason).inc()
-    _metrics.parse_failures.labels(model).inc(seen.parse_failures)
-    _metrics.fallbacks.labels(model).inc(seen.fallbacks)
+        _metrics.replies.labels(seen.reason, *whose).inc()
+    _metrics.parse_failures.labels(*whose).inc(seen.parse_failures)
+    _metrics.fallbacks.labels(*whose).inc(seen.fallbacks)
     spans = ((_metrics.tokenised, seen.tokenised), (_metrics.queued, seen.queued), (_metrics.first, seen.first))
     for histogram, span in spans:
         if span is not None:
-            histogram.labels(model).observe(span)
-    _add(_metrics.gaps.labels(model), seen.gaps, seen.gap_sum)
+            histogram.labels(*whose).observe(span)
+    _add(_metrics.gaps.labels(*whose), seen.gaps, seen.gap_sum)
 
 
 def _add(histogram: Histogram, counts: list[int], total: float) -> None:

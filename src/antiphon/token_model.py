@@ -68,6 +68,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
 
     async def count(self, conversation: Conversation, wanted: Generation) -> int:
         """The length of the prompt in tokens."""
+        telemetry.watch().enter("tokenise")
         return (await self.prompter.prompt(repaired(conversation), wanted.thinking)).length
 
     async def inspect(self, conversation: Conversation, wanted: Generation, find: Find | None) -> Inspection:
@@ -78,9 +79,9 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
     async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> TokenTask:
         """The request as a job for the engine."""
         watch = telemetry.watch()
-        began = watch.clock()
+        watch.enter("tokenise")
         prompt = await self.prompter.prompt(repaired(conversation), wanted.thinking)
-        watch.tokenised = watch.clock() - began
+        watch.tokenised = watch.enter("constrain")
         watch.remembered = prompt.remembered
         course = await _plan(self, prompt, conversation, wanted, session)
         text = log.isEnabledFor(logging.DEBUG)

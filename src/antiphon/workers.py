@@ -32,10 +32,12 @@ _PR_SET_PDEATHSIG = 1
 _BACKLOG = 4096
 # A connection is cheap, and the engine's queue is the place to refuse work with a proper answer.
 _CONNECTIONS = 65536
+_NAMES = {"console": "generic", "access": "access"}
 _HANDLERS = {
     name: {"formatter": form, "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
-    for name, form in (("console", "generic"), ("access", "access"))
+    for name, form in _NAMES.items()
 }
+_JSON = {form: {"()": "antiphon.request_log.JsonLines"} for form in _NAMES.values()}
 
 
 def run(
@@ -63,7 +65,7 @@ def run(
         # Granian counts whole seconds, and takes 0 for "for ever".
         workers_kill_timeout=max(1, math.ceil(settings.grace_period)),
         log_level=LogLevels.debug if settings.log_level == "debug" else LogLevels.error,
-        log_dictconfig={"handlers": _HANDLERS},
+        log_dictconfig={"handlers": _HANDLERS} | ({"formatters": _JSON} if settings.log_format == "json" else {}),
     )
     signals = _Signals(server, settings.grace_period, say, stopping)
     server.on_startup(signals.take)

@@ -14,7 +14,7 @@ from scripted_service import ScriptedService, plain
 
 from antiphon.errors import EngineFailed, Overloaded, PromptTooLong
 from antiphon.events import Finished, Started, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart, Usage
-from antiphon.surfaces import hashed
+from antiphon.keys import hashed
 
 PATH = "/v1/chat/completions"
 USAGE = Usage(prompt=7, cached=2, output=3, thinking=1)

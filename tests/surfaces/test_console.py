@@ -12,7 +12,7 @@ from conftest import Running, serving
 from scripted_service import ScriptedService
 
 import antiphon
-from antiphon import surfaces
+from antiphon.keys import hashed
 
 PAGE = Path(antiphon.__file__).parent / "surfaces/console"
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -22,7 +22,7 @@ FILES = sorted(path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if 
 @pytest.fixture
 async def locked() -> AsyncIterator[Running]:
     """A server that asks for a key."""
-    async with serving(ScriptedService(), key_hashes=(surfaces.hashed("secret"),)) as running:
+    async with serving(ScriptedService(), key_hashes=(hashed("secret"),)) as running:
         yield running
 
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import Running, serving
 
 from antiphon.engines.scripted import Rule
-from antiphon.surfaces import hashed
+from antiphon.keys import hashed
 from antiphon.surfaces.messages.differences import DIFFERENCES
 from tests.service.served import served
 

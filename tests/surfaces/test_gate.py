@@ -16,6 +16,7 @@ from scripted_service import ScriptedService
 
 from antiphon import surfaces
 from antiphon.errors import Failure
+from antiphon.keys import hashed
 from antiphon.surfaces.gate import canonical
 from antiphon.surfaces.messages.failures import TABLE, kind
 from antiphon.surfaces.origins import allowed
@@ -105,7 +106,7 @@ def test_every_class_of_failure_has_a_place_in_the_table() -> None:
 )
 async def test_either_header_lets_in(headers: dict[str, str], words: str | None) -> None:
     """A stale key beside the right one is no reason to refuse (I5)."""
-    async with serving(ScriptedService(), key_hashes=(surfaces.hashed("other"), surfaces.hashed(KEY))) as server:
+    async with serving(ScriptedService(), key_hashes=(hashed("other"), hashed(KEY))) as server:
         status, _, body = await server.post(server.ask(), **{k.replace("-", "_"): v for k, v in headers.items()})
         async with server.client.get(server.url + "/v1/models") as response:
             assert response.status == 401

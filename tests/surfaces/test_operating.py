@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import re
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -15,15 +16,15 @@ import pytest
 from conftest import serving
 from prometheus_client.parser import text_string_to_metric_families
 
-from antiphon import surfaces, telemetry
+from antiphon import telemetry
 from antiphon.engines import Health, Job, Piece
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.errors import Overloaded
+from antiphon.keys import hashed, label
 from antiphon.limits import Allowance, Meter
 from antiphon.model import Choices
 from antiphon.request_log import JsonLines
 from antiphon.service import Service
-from antiphon.surfaces.surface import label
 from antiphon.token_model import load
 
 KEY = "sk-secret"
@@ -66,7 +67,7 @@ def samples(text: bytes, model: str) -> dict[str, float]:
 async def test_metrics_count_what_the_replies_say() -> None:
     """Tokens, times, outcomes and gauges; behind the key; the key itself never, nor any word of a client."""
     service, _ = await over(name="metered")
-    options = {"key_hashes": (surfaces.hashed(KEY),), "metrics": telemetry.exposition}
+    options = {"key_hashes": (hashed(KEY),), "metrics": telemetry.exposition}
     async with serving(service, **options) as server:
         for _ in range(2):
             assert (await server.post(saying(server, "hi", model="claude-x"), x_api_key=KEY))[0] == 200
@@ -91,7 +92,11 @@ async def test_metrics_count_what_the_replies_say() -> None:
     assert KEY.encode() not in text
     assert b"claude-x" not in text
     assert b"missing-model" not in text
-    assert label(surfaces.hashed(KEY)).encode() in text
+    mine = label(hashed(KEY))
+    told = [s for f in text_string_to_metric_families(text.decode()) for s in f.samples if "key" in s.labels]
+    assert {s.labels["key"] for s in told if s.labels["model"] == "metered"} == {mine}
+    each = {s.name for s in told if s.labels["model"] == "metered"}
+    assert {f"antiphon_{name}_seconds_count" for name in ("queue", "tokenise", "first_token", "inter_token")} <= each
 
 
 async def test_the_line_in_the_log_and_the_timing_header(caplog: pytest.LogCaptureFixture) -> None:
@@ -147,11 +152,39 @@ async def test_a_burst_is_queued_not_rejected() -> None:
     assert most == 4
 
 
+async def test_requests_and_clients_that_leave_leave_no_task() -> None:
+    """After requests that were answered, and clients that left in line, before the first token and in the middle, the
+    worker has the tasks that it had; nothing runs and nothing waits."""
+    rng = random.Random(3)
+    service, engine = await over(SLOW, Rule(when="hang", text="never", first_delay=60), slots=8)
+    async with serving(service) as server:
+        assert (await server.post(saying(server, "hi", model="default")))[0] == 200
+        before = len(asyncio.all_tasks())
+        for _ in range(4):
+            asks = [rng.choice((server.post, server.stream)) for _ in range(60)]
+            texts = [rng.choice(("slow", "hang", "hi")) for _ in asks]
+            asked = [
+                asyncio.ensure_future(ask(saying(server, text, model="default"), **{"anthropic-version": "x"}))
+                for ask, text in zip(asks, texts, strict=True)
+            ]
+            await asyncio.sleep(0.3)
+            assert engine.running == 8
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            await at_work(engine, 0)
+        for _ in range(100):
+            if len(asyncio.all_tasks()) <= before:
+                break
+            await asyncio.sleep(0.02)
+        assert len(asyncio.all_tasks()) <= before
+
+
 async def test_limits_are_told_and_kept() -> None:
     """Each answer has the headers; what is too much gets 429 in the envelope, with the time to wait."""
-    meter = Meter(Allowance(requests=2, output_tokens=1000), [label(surfaces.hashed(KEY))])
+    meter = Meter(Allowance(requests=2, output_tokens=1000), [label(hashed(KEY))])
     service, _ = await over(meter=meter)
-    async with serving(service, meter=meter, key_hashes=(surfaces.hashed(KEY), surfaces.hashed("other"))) as server:
+    async with serving(service, meter=meter, key_hashes=(hashed(KEY), hashed("other"))) as server:
         for rest in ("1", "0"):
             status, headers, _ = await server.post(saying(server, "hi"), x_api_key=KEY)
             assert (status, headers["anthropic-ratelimit-requests-remaining"]) == (200, rest)

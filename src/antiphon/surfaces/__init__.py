@@ -10,9 +10,9 @@ from starlette.types import ASGIApp
 from antiphon.service import Service
 from antiphon.surfaces import openapi
 from antiphon.surfaces.gate import Gate, Placed
-from antiphon.surfaces.surface import Options, Route, Surface, fresh_id, hashed
+from antiphon.surfaces.surface import Options, Route, Surface, fresh_id
 
-__all__ = ["Options", "Surface", "build", "find", "fresh_id", "hashed", "routes"]
+__all__ = ["Options", "Surface", "build", "find", "fresh_id", "routes"]
 
 
 def find() -> dict[str, Surface]:

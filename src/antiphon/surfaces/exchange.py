@@ -59,6 +59,11 @@ class Exchange:
         return ",".join(values) if values else None
 
     @property
+    def headers(self) -> dict[str, str]:
+        """The request's headers; of a repeated one, the last."""
+        return {key.decode("latin-1"): value.decode("latin-1") for key, value in self._headers}
+
+    @property
     def query(self) -> dict[str, str]:
         """The query's parameters; of a repeated one, the last."""
         return dict(parse_qsl(self.scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))

@@ -15,9 +15,10 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon import request_log, telemetry
 from antiphon.errors import Failure, Internal, MethodNotAllowed, NotFound, Unauthenticated
+from antiphon.keys import hashed, label
 from antiphon.surfaces import origins
 from antiphon.surfaces.exchange import ClientGone, Exchange
-from antiphon.surfaces.surface import Options, Rendered, Route, hashed, label
+from antiphon.surfaces.surface import Options, Rendered, Route
 
 log = logging.getLogger("antiphon.http")
 
@@ -74,12 +75,12 @@ class Gate:
         exchange = Exchange(scope, receive, send, self._options.new_id("req_"))
         exchange.leaving = self._options.leaving
         telemetry.watched.set(exchange.watch)
-        envelope, quiet, surface, gone = self._fallback, False, "", False
+        envelope, quiet, surface, route, gone = self._fallback, False, "", "", False
         try:
             if await origins.answered(exchange, self._options):
                 return
             here = self._find(exchange)
-            envelope, quiet, surface = here.envelope, here.route.quiet, here.surface
+            envelope, quiet, surface, route = here.envelope, here.route.quiet, here.surface, here.route.path
             if not here.route.open:
                 self._check_key(exchange)
                 exchange.late = partial(self._allowance, exchange)
@@ -95,7 +96,7 @@ class Gate:
             await self._tell(exchange, envelope, Internal("Internal server error"))
         finally:
             if not quiet:
-                _log(exchange)
+                self._note(exchange, route)
                 telemetry.count(exchange.watch, surface=surface, status=exchange.status, gone=gone)
 
     def _find(self, exchange: Exchange) -> Placed:
@@ -146,19 +147,21 @@ class Gate:
         if not exchange.started:
             await exchange.reply(rendered.status, rendered.body, rendered.headers)
 
-
-def _log(exchange: Exchange) -> None:
-    """One line for each request: what was asked, how it went, how long it took, what it used."""
-    seconds = exchange.watch.clock() - exchange.watch.began
-    level = logging.WARNING if exchange.status >= 500 else logging.INFO
-    head = {
-        "id": exchange.request_id,
-        "method": exchange.method,
-        "path": exchange.scope["path"],
-        "status": exchange.status,
-        "seconds": seconds,
-    }
-    request_log.write(log, level, head, {**exchange.facts, **exchange.watch.facts()})
+    def _note(self, exchange: Exchange, route: str) -> None:
+        """One line for each request: what was asked, how it went, how long it took, what it used; and its trace."""
+        head = {
+            "id": exchange.request_id,
+            "method": exchange.method,
+            "path": exchange.scope["path"],
+            "status": exchange.status,
+            "seconds": exchange.watch.end(),
+        }
+        facts = {**exchange.facts, **exchange.watch.facts()}
+        trace = self._options.trace
+        if trace and (told := trace(exchange.watch, route, {**head, **facts}, exchange.headers)):
+            facts["trace_id"] = told
+        level = logging.WARNING if exchange.status >= 500 else logging.INFO
+        request_log.write(log, level, head, facts)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -7,12 +7,11 @@ surfaces, nor any engine.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from string import ascii_letters, digits
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -20,6 +19,7 @@ from antiphon.errors import Failure
 from antiphon.limits import Meter
 from antiphon.service import Service
 from antiphon.surfaces.exchange import Exchange
+from antiphon.telemetry import Watch
 
 _ALPHABET = digits + ascii_letters
 
@@ -34,25 +34,23 @@ def fresh_id(prefix: str) -> str:
     return prefix + "".join(letters)
 
 
-def label(digest: bytes) -> str:
-    """What a `hashed` key is called in metrics and limits."""
-    return digest.hex()[:8]
+class Trace(Protocol):
+    """Takes down a request that is over."""
 
-
-def hashed(key: str) -> bytes:
-    """The form in which keys are held: what leaks from memory or a log is no key."""
-    return hashlib.sha256(key.encode()).digest()
+    def __call__(self, watch: Watch, route: str, facts: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+        """`route` is the path that answered (empty: none did), `facts` the request's line in the log, `headers` those
+        that came with it. Gives the id of the trace, empty when it is not kept."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the surfaces are told.
 
-    `seal_key` seals thinking; workers that share traffic share it. `key_hashes` are `hashed` keys, none lets
-    everybody in. `origins` are the browser origins let in where no key is asked for, besides loopback ones
-    (`*` for all). With `version_optional`, requests need no `anthropic-version` header. `metrics` gives the text of
-    GET /metrics, `meter` the headers that tell a key what it may still use, `crashes` a sentence when the engine dies
-    again and again. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so that tests
-    can fix them.
+    `seal_key` seals thinking; workers that share traffic share it. `key_hashes` are `hashed` keys, none lets everybody
+    in. `origins` are the browser origins let in where no key is asked for, besides loopback ones (`*` for all). With
+    `version_optional`, requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `meter`
+    the headers that tell a key what it may still use, `crashes` a sentence when the engine dies again and again.
+    `trace` takes down a request that is over. When `leaving` is done, whatever still runs ends in an error. Clock and
+    ids come in, so that tests can fix them.
     """
 
     seal_key: bytes
@@ -66,6 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Callable[[], bytes] | None = None
     meter: Meter | None = None
     crashes: Callable[[], str] | None = None
+    trace: Trace | None = None
     leaving: asyncio.Future[None] | None = None
     clock: Callable[[], float] = time.time
     new_id: Callable[[str], str] = fresh_id

@@ -82,6 +82,7 @@ class _ChatCompletions:
         body = await exchange.body(self._options.max_body)
         heavy = len(body) > _LARGE or b'"file_data"' in body
         request, unknown = await asyncio.to_thread(decode.read, body) if heavy else decode.read(body)
+        exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         card = self._service.card(request.model)
         addresses = decode.wanted(request, card) if b'"image_url"' in body else {}
         fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)

@@ -62,6 +62,7 @@ class _Messages:
     async def _create(self, exchange: Exchange) -> None:
         whole = await self._arrivals.read(exchange)
         request, asked = whole.request, whole.asked
+        exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         id, probing = self._options.new_id("msg_"), request.diagnostics
         prepared = await self._service.prepare(
             request.model,
@@ -71,7 +72,6 @@ class _Messages:
             message=id if probing else None,
             previous=probing.previous_message_id if probing else None,
         )
-        exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         style = encode.Style(
             id=id,
             model=request.model,
