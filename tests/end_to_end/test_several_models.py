@@ -93,7 +93,7 @@ async def test_one_resolver_for_every_path(tmp_path: Path) -> None:
             async with client.get(server.url + "/metrics") as response:
                 metrics = (await response.text()).splitlines()
             for model in ("small", "large"):
-                assert f'antiphon_replies_total{{model="{model}",reason="end_turn"}} 9.0' in metrics
+                assert f'antiphon_replies_total{{key="",model="{model}",reason="end_turn"}} 9.0' in metrics
     log = server.log.read_text()
     assert "also claude-haiku-*, *flash*" in log
 
