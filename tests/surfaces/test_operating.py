@@ -167,8 +167,7 @@ async def test_requests_and_clients_that_leave_leave_no_task() -> None:
                 asyncio.ensure_future(ask(saying(server, text, model="default"), **{"anthropic-version": "x"}))
                 for ask, text in zip(asks, texts, strict=True)
             ]
-            await asyncio.sleep(0.3)
-            assert engine.running == 8
+            await at_work(engine, 8)
             for one in asked:
                 one.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
