@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,12 +143,16 @@ def _paced(
     return rows
 
 
+SHIPS = count(1)
+"""No prompt comes twice: who asks second would find what the first had computed."""
+
+
 async def spoken(url: str, streams: int) -> tuple[float, float]:
     """Output tokens a second, and the median time to the first of them, of streams that begin together."""
 
-    async def one(client: aiohttp.ClientSession, number: int) -> tuple[int, float]:
+    async def one(client: aiohttp.ClientSession) -> tuple[int, float]:
         asked = {"model": "default", "stream": True, "max_tokens": 48, "temperature": 0.7}
-        asked["messages"] = [{"role": "user", "content": f"Tell me a long story about ship number {number}."}]
+        asked["messages"] = [{"role": "user", "content": f"Tell me a long story about ship number {next(SHIPS)}."}]
         began, first, tokens = time.perf_counter(), 0.0, 0
         async with client.post(url, json=asked, headers=HEADERS) as response:
             async for line in response.content:
@@ -159,7 +164,7 @@ async def spoken(url: str, streams: int) -> tuple[float, float]:
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
         began = time.perf_counter()
-        done = await asyncio.gather(*(one(client, number) for number in range(streams)))
+        done = await asyncio.gather(*(one(client) for _ in range(streams)))
         seconds = time.perf_counter() - began
     return sum(tokens for tokens, _ in done) / seconds, statistics.median(first for _, first in done)
 

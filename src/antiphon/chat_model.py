@@ -131,6 +131,11 @@ class _Attempt:
         self._started = False
         self.usage = task.usage
 
+    @property
+    def output(self) -> int:
+        """How many tokens were sampled so far."""
+        return self.usage.output
+
     async def events(self) -> AsyncGenerator[list[AnyEvent], None]:
         """Batches of events, as the server's reads bring them."""
         async with aclosing(self._task.model.server.stream(self._task.body)) as reads:

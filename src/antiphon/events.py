@@ -126,13 +126,11 @@ class Fold:
     def add(self, event: AnyEvent) -> None:
         """Take the next event in."""
         match event:
-            case Started():
-                pass
-            case TextDelta(text) | ThinkingDelta(text):
+            case TextDelta() | ThinkingDelta():
                 if self._kind is not type(event):
                     self._close()
                     self._kind = type(event)
-                self._pieces.append(text)
+                self._pieces.append(event.text)
             case ToolStart():
                 self._close()
                 self._kind, self._call = ToolDelta, event
@@ -140,6 +138,8 @@ class Fold:
                 self._pieces.append(json)
             case ToolEnd(complete):
                 self._close(complete)
+            case Started():
+                pass
             case Finished():
                 self._close()
                 self._finished = event

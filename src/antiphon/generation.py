@@ -64,6 +64,8 @@ class Course:
         self._limit = False
         self._ended = False
         self._mute_end = False
+        self._enough = False
+        """Whether what the engine still has to say is not wanted."""
 
     async def events(self) -> AsyncGenerator[list[AnyEvent], None]:
         """Batches of events, the first beginning with `Started`, the last ending with `Finished`."""
@@ -76,12 +78,13 @@ class Course:
                 job, events = await self._cut_short()
                 if batch := self._begun(events):
                     yield batch
+            self._enough = False
             async with aclosing(self._engine.generate(job)) as reads:
                 async for read in reads:
                     batch = self._prefilled(read) if isinstance(read, Prefilled) else self._begun(self._read(read))
                     if batch:
                         yield batch
-                    if self._over or self._overdrawn():
+                    if self._enough:
                         break
             self._again = True
             if not self._unfinished():
@@ -131,7 +134,8 @@ class Course:
             if piece.ids:
                 self._mute_end = not piece.text
             self._limit, self._ended = piece.end == "length", piece.end == "stop"
-            if piece.end != "none" or self._over or self._overdrawn():
+            self._enough = self._over or self._overdrawn()
+            if self._enough or piece.end != "none":
                 break
         return events
 

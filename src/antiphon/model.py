@@ -60,6 +60,10 @@ class Attempt(Protocol):
     def usage(self) -> Usage:
         """The figures so far."""
 
+    @property
+    def output(self) -> int:
+        """How many tokens were sampled so far."""
+
     def events(self) -> AsyncGenerator[list[AnyEvent], None]:
         """Batches of events, the first beginning with `Started`, the last ending with `Finished`. A failure is raised
         as a `Failure`. Closing the generator frees the engine."""

@@ -201,7 +201,7 @@ class Service:
             async with aclosing(attempt.events()) as batches:
                 async for batch in batches:
                     listening.heard(now := watch.batch(batch))
-                    watch.written(now, attempt.usage.output)
+                    watch.written(now, attempt.output)
                     if isinstance(first := batch[0], Started) and (lost := prepared.lost(first.usage.cached)):
                         watch.lost, watch.loss = lost.tokens, lost.cause
                         log.debug("%s", lost.sentence)

@@ -135,6 +135,10 @@ class _Attempt:
     def usage(self) -> Usage:
         return self._course.usage
 
+    @property
+    def output(self) -> int:
+        return self._course.output
+
     def events(self) -> AsyncGenerator[list[AnyEvent], None]:
         return self._course.events()
 

@@ -69,10 +69,12 @@ class Attached:
         """The data of the server-sent events that each read from the socket completes. It is left when the reply is
         over: a stream that the server ends first is a failure. Leaving it closes the connection, which is what tells
         the server to stop."""
-        response = await self.open("POST", path, body)
+        response, rest = await self.open("POST", path, body), b""
         try:
-            async for events in _events(response):
-                yield events
+            while data := await response.content.readany():
+                *lines, rest = (rest + data).split(b"\n")
+                if events := _events(lines):
+                    yield events
             raise EngineFailed("the engine broke off before the reply was over")
         except TimeoutError:
             raise self._silent() from None
@@ -98,15 +100,11 @@ class Attached:
             await self._client.close()
 
 
-async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:
-    rest = b""
-    async for data in response.content.iter_any():
-        *lines, rest = (rest + data).split(b"\n")
-        events = [line[6:] for line in lines if line.startswith(b"data: {")]
-        # Older llama.cpp servers report a failure in a line of its own kind.
-        events.extend(b'{"error":' + line[7:] + b"}" for line in lines if line.startswith(b"error: {"))
-        if events:
-            yield events
+def _events(lines: list[bytes]) -> list[bytes]:
+    events = [line[6:] for line in lines if line.startswith(b"data: {")]
+    # Older llama.cpp servers report a failure in a line of its own kind.
+    events.extend(b'{"error":' + line[7:] + b"}" for line in lines if line.startswith(b"error: {"))
+    return events
 
 
 def _failure(status: int, body: bytes) -> Exception:

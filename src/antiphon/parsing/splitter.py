@@ -30,6 +30,7 @@ class Markers:
         self.longest = len(ordered[0]) if ordered else 0
         self._any = re.compile("|".join(map(re.escape, ordered))) if ordered else None
         self._prefixes = {marker[:size] for marker in ordered for size in range(1, len(marker))}
+        self._first = re.compile(f"[{re.escape(''.join({marker[0] for marker in ordered}))}]") if ordered else None
 
     def find(self, text: str, at: int) -> re.Match[str] | None:
         """The first marker in `text` from `at` on."""
@@ -42,9 +43,11 @@ class Markers:
 
     def held(self, text: str, at: int) -> int:
         """How many characters at the end of `text` may be the beginning of a marker."""
-        for size in range(min(self.longest - 1, len(text) - at), 0, -1):
-            if text[-size:] in self._prefixes:
-                return size
+        place = max(at, len(text) - self.longest + 1)
+        while self._first and (found := self._first.search(text, place)):
+            if text[found.start() :] in self._prefixes:
+                return len(text) - found.start()
+            place = found.end()
         return 0
 
 

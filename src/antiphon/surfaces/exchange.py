@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -130,9 +130,9 @@ class Exchange:
             lines.append((b"server-timing", self.watch.server_timing()))
         await self._send({"type": "http.response.start", "status": 200, "headers": lines})
 
-    async def write(self, chunk: bytes, more: bool = True) -> None:
+    def write(self, chunk: bytes, more: bool = True) -> Awaitable[None]:
         """Send a piece of the body."""
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        return self._send({"type": "http.response.body", "body": chunk, "more_body": more})
 
 
 def _too_large(limit: int) -> TooLarge:

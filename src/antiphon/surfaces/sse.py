@@ -90,7 +90,8 @@ class _Stream:
         self._interval = interval
         self._clock = asyncio.get_running_loop().time
         self._last = self._clock()
-        self._turn = asyncio.Lock()
+        self._writing = False
+        self._pinging = asyncio.Lock()
 
     async def run(self, first_wait: float) -> None:
         async with contextlib.aclosing(self._batches):
@@ -122,8 +123,6 @@ class _Stream:
                 chunk = self._telling.batch(events)
                 if chunk:
                     await self._write(chunk)
-                if self._telling.finished:
-                    pinging.cancel()
             if not self._telling.finished:
                 raise Internal("the reply broke off")
         except Failure as failure:
@@ -148,18 +147,25 @@ class _Stream:
             await self._write(self._telling.failure(failure))
 
     async def _write(self, chunk: bytes) -> None:
-        async with self._turn:
-            await self._exchange.write(chunk)
-            self._last = self._clock()
+        # Not by a lock for both: this runs for every token.
+        self._writing = True
+        if self._pinging.locked():
+            async with self._pinging:
+                pass
+        await self._exchange.write(chunk)
+        self._last = self._clock()
+        self._writing = False
 
     async def _ping(self) -> None:
         """Break every silence. One timer per interval, whatever the number of tokens."""
-        while True:
+        while not self._telling.finished:
             quiet = self._clock() - self._last
             if quiet < self._interval:
                 await asyncio.sleep(self._interval - quiet)
-            elif self._turn.locked():
+            elif self._writing:
                 # The socket is full: the client has more to read than it does, and no ping would reach it.
                 await asyncio.sleep(self._interval)
             else:
-                await self._write(self._telling.ping)
+                async with self._pinging:
+                    await self._exchange.write(self._telling.ping)
+                    self._last = self._clock()
