@@ -2,100 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from antiphon import __version__, config
-from antiphon.options import Option
+from antiphon.command_options import (
+    Failed,
+    given,
+    model_option,
+    most_option,
+    server_options,
+    settings_options,
+    small_model_option,
+)
 from antiphon.programs import PROGRAMS
 
 if TYPE_CHECKING:
     from antiphon.chat import Server
-
-
-class Failed(click.ClickException):
-    """A sentence for the person at the terminal, without a stack trace; exit status 1."""
-
-    def show(self, file: Any = None) -> None:
-        """Print the sentence on standard error."""
-        click.echo(f"antiphon: {self.message}", err=True)
-
-
-def settings_options(*names: str, unread: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the settings' own options (all of them, or those of the named fields) and `--config`. The
-    command is called with the settings in force as its first argument; `unread`, with a function that reads them and
-    raises BadSettings."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        chosen = [option for option in config.options() if not names or option.field in names]
-
-        @click.option("--config", "file", metavar="PATH", help="Read settings from this file.")
-        @functools.wraps(command)
-        def called(file: str | None, **given: Any) -> Any:
-            flags = {option.field: given.pop(option.field, None) for option in chosen}
-            read = functools.partial(config.load, flags, file=file)
-            if unread:
-                return command(read, **given)
-            try:
-                settings = read()
-            except config.BadSettings as error:
-                raise Failed(str(error)) from None
-            return command(settings, **given)
-
-        wrapped: Callable[..., Any] = called
-        for option in reversed(chosen):
-            wrapped = _decorator(option)(wrapped)
-        return wrapped
-
-    return decorate
-
-
-def _decorator(option: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    if option.field == "model":
-        return click.argument("model", required=False)
-    if option.type is bool:
-        return click.option(f"{option.flag}/{option.opposite}", option.field, default=None, help=option.about.help)
-    help = option.about.help + (f"  [{option.shown_default}]" if option.shown_default else "")
-    # Values stay text here: config.py is the one place that turns text into values.
-    return click.option(
-        option.flag, option.field, metavar=option.metavar, multiple=option.repeated, default=None, help=help
-    )
-
-
-def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say which running server is meant. It is called with that server first."""
-
-    @click.option("--url", metavar="URL", help="The server's address; otherwise the one of the settings here.")
-    @click.option("--key", metavar="KEY", help="An API key of the server; otherwise the first one of the settings.")
-    @settings_options("host", "port", "api_keys", "api_key_file")
-    @functools.wraps(command)
-    def called(settings: config.Settings, url: str | None, key: str | None, **given: Any) -> Any:
-        from antiphon import announce, chat
-
-        base = (url or announce.address(settings)).rstrip("/")
-        base = base if "://" in base else f"http://{base}"
-        return command(chat.Server(base, key or next(iter(settings.api_keys), "")), **given)
-
-    return called
-
-
-_model_option = click.option("--model", "name", metavar="NAME", help="The model to use; otherwise the server's first.")
-_small_model_option = click.option(
-    "--small-model", "small", metavar="NAME", help="The model for titles and summaries; otherwise the same."
-)
-_most_option = click.option(
-    "--max-tokens",
-    "most",
-    metavar="NUMBER",
-    type=click.IntRange(1),
-    help="Longest reply; otherwise a quarter of the window.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -161,7 +89,7 @@ def doctor(read: Callable[[], config.Settings], as_json: bool) -> None:
 
 @main.command()
 @server_options
-@_model_option
+@model_option
 @click.option("--system", metavar="TEXT", default="", help="Instructions for the model.")
 @click.option("--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Longest reply, in tokens.")
 def chat(server: Server, name: str | None, system: str, max_tokens: int) -> None:
@@ -257,9 +185,9 @@ def parse(settings: config.Settings, prompt_tail: str | None, tools: str | None,
 @main.command()
 @click.argument("program", type=click.Choice(list(PROGRAMS)), default="claude")
 @server_options
-@_model_option
-@_small_model_option
-@_most_option
+@model_option
+@small_model_option
+@most_option
 def env(server: Server, program: str, name: str | None, small: str | None, most: int | None) -> None:
     """Print the environment that points a program at a running server.
 
@@ -270,7 +198,7 @@ def env(server: Server, program: str, name: str | None, small: str | None, most:
     """
     from antiphon import announce, chat, launch
 
-    key = server.key if _given("key") or not server.key else announce.PLACEHOLDER
+    key = server.key if given("key") or not server.key else announce.PLACEHOLDER
     try:
         aim = launch.target(server, model=name, small=small, most=most)
     except chat.Unreachable as error:
@@ -299,9 +227,9 @@ class _Launching(click.Command):
 @click.argument("program", type=click.Choice(list(PROGRAMS)), required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @server_options
-@_model_option
-@_small_model_option
-@_most_option
+@model_option
+@small_model_option
+@most_option
 def launch(
     server: Server,
     listing: bool,
@@ -331,11 +259,6 @@ def launch(
         launch.start(PROGRAMS[program], path, aim, arguments, lambda line: click.echo(line, err=True))
     except (launch.CannotLaunch, Unreachable) as error:
         raise Failed(str(error)) from None
-
-
-def _given(parameter: str) -> bool:
-    source = click.get_current_context().get_parameter_source(parameter)
-    return source is not click.core.ParameterSource.DEFAULT
 
 
 @main.command()
