@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve browser test test-console bench soak flat openapi check format docs docs-generated clean
+.PHONY: help install clients programs serve browser test test-console bench soak flat engines-real openapi check format docs docs-generated clean
 
 help:
 	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench           measure the surface beside its peers, into docs/benchmarks.md"
 	@echo "make soak            half an hour of mixed load and faults (ARGS=\"--minutes 5\" for less)"
 	@echo "make flat            ten thousand requests and a thousand disconnects; then whether anything has grown"
+	@echo "make engines-real    the engines' tests over real servers (ARGS=\"vllm\" for one of them)"
 	@echo "make openapi         draw very many requests from /openapi.json and hold the answers against it"
 	@echo "make check           only the checks: ruff, mypy"
 	@echo "make format          put the code into its usual form"
@@ -85,6 +86,10 @@ soak: install
 flat: install
 	$(BIN)/python -m bench.flat $(ARGS)
 
+# Each server in an environment of its own under .engines, gigabytes of packages and slow to make; used again afterwards.
+engines-real: install
+	$(BIN)/python -m tests.engines.real.run $(ARGS)
+
 # Long, and different every time. `make openapi EXAMPLES=1000` for still more.
 EXAMPLES ?= 200
 openapi: install
@@ -102,5 +107,5 @@ docs-generated: install
 	$(BIN)/python -m antiphon.reference docs
 
 clean:
-	rm -rf $(VENV) .clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .clients .engines build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

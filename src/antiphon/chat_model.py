@@ -26,6 +26,7 @@ from antiphon.parsing.stopping import stop_reason
 from antiphon.prompt import chat_messages
 from antiphon.prompt.inspection import Find, Inspection
 from antiphon.prompt.predecessors import Made
+from antiphon.prompt.tokens import room
 from antiphon.prompt.turns import repaired
 
 log = logging.getLogger("antiphon")
@@ -52,7 +53,9 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
 
     async def count(self, conversation: Conversation, wanted: Generation) -> int:
         """The length of the prompt in tokens: by the server where it counts, else an estimate."""
-        return await self._counted(self._request(conversation, wanted))
+        body = self._request(conversation, wanted)
+        counted = await self.server.count(body)
+        return _estimated(body) if counted is None else counted
 
     async def inspect(self, conversation: Conversation, wanted: Generation, find: Find | None) -> Inspection:
         """Never: the prompt is not known here."""
@@ -61,43 +64,45 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> ChatTask:
-        """The request as the server takes it. Whether it fits only the server can say."""
-        body = self._request(conversation, wanted)
-        prompt = await self._counted(body)
-        left = max(self.card.window - prompt, 1)
-        limit = min(wanted.max_tokens or left, left)
-        body |= {"max_tokens": limit, "stream": True, "stream_options": {"include_usage": True}}
+        """The request as the server takes it. Where nobody counts, only the server can say whether it fits."""
+        # vLLM holds the input of a forced call to its schema for strict tools only.
+        forced = wanted.tool_choice.mode in ("any", "tool")
+        body = self._request(conversation, wanted, strict=forced)
+        counted = await self.server.count(body)
+        prompt = _estimated(body) if counted is None else counted
+        least = prompt if counted is not None else min(prompt, self.card.window - 1)
+        limit, window_bound = room(least, wanted.max_tokens, self.card.window)
+        more = {"max_tokens": limit, "stream": True, "stream_options": {"include_usage": True}}
+        looser = self._request(conversation, wanted)
         return ChatTask(
             model=self,
-            body=body,
+            bodies=tuple(each | more for each in ([body, looser] if looser != body else [body])),
             tools=callable_tools(conversation, wanted),
             wanted=wanted,
             usage=Usage(prompt=prompt),
-            window_bound=wanted.max_tokens is None or wanted.max_tokens > left,
+            window_bound=window_bound,
             unheld=demands(wanted),
         )
 
-    def _request(self, conversation: Conversation, wanted: Generation) -> dict[str, Any]:
-        tools = conversation.callable_tools
-        return {"model": self.name, **chat_messages.request(repaired(conversation), tools, wanted)}
-
-    async def _counted(self, body: dict[str, Any]) -> int:
-        counted = await self.server.count(body)
-        if counted is not None:
-            return counted
-        told = {key: body[key] for key in ("messages", "tools") if key in body}
-        return max(len(msgspec.json.encode(told)) // _CHARACTERS, 1)
+    def _request(self, conversation: Conversation, wanted: Generation, *, strict: bool = False) -> dict[str, Any]:
+        told = chat_messages.request(repaired(conversation), conversation.callable_tools, wanted, strict=strict)
+        return {"model": self.name, **told}
 
     async def close(self) -> None:
         """Let go of the server."""
         await self.server.close()
 
 
+def _estimated(body: dict[str, Any]) -> int:
+    told = {key: body[key] for key in ("messages", "tools") if key in body}
+    return max(len(msgspec.json.encode(told)) // _CHARACTERS, 1)
+
+
 class ChatTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, ready to be sent."""
+    """A request, ready to be sent: the first of the `bodies` that the server does not refuse."""
 
     model: ChatModel
-    body: dict[str, Any]
+    bodies: tuple[dict[str, Any], ...]
     tools: tuple[Tool, ...]
     wanted: Generation
     usage: Usage
@@ -138,7 +143,7 @@ class _Attempt:
 
     async def events(self) -> AsyncGenerator[list[AnyEvent], None]:
         """Batches of events, as the server's reads bring them."""
-        async with aclosing(self._task.model.server.stream(self._task.body)) as reads:
+        async with aclosing(self._chunks()) as reads:
             async for chunks in reads:
                 for chunk in chunks:
                     self._take(chunk)
@@ -148,6 +153,18 @@ class _Attempt:
                 if self._deltas.over or enough:
                     break
         yield self._finished()
+
+    async def _chunks(self) -> AsyncGenerator[list[Chunk], None]:
+        for body in self._task.bodies:
+            try:
+                async with aclosing(self._task.model.server.stream(body)) as reads:
+                    async for chunks in reads:
+                        yield chunks
+                return
+            except BadRequest as refusal:
+                if body is self._task.bodies[-1]:
+                    raise
+                log.debug("the chat server takes no strict tools: %s", refusal)
 
     @property
     def _calls(self) -> int:

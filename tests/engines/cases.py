@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,6 +20,8 @@ from tests.engines.wires import WIRES
 
 REAL = os.environ.get("ANTIPHON_REAL_ENGINE", "")
 """`vllm+http://127.0.0.1:8000`: the one server to hold to the contract."""
+TOKENIZER = os.environ.get("ANTIPHON_REAL_TOKENIZER", "")
+"""The folder of its model's files."""
 
 NAMES = [REAL.partition("+")[0]] if REAL else ["scripted", "llama.cpp", *WIRES]
 
@@ -38,9 +41,9 @@ async def case(name: str, embedded: Callable[[], tuple[str, str]], files: Path) 
     """The engine of this name. `embedded` gives the address and the key of the embedded llama.cpp, `files` is the
     folder of the loopback wires' tokenizer."""
     if REAL:
-        made = connect(REAL, Reach(tokenizer=os.environ.get("ANTIPHON_REAL_TOKENIZER", ""), patience=10))
+        made = connect(REAL, Reach(tokenizer=TOKENIZER, patience=10))
         url = REAL.partition("+")[2]
-        found = Case(name, made, lambda: _counted(url), block=128 if name == "vllm" else 1)
+        found = Case(name, made, lambda: counted(url), block=128 if name == "vllm" else 1)
         await made.describe()
         yield found
     elif name == "scripted":
@@ -78,7 +81,16 @@ async def case(name: str, embedded: Callable[[], tuple[str, str]], files: Path) 
     await found.engine.close()
 
 
-async def _counted(url: str) -> int:
+async def idle(busy: Callable[[], Awaitable[int]]) -> None:
+    """Wait until no slot is held."""
+    for _ in range(200):
+        if await busy() == 0:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("a slot was not freed")
+
+
+async def counted(url: str) -> int:
     """What a real server counts: vLLM among its metrics, the others on a route that the suite adds."""
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{url}/running") as response:

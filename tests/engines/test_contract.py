@@ -21,7 +21,7 @@ from antiphon.engines.embedded import Launch
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.errors import EngineFailed, Overloaded
 from tests.engines import vocabulary
-from tests.engines.cases import NAMES, REAL, Case, case
+from tests.engines.cases import NAMES, REAL, Case, case, idle
 
 pytestmark = pytest.mark.xdist_group("engine")
 
@@ -83,14 +83,6 @@ async def pieces(engine: Engine, asked: Job) -> tuple[Prefilled | None, list[Pie
 
 async def text(engine: Engine, asked: Job) -> str:
     return "".join(piece.text for piece in (await pieces(engine, asked))[1])
-
-
-async def eventually_idle(held: Case) -> None:
-    for _ in range(100):
-        if await held.busy() == 0:
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError("a slot was not freed")
 
 
 async def lowered(engine: Engine, node: Node, plain: Node | None = None) -> str:
@@ -158,7 +150,7 @@ async def test_closing_is_cancelling(held: Case, after: int) -> None:
         await reads.aclose()
 
     await asyncio.gather(*(leave() for _ in range(6)))
-    await eventually_idle(held)
+    await idle(held.busy)
 
 
 async def test_cancelled_while_waiting(held: Case) -> None:
@@ -172,7 +164,7 @@ async def test_cancelled_while_waiting(held: Case) -> None:
     await asyncio.gather(waiting, return_exceptions=True)
     for each in running:
         await each.aclose()
-    await eventually_idle(held)
+    await idle(held.busy)
 
 
 async def test_grammar(engine: Engine) -> None:

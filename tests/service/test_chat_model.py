@@ -227,6 +227,22 @@ async def test_what_was_demanded_is_checked_and_asked_for_twice(far: Far) -> Non
     await service.close()
 
 
+async def test_tools_of_a_forced_call_are_strict(far: Far) -> None:
+    """So that servers hold the input to its schema; one that refuses strict tools is asked for the same without."""
+    called = [delta(tool_calls=[call(0, "weigh", '{"grams": 3}')]), delta("tool_calls")]
+    service = await before(far)
+    for mode, replies, told in (
+        ("any", [called], [True]),
+        ("any", [refusal(400, "additionalProperties must be false"), called], [True, None]),
+        ("auto", [called], [None]),
+    ):
+        far.replies, far.asked = list(replies), []
+        wanted = Generation(max_tokens=50, tool_choice=ToolChoice(mode=mode))
+        assert calls(await reply(service, said("Hi", tools=(WEIGH,)), wanted)) == [("weigh", {"grams": 3})]
+        assert [body["tools"][0]["function"].get("strict") for body in far.asked] == told
+    await service.close()
+
+
 LONG = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens"
 
 
@@ -315,7 +331,8 @@ def test_any_order_of_pieces_is_a_legal_reply(pieces: list[Any]) -> None:
 
 @pytest.mark.xdist_group("engine")
 async def test_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
-    """llama.cpp's own chat server with the default model: the count is exact, a schema holds, a limit ends a reply."""
+    """llama.cpp's own chat server with the default model: the count is exact, a schema holds, a limit ends a reply,
+    and a prompt that is too long is told with its length."""
     model = models_store.resolve("", Path(Settings().cache_dir))
     process = EngineProcess(
         Launch(model=str(model), window=2048, parallel=2, threads=1, key="k", log=str(tmp_path / "log")), print
@@ -336,6 +353,10 @@ async def test_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
         assert answer.reason == "max_tokens" or isinstance(json.loads(answer.blocks[0].text)["n"], int)
         streamed = await events(service, said("Hi"), Generation(max_tokens=5))
         assert isinstance(streamed[-1], Finished)
+        long = said("word " * 3000)
+        counted = await service.count("far", long, Generation())
+        with pytest.raises(PromptTooLong, match=f"{counted} tokens > 2048"):
+            await reply(service, long, Generation(max_tokens=5))
         await service.close()
     finally:
         process.stop()

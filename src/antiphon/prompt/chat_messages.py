@@ -20,12 +20,14 @@ def messages(conversation: Conversation) -> list[Message]:
     return told
 
 
-def request(conversation: Conversation, tools: tuple[Tool, ...], wanted: Generation) -> dict[str, Any]:
+def request(
+    conversation: Conversation, tools: tuple[Tool, ...], wanted: Generation, *, strict: bool = False
+) -> dict[str, Any]:
     """What is asked for: everything of a request but the model and the limit. Stop sequences stay here, because servers
-    do not tell which of them it was."""
+    do not tell which of them it was. With `strict` every tool is called so, whatever the client says of it."""
     body: dict[str, Any] = {"messages": messages(conversation)}
     if tools:
-        body["tools"] = [_tool(tool) for tool in tools]
+        body["tools"] = [_tool(tool, strict=strict or tool.strict) for tool in tools]
         body["tool_choice"] = _choice(wanted)
         if not wanted.tool_choice.parallel:
             body["parallel_tool_calls"] = False
@@ -52,9 +54,9 @@ def _choice(wanted: Generation) -> Any:
     return {"any": "required", "none": "none"}.get(choice.mode, "auto")
 
 
-def _tool(tool: Tool) -> Message:
+def _tool(tool: Tool, *, strict: bool) -> Message:
     function: Message = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
-    return {"type": "function", "function": {**function, "strict": True} if tool.strict else function}
+    return {"type": "function", "function": {**function, "strict": True} if strict else function}
 
 
 def _assistant(turn: Turn) -> Message:

@@ -1,0 +1,123 @@
+"""`make engines-real`: the suite against real servers, one engine after the other, or those that are named."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.end_to_end.conftest import free_port
+from tests.engines.real import environments
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+WINDOW = 2048
+_PATIENCE = 600.0
+
+
+class Real(NamedTuple):
+    """How a real server is started: its command and environment, from the interpreter, the model's folder and a
+    port; and which tests it is held to."""
+
+    command: Callable[[Path, Path, int], list[str]]
+    environment: dict[str, str]
+    tests: tuple[str, ...]
+
+
+def _vllm(python: Path, model: Path, port: int) -> list[str]:
+    flags = (
+        "--dtype bfloat16 --enforce-eager --max-num-seqs 2 --enable-prompt-tokens-details "
+        "--enable-auto-tool-choice --tool-call-parser hermes "
+        # Else a small model that its chat route holds to JSON writes blanks to the end.
+        "--structured-outputs-config.backend xgrammar --structured-outputs-config.disable_any_whitespace true"
+    )
+    return [
+        str(python.parent / "vllm"),
+        *("serve", str(model), "--served-model-name", "smol", "--host", "127.0.0.1", "--port", str(port)),
+        *("--max-model-len", str(WINDOW), *flags.split()),
+    ]
+
+
+ENGINES = {
+    "vllm": Real(
+        _vllm,
+        {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"},
+        ("tests/engines/test_contract.py", "tests/engines/real"),
+    ),
+}
+
+
+@contextmanager
+def running(name: str, log: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a real server and the folder of its model. It is gone afterwards, with all that it started."""
+    real, python, port = ENGINES[name], environments.python(name), free_port()
+    model = environments.model(python)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **real.environment}
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            real.command(python, model, port), env=environment, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        _wait(server, f"http://127.0.0.1:{port}/health", log)
+        yield f"http://127.0.0.1:{port}", model
+    finally:
+        if server.poll() is None:
+            server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _wait(server: subprocess.Popen[bytes], health: str, log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(health, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise SystemExit(f"the server did not come up:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def held(name: str, log: Path, arguments: list[str]) -> bool:
+    """Start the server, hold it to its tests, stop it. Says whether all went well."""
+    with running(name, log) as (url, model):
+        environment = {**os.environ, "ANTIPHON_REAL_ENGINE": f"{name}+{url}", "ANTIPHON_REAL_TOKENIZER": str(model)}
+        command = [sys.executable, "-m", "pytest", "-n", "0", "-rs", *(arguments or ENGINES[name].tests)]
+        print(f"{name} at {url}", flush=True)
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ENGINES)}; none: all")
+    parser.add_argument("--log", type=Path, help="a folder to keep the servers' output in; none: it is not kept")
+    parser.add_argument("--pytest", default="", metavar="ARGUMENTS", help="for pytest, in place of all tests")
+    given = parser.parse_args()
+    names = given.names or list(ENGINES)
+    if unknown := set(names) - set(ENGINES):
+        parser.error(f"not known: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    with tempfile.TemporaryDirectory() as fresh:
+        logs = given.log or Path(fresh)
+        logs.mkdir(parents=True, exist_ok=True)
+        good = {name: held(name, logs / f"{name}.log", shlex.split(given.pytest)) for name in names}
+    print("\n".join(f"{name}: {'good' if fine else 'FAILED'}" for name, fine in good.items()))
+    return 0 if all(good.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
