@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve browser test test-console bench soak flat engines-real openapi check format docs docs-generated clean
+.PHONY: help install clients programs serve browser test test-console bench soak flat engines-real ray openapi check format docs docs-generated clean
 
 help:
 	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
@@ -22,6 +22,7 @@ help:
 	@echo "make soak            half an hour of mixed load and faults (ARGS=\"--minutes 5\" for less)"
 	@echo "make flat            ten thousand requests and a thousand disconnects; then whether anything has grown"
 	@echo "make engines-real    the engines' tests over real servers (ARGS=\"vllm\" for one of them)"
+	@echo "make ray             the Ray Serve application on a cluster of this machine"
 	@echo "make openapi         draw very many requests from /openapi.json and hold the answers against it"
 	@echo "make check           only the checks: ruff, mypy"
 	@echo "make format          put the code into its usual form"
@@ -90,6 +91,17 @@ flat: install
 engines-real: install
 	$(BIN)/python -m tests.engines.real.run $(ARGS)
 
+# Ray is larger than everything else together, so it has an environment of its own.
+RAY := .ray
+$(RAY)/.installed: pyproject.toml constraints.txt
+	test -x $(RAY)/bin/python || $(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[ray]' \
+		anthropic hypothesis pytest pytest-asyncio
+	touch $@
+
+ray: $(RAY)/.installed
+	$(RAY)/bin/pytest tests/ray $(ARGS)
+
 # Long, and different every time. `make openapi EXAMPLES=1000` for still more.
 EXAMPLES ?= 200
 openapi: install
@@ -107,5 +119,5 @@ docs-generated: install
 	$(BIN)/python -m antiphon.reference docs
 
 clean:
-	rm -rf $(VENV) .clients .engines build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .clients .engines $(RAY) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -192,6 +193,39 @@ def test_several_models(empty_folder: Path) -> None:
     assert [model.attached for model in served.values()] == [False, False, True]
     (empty_folder / "antiphon.toml").write_text(config.shown(settings))
     assert config.load(environment={}) == settings
+
+
+RAY = """
+[ray.surface]
+num_replicas = 2
+
+[ray.engine]
+autoscaling_config = {min_replicas = 1, max_replicas = 4}
+placement_group_bundles = [{CPU = 4, "a b" = 1}]
+
+[ray.models."vendor/distant"]
+ray_actor_options = {num_gpus = 0.5}
+"""
+
+
+def test_tables_for_ray(empty_folder: Path) -> None:
+    """Ray Serve's own options stand in tables of their own, are shown so that they can be read back, and are for models
+    that there are."""
+    (empty_folder / "antiphon.toml").write_text(MANY + RAY)
+    settings = config.load(environment={})
+    assert settings.ray.surface == {"num_replicas": 2}
+    assert settings.ray.engine["placement_group_bundles"] == [{"CPU": 4, "a b": 1}]
+    assert settings.ray.models == {"vendor/distant": {"ray_actor_options": {"num_gpus": 0.5}}}
+    (empty_folder / "antiphon.toml").write_text(config.shown(settings))
+    assert config.load(environment={}) == settings
+    for wrong, said in (
+        ("[ray.models.other]\nnum_replicas = 2", "there is no table [models.other]"),
+        ("[ray]\nreplicas = 2", "unknown field `replicas`"),
+        ("[ray.surface]\n[ray.engines.x]", "it holds the tables surface, engine and models.NAME"),
+    ):
+        (empty_folder / "antiphon.toml").write_text(wrong)
+        with pytest.raises(config.BadSettings, match=re.escape(said)):
+            config.load(environment={})
 
 
 def test_one_model_is_a_list_of_one() -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon import chat_model, request_log, surfaces, telemetry, token_model, tracing
 from antiphon.config import Settings
-from antiphon.engines import Reach, connect
+from antiphon.engines import Engine, Reach, connect
 from antiphon.engines.chat import ChatServer
 from antiphon.errors import Failure
 from antiphon.keys import label
 from antiphon.limits import Allowance, Meter
 from antiphon.model import Choices, Model
+from antiphon.prompt.transcript import Shelf
 from antiphon.runtime import Place, Runtime
 from antiphon.service import Service
 from antiphon.shared import Shared, file_name
@@ -81,7 +82,6 @@ def meter(settings: Settings, key_hashes: Sequence[bytes], shared: Shared) -> Me
 def options(settings: Settings, **more: Any) -> surfaces.Options:
     """What the settings say of the surfaces, and more."""
     return surfaces.Options(
-        seal_key=seal_key(settings.state_dir),
         max_body=int(settings.max_body_mb * 1024 * 1024),
         ping_interval=settings.ping_interval,
         version_optional=settings.version_optional,
@@ -91,11 +91,30 @@ def options(settings: Settings, **more: Any) -> surfaces.Options:
     )
 
 
-class Application:
-    """The ASGI application. The model is loaded when the server starts up, within the server's own event loop."""
+def attach(place: Place, reach: Reach) -> Engine | ChatServer:
+    """The engine of a model, by its address."""
+    return connect(place.engine, reach)
 
-    def __init__(self, runtime: Runtime) -> None:
+
+class Application:
+    """The ASGI application. The model is loaded when the server starts up, within the server's own event loop.
+
+    Workers of one machine share a folder. Where there is none, what they share comes in: `seal` is the key that seals
+    thinking (empty: the one in the state folder), `shelf` gives what is remembered of each model. `attach` finds a
+    model's engine."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        attach: Callable[[Place, Reach], Engine | ChatServer] = attach,
+        shelf: Callable[[str], Shelf] | None = None,
+        seal: bytes = b"",
+    ) -> None:
         self._runtime = runtime
+        self._attach = attach
+        self._shelf = shelf or self._folder
+        self._seal = seal or seal_key(runtime.settings.state_dir)
         self._shared = Shared(runtime.shared)
         self._service: Service | None = None
         self._surfaces: ASGIApp | None = None
@@ -148,6 +167,7 @@ class Application:
         )
         asked = options(
             settings,
+            seal_key=self._seal,
             key_hashes=hashes,
             meter=bounds,
             crashes=self._shared.crashes,
@@ -168,7 +188,7 @@ class Application:
             slots=self._slots(place.name) if place.gguf else None,
         )
         # The same turns are other tokens to another model.
-        engine = connect(place.engine, reach)
+        engine = self._attach(place, reach)
         try:
             if isinstance(engine, ChatServer):
                 return await chat_model.load(engine, choices(place))
@@ -181,7 +201,7 @@ class Application:
         """Where the workers note which conversation has which slot; a single one needs no file for that."""
         return self._shared.slots(name) if self._runtime.settings.workers > 1 else ""
 
-    def _shelf(self, name: str) -> Folder | None:
+    def _folder(self, name: str) -> Shelf | None:
         """What the workers remember together. A single one remembers by itself; several may each get a turn of the same
         conversation."""
         if self._runtime.settings.workers == 1 or not self._shared.remembered:

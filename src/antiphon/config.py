@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from antiphon.options import Option
-from antiphon.settings import ModelSettings, Settings, names_engine, options
+from antiphon.settings import ModelSettings, RaySettings, Settings, names_engine, options
 
 __all__ = ["BadSettings", "ModelSettings", "Option", "Settings", "load", "options", "shown", "validated"]
 
@@ -41,7 +41,7 @@ def load(
     Raises BadSettings."""
     environment = os.environ if environment is None else environment
     file = file or environment.get(CONFIG_VARIABLE) or None
-    given, tables = _from_file(Path(file or CONFIG_FILE), required=file is not None)
+    given, tables, ray = _from_file(Path(file or CONFIG_FILE), required=file is not None)
     for option in options():
         if option.variable in environment:
             text = environment[option.variable]
@@ -50,7 +50,7 @@ def load(
         flag = (flags or {}).get(option.field)
         if flag is not None and flag != ():
             given[option.field] = _checked(option, flag, option.flag)
-    return validated(Settings(**given, models=_tables(given, tables)))
+    return validated(Settings(**given, models=_tables(given, tables), ray=ray))
 
 
 def _tables(given: dict[str, Any], tables: dict[str, dict[str, Any]]) -> dict[str, ModelSettings]:
@@ -65,15 +65,15 @@ def _tables(given: dict[str, Any], tables: dict[str, dict[str, Any]]) -> dict[st
     return {name: ModelSettings(**{**shared, **table}) for name, table in tables.items()}
 
 
-def _from_file(path: Path, *, required: bool) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What the file sets, by field, and what it sets for each model. Relative paths in it are relative to its
+def _from_file(path: Path, *, required: bool) -> tuple[dict[str, Any], dict[str, dict[str, Any]], RaySettings]:
+    """What the file sets, by field, what it sets for each model, and for Ray. Relative paths in it are relative to its
     folder."""
     try:
         keys = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         if required:
             raise BadSettings(f"the configuration file {path} does not exist") from None
-        return {}, {}
+        return {}, {}, RaySettings()
     except (OSError, ValueError) as error:
         raise BadSettings(f"the configuration file {path} cannot be read: {error}") from None
     tables = keys.pop("models", {})
@@ -83,7 +83,11 @@ def _from_file(path: Path, *, required: bool) -> tuple[dict[str, Any], dict[str,
         name: _table(table, options(ModelSettings), f"{path}: [models.{name}]", path.parent)
         for name, table in tables.items()
     }
-    return _table(keys, options(), str(path), path.parent), own
+    try:
+        ray = msgspec.convert(keys.pop("ray", {}), RaySettings)
+    except msgspec.ValidationError as error:
+        raise BadSettings(f"{path}: [ray]: {error}; it holds the tables surface, engine and models.NAME") from None
+    return _table(keys, options(), str(path), path.parent), own, ray
 
 
 def _table(keys: dict[str, Any], allowed: list[Option], source: str, folder: Path) -> dict[str, Any]:
@@ -148,6 +152,8 @@ def _names_are_clear(settings: Settings) -> None:
     if settings.default_model and settings.default_model not in settings.models:
         known = ", ".join(settings.models) or "none"
         raise BadSettings(f"default_model is {settings.default_model!r}, which is no table of models (there: {known})")
+    if unknown := settings.ray.models.keys() - settings.models.keys():
+        raise BadSettings(f"[ray.models.{min(unknown)}] is for no model: there is no table [models.{min(unknown)}]")
     owner: dict[str, str] = {}
     for name, model in settings.models.items():
         if not name or _PATTERN.search(name):
@@ -166,6 +172,11 @@ def shown(settings: Settings) -> str:
             value = getattr(model, option.field)
             if option.field == "model" or value != getattr(settings, option.field):
                 lines.append(_shown(option, value))
+    ray = settings.ray
+    tables = {"surface": ray.surface, "engine": ray.engine, **{f"models.{_toml(n)}": t for n, t in ray.models.items()}}
+    for name, table in tables.items():
+        if table:
+            lines += ["", f"[ray.{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -176,5 +187,9 @@ def _shown(option: Option, value: Any) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     # Strings, numbers, booleans and lists of strings are written alike in JSON and in TOML, but for one character.
     return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")

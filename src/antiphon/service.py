@@ -139,7 +139,7 @@ class Service:
             self._meter.spend_input(watch.key, watch.prompt)
         descent = None
         if task.made is not None:
-            descent = self._predecessors.follow(task.made, session=session, message=message, previous=previous)
+            descent = await self._predecessors.follow(task.made, session=session, message=message, previous=previous)
         unknown = Miss("unavailable") if previous else None
         return Prepared(
             card=at.card,

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -104,10 +104,24 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """Whether the model is an engine that runs already, rather than a file for the embedded one."""
         return names_engine(self.model)
 
+    @property
+    def remote(self) -> bool:
+        """Whether the model is a server that runs already, and not an engine that lives in a process of ours."""
+        return self.attached and "://" in self.model
+
+
+class RaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options of Ray Serve's own, by their names there: for the replicas of the surface, for the engine of every model,
+    and for that of one."""
+
+    surface: dict[str, Any] = {}
+    engine: dict[str, Any] = {}
+    models: dict[str, dict[str, Any]] = {}
+
 
 class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set. Numbers named `…_timeout`, `…_interval` and `…_period` are seconds. `models` holds
-    the tables of the file, each filled up with what is set for all."""
+    the tables of the file, each filled up with what is set for all; `ray` is for `antiphon.ray` alone."""
 
     host: Annotated[str, About("Address to listen on. Anything but loopback needs a key.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535), About("Port to listen on.")] = 8000
@@ -128,6 +142,7 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         str, About("Which of several models answers to `default` and to any other `claude-*`; otherwise the first one.")
     ] = ""
     models: dict[str, ModelSettings] = {}
+    ray: RaySettings = msgspec.field(default_factory=RaySettings)
     workers: Annotated[int, Meta(ge=1, le=256), About("HTTP worker processes that share the port.")] = 1
     state_dir: Annotated[str, About("Where keys and logs live.", default="`$XDG_STATE_HOME/antiphon`", path=True)] = (
         msgspec.field(default_factory=_state_home)

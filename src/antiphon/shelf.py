@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -24,17 +25,17 @@ class Folder:
         # The bound is looked after when this process has written a part of it, so it can be exceeded by such parts.
         self._unswept = 0
 
-    def get(self, name: bytes) -> bytes | None:
-        """What was put there under this name, if it is still there."""
-        path = self._folder / name.hex()
-        try:
-            value = path.read_bytes()
-            os.utime(path)
-        except OSError:
-            return None
-        return value
+    async def first(self, names: Sequence[bytes]) -> tuple[int, bytes] | None:
+        """Which of the names is the first under which something is still there, and what was put there."""
+        for at, name in enumerate(names):
+            path = self._folder / name.hex()
+            with contextlib.suppress(OSError):
+                value = path.read_bytes()
+                os.utime(path)
+                return at, value
+        return None
 
-    def put(self, name: bytes, value: bytes) -> None:
+    async def put(self, name: bytes, value: bytes) -> None:
         """Keep a value. A disk that is full, or a folder that is gone, loses it silently: it was only remembered."""
         with contextlib.suppress(OSError):
             # mkstemp's files are for the owner's eyes only.

@@ -145,7 +145,7 @@ class _Attempt:
     async def remember(self, reply: Reply) -> None:
         sampled = await self._course.sampled()
         if sampled is not None:
-            self._task.model.prompter.remember(self._task.prompt, reply, sampled)
+            await self._task.model.prompter.remember(self._task.prompt, reply, sampled)
 
 
 async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> TokenModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import stat
@@ -21,32 +22,32 @@ HEAD = beginning(Conversation(), {})
 
 
 def _remember(folder: str, turns: int, count: int) -> None:
-    Transcript(shelf=Folder(folder)).remember(HEAD.key, CHAIN[: turns + 1], range(count), (1,))
+    asyncio.run(Transcript(shelf=Folder(folder)).remember(HEAD.key, CHAIN[: turns + 1], range(count), (1,)))
 
 
 def _write_for_ever(folder: str) -> None:
     shelf = Folder(folder, capacity=3_000_000)
     while True:
         for number in range(256):
-            shelf.put(bytes([number]), bytes([number]) * 100_000)
+            asyncio.run(shelf.put(bytes([number]), bytes([number]) * 100_000))
 
 
-def test_two_processes(tmp_path: Path) -> None:
+async def test_two_processes(tmp_path: Path) -> None:
     """What one process remembers another recalls: the longest beginning, its ids and its thoughts."""
     processes = multiprocessing.get_context("spawn")
     other = Transcript(shelf=Folder(str(tmp_path)))
-    assert other.recall(HEAD.key, CHAIN, TURNS) is None
+    assert await other.recall(HEAD.key, CHAIN, TURNS) is None
     for turns, count in ((2, 70), (4, 200_000)):
         process = processes.Process(target=_remember, args=(str(tmp_path), turns, count))
         process.start()
         process.join(60)
-        known = other.recall(HEAD.key, CHAIN, TURNS)
+        known = await other.recall(HEAD.key, CHAIN, TURNS)
         assert known is not None
         assert (known.turns, list(known.ids), known.thoughts) == (turns, list(range(count)), (1,))
-    assert other.recall(b"another system prompt", CHAIN, TURNS) is None
+    assert await other.recall(b"another system prompt", CHAIN, TURNS) is None
 
 
-def test_the_files(tmp_path: Path) -> None:
+async def test_the_files(tmp_path: Path) -> None:
     """The files are for their owner only; a killed writer leaves no value that is not whole, and the folder keeps to
     its bound."""
     folder = tmp_path / "shelf"
@@ -57,10 +58,10 @@ def test_the_files(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while seen < 2000 and time.monotonic() < deadline:
         for number in range(256):
-            value = reader.get(bytes([number]))
-            if value is not None:
+            found = await reader.first([bytes([number])])
+            if found is not None:
                 seen += 1
-                assert value == bytes([number]) * 100_000
+                assert found == (0, bytes([number]) * 100_000)
     process.kill()
     process.join()
     assert seen >= 2000
@@ -71,57 +72,57 @@ def test_the_files(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in folder.iterdir()) < 3_000_000 * 1.2
 
 
-def test_what_cannot_be_read(tmp_path: Path) -> None:
+async def test_what_cannot_be_read(tmp_path: Path) -> None:
     """A file that is no memory, and a folder that is gone, are nothing remembered: never an error."""
     shelf = Folder(str(tmp_path / "shelf"))
-    Transcript(shelf=shelf).remember(HEAD.key, CHAIN[:3], [1, 2, 3])
+    await Transcript(shelf=shelf).remember(HEAD.key, CHAIN[:3], [1, 2, 3])
     for path in (tmp_path / "shelf").iterdir():
         path.write_bytes(path.read_bytes()[:-7])
-    assert Transcript(shelf=shelf).recall(HEAD.key, CHAIN, TURNS) is None
+    assert await Transcript(shelf=shelf).recall(HEAD.key, CHAIN, TURNS) is None
     for path in (tmp_path / "shelf").iterdir():
         path.unlink()
     os.rmdir(tmp_path / "shelf")
     transcript = Transcript(shelf=shelf)
-    transcript.remember(HEAD.key, CHAIN[:3], [1, 2, 3])
-    known = transcript.recall(HEAD.key, CHAIN, TURNS)
+    await transcript.remember(HEAD.key, CHAIN[:3], [1, 2, 3])
+    known = await transcript.recall(HEAD.key, CHAIN, TURNS)
     assert known is not None
     assert list(known.ids) == [1, 2, 3]
 
 
-def test_bounded() -> None:
+async def test_bounded() -> None:
     """The least recently used beginnings are forgotten when there are too many tokens, or too many of them."""
     for transcript in (Transcript(capacity=100), Transcript(most=2)):
         for number in range(5):
-            transcript.remember(bytes([number]), CHAIN[:3], range(40))
-            transcript.recall(bytes([0]), CHAIN, TURNS)
-        found = [transcript.recall(bytes([number]), CHAIN, TURNS) is not None for number in range(5)]
+            await transcript.remember(bytes([number]), CHAIN[:3], range(40))
+            await transcript.recall(bytes([0]), CHAIN, TURNS)
+        found = [await transcript.recall(bytes([number]), CHAIN, TURNS) is not None for number in range(5)]
         assert found == [True, False, False, False, True]
 
 
-def test_predecessors_in_two_workers(tmp_path: Path) -> None:
+async def test_predecessors_in_two_workers(tmp_path: Path) -> None:
     """A message that another worker answered is found by its id; one that never was is not; the memory is bounded."""
     one, two = (Predecessors(shelf=Folder(str(tmp_path))) for _ in range(2))
     first = made("m", HEAD, CHAIN[:2], range(100), opening=2)
-    one.follow(first, session="s", message="msg_1", previous=None)
+    await one.follow(first, session="s", message="msg_1", previous=None)
     grown = made("m", HEAD, CHAIN[:4], [*range(98), *range(500, 520)], opening=2)
     changed = made("m", HEAD, [b"", b"x", b"y"], range(50), opening=2)
-    assert two.follow(grown, session="s", message="msg_2", previous="msg_1").miss is None
-    told = two.follow(changed, session="s", message=None, previous="msg_1").miss
+    assert (await two.follow(grown, session="s", message="msg_2", previous="msg_1")).miss is None
+    told = (await two.follow(changed, session="s", message=None, previous="msg_1")).miss
     assert told is not None
     assert (told.reason, told.tokens) == ("messages_changed", 50)
-    gone = two.follow(changed, session="s", message=None, previous="msg_9").miss
+    gone = (await two.follow(changed, session="s", message=None, previous="msg_9")).miss
     assert gone is not None
     assert gone.reason == "previous_message_not_found"
     other = msgspec.structs.replace(grown, model="n")
-    moved = two.follow(other, session="s", message=None, previous="msg_1").miss
+    moved = (await two.follow(other, session="s", message=None, previous="msg_1")).miss
     assert moved is not None
     assert (moved.reason, moved.tokens) == ("model_changed", 100)
     thinking = made("m", beginning(Conversation(), {"enable_thinking": True}), CHAIN[:4], range(60), opening=2)
-    unexplained = two.follow(thinking, session="s", message=None, previous="msg_1").miss
+    unexplained = (await two.follow(thinking, session="s", message=None, previous="msg_1")).miss
     assert unexplained is not None
     assert unexplained.reason == "unavailable"
     for small in (Predecessors(capacity=250), Predecessors(most=3)):
         for number in range(5):
-            small.follow(first, session=str(number), message=f"msg_{number}", previous=None)
-        assert small.follow(first, session=None, message=None, previous="msg_4").miss is None
-        assert small.follow(first, session=None, message=None, previous="msg_0").miss is not None
+            await small.follow(first, session=str(number), message=f"msg_{number}", previous=None)
+        assert (await small.follow(first, session=None, message=None, previous="msg_4")).miss is None
+        assert (await small.follow(first, session=None, message=None, previous="msg_0")).miss is not None

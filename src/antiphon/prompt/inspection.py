@@ -24,7 +24,7 @@ from antiphon.prompt.stretches import Source, Stretch, aligned, by_search, with_
 
 Spell = Callable[[Sequence[int]], Awaitable[list[bytes]]]
 """The bytes that each id stands for."""
-Find = Callable[[Made], Made | None]
+Find = Callable[[Made], Awaitable[Made | None]]
 """Finds the prompt that one is to be compared with, if there is one."""
 Kind = Literal["control", "template", "text", "fenced", "remembered"]
 
@@ -90,7 +90,7 @@ async def inspect(
     this one is compared with, if any. BadRequest where the template refuses the conversation."""
     prompt = await prompter.prompt(conversation, policy)
     now = await prompter.made(prompt, policy, model, text=False)
-    before = find(now) if find else None
+    before = await find(now) if find else None
     tokens = token_texts(await spell(prompt.ids))
     previous = None
     if before is not None:

@@ -95,23 +95,23 @@ class Predecessors:
         self._size = 0
         self._known: OrderedDict[bytes, Made] = OrderedDict()
 
-    def follow(self, now: Made, *, session: str | None, message: str | None, previous: str | None) -> Descent:
+    async def follow(self, now: Made, *, session: str | None, message: str | None, previous: str | None) -> Descent:
         """What a prompt goes on from; it is remembered as the latest of its conversation (which is the model, the
         session and the first turn) and under the id of the `message` that will be the reply to it."""
         name = _name_in(session, now)
-        before = self.get(name, latest=True)
-        miss = missed(self.get(_name_of(previous)), now) if previous else None
-        self.put(name, now, shared=True)
+        before = await self.get(name, latest=True)
+        miss = missed(await self.get(_name_of(previous)), now) if previous else None
+        await self.put(name, now, shared=True)
         if message:
-            self.put(_name_of(message), now, shared=True)
+            await self.put(_name_of(message), now, shared=True)
         return Descent(now=now, before=before, miss=miss)
 
-    def before(self, now: Made, *, session: str | None, previous: str | None) -> Made | None:
+    async def before(self, now: Made, *, session: str | None, previous: str | None) -> Made | None:
         """What a prompt would go on from: the record of the `previous` message where one is named, else the latest of
         its conversation. Nothing is remembered."""
-        return self.get(_name_of(previous) if previous else _name_in(session, now))
+        return await self.get(_name_of(previous) if previous else _name_in(session, now))
 
-    def put(self, name: bytes, record: Made, *, shared: bool = False) -> None:
+    async def put(self, name: bytes, record: Made, *, shared: bool = False) -> None:
         """Keep a record under a name; `shared` for the other workers too."""
         self._size -= _size(self._known.pop(name, None))
         self._known[name] = record
@@ -119,14 +119,14 @@ class Predecessors:
         while len(self._known) > (1 if self._size > self._capacity else self._most):
             self._size -= _size(self._known.popitem(last=False)[1])
         if shared and self._shelf is not None:
-            self._shelf.put(name, msgspec.msgpack.encode(msgspec.structs.replace(record, text="")))
+            await self._shelf.put(name, msgspec.msgpack.encode(msgspec.structs.replace(record, text="")))
 
-    def get(self, name: bytes, *, latest: bool = False) -> Made | None:
+    async def get(self, name: bytes, *, latest: bool = False) -> Made | None:
         """The record of this name; the `latest` one where another worker may have put a newer there."""
         known = self._known.get(name)
-        if (latest or known is None) and self._shelf is not None and (kept := self._shelf.get(name)) is not None:
+        if (latest or known is None) and self._shelf is not None and (found := await self._shelf.first([name])):
             try:
-                told = _made.decode(kept)
+                told = _made.decode(found[1])
             except msgspec.MsgspecError:
                 return known
             # What this worker made itself has its text, too.

@@ -100,7 +100,7 @@ class Prompter:
         begins = beginning(conversation, self.renderer.switches(policy))
         chain = chained(conversation.turns)
         pictures = self.renderer.pictures(conversation)
-        known = None if pictures else self._known(begins, chain, conversation)
+        known = None if pictures else await self._known(begins, chain, conversation)
         ids = None
         if known is not None:
             ids = await self._spliced(known, guarded, policy, text, continued, cut)
@@ -132,14 +132,14 @@ class Prompter:
         # Engines take pictures only beside text.
         return self.fence.guard(conversation, as_text=True)[0], self.renderer.media_marker
 
-    def _known(self, begins: Beginning, chain: list[bytes], conversation: Conversation) -> Remembered | None:
+    async def _known(self, begins: Beginning, chain: list[bytes], conversation: Conversation) -> Remembered | None:
         """What is remembered of the conversation, without thoughts that the template would leave out if it decides."""
         turns, thoughts = conversation.turns, self._thoughts
 
         def fits(known: Remembered) -> bool:
             return thoughts is None or all(thoughts.shown(turns, index) for index in known.thoughts)
 
-        return self.transcript.recall(begins.key, chain, turns, fits)
+        return await self.transcript.recall(begins.key, chain, turns, fits)
 
     def _thought(self, turns: tuple[Turn, ...], known: Remembered | None) -> tuple[int, ...]:
         rendered = range(known.turns if known else 0, len(turns))
@@ -201,7 +201,7 @@ class Prompter:
             known = self._openings[repr(switches)] = len(await self._tokenise([text])) if text else 0
         return known
 
-    def remember(self, prompt: Prompt, reply: Reply, sampled: Sequence[int]) -> None:
+    async def remember(self, prompt: Prompt, reply: Reply, sampled: Sequence[int]) -> None:
         """Keep the ids of a conversation with the reply to it. `sampled` are without the token that ended the turn."""
         parts: list[Part] = []
         thoughts = prompt.thoughts
@@ -217,7 +217,8 @@ class Prompter:
             if any(isinstance(block, ThinkingBlock) for block in reply.blocks):
                 thoughts = (*(index for index in thoughts if index < len(turns)), len(turns))
             turn = Turn(role="assistant", parts=tuple(parts))
-            self.transcript.remember(prompt.beginning.key, chained([turn], chain), [*prompt.ids, *sampled], thoughts)
+            ids = [*prompt.ids, *sampled]
+            await self.transcript.remember(prompt.beginning.key, chained([turn], chain), ids, thoughts)
 
 
 def _text(turn: Turn) -> str:

@@ -98,13 +98,14 @@ def _same_closing(said: str, closing: str, called: str) -> str:
 
 
 class Shelf(Protocol):
-    """Where what is remembered is kept for the other workers too. Names are bytes; a value may be gone at any time."""
+    """Where what is remembered is kept for the other workers too. Names are bytes; a value may be gone at any time.
+    Nothing here raises."""
 
-    def get(self, name: bytes) -> bytes | None:
-        """The value, or None."""
+    async def first(self, names: Sequence[bytes]) -> tuple[int, bytes] | None:
+        """Which of the names is the first that has a value, and the value."""
 
-    def put(self, name: bytes, value: bytes) -> None:
-        """Keep the value, for a while. Never raises."""
+    async def put(self, name: bytes, value: bytes) -> None:
+        """Keep the value, for a while."""
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -127,7 +128,7 @@ class Transcript:
         self._size = 0
         self._known: OrderedDict[bytes, Remembered] = OrderedDict()
 
-    def recall(
+    async def recall(
         self,
         head: bytes,
         chain: Sequence[bytes],
@@ -136,21 +137,39 @@ class Transcript:
     ) -> Remembered | None:
         """The longest remembered beginning that ends with a turn of the assistant, is not all of these turns and
         `fits`. `chain` is `chained(turns)`."""
+        longer: dict[bytes, int] = {}
         for count in range(len(turns) - 1, 0, -1):
             if turns[count - 1].role != "assistant":
                 continue
-            known = self._find(_hash(head, chain[count]))
+            name = _hash(head, chain[count])
+            known = self._known.get(name)
             if known is not None and known.turns == count and fits(known):
+                self._known.move_to_end(name)
+                return await self._fetched(longer, fits) or known
+            longer[name] = count
+        return await self._fetched(longer, fits)
+
+    async def _fetched(self, turns: dict[bytes, int], fits: Callable[[Remembered], bool]) -> Remembered | None:
+        """The first on the shelf of these names, each with its number of turns, that fits."""
+        names, at = list(turns), 0
+        while self._shelf is not None and names[at:] and (found := await self._shelf.first(names[at:])) is not None:
+            at += found[0]
+            known = _read(found[1])
+            if known is not None and known.turns == turns[names[at]] and fits(known):
+                self._keep(names[at], known)
                 return known
+            at += 1
         return None
 
-    def remember(self, head: bytes, chain: Sequence[bytes], ids: Sequence[int], thoughts: tuple[int, ...] = ()) -> None:
+    async def remember(
+        self, head: bytes, chain: Sequence[bytes], ids: Sequence[int], thoughts: tuple[int, ...] = ()
+    ) -> None:
         """Keep the ids of the turns of this chain, the last of which was just sampled, without the token that closed
         it."""
         name, known = _hash(head, chain[-1]), Remembered(len(chain) - 1, array("i", ids), thoughts)
         self._keep(name, known)
         if self._shelf is not None:
-            self._shelf.put(name, msgspec.msgpack.encode((known.turns, known.ids.tobytes(), thoughts)))
+            await self._shelf.put(name, msgspec.msgpack.encode((known.turns, known.ids.tobytes(), thoughts)))
 
     def _keep(self, name: bytes, known: Remembered) -> None:
         replaced = self._known.pop(name, None)
@@ -159,24 +178,17 @@ class Transcript:
         while len(self._known) > (1 if self._size > self._capacity else self._most):
             self._size -= len(self._known.popitem(last=False)[1].ids)
 
-    def _find(self, name: bytes) -> Remembered | None:
-        known = self._known.get(name)
-        if known is not None:
-            self._known.move_to_end(name)
-            return known
-        kept = self._shelf.get(name) if self._shelf is not None else None
-        if kept is None:
-            return None
-        try:
-            turns, ids, thoughts = _kept.decode(kept)
-            known = Remembered(turns, array("i", ids), thoughts)
-        except (msgspec.MsgspecError, ValueError):
-            return None
-        self._keep(name, known)
-        return known
-
 
 _kept = msgspec.msgpack.Decoder(tuple[int, bytes, tuple[int, ...]])
+
+
+def _read(kept: bytes) -> Remembered | None:
+    """What was put on the shelf; None when it is something else."""
+    try:
+        turns, ids, thoughts = _kept.decode(kept)
+        return Remembered(turns, array("i", ids), thoughts)
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 class Beginning(msgspec.Struct, frozen=True):

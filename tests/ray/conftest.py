@@ -1,0 +1,20 @@
+"""Runs where Ray is installed: `make ray`."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+import pytest
+
+from tests.ray.cluster import Cluster, running
+
+if importlib.util.find_spec("ray") is None:
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A Ray cluster of one machine that says it had eight processors."""
+    with running(cpus=8) as cluster:
+        yield cluster

@@ -1,0 +1,113 @@
+"""Two surfaces before two engine actors with the default model: streams, caches and clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+
+import aiohttp
+import anthropic
+import pytest
+
+from tests.faults import processes
+from tests.faults.asking import HEADERS, ask, body
+from tests.ray.cluster import Cluster, serving
+from tests.surfaces import order
+
+SETTINGS = """
+parallel = 2
+context_length = 2048
+workers = 2
+served_model_name = "local-model"
+[ray.surface]
+ray_actor_options = {num_cpus = 0.5}
+[ray.engine]
+num_replicas = 2
+"""
+LONG = "Write a very long story about a lighthouse. Do not stop."
+
+
+@pytest.fixture(scope="module")
+def url(cluster: Cluster) -> Iterator[str]:
+    with serving(cluster, SETTINGS) as address:
+        yield address
+
+
+def client_of(url: str) -> anthropic.AsyncAnthropic:
+    return anthropic.AsyncAnthropic(base_url=url, api_key="any", max_retries=0)
+
+
+async def test_the_official_client_streams(url: str) -> None:
+    """Text comes in many deltas, a while before the end; count_tokens gives what the request then takes."""
+    loop = asyncio.get_running_loop()
+    async with client_of(url) as client:
+        asked = {"model": "local-model", "messages": [{"role": "user", "content": LONG}]}
+        counted = await client.messages.count_tokens(**asked)
+        async with client.messages.stream(max_tokens=60, **asked) as stream:
+            times = [loop.time() async for event in stream if event.type == "content_block_delta"]
+            message = await stream.get_final_message()
+        assert len(times) > 20
+        assert times[len(times) // 2] - times[0] > 0.2 * (times[-1] - times[0])
+        assert message.stop_reason == "max_tokens"
+        assert message.usage.input_tokens + message.usage.cache_read_input_tokens == counted.input_tokens
+
+
+async def test_conversations_stay_with_their_cache(url: str) -> None:
+    """Six conversations that take turns: whichever surface has the next turn, everything up to it but the last sampled
+    token is found in the cache, which one of the two engines has."""
+    async with client_of(url) as client:
+        talks = [[{"role": "user", "content": f"Tell me a story about the number {n}."}] for n in range(6)]
+        before = [0] * len(talks)
+        for turn in range(3):
+            for n, talk in enumerate(talks):
+                # One at a time: two slots hold two conversations, the rest is in the engine's store.
+                said = await client.messages.create(model="local-model", max_tokens=24, messages=talk)
+                prompt = said.usage.input_tokens + said.usage.cache_read_input_tokens
+                if turn:
+                    assert said.usage.cache_read_input_tokens >= before[n] - 1
+                before[n] = prompt + said.usage.output_tokens - (said.stop_reason == "end_turn")
+                talk += [{"role": "assistant", "content": said.content}, {"role": "user", "content": "Go on."}]
+
+
+async def test_a_client_that_leaves_frees_the_slot(url: str) -> None:
+    """Eight clients leave long replies of one conversation, whose engine has two slots: the next is answered."""
+    async with aiohttp.ClientSession() as client:
+        for _ in range(4):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(
+                    asyncio.gather(*(ask(client, url, LONG, max_tokens=1900) for _ in range(2))), 1.5
+                )
+        status, raw = await asyncio.wait_for(ask(client, url, LONG, max_tokens=4), 8)
+        assert (status, order.check(order.frames(raw))) == (200, "message_stop")
+
+
+async def test_an_engine_actor_that_is_killed(cluster: Cluster, url: str) -> None:
+    """SIGKILL of one of two engine actors in the middle of streams: its streams end in one error event each, those of
+    the other go on to their end, requests that come meanwhile are answered, and Ray brings a new actor."""
+    async with aiohttp.ClientSession() as client:
+        streams: list[bytes] = [b""] * 6
+
+        async def stream(n: int) -> None:
+            sent = body(f"{n}. {LONG}", max_tokens=200)
+            async with client.post(url + "/v1/messages", json=sent, headers=HEADERS) as response:
+                assert response.status == 200
+                async for chunk in response.content.iter_any():
+                    streams[n] += chunk
+
+        running = [asyncio.ensure_future(stream(n)) for n in range(len(streams))]
+        # Two slots each: at least two of six are at work at any time.
+        await processes.eventually(lambda: sum(raw.count(b"content_block_delta") > 6 for raw in streams) >= 2)
+        begun = [b"content_block_delta" in raw for raw in streams]
+        engines = cluster.replicas("Engine")
+        os.kill(engines[0], signal.SIGKILL)
+        after = [asyncio.ensure_future(ask(client, url, f"Hello {n}", max_tokens=5)) for n in range(4)]
+        await asyncio.gather(*running)
+        ends = [order.check(order.frames(raw)) for raw in streams]
+        for end, was in zip(ends, begun, strict=True):
+            assert end == "message_stop" or was, ends
+        assert "error" in ends or not all(begun)
+        for status, raw in await asyncio.gather(*after):
+            assert (status, order.check(order.frames(raw))) == (200, "message_stop")
+        await processes.eventually(lambda: len(cluster.replicas("Engine")) == 2)
