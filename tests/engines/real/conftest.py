@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.conftest import Server, serving
 from tests.engines.cases import REAL, TOKENIZER
-from tests.engines.real.run import WINDOW
+from tests.engines.real.environments import WINDOW
 
 NAMED = ("--served-model-name", "local-model")
 TEMPLATES = Path(__file__).parents[2] / "templates"

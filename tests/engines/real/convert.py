@@ -1,4 +1,4 @@
-"""A GGUF file as a folder of safetensors and tokenizer files: `python convert.py model.gguf FOLDER`.
+"""A GGUF file as a folder of safetensors and tokenizer files: `python convert.py model.gguf FOLDER WINDOW`.
 
 Run by an environment that has PyTorch, transformers and gguf. The weights are those of the file, its quantisation
 undone: what rounding lost stays lost.
@@ -20,6 +20,7 @@ def main() -> None:
     whole = AutoModelForCausalLM.from_pretrained(
         **source, quantization_config=GgufConfig(dequantize=True), dtype="bfloat16"
     )
+    whole.config.max_position_embeddings = int(sys.argv[3])
     whole.save_pretrained(folder)
 
 

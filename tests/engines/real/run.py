@@ -21,17 +21,16 @@ from tests.engines.real import environments
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-WINDOW = 2048
+TESTS = ("tests/engines/test_contract.py", "tests/engines/real")
 _PATIENCE = 600.0
 
 
 class Real(NamedTuple):
-    """How a real server is started: its command and environment, from the interpreter, the model's folder and a
-    port; and which tests it is held to."""
+    """How a real server is started: its command, from the interpreter, the model's folder and a port, and what it finds
+    in its environment."""
 
     command: Callable[[Path, Path, int], list[str]]
     environment: dict[str, str]
-    tests: tuple[str, ...]
 
 
 def _vllm(python: Path, model: Path, port: int) -> list[str]:
@@ -44,16 +43,18 @@ def _vllm(python: Path, model: Path, port: int) -> list[str]:
     return [
         str(python.parent / "vllm"),
         *("serve", str(model), "--served-model-name", "smol", "--host", "127.0.0.1", "--port", str(port)),
-        *("--max-model-len", str(WINDOW), *flags.split()),
+        *flags.split(),
     ]
 
 
+def _scripted(name: str) -> Callable[[Path, Path, int], list[str]]:
+    program = str(HERE / f"{name}_server.py")
+    return lambda python, model, port: [str(python), program, str(model), str(port)]
+
+
 ENGINES = {
-    "vllm": Real(
-        _vllm,
-        {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"},
-        ("tests/engines/test_contract.py", "tests/engines/real"),
-    ),
+    "vllm": Real(_vllm, {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}),
+    "lmdeploy": Real(_scripted("lmdeploy"), {}),
 }
 
 
@@ -95,7 +96,7 @@ def held(name: str, log: Path, arguments: list[str]) -> bool:
     """Start the server, hold it to its tests, stop it. Says whether all went well."""
     with running(name, log) as (url, model):
         environment = {**os.environ, "ANTIPHON_REAL_ENGINE": f"{name}+{url}", "ANTIPHON_REAL_TOKENIZER": str(model)}
-        command = [sys.executable, "-m", "pytest", "-n", "0", "-rs", *(arguments or ENGINES[name].tests)]
+        command = [sys.executable, "-m", "pytest", "-n", "0", "-rs", *(arguments or TESTS)]
         print(f"{name} at {url}", flush=True)
         return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import random
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import jsonschema_rs
@@ -14,13 +11,10 @@ import pytest
 
 from tests.end_to_end.conftest import Server
 from tests.end_to_end.test_real_model import ASK, SCHEMAS, TOOLS, WEATHER, bodies, message, post, total, user
-from tests.engines.cases import REAL, counted, idle
-from tests.engines.real.conftest import streamed
-from tests.surfaces import order
+from tests.engines.cases import REAL
 
 pytestmark = pytest.mark.skipif(not REAL.startswith("vllm"), reason="of `make engines-real vllm`")
 
-SHORT = [body for body in bodies() if len(json.dumps(body)) < 4000]
 BLOCK = 128
 """Tokens that vLLM's cache keeps together on a CPU."""
 
@@ -33,13 +27,6 @@ def test_the_same_prompts(before: Server, embedded: Server) -> None:
         assert ours["ids"] == theirs["ids"], body
         ours, theirs = [post(server, "/v1/messages/count_tokens", asked) for server in (before, embedded)]
         assert ours == theirs
-
-
-def test_count_law(before: Server) -> None:
-    """What is counted is what vLLM then uses."""
-    for body in SHORT[::4]:
-        count = post(before, "/v1/messages/count_tokens", {"model": "local-model", **body})
-        assert count == {"input_tokens": total(message(before, **body)["usage"])}
 
 
 QUESTIONS = (
@@ -119,14 +106,3 @@ def test_a_growing_conversation_is_cached(before: Server) -> None:
         known = total(usage) + usage["output_tokens"]
         turns += [{"role": "assistant", "content": answer["content"]}, user("Go on. " * 40)]
     assert usage["cache_read_input_tokens"] >= 3 * BLOCK
-
-
-async def test_a_stream_is_legal_and_a_disconnect_frees_the_slot(before: Server) -> None:
-    """Clients that leave at any moment leave nothing behind in vLLM."""
-    chance, story = random.Random(4), [user("Tell me a long story about the sea.")]
-    events = order.frames(await streamed(before, messages=story))
-    order.check(events)
-    assert events[-2]["delta"]["stop_reason"] == "max_tokens"
-    leave = [streamed(before, chance.randint(0, 4), messages=story, max_tokens=1500) for _ in range(12)]
-    await asyncio.gather(*leave)
-    await idle(partial(counted, REAL.partition("+")[2]))
