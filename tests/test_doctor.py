@@ -69,7 +69,10 @@ def test_the_default_model_is_sound() -> None:
         "model",
         "formats",
     } <= set(findings)
-    assert findings["a request to SmolLM2-135M-Instruct"]["status"] == "fine"
+    # A machine that is busy with other things is noted, and is no fault of the model's.
+    asked = findings["a request to SmolLM2-135M-Instruct"]
+    assert asked["status"] in ("fine", "note")
+    assert "streamed a call of a tool" in asked["detail"]
     assert "coding assistants need" in findings["model"]["remedy"]
 
 
