@@ -1,4 +1,4 @@
-"""An engine that is only a clock: it speaks llama.cpp's wire, and OpenAI's, and sends tokens at a set pace.
+"""An engine that is only a clock: it speaks the wires of llama.cpp, vLLM and OpenAI, and sends tokens at a set pace.
 
     python -m bench.upstream PORT
 
@@ -65,6 +65,16 @@ def openai_token(number: int) -> bytes:
     )
 
 
+@lru_cache(maxsize=1 << 18)
+def vllm_token(number: int) -> bytes:
+    """The same as vLLM tells it where ids are asked for."""
+    return chunk(
+        b'data: {"id":"cmpl-1","object":"text_completion","created":1700000000,"model":"paced","choices":[{"index":0,'
+        b'"text":"%b","token_ids":[%d],"logprobs":null,"finish_reason":null}]}\n\n'
+        % (WORDS[number * 7 % 25].encode(), 1000 + number * 7 % 25)
+    )
+
+
 LLAMA_BEGIN = chunk(
     b'data: {"index":0,"content":"","tokens":[0],"stop":false,'
     b'"prompt_progress":{"total":9,"cache":0,"processed":9}}\n\n'
@@ -99,8 +109,22 @@ def openai_end(total: int) -> bytes:
     )
 
 
+def vllm_end(total: int) -> bytes:
+    """The same as vLLM tells it."""
+    return (
+        chunk(b'data: {"choices":[{"index":0,"text":"","token_ids":[],"finish_reason":"length"}]}\n\n')
+        + chunk(
+            b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":%d,"total_tokens":%d}}\n\n'
+            % (total, total + 9)
+        )
+        + chunk(b"data: [DONE]\n\n")
+        + b"0\r\n\r\n"
+    )
+
+
 WIRES = {
     "/completion": (LLAMA_BEGIN, llama_token, llama_end, "n_predict"),
+    "/v1/completions": (b"", vllm_token, vllm_end, "max_tokens"),
     "/v1/chat/completions": (OPENAI_BEGIN, openai_token, openai_end, "max_tokens"),
 }
 
@@ -199,7 +223,7 @@ class Upstream:
             self._answer(connection, *request)
 
     def _answer(self, connection: Connection, path: str, body: bytes) -> None:
-        if path in WIRES:
+        if path in WIRES and b'"stream":true' in body.replace(b" ", b""):
             asked = json.loads(body)
             begin, _, _, limit = WIRES[path]
             connection.path, connection.sent, connection.limit = path, 0, asked.get(limit) or 16
@@ -231,7 +255,7 @@ class Upstream:
             case "/detokenize":
                 yield b'{"content":"<tool_call>"}'
             case "/v1/models":
-                yield b'{"object":"list","data":[{"id":"paced","created":1700000000}]}'
+                yield b'{"object":"list","data":[{"id":"paced","created":1700000000,"max_model_len":262144}]}'
             case _:
                 yield b'{"status":"ok"}'
 

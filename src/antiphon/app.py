@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon import chat_model, request_log, surfaces, telemetry, token_model, tracing
+from antiphon.aside import SLICE
 from antiphon.config import Settings
 from antiphon.engines import Engine, Reach, connect
 from antiphon.engines.chat import ChatServer
@@ -229,5 +231,6 @@ def _leave(leaving: asyncio.Future[None], grace_period: float) -> None:
 def create() -> ASGIApp:
     """What the HTTP server calls in each worker; the settings come from the environment."""
     runtime = Runtime.from_environment()
+    sys.setswitchinterval(SLICE)
     request_log.configure(runtime.settings.log_level, runtime.settings.log_format)
     return Application(runtime)

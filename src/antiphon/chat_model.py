@@ -6,11 +6,13 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from antiphon.aside import LARGE, aside
 from antiphon.constraint.check import demands
 from antiphon.conversation import Conversation, Generation, Tool, callable_tools
 from antiphon.engines import Health
@@ -53,7 +55,7 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
 
     async def count(self, conversation: Conversation, wanted: Generation) -> int:
         """The length of the prompt in tokens: by the server where it counts, else an estimate."""
-        body = self._request(conversation, wanted)
+        body = await self._request(conversation, wanted)
         counted = await self.server.count(body)
         return _estimated(body) if counted is None else counted
 
@@ -67,13 +69,13 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
         """The request as the server takes it. Where nobody counts, only the server can say whether it fits."""
         # vLLM holds the input of a forced call to its schema for strict tools only.
         forced = wanted.tool_choice.mode in ("any", "tool")
-        body = self._request(conversation, wanted, strict=forced)
+        body = await self._request(conversation, wanted, strict=forced)
         counted = await self.server.count(body)
         prompt = _estimated(body) if counted is None else counted
         least = prompt if counted is not None else min(prompt, self.card.window - 1)
         limit, window_bound = room(least, wanted.max_tokens, self.card.window)
         more = {"max_tokens": limit, "stream": True, "stream_options": {"include_usage": True}}
-        looser = self._request(conversation, wanted)
+        looser = await self._request(conversation, wanted) if forced else body
         return ChatTask(
             model=self,
             bodies=tuple(each | more for each in ([body, looser] if looser != body else [body])),
@@ -84,9 +86,10 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
             unheld=demands(wanted),
         )
 
-    def _request(self, conversation: Conversation, wanted: Generation, *, strict: bool = False) -> dict[str, Any]:
-        told = chat_messages.request(repaired(conversation), conversation.callable_tools, wanted, strict=strict)
-        return {"model": self.name, **told}
+    async def _request(self, conversation: Conversation, wanted: Generation, *, strict: bool = False) -> dict[str, Any]:
+        turns, tools = repaired(conversation), conversation.callable_tools
+        writing = partial(chat_messages.request, turns, tools, wanted, strict=strict)
+        return {"model": self.name, **await aside(conversation.size > LARGE, writing)}
 
     async def close(self) -> None:
         """Let go of the server."""

@@ -134,6 +134,12 @@ class Conversation(Noun, frozen=True, kw_only=True):
     tools: tuple[Tool, ...] = ()
 
     @property
+    def size(self) -> int:
+        """How much there is to be read: the characters of its texts and the bytes of its pictures, about."""
+        parts = sum(_size(part) for turn in self.turns for part in turn.parts)
+        return len(self.system) + parts + sum(len(tool.description) for tool in self.tools)
+
+    @property
     def first_tools(self) -> tuple[Tool, ...]:
         """The tools that the prompt begins with."""
         return tuple(tool for tool in self.tools if not tool.in_turns)
@@ -147,6 +153,18 @@ class Conversation(Noun, frozen=True, kw_only=True):
     def prefill(self) -> bool:
         """Whether the reply continues the last turn instead of opening one."""
         return bool(self.turns) and self.turns[-1].role == "assistant"
+
+
+def _size(part: Part) -> int:
+    match part:
+        case Text(text) | Thinking(text):
+            return len(text)
+        case Image(_, data):
+            return len(data)
+        case ToolUse():
+            return len(part.input)
+        case ToolResult():
+            return sum(map(_size, part.parts))
 
 
 def callable_tools(conversation: Conversation, wanted: Generation) -> tuple[Tool, ...]:

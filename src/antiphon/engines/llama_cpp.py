@@ -11,11 +11,13 @@ import base64
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from antiphon.aside import aside
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Reach, gguf
 from antiphon.engines.attached import Attached, message
 from antiphon.engines.pictures import PictureCosts
@@ -192,7 +194,7 @@ class LlamaCpp:
         # A server that was started again has another marker than the one described.
         marker = (await self._server.ask("GET", "/props")).get("media_marker") or self._marker
         text = job.text.removeprefix(self._begins).replace(self._marker, marker)
-        return {"prompt_string": text, "multimodal_data": [base64.b64encode(image).decode() for image in job.images]}
+        return {"prompt_string": text, "multimodal_data": await aside(True, partial(_base64, job.images))}
 
     async def health(self) -> Health:
         """By `/health`."""
@@ -201,6 +203,10 @@ class LlamaCpp:
     async def close(self) -> None:
         """Close the connections."""
         await self._server.close()
+
+
+def _base64(pictures: Sequence[bytes]) -> list[str]:
+    return [base64.b64encode(picture).decode() for picture in pictures]
 
 
 def _header(path: str) -> gguf.ModelFile | None:

@@ -56,13 +56,15 @@ class Fence:
         return [(places[found.start()], places[found.end() - 1] + 1) for found in bare]
 
     def _broken(self, text: str, cut: str) -> str:
-        """`text` with a cut in the middle of each control token's text. Halves can hold shorter ones: go on until
-        nothing is found."""
+        """`text` with a cut in the middle of each control token's text. Halves can hold shorter ones, and the second
+        one may begin another."""
         assert self._control is not None
-        while found := self._control.search(text):
+        pieces, done = list[str](), 0
+        while found := self._control.search(text, done):
             middle = found.start() + len(found[0]) // 2
-            text = text[:middle] + cut + text[middle:]
-        return text
+            pieces += (text[done : found.start()], self._broken(text[found.start() : middle], cut), cut)
+            done = middle
+        return "".join([*pieces, text[done:]])
 
 
 def segments(prompt: str, cut: str) -> list[str]:

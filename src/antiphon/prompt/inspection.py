@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from antiphon.aside import aside
 from antiphon.conversation import Conversation, Part, Role, Text, Thinking, ThinkingPolicy, ToolResult, Turn
 from antiphon.errors import BadRequest
-from antiphon.prompt.fence import Fence
 from antiphon.prompt.predecessors import Made, missed, shared
 from antiphon.prompt.prompter import Prompt, Prompter
 from antiphon.prompt.render import Renderer
@@ -99,11 +100,12 @@ async def inspect(
             was = token_texts(await spell(before.numbers[previous.shared : previous.shared + _SHOWN]))
             previous = msgspec.structs.replace(previous, before="".join(was))
     kept = max(prompt.kept, previous.shared if previous else 0)
+    spans = await aside(prompt.large, partial(_spans, prompter, policy, prompt, tokens))
     return Inspection(
         text="".join(tokens),
         ids=prompt.ids,
         tokens=tokens,
-        spans=_spans(_sources(prompter, conversation, policy, prompt), tokens, prompter.fence, prompt.kept),
+        spans=spans,
         length=prompt.length,
         kept=prompt.kept,
         cached=min(kept, len(prompt.ids) - 1),
@@ -131,9 +133,9 @@ def token_texts(pieces: Iterable[bytes]) -> list[str]:
     return texts
 
 
-def _sources(prompter: Prompter, conversation: Conversation, policy: ThinkingPolicy, prompt: Prompt) -> list[Stretch]:
+def _sources(prompter: Prompter, policy: ThinkingPolicy, prompt: Prompt) -> list[Stretch]:
     """Where the stretches of a prompt's text come from."""
-    guarded, cut = prompter.guarded(conversation)
+    guarded, cut = prompt.guarded, prompt.cut
     prefill = guarded.turns[-1:] if guarded.prefill else ()
     bare = msgspec.structs.replace(guarded, turns=guarded.turns[: len(guarded.turns) - len(prefill)])
     found = list(_unmarked(_trial(prompter.renderer, bare, policy)))
@@ -217,9 +219,10 @@ class _Place(NamedTuple):
     end: int
 
 
-def _spans(found: Sequence[Stretch], tokens: Sequence[str], fence: Fence, kept: int) -> list[Span]:
-    """The spans of a prompt whose tokens have these texts. `found` is where its rendered text comes from; what the
-    assistant says in the first `kept` tokens was sampled, and never had to be fenced."""
+def _spans(prompter: Prompter, policy: ThinkingPolicy, prompt: Prompt, tokens: Sequence[str]) -> list[Span]:
+    """The spans of a prompt whose tokens have these texts. What the assistant says in what was kept was sampled, and
+    never had to be fenced."""
+    found, fence, kept = _sources(prompter, policy, prompt), prompter.fence, prompt.kept
     text = "".join(tokens)
     begins = [0, *accumulate(map(len, tokens))]
     controls = {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
+from antiphon.aside import LARGE, aside
 from antiphon.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, ToolUse, Turn
 from antiphon.events import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.prompt.fence import Fence, segments
@@ -29,26 +31,35 @@ from antiphon.prompt.transcript import (
 from antiphon.prompt.turns import repaired
 
 
-class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt: its ids, the text they mean, whether the reply begins inside thinking. `remembered` of the turns were
-    taken from memory, which are the first `kept` of the ids; `beginning`, `turns`, their hashes `chain` and the turns
-    whose `thoughts` are in the ids are for remembering the next. `rendered` is the text as it was tokenised, apart at
-    each `cut`, without a prefill, which is `continued`. The `pictures` take `picture_tokens` beside the ids."""
+class Rendered(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt before it is tokenised: the text it means, whether the reply begins inside thinking. `rendered` is the
+    text as it is tokenised, apart at each `cut`, without a prefill, which is `continued`; it was made of the `guarded`
+    conversation. `beginning`, `turns` and their hashes `chain` are for remembering the next. `pictures` are beside it.
+    """
 
-    ids: list[int]
     text: str
     starts_thinking: bool
-    remembered: int
-    kept: int
-    beginning: Beginning
-    chain: list[bytes]
-    turns: tuple[Turn, ...]
-    thoughts: tuple[int, ...]
-    pictures: tuple[bytes, ...]
-    picture_tokens: int
+    guarded: Conversation
     rendered: str
     continued: str
     cut: str
+    beginning: Beginning
+    turns: tuple[Turn, ...]
+    chain: list[bytes]
+    pictures: tuple[bytes, ...]
+    large: bool
+
+
+class Prompt(Rendered, frozen=True, kw_only=True):
+    """A prompt with its ids. `remembered` of the turns were taken from memory, which are the first `kept` of the ids;
+    the turns whose `thoughts` are in the ids are for remembering the next. The pictures take `picture_tokens` beside
+    the ids."""
+
+    ids: list[int]
+    remembered: int
+    kept: int
+    thoughts: tuple[int, ...]
+    picture_tokens: int
 
     @property
     def length(self) -> int:
@@ -90,41 +101,46 @@ class Prompter:
 
     async def prompt(self, conversation: Conversation, policy: ThinkingPolicy) -> Prompt:
         """The prompt for a conversation whose turns are in order. BadRequest where the template refuses it."""
-        guarded, cut = self.guarded(conversation)
-        text = self.renderer.prompt(guarded, policy)
-        starts_thinking = self._opens_thinking(text)
+        large = conversation.size > LARGE
+        draft = await aside(large, partial(self._rendered, conversation, policy, large))
+        known = None if draft.pictures else await self._known(draft)
+        ids = None if known is None else await self._spliced(known, draft, policy)
+        if ids is None or known is None:
+            ids = await encode(self._tokenise, draft.rendered + draft.continued, draft.cut, self._start)
+            known = None
+        return Prompt(
+            **msgspec.structs.asdict(draft),
+            ids=ids,
+            remembered=known.turns if known else 0,
+            kept=len(known.ids) if known else 0,
+            thoughts=self._thought(conversation.turns, known),
+            picture_tokens=await self._picture_tokens(draft.pictures),
+        )
+
+    def _rendered(self, conversation: Conversation, policy: ThinkingPolicy, large: bool) -> Rendered:
+        guarded, cut = self._guarded(conversation)
+        rendered = self.renderer.prompt(guarded, policy)
+        starts_thinking = self._opens_thinking(rendered)
         continued = ""
         if guarded.prefill:
             continued = (self._ends_thinking if starts_thinking else "") + _text(guarded.turns[-1])
             starts_thinking = False
-        begins = beginning(conversation, self.renderer.switches(policy))
-        chain = chained(conversation.turns)
-        pictures = self.renderer.pictures(conversation)
-        known = None if pictures else await self._known(begins, chain, conversation)
-        ids = None
-        if known is not None:
-            ids = await self._spliced(known, guarded, policy, text, continued, cut)
-        if ids is None or known is None:
-            ids, known = await encode(self._tokenise, text + continued, cut, self._start), None
-        whole = text + continued
-        return Prompt(
-            ids=ids,
+        whole, pictures = rendered + continued, self.renderer.pictures(conversation)
+        return Rendered(
             text=whole.replace(cut, "") if cut and not pictures else whole,
             starts_thinking=starts_thinking,
-            remembered=known.turns if known else 0,
-            kept=len(known.ids) if known else 0,
-            beginning=begins,
-            chain=chain,
-            turns=conversation.turns,
-            thoughts=self._thought(conversation.turns, known),
-            pictures=pictures,
-            picture_tokens=await self._picture_tokens(pictures),
-            rendered=text,
+            guarded=guarded,
+            rendered=rendered,
             continued=continued,
             cut=cut,
+            beginning=beginning(conversation, self.renderer.switches(policy)),
+            turns=conversation.turns,
+            chain=chained(conversation.turns),
+            pictures=pictures,
+            large=large,
         )
 
-    def guarded(self, conversation: Conversation) -> tuple[Conversation, str]:
+    def _guarded(self, conversation: Conversation) -> tuple[Conversation, str]:
         """The conversation with every control token's text broken up, and the text at which its prompt is tokenised
         apart: the fence's cut, or the media marker, which stands for the tokens of a picture."""
         if not self.renderer.pictures(conversation):
@@ -132,33 +148,40 @@ class Prompter:
         # Engines take pictures only beside text.
         return self.fence.guard(conversation, as_text=True)[0], self.renderer.media_marker
 
-    async def _known(self, begins: Beginning, chain: list[bytes], conversation: Conversation) -> Remembered | None:
+    async def _known(self, draft: Rendered) -> Remembered | None:
         """What is remembered of the conversation, without thoughts that the template would leave out if it decides."""
-        turns, thoughts = conversation.turns, self._thoughts
+        shown = self._shown(draft.turns)
+        return await self.transcript.recall(
+            draft.beginning.key, draft.chain, draft.turns, lambda known: all(index in shown for index in known.thoughts)
+        )
 
-        def fits(known: Remembered) -> bool:
-            return thoughts is None or all(thoughts.shown(turns, index) for index in known.thoughts)
-
-        return await self.transcript.recall(begins.key, chain, turns, fits)
+    def _shown(self, turns: tuple[Turn, ...]) -> range:
+        """The turns whose thoughts have a place in the prompt, if there are any."""
+        return self._thoughts.shown(turns) if self._thoughts else range(len(turns))
 
     def _thought(self, turns: tuple[Turn, ...], known: Remembered | None) -> tuple[int, ...]:
-        rendered = range(known.turns if known else 0, len(turns))
+        rendered, shown = range(known.turns if known else 0, len(turns)), self._shown(turns)
         told = (index for index in rendered if any(isinstance(part, Thinking) for part in turns[index].parts))
-        shown = (index for index in told if self._thoughts is None or self._thoughts.shown(turns, index))
-        return (*(known.thoughts if known else ()), *shown)
+        return (*(known.thoughts if known else ()), *(index for index in told if index in shown))
 
-    async def _spliced(
-        self, known: Remembered, guarded: Conversation, policy: ThinkingPolicy, text: str, prefill: str, cut: str
-    ) -> list[int] | None:
+    async def _spliced(self, known: Remembered, draft: Rendered, policy: ThinkingPolicy) -> list[int] | None:
         """The ids with what is remembered of the conversation in them; None where it cannot be put in."""
-        seam = msgspec.structs.replace(guarded, turns=marked(guarded.turns, known.turns))
-        in_prefill = known.turns == len(guarded.turns) - 1 and guarded.prefill
-        trial = text if in_prefill else self.renderer.prompt(seam, policy)
-        more = rest(text, trial, self.seams.of(guarded.turns[known.turns - 1]))
-        if more is None:
-            return None
-        ids = unsampled(known.ids, await self._tokenise(segments(more + prefill, cut)))
+        more = await aside(draft.large, partial(self._more, known, draft, policy))
+        ids = None if more is None else unsampled(known.ids, await self._tokenise(more))
         return None if ids is None else [*known.ids, *ids]
+
+    def _more(self, known: Remembered, draft: Rendered, policy: ThinkingPolicy) -> list[str] | None:
+        """The text that follows what is remembered, in the pieces that are tokenised apart."""
+        turns = draft.guarded.turns
+        in_prefill = known.turns == len(turns) - 1 and draft.guarded.prefill
+        trial = draft.rendered if in_prefill else self._trial(draft, policy, known.turns)
+        more = rest(draft.rendered, trial, self.seams.of(turns[known.turns - 1]))
+        return None if more is None else segments(more + draft.continued, draft.cut)
+
+    def _trial(self, draft: Rendered, policy: ThinkingPolicy, turns: int) -> str:
+        """The same prompt with the seam's mark at the beginning of the turn that follows so many."""
+        seam = msgspec.structs.replace(draft.guarded, turns=marked(draft.guarded.turns, turns))
+        return self.renderer.prompt(seam, policy)
 
     async def after(self, prompt: Prompt, sent: Conversation, policy: ThinkingPolicy, count: int | None) -> int | None:
         """How many of the prompt's last tokens stand behind the end of so many leading turns of the conversation as it
@@ -166,19 +189,17 @@ class Prompter:
         None for no count."""
         if count is None:
             return None
-        conversation = repaired(sent)
         # Repair merges turns and looks only backwards: the leading ones give the leading ones.
         leading = repaired(msgspec.structs.replace(sent, turns=sent.turns[:count]))
-        return await self._behind(prompt, conversation, policy, len(leading.turns))
+        return await self._behind(prompt, policy, len(leading.turns))
 
-    async def _behind(self, prompt: Prompt, conversation: Conversation, policy: ThinkingPolicy, turns: int) -> int:
-        if turns >= len(conversation.turns):
-            return 0 if conversation.prefill else await self.opening(policy)
-        if turns == len(conversation.turns) - 1 and conversation.prefill:
+    async def _behind(self, prompt: Prompt, policy: ThinkingPolicy, turns: int) -> int:
+        prefill = prompt.guarded.prefill
+        if turns >= len(prompt.turns):
+            return 0 if prefill else await self.opening(policy)
+        if turns == len(prompt.turns) - 1 and prefill:
             return len(await self._tokenise(segments(prompt.continued, prompt.cut)))
-        guarded, _ = self.guarded(conversation)
-        seam = msgspec.structs.replace(guarded, turns=marked(guarded.turns, turns))
-        at = before_mark(prompt.rendered, self.renderer.prompt(seam, policy))
+        at = await aside(prompt.large, lambda: before_mark(prompt.rendered, self._trial(prompt, policy, turns)))
         before, behind = prompt.rendered[:at], prompt.rendered[at:] + prompt.continued
         seen = before.count(prompt.cut) if prompt.pictures else 0
         # Only the shorter side is tokenised: mostly the few turns at the end, or a system prompt.
@@ -190,7 +211,7 @@ class Prompter:
 
     async def made(self, prompt: Prompt, policy: ThinkingPolicy, model: str, *, text: bool) -> Made:
         """What a prompt was made of, to be compared with later ones; with its text where that will be read."""
-        opening = 0 if prompt.turns and prompt.turns[-1].role == "assistant" else await self.opening(policy)
+        opening = 0 if prompt.guarded.prefill else await self.opening(policy)
         return made(model, prompt.beginning, prompt.chain, prompt.ids, opening, prompt.text if text else "")
 
     async def opening(self, policy: ThinkingPolicy) -> int:

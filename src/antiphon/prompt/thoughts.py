@@ -20,9 +20,11 @@ class Thoughts:
         self.past = _shown(renderer, (thought, Text("say")), Text("ask"))
         self.loop = _shown(renderer, (thought, call), answer)
 
-    def shown(self, turns: Sequence[Turn], index: int) -> bool:
-        """Whether the template shows the thoughts of the turn at `index` in this conversation."""
-        return self.past or (self.loop and not any(map(_asks, turns[index + 1 :])))
+    def shown(self, turns: Sequence[Turn]) -> range:
+        """The turns of this conversation whose thoughts the template shows: those from some place on."""
+        if self.past or not self.loop:
+            return range(0 if self.past else len(turns), len(turns))
+        return range(max((index for index, turn in enumerate(turns) if _asks(turn)), default=0), len(turns))
 
 
 def _asks(turn: Turn) -> bool:

@@ -7,11 +7,11 @@ whole.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from functools import partial
 
+from antiphon.aside import LARGE, aside
 from antiphon.errors import BadRequest, Failure, Internal
 from antiphon.events import AnyEvent, Fold, Reply
 from antiphon.service import Prepared, Service
@@ -21,8 +21,6 @@ from antiphon.surfaces.exchange import Exchange
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 _HEADER_SAFE = re.compile(r"[^A-Za-z0-9_.-]")
-# Reading a large body or a PDF would hold up every other stream of the worker.
-_LARGE = 512 * 1024
 
 
 class _Told:
@@ -80,14 +78,14 @@ class _ChatCompletions:
     async def _read(self, exchange: Exchange) -> tuple[wire.Request, decode.Asked, Prepared]:
         _check_media_type(exchange)
         body = await exchange.body(self._options.max_body)
-        heavy = len(body) > _LARGE or b'"file_data"' in body
-        request, unknown = await asyncio.to_thread(decode.read, body) if heavy else decode.read(body)
+        # A PDF takes its time, however short it is.
+        large = len(body) > LARGE or b'"file_data"' in body
+        request, unknown = await aside(large, partial(decode.read, body))
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         card = self._service.card(request.model)
         addresses = decode.wanted(request, card) if b'"image_url"' in body else {}
         fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
-        reading = partial(decode.asked, request, unknown, card, fetched)
-        asked = await asyncio.to_thread(reading) if heavy else reading()
+        asked = await aside(large, partial(decode.asked, request, unknown, card, fetched))
         if asked.ignored:
             exchange.extra.append((b"antiphon-ignored", _listed(asked.ignored)))
         session = request.prompt_cache_key[:256] if request.prompt_cache_key else None

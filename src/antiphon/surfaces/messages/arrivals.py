@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw
 
+from antiphon.aside import LARGE, aside
 from antiphon.errors import BadRequest
 from antiphon.service import Service
 from antiphon.surfaces import remote
@@ -21,8 +21,6 @@ from antiphon.surfaces.surface import Options, Parameter
 
 _SESSION = re.compile(r"session_([0-9A-Za-z-]{8,})$")
 _HEADER_SAFE = re.compile(r"[^A-Za-z0-9_.-]")
-# Reading a large body or a PDF would hold up every other stream of the worker.
-_LARGE = 512 * 1024
 
 HEADERS = (
     Parameter(
@@ -66,16 +64,16 @@ class Arrivals:
         wrong with it as a Failure."""
         _check_headers(exchange, version_optional=self._options.version_optional)
         body = await exchange.body(self._options.max_body)
-        heavy = len(body) > _LARGE or b'"document"' in body
-        draft = await asyncio.to_thread(decode.read, body) if heavy else decode.read(body)
+        # A PDF takes its time, however short it is.
+        large = len(body) > LARGE or b'"document"' in body
+        draft = await aside(large, partial(decode.read, body))
         request = draft.request
         if not counting:
             _check_length(request)
         card = self._service.card(request.model)
         addresses = decode.wanted(draft, card) if b'"url"' in body else {}
         fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
-        reading = partial(decode.asked, draft, card, self._seal, fetched)
-        asked = await asyncio.to_thread(reading) if heavy else reading()
+        asked = await aside(large, partial(decode.asked, draft, card, self._seal, fetched))
         if asked.ignored:
             exchange.extra.append((b"antiphon-ignored", _listed(asked.ignored)))
         return Arrived(request=request, asked=asked, session=_session(exchange, request), text=decode.last_text(draft))
