@@ -20,10 +20,8 @@ BIN = Path(sys.executable).parent
 
 
 class Cluster(NamedTuple):
-    """A running cluster: where Serve listens, its folder, which all its processes know by their environment, and that
-    environment."""
+    """A running cluster: its folder, which all its processes know by their environment, and that environment."""
 
-    url: str
     folder: Path
     environment: dict[str, str]
 
@@ -49,10 +47,10 @@ class Cluster(NamedTuple):
 
 @contextmanager
 def running(cpus: int) -> Iterator[Cluster]:
-    """A cluster of one node with Serve on it, stopped by its process id."""
+    """A cluster of one node, stopped by its process id."""
     # Ray's sockets lie in its folder, and their paths may not be long.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as name:
-        folder, port, http = Path(name), free_port(), free_port()
+        folder, port = Path(name), free_port()
         environment = {
             **os.environ,
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -71,18 +69,18 @@ def running(cpus: int) -> Iterator[Cluster]:
                 stdout=out,
                 stderr=out,
             )
-        cluster = Cluster(f"http://127.0.0.1:{http}", folder, environment)
         try:
-            cluster.command(BIN / "serve", "start", "--http-port", str(http))
-            yield cluster
-            cluster.command(BIN / "python", "-c", "import ray; from ray import serve; ray.init(); serve.shutdown()")
+            yield Cluster(folder, environment)
         finally:
             _stop(head, signal.SIGTERM)
 
 
 @contextmanager
 def serving(cluster: Cluster, settings: str) -> Iterator[str]:
-    """`serve run antiphon.ray:app` with the settings of such a file; gives the address."""
+    """`serve run antiphon.ray:app` with the settings of such a file; gives the address. It takes Serve along when it is
+    interrupted."""
+    port = free_port()
+    cluster.command(BIN / "serve", "start", "--http-port", str(port))
     (cluster.folder / "antiphon.toml").write_text(settings)
     log = cluster.folder / "serve.log"
     with log.open("wb") as out:
@@ -99,7 +97,7 @@ def serving(cluster: Cluster, settings: str) -> Iterator[str]:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-        yield cluster.url
+        yield f"http://127.0.0.1:{port}"
     finally:
         _stop(process, signal.SIGINT)
 

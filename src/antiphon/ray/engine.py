@@ -18,6 +18,7 @@ from antiphon.engine_process import EngineProcess
 from antiphon.engines import Description, Engine, Job, Piece, Prefilled, Reach, connect
 from antiphon.engines.chat import ChatServer
 from antiphon.engines.embedded import Launch
+from antiphon.ray.askers import Asker, Askers
 
 log = logging.getLogger("antiphon.ray")
 
@@ -48,6 +49,7 @@ class EngineActor:
         request_log.configure(settings.log_level, settings.log_format)
         self._process: EngineProcess | None = None
         self._crashes = ""
+        self._askers = Askers()
         # What Ray set aside for this actor; it may be less than a core, or none.
         cores = int(ray.get_runtime_context().get_assigned_resources().get("CPU", 0))
         settings = alone(settings, name, cores)
@@ -94,12 +96,17 @@ class EngineActor:
         """As the engine does."""
         return await self._engine.spell(ids)
 
-    async def generate(self, job: Job) -> AsyncGenerator[Taken | Prefilled | list[Piece], None]:
+    async def generate(self, job: Job, asker: Asker) -> AsyncGenerator[Taken | Prefilled | list[Piece], None]:
         """As the engine does, once it has a slot; before that, `Taken`."""
         yield Taken()
-        async with self._line.slot("", len(job.prompt)), aclosing(self._engine.generate(job)) as pieces:
-            async for each in pieces:
-                yield each
+        async with aclosing(self._askers.relayed(asker, self._generated(job))) as items:
+            async for item in items:
+                yield item
+
+    async def _generated(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
+        async with self._line.slot("", len(job.prompt)), aclosing(self._engine.generate(job)) as items:
+            async for item in items:
+                yield item
 
     async def check_health(self) -> None:
         """What Ray Serve asks every replica, now and then. Raises Unwell."""

@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from antiphon.engines import Description, Health, Job, Piece, Prefilled
 from antiphon.errors import EngineFailed, Failure, Overloaded
+from antiphon.ray.askers import Asker
 
 _PAUSE = 0.25
 _RETRY_AFTER = 5.0
@@ -28,6 +29,7 @@ class EngineActors:
         self._handle = handle
         self._generate = handle.options(method_name="generate", stream=True)
         self._patience = patience
+        self._asker = Asker.here()
 
     async def describe(self) -> Description:
         """By any replica. Waits for the first of them, however long it takes: Ray tells of those that do not start."""
@@ -78,7 +80,7 @@ class EngineActors:
                 raise _failure(trouble) from trouble
 
     async def _attempt(self, job: Job, deadline: float) -> AsyncGenerator[Prefilled | list[Piece], None]:
-        stream = self._generate.options(session_id=job.conversation or "").remote(job)
+        stream = self._generate.options(session_id=job.conversation or "").remote(job, self._asker)
         try:
             async with asyncio.timeout_at(deadline):
                 await anext(stream)
