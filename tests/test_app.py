@@ -36,8 +36,8 @@ async def asked(application: Application, messages: list[dict[str, str]]) -> dic
     taken.put_nowait({"type": "http.request", "body": body})
     scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b""}
     scope |= {
+        "server": ("127.0.0.1", 80),
         "headers": [(b"anthropic-version", b"2023-06-01"), (b"content-type", b"application/json")],
-        "server": ("127.0.0.1", 1),
         "client": ("127.0.0.1", 2),
     }
 

@@ -85,6 +85,7 @@ def meter(settings: Settings, key_hashes: Sequence[bytes], shared: Shared) -> Me
 def options(settings: Settings, **more: Any) -> surfaces.Options:
     """What the settings say of the surfaces, and more."""
     return surfaces.Options(
+        local_only=not settings.no_auth,
         max_body=int(settings.max_body_mb * 1024 * 1024),
         ping_interval=settings.ping_interval,
         version_optional=settings.version_optional,

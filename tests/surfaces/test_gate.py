@@ -119,6 +119,33 @@ async def test_either_header_lets_in(headers: dict[str, str], words: str | None)
         assert (status, body["error"]) == (401, {"type": "authentication_error", "message": words})
 
 
+@pytest.mark.parametrize(
+    ("server", "status"),
+    [(("127.0.0.1", 80), 200), (("::1", 80), 200), (("192.0.2.1", 80), 401), (("host", 80), 401), (None, 401)],
+)
+async def test_other_machines_need_a_key(server: tuple[str, int] | None, status: int) -> None:
+    """Where there is no key, and nobody said that none is needed, only what came in by a loopback address is let in."""
+    gate = surfaces.build(ScriptedService(), surfaces.Options(seal_key=b"a key for tests", local_only=True))
+    sent: list[Any] = []
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/v1/models",
+        "query_string": b"",
+        "headers": [],
+        "server": server,
+    }
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await gate(scope, receive, send)
+    assert sent[0]["status"] == status
+
+
 async def test_the_version_header_is_required_and_any_value_will_do(server: Any) -> None:
     """In the words of the original."""
     async with server.client.post(server.url + "/v1/messages", json=server.ask()) as response:

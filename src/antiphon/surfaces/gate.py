@@ -7,6 +7,7 @@ and its socket; this does not.
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -122,6 +123,11 @@ class Gate:
     def _check_key(self, exchange: Exchange) -> None:
         accepted = self._options.key_hashes
         if not accepted:
+            if self._options.local_only and not _is_loopback(exchange.scope.get("server")):
+                raise Unauthenticated(
+                    "this server has no keys, so it answers only to its own machine; its operator can give it keys, or "
+                    "say that it needs none (no_auth)"
+                )
             return
         key = exchange.header("x-api-key")
         scheme, _, bearer = (exchange.header("authorization") or "").partition(" ")
@@ -162,6 +168,14 @@ class Gate:
             facts["trace_id"] = told
         level = logging.WARNING if exchange.status >= 500 else logging.INFO
         request_log.write(log, level, head, facts)
+
+
+def _is_loopback(server: tuple[str, int | None] | None) -> bool:
+    """Whether a connection came in by an address that other machines cannot reach."""
+    try:
+        return server is not None and ipaddress.ip_address(server[0]).is_loopback
+    except ValueError:
+        return False
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -46,15 +46,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the surfaces are told.
 
     `seal_key` seals thinking; workers that share traffic share it. `key_hashes` are `hashed` keys, none lets everybody
-    in. `origins` are the browser origins let in where no key is asked for, besides loopback ones (`*` for all). With
-    `version_optional`, requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `meter`
-    the headers that tell a key what it may still use, `crashes` a sentence when the engine dies again and again.
-    `trace` takes down a request that is over. When `leaving` is done, whatever still runs ends in an error. Clock and
-    ids come in, so that tests can fix them.
+    in, but with `local_only` nobody on another machine. `origins` are the browser origins let in where no key is asked
+    for, besides loopback ones (`*` for all). With `version_optional`, requests need no `anthropic-version` header.
+    `metrics` gives the text of GET /metrics, `meter` the headers that tell a key what it may still use, `crashes` a
+    sentence when the engine dies again and again. `trace` takes down a request that is over. When `leaving` is done,
+    whatever still runs ends in an error. Clock and ids come in, so that tests can fix them.
     """
 
     seal_key: bytes
     key_hashes: tuple[bytes, ...] = ()
+    local_only: bool = False
     max_body: int = 32 * 1024 * 1024
     ping_interval: float = 10.0
     first_wait: float = 0.5
