@@ -84,6 +84,7 @@ def configuration() -> str:
             f"{_names(tuple(option.name for option in options(ModelSettings)))}; what it leaves open is as it was "
             "given for all.\n",
             "```toml\n" + _EXAMPLE + "```\n",
+            "The tables `[ray.surface]`, `[ray.engine]` and `[ray.models.NAME]` are for [Ray Serve](ray.md) alone.\n",
         ]
     )
 

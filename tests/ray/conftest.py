@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,11 @@ from tests.ray.cluster import Cluster, running
 
 if importlib.util.find_spec("ray") is None:
     collect_ignore_glob = ["test_*.py"]
+else:
+    with warnings.catch_warnings():
+        # Ray itself uses what its libraries have deprecated.
+        warnings.simplefilter("ignore")
+        importlib.import_module("ray.serve")
 
 
 @pytest.fixture(scope="session")

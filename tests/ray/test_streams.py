@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import aiohttp
 import anthropic
@@ -54,21 +55,52 @@ async def test_the_official_client_streams(url: str) -> None:
         assert message.usage.input_tokens + message.usage.cache_read_input_tokens == counted.input_tokens
 
 
+class Talk:
+    """A conversation. `lost` says of each turn but the first how many tokens of the one before it were not found."""
+
+    def __init__(self, client: anthropic.AsyncAnthropic, text: str) -> None:
+        self.client = client
+        self.messages: list[Any] = [{"role": "user", "content": text}]
+        self.lost: list[int] = []
+        self._before = 0
+
+    async def turn(self) -> None:
+        said = await self.client.messages.create(model="local-model", max_tokens=24, messages=self.messages)
+        cached, told = said.usage.cache_read_input_tokens or 0, said.usage.output_tokens
+        assert told > 0
+        if self._before:
+            self.lost.append(max(self._before - cached, 0))
+        # The token that ends a turn is none of the conversation's, and the last one sampled was not computed with.
+        self._before = said.usage.input_tokens + cached + told - 1
+        self.messages += [{"role": "assistant", "content": said.content}, {"role": "user", "content": "Go on."}]
+
+
 async def test_conversations_stay_with_their_cache(url: str) -> None:
-    """Six conversations that take turns: whichever surface has the next turn, everything up to it but the last sampled
-    token is found in the cache, which one of the two engines has."""
+    """Six conversations that take turns: whichever surface has the next turn, all that was computed for the one before
+    is found in the cache, which one of the two engines has."""
     async with client_of(url) as client:
-        talks = [[{"role": "user", "content": f"Tell me a story about the number {n}."}] for n in range(6)]
-        before = [0] * len(talks)
-        for turn in range(3):
-            for n, talk in enumerate(talks):
-                # One at a time: two slots hold two conversations, the rest is in the engine's store.
-                said = await client.messages.create(model="local-model", max_tokens=24, messages=talk)
-                prompt = said.usage.input_tokens + said.usage.cache_read_input_tokens
-                if turn:
-                    assert said.usage.cache_read_input_tokens >= before[n] - 1
-                before[n] = prompt + said.usage.output_tokens - (said.stop_reason == "end_turn")
-                talk += [{"role": "assistant", "content": said.content}, {"role": "user", "content": "Go on."}]
+        talks = [Talk(client, f"Tell me a story about the number {n}.") for n in range(6)]
+        for _ in range(3):
+            for talk in talks:
+                await talk.turn()
+    assert [talk.lost for talk in talks] == [[0, 0]] * 6
+
+
+async def test_the_memory_is_killed(cluster: Cluster, url: str) -> None:
+    """Conversations go on without, and turns are found again when Ray has brought another."""
+    (memory,) = cluster.replicas("Memory")
+    async with client_of(url) as client:
+        talk = Talk(client, "Tell me a story about a lost key.")
+        await talk.turn()
+        os.kill(memory, signal.SIGKILL)
+        await talk.turn()
+        await processes.eventually(lambda: cluster.replicas("Memory") not in ([], [memory]))
+
+        async def found() -> bool:
+            await talk.turn()
+            return talk.lost[-1] == 0
+
+        await processes.eventually(found)
 
 
 async def test_a_client_that_leaves_frees_the_slot(url: str) -> None:

@@ -124,13 +124,15 @@ async def test_either_header_lets_in(headers: dict[str, str], words: str | None)
     [(("127.0.0.1", 80), 200), (("::1", 80), 200), (("192.0.2.1", 80), 401), (("host", 80), 401), (None, 401)],
 )
 async def test_other_machines_need_a_key(server: tuple[str, int] | None, status: int) -> None:
-    """Where there is no key, and nobody said that none is needed, only what came in by a loopback address is let in."""
+    """Where there is no key, and nobody said that none is needed, only what came in by a loopback address is let in,
+    wherever the application is mounted."""
     gate = surfaces.build(ScriptedService(), surfaces.Options(seal_key=b"a key for tests", local_only=True))
     sent: list[Any] = []
     scope = {
         "type": "http",
         "method": "GET",
-        "path": "/v1/models",
+        "path": "/llm/v1/models",
+        "root_path": "/llm",
         "query_string": b"",
         "headers": [],
         "server": server,

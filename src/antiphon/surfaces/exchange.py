@@ -34,7 +34,8 @@ class Exchange:
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, request_id: str) -> None:
         self.scope = scope
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        # ASGI: the path begins with where the application is mounted.
+        self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         self.rest = ""
         self.anthropic = False
         self.request_id = request_id
