@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.measuring import IDEAL
 from tests.end_to_end.conftest import free_port
 
 LITELLM = "litellm[proxy]==1.106.12"
@@ -64,7 +65,7 @@ def upstream(folder: Path) -> Iterator[Running]:
     """The engine that is only a clock, at a token every 20 ms."""
     port = free_port()
     with started([sys.executable, "-m", "bench.upstream", str(port)], port, "/health", folder / "upstream.log") as it:
-        pace(it.url, 0.02)
+        pace(it.url, IDEAL)
         yield it
 
 
@@ -73,6 +74,16 @@ def pace(url: str, seconds: float) -> None:
     asked = urllib.request.Request(url + "/pace", data=str(seconds).encode(), method="PUT")
     with urllib.request.urlopen(asked, timeout=5):
         pass
+
+
+@contextmanager
+def without_pace(url: str) -> Iterator[None]:
+    """Streams that begin meanwhile come as fast as they are taken."""
+    pace(url, 0)
+    try:
+        yield
+    finally:
+        pace(url, IDEAL)
 
 
 @contextmanager

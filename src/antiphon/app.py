@@ -159,6 +159,7 @@ class Application:
                 return
 
     async def _start(self) -> None:
+        sys.setswitchinterval(SLICE)
         settings = self._runtime.settings
         hashes = self._runtime.key_hashes
         bounds = meter(settings, hashes, self._shared)
@@ -232,6 +233,5 @@ def _leave(leaving: asyncio.Future[None], grace_period: float) -> None:
 def create() -> ASGIApp:
     """What the HTTP server calls in each worker; the settings come from the environment."""
     runtime = Runtime.from_environment()
-    sys.setswitchinterval(SLICE)
     request_log.configure(runtime.settings.log_level, runtime.settings.log_format)
     return Application(runtime)

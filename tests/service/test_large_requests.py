@@ -17,11 +17,11 @@ from antiphon.model import Choices
 from antiphon.prompt.fence import Fence
 from antiphon.service import Service
 from antiphon.token_model import load
-from bench import heavy
+from bench import large
 from tests.service.served import said
 
 WINDOW = 100_000_000
-CODE = heavy.sources()[:200_000]
+CODE = large.sources()[:200_000]
 
 
 class Tokenising(Scripted):
@@ -58,7 +58,7 @@ async def silence(work: Callable[[], Coroutine[Any, Any, Any]]) -> float:
 @pytest.mark.parametrize("texts", [[CODE * 4], [CODE[at : at + 1000] for at in range(0, 200_000, 1000)] * 4])
 async def test_the_loop_goes_on_while_a_prompt_is_tokenised(texts: list[str], tmp_path: Path) -> None:
     """Tokenised by files, a long text and a long conversation hold the loop up for no more than a part of the time."""
-    heavy.tokenizer(tmp_path)
+    large.tokenizer(tmp_path)
     service = Service([await load(Tokenising(tokenizer_files.read(tmp_path).tokenise), Choices())])
     conversation = said(*texts, "And?")
     assert await silence(lambda: service.count("claude", conversation, Generation())) < 0.5

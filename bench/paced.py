@@ -1,0 +1,121 @@
+"""What the surface itself costs, over an engine that is only a clock: beside a bare relay, beside LiteLLM's proxy."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from bench import servers
+from bench.measuring import IDEAL, Row, cost, keeps_pace, load, median, most, paced, rounds
+
+MESSAGES, CHAT = "/v1/messages", "/v1/chat/completions"
+
+
+def measured(folder: Path, parts: set[str]) -> list[Row]:
+    """The rows of those of the parts `relay`, `bursts`, `length` and `litellm` that are wanted."""
+    rows: list[Row] = []
+    with (
+        servers.upstream(folder) as clock,
+        servers.relay(folder, clock.url) as floor,
+        servers.antiphon(folder, f"llama.cpp+{clock.url}") as ours,
+    ):
+        if "relay" in parts:
+            rows += _relay(floor, ours)
+        if "bursts" in parts:
+            rows += _bursts(clock, floor, ours)
+        if "length" in parts:
+            rows += _length(clock, ours)
+        if "litellm" in parts:
+            with servers.litellm(folder, clock.url) as proxy:
+                for path in (MESSAGES, CHAT) if proxy else ():
+                    rows += _litellm(clock, floor, ours, proxy, path)
+                rows += [] if proxy else [Row("LiteLLM's proxy", "could not be had")]
+    return rows
+
+
+def _relay(floor: servers.Running, ours: servers.Running) -> list[Row]:
+    at_64 = ["--streams", "64", "--seconds", "5"]
+    found = rounds(
+        {
+            "relay": lambda: load(floor.url + "/", floor.pids, *at_64),
+            "messages": lambda: load(ours.url + MESSAGES, ours.pids, *at_64),
+            "chat": lambda: load(ours.url + CHAT, ours.pids, *at_64),
+        }
+    )
+    each = {name: median(told, cost) for name, told in found.items()}
+    ratio, beside = each["messages"] / each["relay"], each["messages"] / each["chat"]
+    rows = [
+        Row("processor time for a token, bare relay, 64 streams at 20 ms", f"{each['relay']:.0f} µs"),
+        Row("the same, `/v1/messages`", f"{each['messages']:.0f} µs, {ratio:.2f}× the relay", "≤ 1.4×", ratio <= 1.4),
+        Row("the same, against our `/v1/chat/completions`", f"{beside:.2f}×", "≤ 1.05×", beside <= 1.05),
+    ]
+    for streams in (64, 256, 512):
+        told = load(ours.url + MESSAGES, ours.pids, "--streams", str(streams), "--seconds", "4")
+        gap = 1e3 * told["gap_p99"]
+        rows.append(Row(f"p99 between tokens (ideal 20 ms), {streams} streams", f"{gap:.0f} ms"))
+    return rows
+
+
+def _rate(server: servers.Running, path: str, tokens: int) -> float:
+    told = load(server.url + path, server.pids, "--streams", "32", "--whole", tokens=tokens)
+    return float(told["tokens"] / told["wall"])
+
+
+def _bursts(clock: servers.Running, floor: servers.Running, ours: servers.Running) -> list[Row]:
+    with servers.without_pace(clock.url):
+        found = rounds(
+            {
+                "relay": lambda: {"rate": _rate(floor, "/", 4000)},
+                "ours": lambda: {"rate": _rate(ours, MESSAGES, 4000)},
+            }
+        )
+    rates = {name: median(told, lambda t: t["rate"]) for name, told in found.items()}
+    return [Row("tokens a second in bursts, 32 streams", f"{rates['ours']:,.0f} (relay {rates['relay']:,.0f})")]
+
+
+def _length(clock: servers.Running, ours: servers.Running) -> list[Row]:
+    one = partial(load, ours.url + MESSAGES, ours.pids, "--streams", "1", "--whole")
+    with servers.without_pace(clock.url):
+        found = rounds({"short": lambda: one(tokens=20_000), "long": lambda: one(tokens=80_000)})
+    # What the last 60,000 tokens of a long reply cost beyond its first 20,000.
+    first, whole = (median(found[name], lambda t: t["cpu"]) for name in ("short", "long"))
+    ratio = ((whole - first) / 60_000) / (first / 20_000)
+    return [Row("a token after 60,000, against one of the first 20,000", f"{ratio:.2f}×", "≤ 1.1×", ratio <= 1.1)]
+
+
+def _litellm(
+    clock: servers.Running, floor: servers.Running, ours: servers.Running, proxy: servers.Running, path: str
+) -> list[Row]:
+    """LiteLLM's proxy on the same upstream; on `/v1/messages` it translates, as it does for every engine that speaks
+    OpenAI's API."""
+    rows = [_beside(streams, path, floor, ours, proxy) for streams in (16, 64)]
+    many = most(lambda streams: _kept(ours, path, streams), begin=128)
+    few = most(lambda streams: _kept(proxy, path, streams), begin=8)
+    figure = f"{many}, {many / max(few, 1):.0f}× LiteLLM's {few}"
+    rows.append(Row(f"streams held with p99 below 40 ms, `{path}`", figure, "≥ 8×", many >= 8 * few))
+    with servers.without_pace(clock.url):
+        found = rounds(
+            {
+                "ours": lambda: {"rate": _rate(ours, path, 4000)},
+                "theirs": lambda: {"rate": _rate(proxy, path, 200)},
+            }
+        )
+    fast, slow = (median(found[name], lambda t: t["rate"]) for name in ("ours", "theirs"))
+    figure = f"{fast:,.0f}, {fast / slow:.0f}× LiteLLM's {slow:,.0f}"
+    return [*rows, Row(f"tokens a second in bursts, 32 streams, `{path}`", figure, "≥ 25×", fast >= 25 * slow)]
+
+
+def _beside(streams: int, path: str, floor: servers.Running, ours: servers.Running, proxy: servers.Running) -> Row:
+    places = {"floor": (floor, "/"), "ours": (ours, path), "theirs": (proxy, path)}
+    measures = {name: partial(paced, s.url + at, s.pids, streams) for name, (s, at) in places.items()}
+    found = rounds(measures, times=2)
+    least, here, there = (median(found[name], cost) for name in places)
+    ratio, given = there / here, median(found["theirs"], lambda t: t["tokens"] / t["wall"] * IDEAL / streams)
+    figure = f"{there:.0f} µs, {ratio:.1f}× our {here:.0f} µs and {there / least:.1f}× the bare relay's"
+    figure += f"; {given:.0%} of the tokens came in time" if given < 0.9 else ""
+    return Row(f"LiteLLM's `{path}`, processor time for a token, {streams} streams", figure, "≥ 15×", ratio >= 15)
+
+
+def _kept(server: servers.Running, path: str, streams: int) -> bool:
+    # A busy machine can only make it worse.
+    return any(keeps_pace(paced(server.url + path, server.pids, streams)) for _ in range(2))
