@@ -127,6 +127,9 @@ def read(folder: Path) -> TokenizerFiles:
         tokenizer = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises the base class
         raise ValueError(f"{file} cannot be read: {error}") from None
+    # Either may have been left there by training, and would change texts or their ids.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     settings, model = _json(folder / "tokenizer_config.json"), _json(folder / "config.json")
     added = tokenizer.get_added_tokens_decoder()
     return TokenizerFiles(
