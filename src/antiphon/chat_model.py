@@ -18,13 +18,13 @@ from antiphon.conversation import Conversation, Generation, Tool, callable_tools
 from antiphon.engines import Health
 from antiphon.engines.chat import ChatServer, Chunk, Used
 from antiphon.errors import BadRequest, EngineFailed
-from antiphon.events import AnyEvent, Finished, Reply, Started, Usage
+from antiphon.events import AnyEvent, Reply, Started, Usage
 from antiphon.model import Choices, ModelCard, call_id
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.deltas import Deltas
 from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
 from antiphon.parsing.parser import Parser
-from antiphon.parsing.stopping import stop_reason
+from antiphon.parsing.stopping import finished
 from antiphon.prompt import chat_messages
 from antiphon.prompt.inspection import Find, Inspection
 from antiphon.prompt.predecessors import Made
@@ -217,14 +217,15 @@ class _Attempt:
 
     def _finished(self) -> list[AnyEvent]:
         events = self._begun(self._deltas.finish())
-        reason = stop_reason(
+        end = finished(
+            self.usage,
             limit=self._end == "length",
             window=self._task.window_bound,
             sequence=self._parser.stop_sequence,
             calls=self._calls,
             cut_call=self._deltas.cut_call or self._parser.cut_call,
         )
-        return [*events, Finished(reason, self.usage, self._parser.stop_sequence)]
+        return [*events, end]
 
     async def remember(self, reply: Reply) -> None:
         """The server remembers by itself."""

@@ -12,9 +12,9 @@ from contextlib import aclosing
 import msgspec
 
 from antiphon.engines import Engine, Job, Piece, Prefilled
-from antiphon.events import AnyEvent, Finished, Started, ToolEnd, Usage
+from antiphon.events import AnyEvent, Started, ToolEnd, Usage
 from antiphon.parsing.parser import Parser
-from antiphon.parsing.stopping import stop_reason
+from antiphon.parsing.stopping import finished
 
 MOST_CUTS = 3
 """A model that goes on opening its thinking after it was closed so many times has no answer to give."""
@@ -195,11 +195,12 @@ class Course:
 
     def _finished(self) -> list[AnyEvent]:
         events = self._begun([] if self._called else self._parser.finish())
-        reason = stop_reason(
+        end = finished(
+            self.usage,
             limit=self._limit,
             window=self._plan.window_bound,
             sequence=self._parser.stop_sequence,
             calls=1 if self._called else self._parser.calls,
             cut_call=self._parser.cut_call,
         )
-        return [*events, Finished(reason, self.usage, self._parser.stop_sequence)]
+        return [*events, end]

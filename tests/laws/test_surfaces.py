@@ -7,11 +7,11 @@ from itertools import count
 
 import pytest
 
-from antiphon.events import Finished, Started, Usage, fold
+from antiphon.events import Started, Usage, fold
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.parsing.parser import Parser
-from antiphon.parsing.stopping import stop_reason
+from antiphon.parsing.stopping import finished
 from antiphon.surfaces.chat_completions import encode as chat
 from antiphon.surfaces.messages import encode as messages
 from antiphon.surfaces.messages.seal import Seal
@@ -36,8 +36,8 @@ def batches(name, record, pieces):
         starts_thinking=reasoning.opened_by(record.get("prompt_tail", "")),
     )
     told = [[Started(USAGE)], *(parser.feed(piece) for piece in pieces), parser.finish()]
-    reason = stop_reason(limit=False, window=False, sequence=None, calls=parser.calls, cut_call=parser.cut_call)
-    return [*told, [Finished(reason, USAGE)]]
+    end = finished(USAGE, limit=False, window=False, sequence=None, calls=parser.calls, cut_call=parser.cut_call)
+    return [*told, [end]]
 
 
 def meaning(text, thought, calls):

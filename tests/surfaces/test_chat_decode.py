@@ -233,6 +233,8 @@ def test_the_form_of_the_answer() -> None:
     assert read(response_format={"type": "json_object"}).generation.output_schema == {"type": "object"}
     found = read(response_format=told).generation.output_schema
     assert json.dumps(found) == json.dumps(schema)
+    told = {"type": "json_object", "schema": schema}
+    assert json.dumps(read(response_format=told).generation.output_schema) == json.dumps(schema)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,10 @@ def says(role: str, *content: Any) -> dict[str, Any]:
             {"messages": [{"role": "user", "content": ""}]},
             "messages.0: all messages must have non-empty content except for the optional final assistant message",
         ),
+        (
+            {"system": [{"type": "text", "text": "x"}, {"type": "image", "source": {"type": "url", "url": "x"}}]},
+            "system.1.type: Input should be 'text'",
+        ),
         ({"max_tokens": -1}, "max_tokens: Input should be greater than or equal to 0"),
         ({"max_tokens": "x"}, "max_tokens: Input should be a valid integer"),
         ({"model": ""}, "model: String should have at least 1 character"),
@@ -182,6 +186,8 @@ def test_the_billing_line_never_reaches_the_model(bookkeeping: str) -> None:
     blocks = [{"type": "text", "text": line}, {"type": "text", "text": "You are terse."}]
     for system in (blocks, f"{line}\nYou are terse.", [{"type": "text", "text": f"{line}\n\nYou are terse."}]):
         assert conversation([USER], system=system).system == "You are terse."
+        turns = read(body(messages=[USER, {"role": "system", "content": system}])).conversation.turns
+        assert turns[1].parts == (Text("You are terse."),)
 
 
 def test_tool_input_is_kept_byte_for_byte() -> None:

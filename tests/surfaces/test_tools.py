@@ -10,10 +10,11 @@ import anthropic
 import order
 import pytest
 from conftest import serving
-from reading import body, read
+from reading import body, read, refusal
 from scripted_service import ScriptedService, shown
 
 from antiphon.conversation import ToolUse
+from antiphon.errors import BadRequest
 from antiphon.prompt.known_tools import known
 from antiphon.prompt.toolsets import BROWSER, COMPUTER
 
@@ -144,6 +145,23 @@ def test_tools_can_be_added_and_removed_on_the_way() -> None:
     again = read(body(tools=[TOOL], messages=messages)).conversation
     assert {tool.name for tool in again.callable_tools} == {"f", "g"}
     assert again.turns[:2] == changed.turns[:2]
+
+
+CHANGE: dict[str, Any] = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "g"}}
+
+
+@pytest.mark.parametrize("kind", ["tool_addition", "tool_removal"])
+def test_changes_of_tools_that_cannot_be_made_are_refused(kind: str) -> None:
+    """A tool that nobody declared cannot come or go, and only system messages make tools do so: whoever is not told
+    waits for a call that never comes."""
+    change = {**CHANGE, "type": kind}
+    with pytest.raises(BadRequest, match=f"messages.1.content.0.{kind}.tool.name: Tool 'g' not found") as refused:
+        read(body(tools=[TOOL], messages=[USER, {"role": "system", "content": [change]}]))
+    assert refused.value.code == "tool_reference_unresolved"
+    misplaced = refusal(body(tools=[{**TOOL, "name": "g"}], messages=[{"role": "user", "content": [change]}]))
+    assert misplaced == f"messages.0.content.0: `{kind}` blocks can only be in `system` messages"
+    elsewhere = {"type": kind, "tool": {"type": "mcp_tool_reference", "server_name": "s", "name": "g"}}
+    read(body(tools=[TOOL], messages=[USER, {"role": "system", "content": [elsewhere]}]))
 
 
 def test_server_tools_of_history_are_told_in_words() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from antiphon.events import Finished, Fold, Reply, Usage
+from antiphon.events import Fold, Reply, Usage
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Format, Reasoning
 from antiphon.parsing.parser import Parser
-from antiphon.parsing.stopping import stop_reason
+from antiphon.parsing.stopping import finished
 
 
 def outcome(
@@ -34,8 +34,13 @@ def outcome(
             fold.add(event)
     for event in parser.finish():
         fold.add(event)
-    reason = stop_reason(
-        limit=limit, window=False, sequence=parser.stop_sequence, calls=parser.calls, cut_call=parser.cut_call
+    end = finished(
+        Usage(prompt=0),
+        limit=limit,
+        window=False,
+        sequence=parser.stop_sequence,
+        calls=parser.calls,
+        cut_call=parser.cut_call,
     )
-    fold.add(Finished(reason, Usage(prompt=0), parser.stop_sequence))
+    fold.add(end)
     return fold.reply()

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from antiphon.events import StopReason
+from antiphon.events import Finished, Usage
 from antiphon.parsing.splitter import markers
 
 
-def stop_reason(*, limit: bool, window: bool, sequence: str | None, calls: int, cut_call: bool) -> StopReason:
-    """The reason, derived from what was emitted. `limit` says that the engine stopped at the token limit, `window`
-    that this limit was the model's window; `calls` have been emitted, the last of them broken off if `cut_call`.
+def finished(usage: Usage, *, limit: bool, window: bool, sequence: str | None, calls: int, cut_call: bool) -> Finished:
+    """The end of a reply, its reason derived from what was emitted. `limit` says that the engine stopped at the token
+    limit, `window` that this limit was the model's window; `sequence` is the stop sequence that came; `calls` have been
+    emitted, the last of them broken off if `cut_call`.
 
-    A reply cut at its limit right after a whole call is a call; cut anywhere else it is cut."""
+    A reply that ends early, at its limit or at a stop sequence, with whole calls only has calls that wait for their
+    results; with none, or with one broken off, it is cut."""
+    if calls and not cut_call:
+        return Finished("tool_use", usage)
     if sequence is not None:
-        return "stop_sequence"
-    if limit and (cut_call or not calls):
-        return "model_context_window_exceeded" if window else "max_tokens"
-    return "tool_use" if calls else "end_turn"
+        return Finished("stop_sequence", usage, sequence)
+    if limit:
+        return Finished("model_context_window_exceeded" if window else "max_tokens", usage)
+    return Finished("tool_use" if calls else "end_turn", usage)
 
 
 class Stopper:

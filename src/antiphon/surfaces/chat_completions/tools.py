@@ -45,19 +45,22 @@ def tooling(request: wire.Request) -> Tooling:
 
 def output_schema(told: wire.ResponseFormat | None) -> dict[str, Any] | None:
     """The schema that the text of the reply must match."""
+    if told is None:
+        return None
     where = "response_format"
-    match told.type if told else "text":
+    match told.type:
         case "text":
             return None
         case "json_object":
-            return {"type": "object"}
+            schema, where = told.schema, f"{where}.schema"
         case "json_schema":
-            if told is None or told.json_schema is None:
+            if told.json_schema is None:
                 raise BadRequest(f"{where}.json_schema: Field required")
-            schema = wire.given(told.json_schema.schema)
-            return checked_schema(schema, f"{where}.json_schema.schema", _INVALID) if schema else {"type": "object"}
+            schema, where = told.json_schema.schema, f"{where}.json_schema.schema"
         case _:
             raise BadRequest(f"{where}.type: Input should be 'text', 'json_object' or 'json_schema'")
+    given = wire.given(schema)
+    return checked_schema(given, where, _INVALID) if given else {"type": "object"}
 
 
 def _function(tool: wire.Tool, where: str) -> tuple[str, wire.Function]:

@@ -126,10 +126,11 @@ class JsonSchema(msgspec.Struct):
 
 
 class ResponseFormat(msgspec.Struct):
-    """`response_format`."""
+    """`response_format`. Some programs give `json_object` a `schema` of its own, as llama.cpp's server takes it."""
 
     type: str
     json_schema: JsonSchema | None = None
+    schema: Raw | UnsetType = UNSET
 
 
 class StreamOptions(msgspec.Struct):

@@ -25,6 +25,7 @@ Mode = Literal["enabled", "disabled", "adaptive", "between_tools"]
 # them from sharing a prefix.
 _BILLING = re.compile(r"^x-anthropic-billing-header:[^\n]*(?:\n+|$)", re.MULTILINE)
 _EFFORTS: dict[str | None, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+_DISPLAYS = (None, "summarized", "omitted", "updates")
 _MODES: dict[str, Mode] = {
     "enabled": "enabled",
     "disabled": "disabled",
@@ -162,12 +163,17 @@ def _turns(messages: list[checks.Indexed], reader: Reader) -> tuple[Turn, ...]:
     last = max((at for at, (_, role, _) in enumerate(messages) if role == "assistant"), default=-1)
     turns = []
     for at, (index, role, blocks) in enumerate(messages):
-        parts = reader.parts(blocks, role, f"messages.{index}.content", asking=at > last)
+        parts = reader.parts(
+            _unbilled(blocks) if role == "system" else blocks, role, f"messages.{index}.content", asking=at > last
+        )
         if role == "system":
-            text = _BILLING.sub("", "".join(part.text for part in parts if isinstance(part, Text)))
-            parts = (Text(text),) if text else ()
+            parts = tuple(part for part in parts if isinstance(part, Text))
         turns.append(Turn(role=wire.ROLES[role], parts=parts))
     return tuple(turns)
+
+
+def _unbilled(blocks: list[wire.AnyBlock]) -> list[wire.AnyBlock]:
+    return [wire.Text(_BILLING.sub("", block.text)) if isinstance(block, wire.Text) else block for block in blocks]
 
 
 def _untold(draft: Draft, reader: Reader) -> Iterator[Turn]:
@@ -180,8 +186,12 @@ def _untold(draft: Draft, reader: Reader) -> Iterator[Turn]:
 def _system(request: wire.Request) -> str:
     if isinstance(request.system, str):
         return _BILLING.sub("", request.system)
-    texts = [block.text for _, block in wire.listed(request.system, "system") if isinstance(block, wire.Text)]
-    return "".join(_BILLING.sub("", text) for text in texts)
+    texts = []
+    for where, block in wire.listed(request.system, "system"):
+        if not isinstance(block, wire.Text):
+            raise BadRequest(f"{where}.type: Input should be 'text'")
+        texts.append(_BILLING.sub("", block.text))
+    return "".join(texts)
 
 
 def _apply_changes(draft: Draft) -> None:
@@ -193,12 +203,20 @@ def _apply_changes(draft: Draft) -> None:
 
 
 def _change(box: tools.Toolbox, kind: str, fields: dict[str, Any], where: str, role: str) -> None:
-    if kind == "tool_removal" and role == "system":
-        box.conceal(tools.named(kind, fields))
-    elif kind == "tool_addition" and role == "system" and (added := tools.brought(fields, where)):
-        box.bring(added)
-    elif kind == "tool_reference" or (kind == "tool_addition" and role == "system"):
-        box.reveal(tools.named(kind, fields))
+    name = tools.named(kind, fields)
+    if kind == "tool_reference":
+        box.reveal(name)
+    elif kind in ("tool_addition", "tool_removal"):
+        if role != "system":
+            raise BadRequest(f"{where}: `{kind}` blocks can only be in `system` messages")
+        if kind == "tool_addition" and (added := tools.brought(fields, where)):
+            box.bring(added)
+            return
+        if tools.refers(fields) and name not in box:
+            raise BadRequest(
+                f"{where}.{kind}.tool.name: Tool '{name}' not found in provided tools", code="tool_reference_unresolved"
+            )
+        (box.reveal if kind == "tool_addition" else box.conceal)(name)
 
 
 def _server_tool(draft: Draft, mode: str, name: str | None) -> tuple[str, str] | None:
@@ -233,6 +251,8 @@ def _thinking(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
     told = request.thinking
     if told is None:
         return ThinkingPolicy(effort=effort)
+    if told.display not in _DISPLAYS:
+        ignored.append("thinking.display")
     if told.type not in _MODES:
         ignored.append("thinking.type")
         return ThinkingPolicy(effort=effort)

@@ -102,7 +102,7 @@ class Toolbox(msgspec.Struct, kw_only=True):
         (self.deferred if deferred else self.first)[tool.name] = tool
 
     def __contains__(self, name: str) -> bool:
-        return name in self.first or name in self.deferred or name in self.server
+        return name in self.first or name in self.later or name in self.deferred or name in self.server
 
 
 def toolbox(raws: list[Raw] | None) -> Toolbox:
@@ -132,6 +132,12 @@ def named(kind: str, fields: dict[str, Any]) -> str:
     told = tool if kind != "tool_reference" and isinstance(tool, dict) else fields
     told = definition if isinstance(definition := told.get("definition"), dict) else told
     return str(told.get("tool_name") or told.get("name") or "")
+
+
+def refers(fields: dict[str, Any]) -> bool:
+    """Whether a change of tools refers to one that must have been declared, not to one of an MCP server."""
+    tool = fields.get("tool")
+    return isinstance(tool, dict) and tool.get("type") == "tool_reference"
 
 
 def _put(box: Toolbox, raw: Raw, where: str) -> None:
