@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -91,14 +92,17 @@ async def idle(busy: Callable[[], Awaitable[int]]) -> None:
 
 
 async def counted(url: str) -> int:
-    """What a real server counts: vLLM among its metrics, the others on a route that the suite adds."""
+    """What a real server counts: vLLM among its metrics, SGLang its load, LMDeploy on a route of the suite."""
     async with aiohttp.ClientSession() as session:
-        async with session.get(f"{url}/running") as response:
-            if response.status == 200:
-                return int(await response.text())
-        async with session.get(f"{url}/metrics") as response:
-            lines = re.findall(
-                r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} ([\d.]+)$", await response.text(), re.M
-            )
-            assert lines
-            return int(sum(map(float, lines)))
+
+        async def read(path: str) -> str:
+            async with session.get(url + path) as response:
+                return await response.text() if response.status == 200 else ""
+
+        if told := await read("/running"):
+            return int(told)
+        if told := await read("/v1/loads?include=core"):
+            return sum(load["num_running_reqs"] + load["num_waiting_reqs"] for load in json.loads(told)["loads"])
+        lines = re.findall(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} ([\d.]+)$", await read("/metrics"), re.M)
+        assert lines
+        return int(sum(map(float, lines)))

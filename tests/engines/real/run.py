@@ -47,14 +47,23 @@ def _vllm(python: Path, model: Path, port: int) -> list[str]:
     ]
 
 
-def _scripted(name: str) -> Callable[[Path, Path, int], list[str]]:
-    program = str(HERE / f"{name}_server.py")
-    return lambda python, model, port: [str(python), program, str(model), str(port)]
+def _sglang(python: Path, model: Path, port: int) -> list[str]:
+    flags = (
+        "--device cpu --attention-backend torch_native --sampling-backend pytorch --disable-overlap-schedule "
+        "--grammar-backend xgrammar --max-total-tokens 16384 --max-running-requests 2 --served-model-name smol"
+    )
+    place = ("--model-path", str(model), "--host", "127.0.0.1", "--port", str(port))
+    return [str(python), str(HERE / "sglang_server.py"), *place, *flags.split()]
+
+
+def _lmdeploy(python: Path, model: Path, port: int) -> list[str]:
+    return [str(python), str(HERE / "lmdeploy_server.py"), str(model), str(port)]
 
 
 ENGINES = {
     "vllm": Real(_vllm, {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}),
-    "lmdeploy": Real(_scripted("lmdeploy"), {}),
+    "sglang": Real(_sglang, {"OMP_NUM_THREADS": "1", "SGLANG_CPU_OMP_THREADS_BIND": "0"}),
+    "lmdeploy": Real(_lmdeploy, {}),
 }
 
 

@@ -1,4 +1,5 @@
-"""What clients see of a real vLLM, beside the embedded engine on the same model: the same prompts, the same laws."""
+"""Real vLLM and SGLang beside the embedded engine on the same model: the same prompts, the same greedy words, and the
+same guarantees."""
 
 from __future__ import annotations
 
@@ -13,10 +14,12 @@ from tests.end_to_end.conftest import Server
 from tests.end_to_end.test_real_model import ASK, SCHEMAS, TOOLS, WEATHER, bodies, message, post, total, user
 from tests.engines.cases import REAL
 
-pytestmark = pytest.mark.skipif(not REAL.startswith("vllm"), reason="of `make engines-real vllm`")
+pytestmark = pytest.mark.skipif(
+    not REAL.startswith(("vllm", "sglang")), reason="of `make engines-real` for vllm and sglang, which run the model"
+)
 
 BLOCK = 128
-"""Tokens that vLLM's cache keeps together on a CPU."""
+"""Tokens that vLLM's cache keeps together on a CPU; SGLang's keeps each."""
 
 
 def test_the_same_prompts(before: Server, embedded: Server) -> None:
@@ -40,8 +43,8 @@ QUESTIONS = (
 
 
 def test_the_same_greedy_text(before: Server, embedded: Server) -> None:
-    """At temperature 0 both write the same words. The embedded engine rounds its sums to eight bits where vLLM has
-    bfloat16, so in time they part; most replies agree over their first ten words or to their end."""
+    """At temperature 0 both write the same words. The embedded engine rounds its sums to eight bits where the others
+    have bfloat16, so in time they part; most replies agree over their first ten words or to their end."""
     agreed = []
     for question in QUESTIONS:
         asked = {"max_tokens": 40, "temperature": 0.0, "messages": [user(question)]}
