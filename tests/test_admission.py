@@ -28,12 +28,14 @@ class Visit:
 
     order: list[str]
 
-    def __init__(self, line: Line, name: str, order: list[str], *, key: str = "", tokens: int = 0) -> None:
+    def __init__(
+        self, line: Line, name: str, order: list[str], *, key: str = "", tokens: int = 0, patient: bool = False
+    ) -> None:
         self._release = asyncio.Event()
-        self.task = asyncio.ensure_future(self._run(line, name, order, key, tokens))
+        self.task = asyncio.ensure_future(self._run(line, name, order, key, tokens, patient))
 
-    async def _run(self, line: Line, name: str, order: list[str], key: str, tokens: int) -> None:
-        async with line.slot(key, tokens):
+    async def _run(self, line: Line, name: str, order: list[str], key: str, tokens: int, patient: bool) -> None:
+        async with line.slot(key, tokens, patient=patient):
             order.append(name)
             await self._release.wait()
 
@@ -163,3 +165,20 @@ async def test_silence_is_only_what_the_engine_keeps() -> None:
     listening.end()
     listening.end()
     assert line.silence() == 0
+
+
+async def test_the_patient_come_after_all_others() -> None:
+    """Whoever has nobody waiting for it lets everybody else go first, whatever its key, length and time in line."""
+    line, order = Line(1, 10), []
+    first = Visit(line, "first", order, key="a")
+    await settled()
+    waiting = [
+        Visit(line, "batch", order, key="b", patient=True),
+        Visit(line, "long", order, key="a", tokens=10_000),
+        Visit(line, "short", order, key="a"),
+    ]
+    await settled()
+    for visit in (first, waiting[2], waiting[1], waiting[0]):
+        await visit.leave()
+        await settled()
+    assert order == ["first", "short", "long", "batch"]

@@ -2,7 +2,8 @@
 
 Of those that wait, the next is one of the key with the fewest requests at work; of these, the earliest, where a prompt
 counts as later the longer it is. So a short prompt overtakes long ones that came a little before it, and a long one is
-overtaken for `LONGEST_HANDICAP` seconds at most. No task of its own: who leaves lets the next one in.
+overtaken for `LONGEST_HANDICAP` seconds at most. Patient requests (those of batches) come after all others. No task of
+its own: who leaves lets the next one in.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ _LONGEST_RETRY = 60.0
 
 
 class _Waiting:
-    __slots__ = ("granted", "key", "rank")
+    __slots__ = ("granted", "key", "patient", "rank")
 
-    def __init__(self, key: str, rank: float) -> None:
+    def __init__(self, key: str, rank: float, patient: bool) -> None:
         self.key = key
         self.rank = rank
+        self.patient = patient
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -73,9 +75,9 @@ class Line:
             )
 
     @asynccontextmanager
-    async def slot(self, key: str, tokens: int) -> AsyncGenerator[None, None]:
+    async def slot(self, key: str, tokens: int, *, patient: bool = False) -> AsyncGenerator[None, None]:
         """Hold a slot for a prompt of so many tokens. Raises Overloaded at once when there is no room to wait."""
-        await self._enter(key, tokens)
+        await self._enter(key, tokens, patient)
         began = self._clock()
         try:
             yield
@@ -91,12 +93,12 @@ class Line:
             if not one.granted.done():
                 one.granted.set_exception(Overloaded(failure.message, retry_after=failure.retry_after))
 
-    async def _enter(self, key: str, tokens: int) -> None:
+    async def _enter(self, key: str, tokens: int, patient: bool) -> None:
         if not self._slots or (self.running < self._slots and not self._line):
             self._admit(key)
             return
         self.refuse_if_full()
-        mine = _Waiting(key, self._clock() + min(tokens * HANDICAP, LONGEST_HANDICAP))
+        mine = _Waiting(key, self._clock() + min(tokens * HANDICAP, LONGEST_HANDICAP), patient)
         self._line.append(mine)
         telemetry.waiting(self._model, 1)
         try:
@@ -123,7 +125,7 @@ class Line:
             del self._at_work[key]
         telemetry.running(self._model, -1)
         while self._line and self.running < self._slots:
-            following = min(self._line, key=lambda one: (self._at_work[one.key], one.rank))
+            following = min(self._line, key=lambda one: (one.patient, self._at_work[one.key], one.rank))
             self._line.remove(following)
             if not following.granted.done():
                 self._admit(following.key)

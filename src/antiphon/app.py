@@ -122,6 +122,7 @@ class Application:
         self._shared = Shared(runtime.shared)
         self._service: Service | None = None
         self._surfaces: ASGIApp | None = None
+        self._tending: list[asyncio.Task[None]] = []
         self._traces = tracing.begin(os.environ)
         self.stopped = False
         """Whether the server was asked to stop, and everything was let go of."""
@@ -150,6 +151,8 @@ class Application:
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self._shared.close()
+                self._rest()
+                await asyncio.gather(*self._tending, return_exceptions=True)
                 if self._service is not None:
                     await self._service.close()
                 if self._traces is not None:
@@ -178,10 +181,22 @@ class Application:
             crashes=self._shared.crashes,
             leaving=leaving,
             trace=self._traces,
+            # Servers that share a state folder may serve other models.
+            batches=str(Path(settings.state_dir) / f"batches-{settings.port}") if self._runtime.shared else "",
         )
         self._surfaces = surfaces.build(self._service, asked)
-        self._shared.when_stopping(partial(_leave, leaving, settings.grace_period))
+        self._tending = [asyncio.ensure_future(work) for work in surfaces.tending(self._service, self._surfaces, asked)]
+        self._shared.when_stopping(partial(self._stop, leaving))
         _spare_the_lasting()
+
+    def _stop(self, leaving: asyncio.Future[None]) -> None:
+        """The server was asked to stop: begin nothing more, and let what clients wait for come to its end."""
+        self._rest()
+        _leave(leaving, self._runtime.settings.grace_period)
+
+    def _rest(self) -> None:
+        for task in self._tending:
+            task.cancel()
 
     async def _load(self, place: Place) -> Model:
         settings = self._runtime.settings

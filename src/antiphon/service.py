@@ -39,6 +39,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     wanted: Generation
     descent: Descent | None
     miss: Miss | None
+    patient: bool = False
 
     @property
     def prompt_tokens(self) -> int:
@@ -74,6 +75,11 @@ class Service:
         self._predecessors = Predecessors(shelf=shelf)
         self._stall = stall
         self._meter = meter
+
+    @property
+    def slots(self) -> int:
+        """How many requests the engine with the fewest slots works on at once, 0 where one does not say."""
+        return min(model.slots for model in self._models)
 
     def cards(self) -> list[ModelCard]:
         """The served models, the default one first."""
@@ -123,10 +129,11 @@ class Service:
         session: str | None = None,
         message: str | None = None,
         previous: str | None = None,
+        patient: bool = False,
     ) -> Prepared:
         """Render, tokenise, fit and constrain. Every failure that a status can tell is raised here. With the id of the
         `message` that the reply will be, the prompt can be compared with a later one; with that of a `previous` message
-        it is compared with that one's."""
+        it is compared with that one's. A `patient` request comes after all others that wait."""
         at, watch = self._models.meant(model), telemetry.watch()
         watch.model = at.card.name
         self._lines[at.card.name].refuse_if_full()
@@ -148,6 +155,7 @@ class Service:
             wanted=generation,
             descent=descent,
             miss=descent.miss if descent else unknown,
+            patient=patient,
         )
 
     async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
@@ -156,7 +164,7 @@ class Service:
         watch, line = telemetry.watch(), self._lines[prepared.card.name]
         watch.enter("queue")
         try:
-            async with line.slot(watch.key, prepared.prompt_tokens):
+            async with line.slot(watch.key, prepared.prompt_tokens, patient=prepared.patient):
                 watch.queued = watch.enter("generate")
                 if prepared.task.unheld:
                     yield await self._checked(prepared)

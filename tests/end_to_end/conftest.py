@@ -36,9 +36,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Server]:
-    """`antiphon serve` with these arguments, up when it is handed over, gone afterwards."""
-    port = free_port()
+def serving(folder: Path, *arguments: str, port: int = 0) -> Iterator[Server]:
+    """`antiphon serve` with these arguments, up when it is handed over, gone afterwards. On a free port, if no other is
+    given."""
+    port = port or free_port()
     log = folder / f"server-{port}.log"
     command = [sys.executable, "-m", "antiphon", "serve", "--port", str(port), "--state-dir", str(folder), *arguments]
     with log.open("wb") as out:

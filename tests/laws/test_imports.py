@@ -11,7 +11,7 @@ PACKAGE = Path(antiphon.__file__).parent
 
 # A room may import from rooms of a lower level, and from itself. `constraint` and `parsing` share a format's record.
 LEVELS = [
-    {"errors", "conversation", "events", "request_log", "keys", "aside"},
+    {"errors", "conversation", "events", "request_log", "keys", "aside", "message_batches"},
     {"prompt", "constraint", "parsing", "engines"},
     {"model", "generation", "telemetry", "limits", "recognition"},
     {"admission", "catalogue", "token_model", "chat_model", "tracing"},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Coroutine
 from importlib import import_module
+from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -12,7 +14,7 @@ from antiphon.surfaces import openapi
 from antiphon.surfaces.gate import Gate, Placed
 from antiphon.surfaces.surface import Options, Route, Surface, fresh_id
 
-__all__ = ["Options", "Surface", "build", "find", "fresh_id", "routes"]
+__all__ = ["Options", "Surface", "build", "find", "fresh_id", "routes", "tending"]
 
 
 def find() -> dict[str, Surface]:
@@ -39,3 +41,9 @@ def build(service: Service, options: Options) -> ASGIApp:
     """The ASGI application that serves every surface. Unknown paths are answered in the Messages API's envelope."""
     placed = [Placed(route, surface.envelope, surface.name) for surface, route in routes(service, options)]
     return Gate(placed, find()["messages"].envelope, options)
+
+
+def tending(service: Service, application: ASGIApp, options: Options) -> list[Coroutine[Any, Any, None]]:
+    """The work that goes on beside the requests, for as long as the application is there."""
+    tended = [surface.tend(service, application, options) for surface in find().values() if surface.tend]
+    return [work for work in tended if work is not None]

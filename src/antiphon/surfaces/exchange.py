@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from starlette.types import Receive, Send
 
 from antiphon.errors import BadRequest, TooLarge
+from antiphon.message_batches.work import INSIDE
 from antiphon.telemetry import Watch
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -29,7 +30,8 @@ class ClientGone(Exception):
 class Exchange:
     """A request and the response to it. `extra` headers go out with whatever response is sent; `status` is 0 until one
     is; `facts` are what the surface wants said of the request in its line of the log. `late` gives headers known
-    only when the head is sent. When `leaving` is done the server is about to end."""
+    only when the head is sent. When `leaving` is done the server is about to end. A request of a batch has nobody who
+    waits for it; `batch` is the label of the key whose batch it is, None for every other."""
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, request_id: str) -> None:
         self.scope = scope
@@ -38,6 +40,7 @@ class Exchange:
         self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         self.rest = ""
         self.anthropic = False
+        self.batch: str | None = scope.get(INSIDE)
         self.request_id = request_id
         # Clients of either API look for the id under their own name.
         self.extra: list[tuple[bytes, bytes]] = [

@@ -59,12 +59,15 @@ class Gate:
         self._options = options
         self._fallback = fallback
         self._exact: dict[str, dict[str, Placed]] = {}
-        self._below: dict[str, dict[str, Placed]] = {}
+        below: dict[tuple[str, str], dict[str, Placed]] = {}
         for each in placed:
             path = each.route.path
-            table, key = (self._below, path[:-1]) if path.endswith("/*") else (self._exact, path)
-            if table.setdefault(key, {}).setdefault(each.route.method, each) is not each:
+            before, free, after = path.partition("*")
+            methods = below.setdefault((before, after), {}) if free else self._exact.setdefault(path, {})
+            if methods.setdefault(each.route.method, each) is not each:
                 raise ValueError(f"two surfaces answer {each.route.method} {path}")
+        # What says more of a path comes first.
+        self._below = sorted(below.items(), key=lambda one: (len(one[0][1]), len(one[0][0])), reverse=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -82,7 +85,9 @@ class Gate:
                 return
             here = self._find(exchange)
             envelope, quiet, surface, route = here.envelope, here.route.quiet, here.surface, here.route.path
-            if not here.route.open:
+            if exchange.batch is not None:
+                exchange.watch.key = exchange.batch
+            elif not here.route.open:
                 self._check_key(exchange)
                 exchange.late = partial(self._allowance, exchange)
             await here.route.answer(exchange)
@@ -104,9 +109,10 @@ class Gate:
         exchange.path, exchange.anthropic = canonical(exchange.path)
         methods = self._exact.get(exchange.path)
         if methods is None:
-            for prefix, table in self._below.items():
-                if exchange.path.startswith(prefix) and len(exchange.path) > len(prefix):
-                    methods, exchange.rest = table, exchange.path[len(prefix) :]
+            for (before, after), table in self._below:
+                end = len(exchange.path) - len(after)
+                if end > len(before) and exchange.path.startswith(before) and exchange.path.endswith(after):
+                    methods, exchange.rest = table, exchange.path[len(before) : end]
                     break
         if methods is None:
             raise NotFound(

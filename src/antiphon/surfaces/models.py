@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw
 
-from antiphon.errors import BadRequest, NotFound
 from antiphon.service import ModelCard, Service
+from antiphon.surfaces import pages
 from antiphon.surfaces.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
@@ -58,74 +58,54 @@ class OpenList(msgspec.Struct, kw_only=True):
 
 
 class _Models:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, options: Options) -> None:
         self._service = service
+        self._batches = bool(options.batches)
 
     async def list(self, exchange: Exchange) -> None:
         anthropic = _anthropic(exchange)
         # Clients of OpenAI's shape know no pages and expect all there is.
-        page, more = _page(self._service.cards(), exchange.query, usual="20" if anthropic else "1000")
+        cards, usual = self._service.cards(), "20" if anthropic else "1000"
+        places, more = pages.cut([card.name for card in cards], exchange.query, usual=usual, kind="model")
+        page = [cards[place] for place in places]
         if anthropic:
             first, last = (page[0].name, page[-1].name) if page else (None, None)
-            listed: Page | OpenList = Page([_model(card) for card in page], more, first, last)
+            told = [_model(card, self._batches) for card in page]
+            listed: Page | OpenList = Page(told, more, first, last)
         else:
             listed = OpenList(data=[_openai(card) for card in page])
         await exchange.reply(200, msgspec.json.encode(listed))
 
     async def one(self, exchange: Exchange) -> None:
         card = self._service.card(exchange.rest)
-        shape = _model if _anthropic(exchange) else _openai
-        await exchange.reply(200, msgspec.json.encode(shape(card)))
+        told = _model(card, self._batches) if _anthropic(exchange) else _openai(card)
+        await exchange.reply(200, msgspec.json.encode(told))
 
 
 def _anthropic(exchange: Exchange) -> bool:
     return exchange.anthropic or exchange.header("anthropic-version") is not None
 
 
-def _page(cards: list[ModelCard], query: dict[str, str], usual: str) -> tuple[list[ModelCard], bool]:
-    """The models asked for, and whether there are more."""
-    limit = query.get("limit") or usual
-    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 1000:
-        raise BadRequest("limit: Input should be a valid integer between 1 and 1000")
-    names = [card.name for card in cards]
-    first, last = 0, len(cards)
-    if after := query.get("after_id"):
-        first = _place(names, after, "after_id") + 1
-    if before := query.get("before_id"):
-        last = _place(names, before, "before_id")
-    backwards = bool(query.get("before_id")) and not query.get("after_id")
-    inside = cards[first:last]
-    page = inside[-int(limit) :] if backwards else inside[: int(limit)]
-    return page, len(page) < len(inside)
-
-
-def _place(names: list[str], name: str, field: str) -> int:
-    try:
-        return names.index(name)
-    except ValueError:
-        raise NotFound(f"{field}: model: {name}") from None
-
-
 def _openai(card: ModelCard) -> OpenModel:
     return OpenModel(id=card.name, created=card.created, max_model_len=card.window)
 
 
-def _model(card: ModelCard) -> Model:
+def _model(card: ModelCard, batches: bool) -> Model:
     return Model(
         id=card.name,
         display_name=card.name,
         created_at=datetime.fromtimestamp(card.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         max_input_tokens=card.window,
         max_tokens=card.max_output,
-        capabilities=_capabilities(card),
+        capabilities=_capabilities(card, batches),
     )
 
 
-def _capabilities(card: ModelCard) -> dict[str, Any]:
+def _capabilities(card: ModelCard, batches: bool) -> dict[str, Any]:
     yes, no = {"supported": True}, {"supported": False}
     thinks = {"supported": card.thinking}
     return {
-        "batch": no,
+        "batch": {"supported": batches},
         "citations": no,
         "code_execution": no,
         "image_input": {"supported": card.vision},
@@ -155,12 +135,7 @@ _VERSION = Parameter("anthropic-version", "header", "Asks for the shape of the M
 _LIST = Operation(
     summary="The models served",
     replies={"application/json": _either("Page", "OpenList")},
-    parameters=(
-        _VERSION,
-        Parameter("limit", "query", "The most to list.", Annotated[int, Meta(ge=1, le=1000)]),
-        Parameter("after_id", "query", "List what comes after this one."),
-        Parameter("before_id", "query", "List what comes before this one."),
-    ),
+    parameters=(_VERSION, *pages.PARAMETERS),
 )
 _ONE = Operation(
     summary="One model",
@@ -179,7 +154,7 @@ _ONE = Operation(
 
 
 def _routes(service: Service, options: Options) -> list[Route]:
-    models = _Models(service)
+    models = _Models(service, options)
     return [
         Route(method="GET", path="/models", answer=models.list, told=_LIST),
         Route(method="GET", path="/models/*", answer=models.one, told=_ONE),

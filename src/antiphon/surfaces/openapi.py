@@ -108,9 +108,7 @@ class _About:
         """Path, method and description of each."""
         found = []
         for route, told in self._told:
-            path = self._surface.base + route.path
-            if path.endswith("/*"):
-                path = path[:-1] + "{" + told.rest + "}"
+            path = self._surface.base + route.path.replace("*", "{" + told.rest + "}")
             found.append((path, route.method.lower(), self._operation(path, route, told)))
         return found
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from string import ascii_letters, digits
 from typing import Any, Literal, Protocol
 
 import msgspec
+from starlette.types import ASGIApp
 
 from antiphon.errors import Failure
 from antiphon.limits import Meter
@@ -49,8 +50,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     in, but with `local_only` nobody on another machine. `origins` are the browser origins let in where no key is asked
     for, besides loopback ones (`*` for all). With `version_optional`, requests need no `anthropic-version` header.
     `metrics` gives the text of GET /metrics, `meter` the headers that tell a key what it may still use, `crashes` a
-    sentence when the engine dies again and again. `trace` takes down a request that is over. When `leaving` is done,
-    whatever still runs ends in an error. Clock and ids come in, so that tests can fix them.
+    sentence when the engine dies again and again. `trace` takes down a request that is over. `batches` is the folder of
+    the message batches (empty: none are kept). When `leaving` is done, whatever still runs ends in an error. Clock and
+    ids come in, so that tests can fix them.
     """
 
     seal_key: bytes
@@ -60,6 +62,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ping_interval: float = 10.0
     first_wait: float = 0.5
     version_optional: bool = False
+    batches: str = ""
     allow_private_urls: bool = False
     origins: tuple[str, ...] = ()
     metrics: Callable[[], bytes] | None = None
@@ -87,7 +90,7 @@ class Parameter(msgspec.Struct, frozen=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What /openapi.json tells of a route. `body` is the type of the request's JSON, none when it takes none; `replies`
     are the types of a good answer by media type, and `bare` the statuses of others that have no body; `rest` is the
-    name of what follows in a path that ends in `/*`.
+    name of what stands for the `*` in the path.
     `fails` lists the statuses of failures that are told here, of all that the surface knows when it is left out."""
 
     summary: str
@@ -104,7 +107,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One place a surface answers at.
 
-    `path` is without `/v1`; one that ends in `/*` takes whatever follows as `exchange.rest`. An `open` route asks
+    `path` is without `/v1`; a `*` in it takes whatever stands there as `exchange.rest`. An `open` route asks
     for no key; a `quiet` one leaves no line in the log. `told` describes it.
     """
 
@@ -127,12 +130,15 @@ class Rendered(msgspec.Struct, frozen=True):
 class Surface(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP API: its routes over a service, and its way of telling a failure to a request id.
 
-    The rest describes it: `base` is what programs put before its paths, `failure` the type of a failure's body and
-    `statuses` what they come with; `types` are named in its structs as `{"$ref": NAME}`, where JSON is kept raw."""
+    `tend` gives the work that goes on beside the requests, if there is any, with the application that all surfaces make
+    together. The rest describes it: `base` is what programs put before its paths, `failure` the type of a failure's
+    body and `statuses` what they come with; `types` are named in its structs as `{"$ref": NAME}`, where JSON is kept
+    raw."""
 
     name: str
     routes: Callable[[Service, Options], list[Route]]
     envelope: Callable[[Failure, str], Rendered]
+    tend: Callable[[Service, ASGIApp, Options], Coroutine[Any, Any, None] | None] | None = None
     base: str = "/v1"
     failure: Any = None
     statuses: tuple[int, ...] = ()

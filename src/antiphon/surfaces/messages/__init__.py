@@ -71,6 +71,7 @@ class _Messages:
             session=whole.session,
             message=id if probing else None,
             previous=probing.previous_message_id if probing else None,
+            patient=exchange.batch is not None,
         )
         style = encode.Style(
             id=id,
@@ -81,6 +82,7 @@ class _Messages:
             members=asked.members,
             diagnostics=caching.diagnostics(prepared.miss) if probing else None,
             hour=asked.hour,
+            tier="standard" if exchange.batch is None else "batch",
         )
         if asked.server_tool:
             await self._unavailable(exchange, style, whole, asked.server_tool, prepared.prompt_tokens)

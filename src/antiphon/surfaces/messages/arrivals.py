@@ -70,6 +70,8 @@ class Arrivals:
         request = draft.request
         if not counting:
             _check_length(request)
+        if exchange.batch is not None:
+            _check_batched(request)
         card = self._service.card(request.model)
         addresses = decode.wanted(draft, card) if b'"url"' in body else {}
         fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
@@ -92,6 +94,13 @@ def _check_length(request: wire.Request) -> None:
         raise BadRequest("max_tokens: Field required")
     if request.max_tokens == 0 and request.stream:
         raise BadRequest("max_tokens: 0 only warms the cache and cannot be streamed")
+
+
+def _check_batched(request: wire.Request) -> None:
+    if request.stream:
+        raise BadRequest("stream: a request of a batch cannot be streamed")
+    if request.max_tokens == 0:
+        raise BadRequest("max_tokens: 0 only warms the cache, which a request of a batch cannot")
 
 
 def _session(exchange: Exchange, request: wire.Request) -> str | None:

@@ -142,7 +142,7 @@ DIFFERENCES = (
         "constants",
         "`service_tier`, `inference_geo`, `speed`",
         "What served the request.",
-        "`standard`, `not_available`, `standard`.",
+        "`standard` (in a batch `batch`), `not_available`, `standard`.",
         "Programs read them without asking.",
     ),
     Difference(

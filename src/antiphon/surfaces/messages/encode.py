@@ -46,7 +46,7 @@ _END = b"}}\n\n"
 class Style(msgspec.Struct, frozen=True, kw_only=True):
     """How one reply is told: its id, the client's name for the model, whether thinking is withheld and context
     management was asked for, which tools are a toolset's members (name → member, toolset), the answer to
-    `diagnostics`, whether the last cache mark is for an hour."""
+    `diagnostics`, whether the last cache mark is for an hour, the service tier."""
 
     id: str
     model: str
@@ -56,6 +56,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     members: Mapping[str, tuple[str, str]] = {}
     diagnostics: sent.Diagnostics | None = None
     hour: bool = False
+    tier: str = "standard"
 
 
 class _At(Enum):
@@ -87,6 +88,7 @@ def usage_sent(style: Style, usage: Usage) -> sent.Usage:
         cache_creation=sent.CacheCreation(ephemeral_5m_input_tokens=short, ephemeral_1h_input_tokens=long),
         output_tokens=usage.output,
         output_tokens_details=sent.OutputDetails(thinking_tokens=usage.thinking),
+        service_tier=style.tier,
     )
 
 
