@@ -121,10 +121,15 @@ class Store:
 
     def all(self) -> list[Batch]:
         """Every batch, the latest first."""
+        return self._listed(self._names())
+
+    def _names(self) -> list[str]:
         try:
-            names = os.listdir(self._folder)
+            return os.listdir(self._folder)
         except OSError:
             return []
+
+    def _listed(self, names: Iterable[str]) -> list[Batch]:
         found = [batch for name in names if (batch := self.get(name)) is not None]
         return sorted(found, key=lambda batch: (batch.about.created, batch.about.id), reverse=True)
 
@@ -149,7 +154,8 @@ class Store:
 
     def unfinished(self) -> list[Batch]:
         """The batches that are not over, the oldest first."""
-        return [batch for batch in reversed(self.all()) if batch.ended is None]
+        # Asked again and again: what is over is told by one look at it.
+        return self._listed(name for name in self._names() if not (self._folder / name / "ended.json").exists())[::-1]
 
     @contextlib.contextmanager
     def claimed(self, id: str) -> Iterator[bool]:
