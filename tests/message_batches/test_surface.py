@@ -26,9 +26,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+def connected(server: Server, key: str) -> anthropic.Anthropic:
+    return anthropic.Anthropic(base_url=server.url, api_key=key, max_retries=0)
+
+
 @pytest.fixture
-def client(server: Server) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=server.url, api_key="sk-one", max_retries=0)
+def client(server: Server) -> Iterator[anthropic.Anthropic]:
+    with connected(server, "sk-one") as client:
+        yield client
 
 
 def asked(id: str, text: str, **fields: Any) -> Any:
@@ -83,11 +88,11 @@ def test_a_batch_from_its_making_to_its_end(client: anthropic.Anthropic) -> None
 def test_a_batch_is_its_makers(server: Server, client: anthropic.Anthropic) -> None:
     """Another key neither sees it nor its results, nor can it end it."""
     made = client.messages.batches.create(requests=[asked("slow", "Slowly")])
-    other = anthropic.Anthropic(base_url=server.url, api_key="sk-two", max_retries=0)
-    assert made.id not in [one.id for one in other.messages.batches.list()]
-    for ask in (other.messages.batches.retrieve, other.messages.batches.cancel, other.messages.batches.results):
-        with pytest.raises(anthropic.NotFoundError):
-            ask(made.id)
+    with connected(server, "sk-two") as other:
+        assert made.id not in [one.id for one in other.messages.batches.list()]
+        for ask in (other.messages.batches.retrieve, other.messages.batches.cancel, other.messages.batches.results):
+            with pytest.raises(anthropic.NotFoundError):
+                ask(made.id)
     assert client.messages.batches.cancel(made.id).processing_status in ("canceling", "ended")
     assert over(client, made.id).request_counts.canceled == 1
 
@@ -121,9 +126,8 @@ def test_what_is_no_batch_is_refused(client: anthropic.Anthropic) -> None:
 def test_a_batch_outlives_its_server(tmp_path: Path) -> None:
     """Killed in the middle, with no time to put anything in order, and started again: the batch goes on, and every
     request has exactly one result."""
-    with serving(tmp_path, SCRIPT, "--workers", "2") as first:
-        client = anthropic.Anthropic(base_url=first.url, api_key="any", max_retries=0)
-        requests = [asked(f"n{n}", "Slowly" if n % 10 == 9 else "Say hello.", max_tokens=5) for n in range(60)]
+    requests = [asked(f"n{n}", "Slowly" if n % 10 == 9 else "Say hello.", max_tokens=5) for n in range(60)]
+    with serving(tmp_path, SCRIPT, "--workers", "2") as first, connected(first, "any") as client:
         made = client.messages.batches.create(requests=requests)
         results = next(tmp_path.glob("batches-*")) / made.id / "results.jsonl"
         while not results.exists() or not results.stat().st_size:
@@ -132,9 +136,8 @@ def test_a_batch_outlives_its_server(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGKILL)
         first.process.wait()
     port = int(first.url.rpartition(":")[2])
-    with serving(tmp_path, SCRIPT, port=port):
+    with serving(tmp_path, SCRIPT, port=port) as second, connected(second, "any") as client:
         batch = over(client, made.id)
         assert batch.request_counts.succeeded == 60
-        assert sorted(one.custom_id for one in client.messages.batches.results(made.id)) == sorted(
-            one["custom_id"] for one in requests
-        )
+        found = sorted(one.custom_id for one in client.messages.batches.results(made.id))
+    assert found == sorted(one["custom_id"] for one in requests)
