@@ -76,7 +76,8 @@ test: install
 test-console: install browser
 	$(BIN)/pytest -n 0 tests/console
 
-# Peers side by side in one run; the machine should have nothing else to do.
+# Peers side by side in one run of about ten minutes; the machine should have nothing else to do. ARGS="--only litellm"
+# measures one part, ARGS=--vllm a real vLLM too, in the environment that `make engines-real` makes.
 bench: install
 	$(BIN)/python -m bench.run --write docs/benchmarks.md $(ARGS)
 

@@ -76,7 +76,7 @@ def vllm(folder: Path) -> list[Row]:
 
 def _compared(ours: str, theirs: str, streams: int, name: str, model: str, *, least: float) -> list[Row]:
     pace, wait = [], []
-    for _ in range(3):
+    for _ in range(5):
         (a, first_a), (b, first_b) = (
             asyncio.run(spoken(f"{base}/v1/messages", streams, model)) for base in (ours, theirs)
         )

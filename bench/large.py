@@ -126,7 +126,7 @@ def measured(folder: Path) -> list[Row]:
 def _row(ours: servers.Running, name: str, body: dict[str, Any], wire: str) -> Row:
     url, own = ours.url + "/v1/messages", "its own" if wire == "vllm" else "the engine's"
     alone, beside = [], []
-    for _ in range(3):
+    for _ in range(2):
         alone.append(paced(url, ours.pids, 16))
         with Again(url, body):
             beside.append(paced(url, ours.pids, 16, settle=False))

@@ -78,9 +78,9 @@ class TokenizerFiles(msgspec.Struct, frozen=True, kw_only=True):
         return await aside(sum(map(len, segments)) > _LARGE, partial(self._encode, segments))
 
     def _encode(self, segments: Sequence[str]) -> list[int]:
-        # Of the ways to encode, those of batches let go of the interpreter meanwhile.
-        encoded = self.tokenizer.encode_batch_fast(list(segments), add_special_tokens=False)
-        return [id for each in encoded for id in each.ids]
+        # Only a batch is encoded without the interpreter; one of a single text keeps to a single processor.
+        encoded = (self.tokenizer.encode_batch_fast([text], add_special_tokens=False) for text in segments)
+        return [id for (only,) in encoded for id in only.ids]
 
 
 def find(given: str, hints: Sequence[str] = ()) -> TokenizerFiles | None:
