@@ -135,7 +135,7 @@ class _Attempt:
         )
         self._parser = parser
         self._deltas = Deltas(parser, call_id)
-        self._end = ""
+        self._end = self._refusal = ""
         self._started = False
         self.usage = task.usage
 
@@ -183,12 +183,13 @@ class _Attempt:
                 self._deltas.words(thinking, thinking=True)
             if delta.content:
                 self._deltas.words(delta.content, thinking=False)
+            self._refusal += delta.refusal or ""
             for call in delta.tool_calls or ():
                 function = call.function
                 arguments = function.arguments if function else None
                 text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or "").decode()
                 self._deltas.call(call.index, call.id, function.name if function else None, text if arguments else "")
-            if chunk.usage is None and (thinking or delta.content or delta.tool_calls):
+            if chunk.usage is None and (thinking or delta.content or delta.refusal or delta.tool_calls):
                 # As long as the server tells no figures, an event is taken for a token.
                 more = {"output": self.usage.output + 1, "thinking": self.usage.thinking + bool(thinking)}
                 self.usage = msgspec.structs.replace(self.usage, **more)
@@ -224,6 +225,7 @@ class _Attempt:
             sequence=self._parser.stop_sequence,
             calls=self._calls,
             cut_call=self._deltas.cut_call or self._parser.cut_call,
+            refusal=self._refusal if self._refusal or self._end == "content_filter" else None,
         )
         return [*events, end]
 

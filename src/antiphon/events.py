@@ -12,7 +12,7 @@ from typing import Any, Literal, assert_never
 
 import msgspec
 
-StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded", "refusal"]
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -70,11 +70,12 @@ class ToolEnd(Event, frozen=True):
 
 
 class Finished(Event, frozen=True):
-    """The reply is over, and why."""
+    """The reply is over, and why. Of a refusal, `explanation` is what the server said in place of a reply."""
 
     reason: StopReason
     usage: Usage
     stop_sequence: str | None = None
+    explanation: str | None = None
 
 
 AnyEvent = Started | TextDelta | ThinkingDelta | ToolStart | ToolDelta | ToolEnd | Finished
@@ -111,6 +112,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     reason: StopReason
     usage: Usage
     stop_sequence: str | None = None
+    explanation: str | None = None
 
 
 class Fold:
@@ -161,7 +163,13 @@ class Fold:
         if self._finished is None:
             raise ValueError("the stream of events has not finished")
         done = self._finished
-        return Reply(blocks=tuple(self._blocks), reason=done.reason, usage=done.usage, stop_sequence=done.stop_sequence)
+        return Reply(
+            blocks=tuple(self._blocks),
+            reason=done.reason,
+            usage=done.usage,
+            stop_sequence=done.stop_sequence,
+            explanation=done.explanation,
+        )
 
 
 def fold(events: Iterable[AnyEvent]) -> Reply:

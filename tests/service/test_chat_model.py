@@ -167,6 +167,21 @@ async def test_stop_sequences_are_found_here(far: Far) -> None:
     assert "stop" not in far.asked[-1]
 
 
+@pytest.mark.parametrize(
+    ("told", "reason", "explanation"),
+    [
+        ((delta(refusal="I can"), delta(refusal="not."), delta("stop")), "refusal", "I cannot."),
+        ((delta(content="So"), delta("content_filter")), "refusal", None),
+        ((delta(refusal="I can"), delta("length")), "max_tokens", None),
+        ((delta(tool_calls=[call(0, "look", "{}")]), delta("content_filter")), "tool_use", None),
+    ],
+)
+async def test_a_refusal_is_told_as_one(far: Far, told: Any, reason: str, explanation: str | None) -> None:
+    """Also where the reply had to match a schema; what the limit cut is cut, and whole calls are calls."""
+    answer = await answered(far, *told, tools=(LOOK,), output_schema={"type": "object"})
+    assert (answer.reason, answer.explanation) == (reason, explanation)
+
+
 async def test_what_the_server_leaves_in_the_text(far: Far) -> None:
     """With named parsers, thinking and calls are found in it."""
     text = '<think>Hm.</think>\n\nYes.<tool_call>\n{"name": "look", "arguments": {"at": "sea"}}\n</tool_call>'

@@ -184,3 +184,12 @@ def test_thinking_has_its_own_place() -> None:
     events: list[AnyEvent] = [Started(USAGE), ThinkingDelta("Hm."), TextDelta("a"), Finished("end_turn", USAGE)]
     message = whole([events], style())["choices"][0]["message"]
     assert (message["reasoning_content"], message["content"]) == ("Hm.", "a")
+
+
+@pytest.mark.parametrize(("explanation", "reason"), [("I will not.", "stop"), (None, "content_filter")])
+def test_a_refusal_has_a_place_of_its_own(explanation: str | None, reason: str) -> None:
+    """In words it is no content; without words, the reason alone tells of it."""
+    pieces: list[list[AnyEvent]] = [[Started(USAGE), Finished("refusal", USAGE, explanation=explanation)]]
+    (choice,) = whole(pieces, style())["choices"]
+    assert (choice["message"]["refusal"], choice["finish_reason"]) == (explanation, reason)
+    assert not choice["message"]["content"]

@@ -62,8 +62,9 @@ def batches(draw: st.DrawFn) -> list[list[AnyEvent]]:
     events: list[AnyEvent] = [Started(Usage(prompt=prompt, cached=cached))]
     for run in draw(RUNS):
         events += run
-    reason = draw(st.sampled_from(["end_turn", "max_tokens", "stop_sequence", "tool_use"]))
-    events.append(Finished(reason, usage, "x" if reason == "stop_sequence" else None))
+    reason = draw(st.sampled_from(["end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal"]))
+    explanation = draw(st.sampled_from(["I will not.", None])) if reason == "refusal" else None
+    events.append(Finished(reason, usage, "x" if reason == "stop_sequence" else None, explanation))
     cuts = sorted({0, len(events), *draw(st.lists(st.integers(1, len(events)), max_size=6))})
     return [events[a:b] for a, b in pairwise(cuts)]
 
@@ -117,6 +118,16 @@ def test_cutting_into_batches_changes_no_text(pieces: list[list[AnyEvent]]) -> N
     one = [[event for piece in pieces for event in piece]]
     each = [[event] for piece in pieces for event in piece]
     assert accumulated(streamed(one, style())) == accumulated(streamed(each, style()))
+
+
+@pytest.mark.parametrize("explanation", ["I will not.", None])
+def test_a_refusal_has_details(explanation: str | None) -> None:
+    """And no other reason has any."""
+    usage = Usage(prompt=1)
+    refused = whole([[Started(usage), Finished("refusal", usage, explanation=explanation)]], style())
+    assert (refused["stop_reason"], refused["content"]) == ("refusal", [])
+    assert refused["stop_details"] == {"type": "refusal", "category": None, "explanation": explanation}
+    assert whole([[Started(usage), Finished("end_turn", usage)]], style())["stop_details"] is None
 
 
 ANY_EVENT = st.one_of(

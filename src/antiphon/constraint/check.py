@@ -15,8 +15,8 @@ def demands(wanted: Generation) -> bool:
 
 
 def complaint(reply: Reply, tools: tuple[Tool, ...], wanted: Generation) -> str:
-    """What the reply breaks of the demand; empty when nothing. A reply that was cut is not blamed for its end."""
-    if reply.reason in ("max_tokens", "model_context_window_exceeded", "stop_sequence"):
+    """What the reply breaks of the demand; empty when nothing. A reply that was cut or refused is not blamed for it."""
+    if reply.reason in ("max_tokens", "model_context_window_exceeded", "stop_sequence", "refusal"):
         return ""
     calls = [block for block in reply.blocks if isinstance(block, ToolBlock)]
     choice = wanted.tool_choice

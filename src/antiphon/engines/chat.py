@@ -37,11 +37,12 @@ class CallDelta(msgspec.Struct):
 
 
 class Delta(msgspec.Struct):
-    """More of a reply. Thinking is called by either name."""
+    """More of a reply. Thinking is called by either name; a refusal comes in place of content."""
 
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    refusal: str | None = None
     tool_calls: list[CallDelta] | None = None
 
 

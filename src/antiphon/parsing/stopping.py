@@ -8,10 +8,20 @@ from antiphon.events import Finished, Usage
 from antiphon.parsing.splitter import markers
 
 
-def finished(usage: Usage, *, limit: bool, window: bool, sequence: str | None, calls: int, cut_call: bool) -> Finished:
+def finished(
+    usage: Usage,
+    *,
+    limit: bool,
+    window: bool,
+    sequence: str | None,
+    calls: int,
+    cut_call: bool,
+    refusal: str | None = None,
+) -> Finished:
     """The end of a reply, its reason derived from what was emitted. `limit` says that the engine stopped at the token
     limit, `window` that this limit was the model's window; `sequence` is the stop sequence that came; `calls` have been
-    emitted, the last of them broken off if `cut_call`.
+    emitted, the last of them broken off if `cut_call`; `refusal` is what was said by a server that would not go on,
+    perhaps nothing.
 
     A reply that ends early, at its limit or at a stop sequence, with whole calls only has calls that wait for their
     results; with none, or with one broken off, it is cut."""
@@ -21,6 +31,8 @@ def finished(usage: Usage, *, limit: bool, window: bool, sequence: str | None, c
         return Finished("stop_sequence", usage, sequence)
     if limit:
         return Finished("model_context_window_exceeded" if window else "max_tokens", usage)
+    if refusal is not None:
+        return Finished("refusal", usage, explanation=refusal or None)
     return Finished("tool_use" if calls else "end_turn", usage)
 
 

@@ -43,6 +43,7 @@ REASONS: dict[StopReason, sent.Reason] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
+    "refusal": "content_filter",
 }
 
 
@@ -68,8 +69,11 @@ def usage_sent(usage: Usage) -> sent.Usage:
     )
 
 
-def _reason(style: Style, reason: StopReason) -> sent.Reason:
-    return "function_call" if style.legacy and reason == "tool_use" else REASONS[reason]
+def _reason(style: Style, end: Finished | Reply) -> sent.Reason:
+    if end.explanation:
+        # A refusal that is told in words has a place of its own, and nothing else shows it.
+        return "stop"
+    return "function_call" if style.legacy and end.reason == "tool_use" else REASONS[end.reason]
 
 
 def whole(style: Style, reply: Reply) -> bytes:
@@ -77,7 +81,8 @@ def whole(style: Style, reply: Reply) -> bytes:
     text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock))
     thought = "".join(block.text for block in reply.blocks if isinstance(block, ThinkingBlock))
     calls = [block for block in reply.blocks if isinstance(block, ToolBlock)]
-    message = sent.Message(content=msgspec.Raw(text_json(text)) if text or not calls else None)
+    shown = text or not (calls or reply.explanation)
+    message = sent.Message(content=msgspec.Raw(text_json(text)) if shown else None, refusal=reply.explanation)
     if thought:
         message.reasoning_content = msgspec.Raw(text_json(thought))
     if calls and style.legacy:
@@ -88,7 +93,7 @@ def whole(style: Style, reply: Reply) -> bytes:
         id=style.id,
         created=style.created,
         model=style.model,
-        choices=[sent.Choice(message=message, finish_reason=_reason(style, reply.reason))],
+        choices=[sent.Choice(message=message, finish_reason=_reason(style, reply))],
         usage=usage_sent(reply.usage),
     )
     return _to_json(completion)
@@ -192,9 +197,11 @@ class Encoder:
                 self._open(id, name, out)
             case ToolEnd():
                 self._complete(out)
-            case Finished(reason, usage):
+            case Finished():
                 self._complete(out)
-                self._end(_reason(self._style, reason), usage, out)
+                if event.explanation:
+                    out.append(self._head + b'"refusal":' + text_json(event.explanation) + self._tail)
+                self._end(_reason(self._style, event), event.usage, out)
             case TextDelta() | ThinkingDelta() | ToolDelta():
                 pass
             case _:

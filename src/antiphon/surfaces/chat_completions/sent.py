@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-Reason = Literal["stop", "length", "tool_calls", "function_call"]
+Reason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 # Text that is JSON already.
 JsonText = Annotated[Raw, Meta(extra_json_schema={"type": "string"})]
 
@@ -33,7 +33,7 @@ class Message(msgspec.Struct, kw_only=True):
 
     role: Literal["assistant"] = "assistant"
     content: Annotated[Raw, Meta(extra_json_schema={"type": ["string", "null"]})] | None
-    refusal: None = None
+    refusal: str | None = None
     reasoning_content: JsonText | UnsetType = UNSET
     function_call: Function | UnsetType = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET

@@ -11,7 +11,7 @@ import contextlib
 import msgspec
 
 from antiphon.errors import Failure, Internal
-from antiphon.events import AnyEvent, Fold, Reply, Usage
+from antiphon.events import AnyEvent, Finished, Fold, Reply, Usage
 from antiphon.service import Prepared, Service
 from antiphon.surfaces import sse
 from antiphon.surfaces.exchange import Exchange
@@ -97,7 +97,7 @@ class _Messages:
             )
         elif request.max_tokens == 0:
             usage = await sse.unless_gone(exchange, self._warm(prepared))
-            await exchange.reply(200, encode.whole_of(style, [], usage, "max_tokens"))
+            await exchange.reply(200, encode.whole_of(style, [], Finished("max_tokens", usage)))
         else:
             reply = await sse.unless_gone(exchange, self._folded(prepared))
             await exchange.reply(200, encode.whole(style, reply))

@@ -21,7 +21,6 @@ from antiphon.events import (
     Finished,
     Reply,
     Started,
-    StopReason,
     TextBlock,
     TextDelta,
     ThinkingBlock,
@@ -92,26 +91,34 @@ def usage_sent(style: Style, usage: Usage) -> sent.Usage:
     )
 
 
-def message_sent(
-    style: Style, content: list[Any], usage: sent.Usage, reason: StopReason | None = None, stopped_by: str | None = None
-) -> sent.Message:
-    """The message object."""
+def message_sent(style: Style, content: list[Any], usage: sent.Usage, end: Finished | None = None) -> sent.Message:
+    """The message object; as long as it has no `end`, its beginning."""
     return sent.Message(
         id=style.id,
         model=style.model,
         content=content,
-        stop_reason=reason,
-        stop_sequence=stopped_by,
+        stop_reason=end.reason if end else None,
+        stop_sequence=end.stop_sequence if end else None,
+        stop_details=_details(end) if end else None,
         diagnostics=style.diagnostics,
         usage=usage,
         context_management=sent.ContextManagement() if style.context_management else msgspec.UNSET,
     )
 
 
-def ending(style: Style, reason: str, stop_sequence: str | None, usage: Usage) -> bytes:
+def _details(end: Finished) -> sent.StopDetails | None:
+    return sent.StopDetails(explanation=end.explanation) if end.reason == "refusal" else None
+
+
+def ending(style: Style, end: Finished) -> bytes:
     """The last two frames: why the message ended, and that it has."""
-    delta = {"stop_reason": reason, "stop_sequence": stop_sequence, "stop_details": None, "container": None}
-    data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_sent(style, usage)}
+    delta = {
+        "stop_reason": end.reason,
+        "stop_sequence": end.stop_sequence,
+        "stop_details": _details(end),
+        "container": None,
+    }
+    data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_sent(style, end.usage)}
     if style.context_management:
         data["context_management"] = sent.ContextManagement()
     return frame("message_delta", data) + _STOP
@@ -140,14 +147,12 @@ def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.
 def whole(style: Style, reply: Reply) -> bytes:
     """The unstreamed reply."""
     content = [_block_sent(style, block) for block in reply.blocks]
-    return whole_of(style, content, reply.usage, reply.reason, reply.stop_sequence)
+    return whole_of(style, content, Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation))
 
 
-def whole_of(
-    style: Style, content: list[Any], usage: Usage, reason: StopReason, stop_sequence: str | None = None
-) -> bytes:
+def whole_of(style: Style, content: list[Any], end: Finished) -> bytes:
     """A message of the given content."""
-    return _to_json(message_sent(style, content, usage_sent(style, usage), reason, stop_sequence))
+    return _to_json(message_sent(style, content, usage_sent(style, end.usage), end))
 
 
 def _text_in(event: AnyEvent) -> str | None:
@@ -232,9 +237,9 @@ class Encoder:
                 if self._at is not _At.TOOL:
                     raise Internal("a tool call ended that was never begun")
                 self._close(out)
-            case Finished(reason, usage, stop_sequence):
+            case Finished():
                 self._close(out)
-                out.append(ending(self._style, reason, stop_sequence, usage))
+                out.append(ending(self._style, event))
                 self._at = _At.DONE
             case TextDelta() | ThinkingDelta() | ToolDelta():
                 pass

@@ -98,6 +98,14 @@ class Diagnostics(msgspec.Struct):
     cache_miss_reason: dict[str, Any] | None
 
 
+class StopDetails(msgspec.Struct, kw_only=True):
+    """What is known of a refusal; null for every other reason."""
+
+    type: Literal["refusal"] = "refusal"
+    category: None = None
+    explanation: str | None
+
+
 class Message(msgspec.Struct, kw_only=True):
     """A whole reply, with every key of it, used or not."""
 
@@ -108,7 +116,7 @@ class Message(msgspec.Struct, kw_only=True):
     content: list[AnyBlock]
     stop_reason: StopReason | None
     stop_sequence: str | None
-    stop_details: None = None
+    stop_details: StopDetails | None = None
     container: None = None
     diagnostics: Diagnostics | None
     usage: Usage

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from antiphon.events import Usage
+from antiphon.events import Finished, Usage
 from antiphon.surfaces.messages import encode
 
 _QUERY = re.compile(r"Perform a web search for the query:\s*(.+)")
@@ -40,14 +40,14 @@ class Unavailable:
 
     def whole(self) -> bytes:
         """The message, unstreamed."""
-        return encode.whole_of(self._style, self._blocks, self._usage, "end_turn")
+        return encode.whole_of(self._style, self._blocks, Finished("end_turn", self._usage))
 
     def frames(self) -> bytes:
         """All frames."""
         frames = [encode.Encoder(self._style).start(self._usage)]
         for index, block in enumerate(self._blocks):
             frames += _frames(index, block)
-        frames.append(encode.ending(self._style, "end_turn", None, self._usage))
+        frames.append(encode.ending(self._style, Finished("end_turn", self._usage)))
         return b"".join(frames)
 
 
