@@ -158,14 +158,16 @@ class _Attempt:
         yield self._finished()
 
     async def _chunks(self) -> AsyncGenerator[list[Chunk], None]:
+        begun = False
         for body in self._task.bodies:
             try:
                 async with aclosing(self._task.model.server.stream(body)) as reads:
                     async for chunks in reads:
+                        begun = True
                         yield chunks
                 return
             except BadRequest as refusal:
-                if body is self._task.bodies[-1]:
+                if begun or body is self._task.bodies[-1]:
                     raise
                 log.debug("the chat server takes no strict tools: %s", refusal)
 

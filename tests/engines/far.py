@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,8 +10,8 @@ from aiohttp import web
 
 
 class Far:
-    """The server. `replies` are told one after the other, the last one again and again: the events of a stream, or a
-    response that is none."""
+    """The server. `replies` are told one after the other, the last one again and again: the events of a stream, seconds
+    between them, or a response that is none."""
 
     def __init__(self) -> None:
         self.replies: list[Any] = []
@@ -43,6 +44,9 @@ class Far:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         for event in reply:
+            if isinstance(event, float):
+                await asyncio.sleep(event)
+                continue
             data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
             await response.write(f"data: {data}\n\n".encode())
         return response

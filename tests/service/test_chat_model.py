@@ -273,6 +273,10 @@ FAILURES: dict[str, tuple[Any, type[Failure], str]] = {
     "broken": (web.Response(status=500, text="oh"), EngineFailed, "oh"),
     "breaks off": ([delta(content="one ")], EngineFailed, "broke off"),
     "says so": ([delta(content="one "), {"error": {"message": "out of memory"}}], EngineFailed, "out of memory"),
+    "says that it is busy": ([delta(content="one "), {"error": {"message": "slow", "code": 429}}], Overloaded, "slow"),
+    "says that it is full": (refusal(529, "come back"), Overloaded, "come back"),
+    "says what is wrong": ([{"error": {"message": "no such tool", "code": 400}}], BadRequest, "no such tool"),
+    "says that it is too long": ([{"error": {"message": LONG, "code": 400}}], PromptTooLong, "5000 tokens > 4096"),
     "sends nonsense": ([delta(content="one "), '{"choices": ['], EngineFailed, "cannot be read"),
     "aborts": ([delta(content="one "), delta("abort")], EngineFailed, "abort"),
 }
@@ -286,6 +290,16 @@ async def test_failures_are_told_as_what_they_are(far: Far, name: str) -> None:
     service = await before(far)
     with pytest.raises(kind, match=words):
         await reply(service, said("Hi"))
+    await service.close()
+
+
+async def test_a_reply_that_began_is_not_asked_for_again(far: Far) -> None:
+    """A forced call is asked for once more, without strict tools, only where the server did not take them."""
+    far.replies = [[delta(content="one "), 0.2, {"error": {"message": "cannot", "code": 400}}]]
+    service = await before(far)
+    with pytest.raises(BadRequest, match="cannot"):
+        await reply(service, said("Hi", tools=(LOOK,)), Generation(tool_choice=ToolChoice(mode="any")))
+    assert len(far.asked) == 1
     await service.close()
 
 

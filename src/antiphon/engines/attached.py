@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 
 from antiphon.engines import Health, Reach
-from antiphon.errors import BadRequest, EngineFailed, Overloaded, TimedOut
+from antiphon.errors import BadRequest, EngineFailed, Failure, Overloaded, TimedOut
 
 _RETRY_AFTER = 5.0
 _LONGEST_REASON = 500
@@ -55,7 +55,10 @@ class Attached:
                 if response.status < 300:
                     return response
                 async with response:
-                    problem = _failure(response.status, await response.read())
+                    reason = message(await response.read())
+                    problem = _meant(response.status, reason) or EngineFailed(
+                        f"the engine failed ({response.status}): {reason}"
+                    )
             if not isinstance(problem, Overloaded) or asyncio.get_running_loop().time() > deadline:
                 raise problem
             await asyncio.sleep(0.25)
@@ -107,15 +110,22 @@ def _events(lines: list[bytes]) -> list[bytes]:
     return events
 
 
-def _failure(status: int, body: bytes) -> Exception:
-    reason = message(body)
-    if status in (429, 503):
+def failed(error: Any) -> Failure:
+    """What an error told within a stream means, by the status that it tells with it."""
+    status = error.get("code", error.get("status_code")) if isinstance(error, dict) else None
+    reason = message(error)
+    return _meant(status, reason) or EngineFailed(f"the engine broke off: {reason}")
+
+
+def _meant(status: Any, reason: str) -> Failure | None:
+    """What a status says of the request or of the engine's load; None where it only says that the engine failed."""
+    if status in (429, 503, 529):
         return Overloaded(f"the engine is not ready: {reason}", retry_after=_RETRY_AFTER)
     if status == 504:
         return TimedOut(f"the engine did not answer in time: {reason}")
     if status in (400, 413, 422):
         return BadRequest(f"the engine refused the request: {reason}")
-    return EngineFailed(f"the engine failed ({status}): {reason}")
+    return None
 
 
 def message(body: bytes | Any) -> str:

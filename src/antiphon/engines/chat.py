@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engines import EngineKind, Health, Reach
-from antiphon.engines.attached import Attached, message
+from antiphon.engines.attached import Attached, failed
 from antiphon.errors import BadRequest, EngineFailed, Failure, PromptTooLong
 
 _CONTEXT = re.compile(r"context (?:length|size|window)|maximum context|too many tokens|too long", re.IGNORECASE)
@@ -152,7 +152,7 @@ def _read(data: bytes) -> Chunk:
     except msgspec.MsgspecError as trouble:
         raise EngineFailed(f"the chat server sent what cannot be read: {trouble}") from None
     if chunk.error is not None:
-        raise EngineFailed(f"the chat server broke off: {message(chunk.error)}")
+        raise failed(chunk.error)
     return chunk
 
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon.engines import EngineKind, Job, Reach
-from antiphon.engines.attached import Attached
-from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, failed, given, pictures
+from antiphon.engines.attached import Attached, failed
+from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon.engines import Description, Health, Job, Piece, Prefilled, tokenizer_files
-from antiphon.engines.attached import Attached, message
+from antiphon.engines.attached import Attached
 from antiphon.engines.tokenizer_files import TokenizerFiles
-from antiphon.errors import BadRequest, EngineFailed, Overloaded
+from antiphon.errors import EngineFailed
 
 BANNED = -100.0
 """The bias that keeps a token from being sampled."""
@@ -198,17 +198,6 @@ def _pieces(delta: Delta, hidden: dict[int, str]) -> list[Piece]:
     if delta.end == "stop" and text and len(ids) > 1 and ids[-1] in hidden:
         return [Piece(text, len(ids) - 1, ids[:-1]), Piece("", 1, ids[-1:], "stop")]
     return [Piece(text, len(ids), ids, delta.end)] if text or ids or delta.end != "none" else []
-
-
-def failed(error: Any) -> Exception:
-    """What an error told within a stream means."""
-    status = error.get("code", error.get("status_code")) if isinstance(error, dict) else None
-    sentence = message(error)
-    if isinstance(status, int) and 400 <= status < 500 and status != 429:
-        return BadRequest(f"the engine refused the request: {sentence}")
-    if status in (429, 503):
-        return Overloaded(f"the engine is not ready: {sentence}", retry_after=5.0)
-    return EngineFailed(f"the engine broke off: {sentence}")
 
 
 def pictures(job: Job) -> list[str]:
