@@ -44,6 +44,12 @@ def memory(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
+def processor_time(pid: int) -> int:
+    """Time on processors, in ticks."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return int(user) + int(system)
+
+
 def descriptors(pid: int) -> int:
     """How many file descriptors are open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))

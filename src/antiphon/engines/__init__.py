@@ -107,8 +107,8 @@ class Engine(Protocol):
         """The bytes that each id stands for, a control token's text too. Never waits for a generation slot."""
 
     def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
-        """Sample. Yields whatever pieces one read brought; the last piece has an `end`. Yields at most one `Prefilled`:
-        first where the engine knows by then, else before the pieces that it comes with."""
+        """Sample. Yields whatever pieces one read brought; the last piece has an `end`. Yields a `Prefilled`, first
+        where the engine knows by then, else before the pieces that it comes with. A second one takes its place."""
 
     async def health(self) -> Health:
         """Whether it answers now. Never raises."""

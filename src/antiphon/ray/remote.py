@@ -69,7 +69,8 @@ class EngineActors:
             try:
                 async with aclosing(self._attempt(job, deadline)) as pieces:
                     async for each in pieces:
-                        begun = True
+                        # One that has only read the prompt can be followed by another, which reads it, too.
+                        begun = begun or isinstance(each, list)
                         yield each
                 return
             except (*_GONE, TimeoutError) as trouble:
