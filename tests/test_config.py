@@ -36,6 +36,7 @@ def test_every_option_from_every_source(option: config.Option, empty_folder: Pat
     """Each option means the same, whichever way it is given."""
     texts = {bool: "true", int: "7", float: "2.5"}
     words = {"log_level": "debug", "log_format": "json", "history_thinking": "template"}
+    words["lora"] = f"sea={empty_folder}/x"
     text = words.get(option.name) or texts.get(option.type, str(empty_folder / "x"))
     # What the value needs beside it to be allowed.
     others = {"host": {"no_auth": "true"}, "api_key_file": {}}.get(option.name, {})
@@ -85,6 +86,8 @@ def test_bad_values_name_their_source() -> None:
         config.load({"port": "x"}, environment={})
     with pytest.raises(BadSettings, match="ANTIPHON_PARALLEL"):
         config.load(environment={"ANTIPHON_PARALLEL": "0"})
+    with pytest.raises(BadSettings, match=r"--lora: .sea\.gguf. is not NAME=PATH"):
+        config.load({"lora": ("sea.gguf",)}, environment={})
     with pytest.raises(BadSettings, match="does not exist"):
         config.load(file="nowhere.toml", environment={})
     with pytest.raises(BadSettings) as caught:

@@ -167,8 +167,9 @@ class Application:
         hashes = self._runtime.key_hashes
         bounds = meter(settings, hashes, self._shared)
         leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loaded = await asyncio.gather(*(self._load(place) for place in self._runtime.models))
         self._service = Service(
-            await asyncio.gather(*(self._load(place) for place in self._runtime.models)),
+            [model for models in loaded for model in models],
             most_waiting=settings.max_queue,
             meter=bounds,
             shelf=self._shelf("messages"),
@@ -198,7 +199,8 @@ class Application:
         for task in self._tending:
             task.cancel()
 
-    async def _load(self, place: Place) -> Model:
+    async def _load(self, place: Place) -> list[Model]:
+        """The model at this place, and behind it those that its adapters make of it."""
         settings = self._runtime.settings
         reach = Reach(
             key=place.key or place.settings.engine_key,
@@ -207,13 +209,16 @@ class Application:
             silence=settings.engine_timeout,
             # Only our own engine's slots are ours to give.
             slots=self._slots(place.name) if place.gguf else None,
+            adapters=place.settings.adapters,
         )
         # The same turns are other tokens to another model.
         engine = self._attach(place, reach)
         try:
             if isinstance(engine, ChatServer):
-                return await chat_model.load(engine, choices(place))
-            return await token_model.load(engine, choices(place), self._shelf(place.name))
+                return [await chat_model.load(engine, choices(place))]
+            model = await token_model.load(engine, choices(place), self._shelf(place.name))
+            names = model.description.adapters
+            return [model, *(model.adapted(name, self._shelf(f"{place.name}:{name}")) for name in names)]
         except BaseException:
             await engine.close()
             raise

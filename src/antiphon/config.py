@@ -116,8 +116,17 @@ def _checked(option: Option, value: Any, source: str, folder: Path | None = None
         shown = "" if option.about.secret else f" (it is {value!r})"
         raise BadSettings(f"{source}: {error}{shown}") from None
     if checked and (option.about.path or (folder and option.field == "model" and _is_file(checked))):
-        return str((folder or Path()).joinpath(Path(checked).expanduser()).absolute())
+        return _placed(checked, folder)
+    if option.field == "lora":
+        parts = [each.partition("=") for each in checked]
+        if wrong := next(("".join(each) for each in parts if not (each[0] and each[2])), None):
+            raise BadSettings(f"{source}: {wrong!r} is not NAME=PATH")
+        return tuple(f"{name}={_placed(path, folder)}" for name, _, path in parts)
     return checked
+
+
+def _placed(path: str, folder: Path | None) -> str:
+    return str((folder or Path()).joinpath(Path(path).expanduser()).absolute())
 
 
 def _is_file(model: str) -> bool:

@@ -83,6 +83,7 @@ def _planned(settings: Settings, model: ModelSettings, wanted: _Wanted, budget: 
         parallel=room.parallel,
         threads=model.threads or machine.threads(engines),
         mmproj=model.mmproj,
+        lora=tuple(model.adapters.values()),
         gpu_layers=model.gpu_layers,
         cache_mb=min(_MOST_CACHE_MB, int(free * _CACHE_SHARE) >> 20),
         log="" if settings.log_level == "debug" else str(log),

@@ -22,7 +22,8 @@ _ALPHABET = string.ascii_letters + string.digits
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What surfaces may tell of a served model. `window` and `max_output` are in tokens, `created` in Unix seconds;
-    `parsers` says which parsers are in force and why."""
+    `parsers` says which parsers are in force and why. `base` is the name of the model that this one is an adapter of
+    (empty: it is none)."""
 
     name: str
     window: int
@@ -33,6 +34,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     tool_call_parser: str = ""
     reasoning_parser: str = ""
     parsers: str = ""
+    base: str = ""
     aliases: tuple[str, ...] = ()
 
 

@@ -71,7 +71,9 @@ class Service:
         shelf: Shelf | None = None,
     ) -> None:
         self._models = Catalogue(models)
-        self._lines = {m.card.name: Line(m.slots, most_waiting, model=m.card.name) for m in models}
+        lines = {m.card.name: Line(m.slots, most_waiting, model=m.card.name) for m in models if not m.card.base}
+        # Adapters are at work in the slots of their model.
+        self._lines = {m.card.name: lines[m.card.base or m.card.name] for m in models}
         self._predecessors = Predecessors(shelf=shelf)
         self._stall = stall
         self._meter = meter

@@ -95,9 +95,21 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     mmproj: Annotated[
         str, About("The file that lets the embedded engine see images (a GGUF projector).", path=True)
     ] = ""
+    lora: Annotated[
+        tuple[str, ...],
+        About(
+            "`NAME=PATH`: an adapter (a LoRA in a GGUF file) for the model, served as a model called NAME; may be "
+            "repeated. An attached llama.cpp must have been started with the same file.",
+        ),
+    ] = ()
     gpu_layers: Annotated[
         int, Meta(ge=-1), About("Layers of the model to put on an accelerator; -1 lets the engine decide.")
     ] = -1
+
+    @property
+    def adapters(self) -> dict[str, str]:
+        """The files of the adapters by their names."""
+        return {name: path for name, _, path in (each.partition("=") for each in self.lora)}
 
     @property
     def attached(self) -> bool:

@@ -121,6 +121,11 @@ def refuse_wrong_model(model: ModelSettings) -> None:
     for flag, path in (("--mmproj", model.mmproj), ("--chat-template", model.chat_template)):
         if path and not Path(path).is_file():
             raise CannotServe(f"{flag}: there is no file {path}")
+    for name, path in model.adapters.items():
+        if model.attached and not model.model.startswith("llama.cpp+"):
+            raise CannotServe(f"--lora {name}=…: the engine tells the names of its adapters itself; leave it out")
+        if not model.attached and not Path(path).is_file():
+            raise CannotServe(f"--lora {name}=…: there is no file {path}")
     try:
         if model.attached:
             connect(model.model)

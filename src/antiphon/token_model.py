@@ -46,7 +46,8 @@ _CHATML = (
 
 
 class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
-    """The model. `token_ids` holds the format's markers that are one control token each."""
+    """The model. `token_ids` holds the format's markers that are one control token each; `adapter` is the one that it
+    is generated with (empty: none)."""
 
     card: ModelCard
     engine: Engine
@@ -56,6 +57,13 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: Reasoning
     visible: tuple[str, ...]
     token_ids: dict[str, int]
+    adapter: str = ""
+
+    def adapted(self, adapter: str, shelf: Shelf | None = None) -> TokenModel:
+        """The model with this adapter of its engine, as one that is served by the adapter's name."""
+        name = self.card.name
+        card = msgspec.structs.replace(self.card, name=adapter, aliases=(f"{name}:{adapter}",), base=name)
+        return msgspec.structs.replace(self, card=card, adapter=adapter, prompter=self.prompter.apart(shelf))
 
     @property
     def slots(self) -> int:
@@ -238,6 +246,7 @@ async def _plan(
         images=prompt.pictures,
         conversation=conversation_name(session, prompt.chain),
         text=prompt.text,
+        adapter=at.adapter,
     )
     return Plan(
         job=job,

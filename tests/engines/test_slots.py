@@ -95,6 +95,16 @@ def test_no_slot_twice() -> None:
         assert none == ANY
 
 
+def test_an_adapter_has_slots_of_its_own() -> None:
+    """The same conversation with another adapter takes another slot, and finds its own again."""
+    slots, found = Slots(2), list[int]()
+    for adapter in ("", "sea", "", "sea"):
+        with slots.taken(INSTRUCTIONS, "a", adapter) as one:
+            found.append(one)
+    assert found[:2] == found[2:]
+    assert found[0] != found[1]
+
+
 def _take_and_die(file: str) -> None:
     Slots(2, file).taken(INSTRUCTIONS, "a").__enter__()
     os._exit(0)

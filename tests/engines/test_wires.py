@@ -134,6 +134,23 @@ async def test_pictures_travel(wire: Wire) -> None:
     await engine.close()
 
 
+@pytest.mark.parametrize("wire", ["vllm", "sglang"], indirect=True)
+async def test_adapters_are_models(wire: Wire) -> None:
+    """What the server lists behind its model is served by its own name, and asked for by that."""
+    wire.adapters = ("sea", "land")
+    engine = await attach(wire)
+    model = await load(engine, Choices(name="plain"))
+    assert model.description.adapters == ("sea", "land")
+    service = Service([model, model.adapted("sea")])
+    assert [card.name for card in service.cards()] == ["plain", "sea"]
+    for name, asked_for in (("plain", None), ("sea", "sea"), ("plain:sea", "sea")):
+        prepared = await service.prepare(name, said("Tell a story."), Generation(max_tokens=2))
+        async for _ in service.run(prepared):
+            pass
+        assert wire.asked[-1].get("model" if isinstance(wire, VLLMWire) else "lora_path") == asked_for
+    await service.close()
+
+
 async def test_repeating_and_not(files: Path) -> None:
     """SGLang repeats all that was said in every event, unless it was started not to; both read the same."""
     told = []

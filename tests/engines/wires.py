@@ -35,6 +35,7 @@ class Wire:
         self.running = 0
         self.asked: list[dict[str, Any]] = []
         self.story = STORY
+        self.adapters: tuple[str, ...] = ()
         self.trouble = ""
         self.after = 0
         self.url = ""
@@ -172,15 +173,17 @@ class VLLMWire(Wire):
 
     async def _models(self, request: web.Request) -> web.Response:
         card = {"id": "story", "object": "model", "created": 1, "root": "hf/story", "max_model_len": WINDOW}
-        return web.json_response({"object": "list", "data": [card]})
+        adapters = [{"id": name, "root": f"/{name}", "parent": "story"} for name in self.adapters]
+        return web.json_response({"object": "list", "data": [card, *adapters]})
 
     async def _detokenize(self, request: web.Request) -> web.Response:
         ids = (await request.json())["tokens"]
         return web.json_response({"prompt": self.tokenizer.decode(ids, skip_special_tokens=False)})
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
-        more = {"prompt", "max_tokens", "seed", "stream", "stream_options", "return_token_ids", "structured_outputs"}
-        body = await self._body(request, _SAMPLING, _SPECIAL, more)
+        more = {"model", "prompt", "max_tokens", "seed", "structured_outputs"}
+        streamed = {"stream", "stream_options", "return_token_ids"}
+        body = await self._body(request, _SAMPLING, _SPECIAL, more, streamed)
         if not body.get("stream"):
             self._constraint(body)
             return web.json_response({"choices": [{"index": 0, "text": "a", "finish_reason": "length"}]})
@@ -245,10 +248,11 @@ class SGLangWire(Wire):
         return web.json_response({"grammar_backend": "xgrammar", "max_running_requests": SLOTS, "context_length": None})
 
     async def _models(self, request: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": "story", "max_model_len": WINDOW}]})
+        adapters = [{"id": name, "root": f"/{name}", "parent": "story"} for name in self.adapters]
+        return web.json_response({"data": [{"id": "story", "max_model_len": WINDOW}, *adapters]})
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
-        body = await self._body(request, {"input_ids", "sampling_params", "stream", "image_data"})
+        body = await self._body(request, {"input_ids", "sampling_params", "stream", "image_data", "lora_path"})
         sampling, prompt = body["sampling_params"], body["input_ids"]
         known = _SAMPLING | _SPECIAL | {"max_new_tokens", "sampling_seed", "structural_tag"}
         if unknown := sampling.keys() - known:

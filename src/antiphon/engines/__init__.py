@@ -26,7 +26,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer turns into single control or added tokens; whatever a user types must never become one. `start` are the
     ids that the vocabulary demands at the beginning of every prompt.
     `exact_cuts` says that tokenising two halves of a text apart and joining the ids keeps the text. `slots` is how many
-    generations it works on at once, 0 where it does not say."""
+    generations it works on at once, 0 where it does not say. `adapters` are the names of those (LoRA) that a job may
+    ask for."""
 
     model: str
     window: int
@@ -41,6 +42,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     grammar: Literal["llguidance", "xgrammar", "json_schema", "none"] = "none"
     created: int = 0
     slots: int = 0
+    adapters: tuple[str, ...] = ()
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +51,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `max_tokens` is already clamped to the window. `visible` lists control tokens whose text must appear in the output,
     because the format's parser looks for it; `banned` are tokens that must not be sampled. `grammar` is in the dialect
     that the engine described. `conversation` tells conversations apart, so that an engine with several slots can keep a
-    cache together. `text` is what `prompt` was tokenised from, for engines that take pictures only beside text."""
+    cache together. `text` is what `prompt` was tokenised from, for engines that take pictures only beside text.
+    `adapter` is one that the engine described (empty: the model as it is)."""
 
     prompt: Sequence[int]
     max_tokens: int
@@ -60,6 +63,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     banned: tuple[int, ...] = ()
     conversation: str | None = None
     text: str = ""
+    adapter: str = ""
 
 
 class Prefilled(msgspec.Struct, frozen=True):
@@ -121,13 +125,15 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach an engine. It may ask for a `key`; `tokenizer` is the folder or hub id of its tokenizer files.
     `patience` is how many seconds a request waits for a server that is (re)starting, `silence` how many a server may
     say nothing in the middle of its work. Where its slots are ours to give, `slots` is the file in which the workers
-    note who has which (empty: there is one worker)."""
+    note who has which (empty: there is one worker). `adapters` are the files of adapters by the names that are theirs
+    here, for a server that calls them by their files."""
 
     key: str = ""
     tokenizer: str = ""
     patience: float = 30.0
     silence: float = 600.0
     slots: str | None = None
+    adapters: dict[str, str] = {}
 
 
 class EngineKind(msgspec.Struct, frozen=True, kw_only=True):

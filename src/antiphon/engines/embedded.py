@@ -32,7 +32,8 @@ _SIMILAR = 0.9
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to run. `window` is the context length of each slot in tokens, `parallel` the number of slots.
     `threads` 0 is one for each core but one, `gpu_layers` -1 leaves it to the engine, `port` 0 takes a
-    free one, `cache_mb` bounds the store of idle conversations. Whoever calls must show `key`, if there is one.
+    free one, `cache_mb` bounds the store of idle conversations. `lora` are the files of adapters, in force only for
+    requests that ask for them. Whoever calls must show `key`, if there is one.
     `log` is the file for llama.cpp's own log; without it all of that goes to standard error."""
 
     model: str
@@ -42,6 +43,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     parallel: int = 4
     threads: int = 0
     mmproj: str = ""
+    lora: tuple[str, ...] = ()
     gpu_layers: int = -1
     cache_mb: int = 8192
     key: str = ""
@@ -66,6 +68,7 @@ def parameters(launch: Launch) -> Any:
         params.model_alias = {launch.name}
     if launch.mmproj:
         params.mmproj.path = launch.mmproj
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in launch.lora]
     params.hostnames = ["127.0.0.1"]
     params.port = launch.port
     # The window is divided among the slots unless they share one cache; `memory.py` says why they do not.
@@ -85,7 +88,8 @@ def parameters(launch: Launch) -> Any:
         # llama.cpp's 2048 on a processor, where those took ten seconds. (An image may need one large batch.)
         params.n_batch = params.n_ubatch = _STEP_TOKENS
     params.n_threads_http = _HTTP_THREADS
-    params.cache_ram_mib = launch.cache_mb
+    # The store tells conversations apart by their tokens alone, and the cache of an adapter's is another.
+    params.cache_ram_mib = 0 if launch.lora else launch.cache_mb
     # A slot that holds less than this share of a prompt is filled from the store of idle conversations, if that has
     # more of it. (With llama.cpp's own 0.1, a slot that holds the same instructions is good enough.)
     params.slot_prompt_similarity = _SIMILAR

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -23,6 +25,8 @@ from antiphon.engines.attached import Attached, message
 from antiphon.engines.pictures import PictureCosts
 from antiphon.engines.slots import ANY, Slots
 from antiphon.errors import EngineFailed
+
+log = logging.getLogger("antiphon")
 
 _FIELDS = ["content", "tokens", "stop", "stop_type", "tokens_predicted", "timings"]
 
@@ -56,10 +60,14 @@ _chunk = msgspec.json.Decoder(_Chunk)
 
 class LlamaCpp:
     """A llama.cpp server. Its slots are given out here where it is ours alone: `slots` is then the file in which the
-    workers share what they know of them (empty: there is one worker)."""
+    workers share what they know of them (empty: there is one worker). `adapters` names the files of its adapters."""
 
-    def __init__(self, server: Attached, slots: str | None = None) -> None:
+    def __init__(
+        self, server: Attached, slots: str | None = None, adapters: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._server = server
+        self._adapter_files = adapters
+        self._adapters: dict[str, int] = {}
         self._slots_file = slots
         self._slots = Slots(0)
         self._costs: PictureCosts | None = None
@@ -83,6 +91,7 @@ class LlamaCpp:
         if vision:
             costs = PictureCosts(self._server, self._marker)
             self._costs = costs if await costs.measure() else None
+        self._adapters = await self._numbered() if self._adapter_files else {}
         if self._slots_file is not None:
             self._slots = Slots(props.get("total_slots") or 0, self._slots_file)
         return Description(
@@ -99,7 +108,24 @@ class LlamaCpp:
             grammar="llguidance",
             created=listed[0].get("created", 0),
             slots=props.get("total_slots") or 0,
+            adapters=tuple(self._adapter_files),
         )
+
+    async def _numbered(self) -> dict[str, int]:
+        """The server's numbers of its adapters: of the named ones by their names, of others by their files."""
+        if self._slots_file is None:
+            log.warning("the attached llama.cpp must run with --cache-ram 0, else its store of prompts mixes adapters")
+        known = {each["path"]: each["id"] for each in await self._server.ask("GET", "/lora-adapters")}
+        named = {}
+        for name, file in self._adapter_files.items():
+            # On another machine the folder may be another.
+            path = next((path for path in known if path == file), None) or next(
+                (path for path in known if Path(path).name == Path(file).name), None
+            )
+            if path is None:
+                raise ValueError(f"llama.cpp has no adapter {file} (--lora {name}=…): start it with --lora {file}")
+            named[name] = known.pop(path)
+        return named | known
 
     async def _start(self) -> tuple[int, ...]:
         plain = await self.tokenise(["a"])
@@ -145,7 +171,7 @@ class LlamaCpp:
         """By `/completion`, streamed."""
         started, counted = False, 0
         # Which ids the engine has for a picture only it knows.
-        with self._slots.taken(() if job.images else job.prompt, job.conversation) as slot:
+        with self._slots.taken(() if job.images else job.prompt, job.conversation, job.adapter) as slot:
             body = self._body(job)
             if slot != ANY:
                 body["id_slot"] = slot
@@ -182,6 +208,10 @@ class LlamaCpp:
         }
         if job.grammar is not None:
             body["grammar"] = job.grammar
+        if self._adapters:
+            # All of them, each time: of a request that names none, llama.cpp goes on from another adapter's cache.
+            scales = {id: float(name == job.adapter) for name, id in self._adapters.items()}
+            body["lora"] = [{"id": id, "scale": scale} for id, scale in scales.items()]
         if job.banned:
             body["logit_bias"] = [[token, False] for token in job.banned]
         for name in sampling.__struct_fields__:
@@ -221,7 +251,7 @@ def _ends(chunk: _Chunk) -> Literal["none", "stop", "length"]:
 
 
 def _connect(address: str, reach: Reach) -> LlamaCpp:
-    return LlamaCpp(Attached(address, reach), reach.slots)
+    return LlamaCpp(Attached(address, reach), reach.slots, reach.adapters)
 
 
 ENGINE = EngineKind(
@@ -232,6 +262,9 @@ ENGINE = EngineKind(
     takes=(
         "llguidance grammars, where llama.cpp was built with them (the embedded one is)",
         "pictures, with a projector (`--mmproj`)",
+        "adapters by name, each a model of its own: `--lora NAME=PATH`; an attached server is started with the same "
+        "file and `--cache-ram 0`, because llama.cpp's store of idle prompts takes one adapter's for another's (the "
+        "embedded engine has none then: a conversation that loses its slot is read anew)",
         "seeds, penalties and biases; what was cached is told before the first token",
     ),
     lacks=(

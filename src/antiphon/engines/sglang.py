@@ -52,18 +52,16 @@ class SGLang(TokenServer):
     async def _asked(self) -> Runs:
         model, server = [await self._server.ask("GET", path) for path in ("/model_info", "/server_info")]
         backend = server.get("grammar_backend") or "xgrammar"
+        listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
         dialect: Dialect = next((known for known in _FIELDS if known == backend), "none")
         return Runs(
             model=model.get("served_model_name") or model.get("model_path") or "sglang",
             grammar=dialect,
             places=tuple(filter(None, (model.get("tokenizer_path"), model.get("model_path")))),
-            window=await self._window(server),
+            window=listed[0].get("max_model_len") or server.get("context_length") or 0,
             slots=server.get("max_running_requests") or 0,
+            adapters=tuple(each["id"] for each in listed[1:] if each.get("parent")),
         )
-
-    async def _window(self, server: dict[str, Any]) -> int:
-        listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
-        return listed[0].get("max_model_len") or server.get("context_length") or 0
 
     def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
         sampling: dict[str, Any] = {
@@ -84,6 +82,8 @@ class SGLang(TokenServer):
         body: dict[str, Any] = {"input_ids": job.prompt, "sampling_params": sampling, "stream": True}
         if job.images:
             body["image_data"] = pictures(job)
+        if job.adapter:
+            body["lora_path"] = job.adapter
         return "/generate", body
 
     def _reader(self, job: Job) -> Reader:
@@ -134,6 +134,7 @@ ENGINE = EngineKind(
     takes=(
         "xgrammar structural tags, or llguidance grammars with `--grammar-backend llguidance`",
         "pictures",
+        "adapters by name (`--lora-paths NAME=PATH`), each a model of its own here too",
         "seeds, penalties and biases; what was cached is told with the first token",
     ),
     lacks=(

@@ -51,19 +51,21 @@ class Slots:
         self._clock = clock
 
     @contextlib.contextmanager
-    def taken(self, prompt: Sequence[int], conversation: str | None) -> Iterator[int]:
-        """Hold the slot for this prompt while the engine works on it."""
+    def taken(self, prompt: Sequence[int], conversation: str | None, adapter: str = "") -> Iterator[int]:
+        """Hold the slot for this prompt while the engine works on it. What was computed with one `adapter` is of no use
+        to another."""
         if not self._known:
             yield ANY
             return
-        pages = hashes(prompt)
+        pages = hashes(prompt, adapter)
+        conversation = f"{adapter}:{conversation}" if conversation else ""
         with self._locked() as slots:
-            at = _chosen(slots, pages, conversation or "")
+            at = _chosen(slots, pages, conversation)
             if at != ANY:
                 slot = slots[at]
                 goes_on = _shared(slot.pages, pages) >= _KEPT * len(slot.pages) and bool(slot.pages)
                 requests = slot.requests + 1 if goes_on else 1
-                slots[at] = Slot(pages, conversation or "", requests, self._clock(), os.getpid())
+                slots[at] = Slot(pages, conversation, requests, self._clock(), os.getpid())
         try:
             yield at
         finally:
@@ -101,10 +103,10 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Slot])
 
 
-def hashes(prompt: Sequence[int]) -> bytes:
-    """The hashes of the whole pages of a prompt."""
+def hashes(prompt: Sequence[int], adapter: str = "") -> bytes:
+    """The hashes of the whole pages of a prompt that the model reads with this adapter."""
     data, size = memoryview(array("i", prompt).tobytes()), PAGE * 4
-    running, found = hashlib.blake2b(digest_size=_HASH), []
+    running, found = hashlib.blake2b(adapter.encode(), digest_size=_HASH), []
     for start in range(0, len(data) - size + 1, size):
         running.update(data[start : start + size])
         found.append(running.copy().digest())

@@ -27,7 +27,8 @@ Dialect = Literal["llguidance", "xgrammar", "json_schema", "none"]
 
 
 class Runs(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server says of itself. `places` are where its tokenizer files may be, `window` is 0 when not said."""
+    """What a server says of itself. `places` are where its tokenizer files may be, `window` is 0 when not said.
+    `adapters` are the names of those that it has for the model."""
 
     model: str
     grammar: Dialect
@@ -35,6 +36,7 @@ class Runs(msgspec.Struct, frozen=True, kw_only=True):
     window: int = 0
     created: int = 0
     slots: int = 0
+    adapters: tuple[str, ...] = ()
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +97,7 @@ class TokenServer(abc.ABC):
                 grammar=runs.grammar,
                 created=runs.created,
                 slots=runs.slots,
+                adapters=runs.adapters,
             )
         self._hidden = {id: text for text, id in files.added.items() if id in files.special}
         return Description(
@@ -111,6 +114,7 @@ class TokenServer(abc.ABC):
             grammar=runs.grammar,
             created=runs.created,
             slots=runs.slots,
+            adapters=runs.adapters,
         )
 
     async def _start(self) -> tuple[int, ...]:

@@ -66,6 +66,7 @@ class VLLM(TokenServer):
             places=tuple(filter(None, (card.get("root"),))),
             window=card.get("max_model_len") or 0,
             created=card.get("created") or 0,
+            adapters=tuple(each["id"] for each in listed[1:] if each.get("parent")),
         )
 
     async def _dialect(self) -> Dialect:
@@ -91,7 +92,9 @@ class VLLM(TokenServer):
         if job.grammar is not None:
             assert self._runs
             sampling["structured_outputs"] = {_FIELDS[self._runs.grammar]: job.grammar}
-        stream = {"stream": True, "stream_options": {"include_usage": True}, "return_token_ids": True}
+        stream: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}, "return_token_ids": True}
+        if job.adapter:
+            stream["model"] = job.adapter
         if not job.images:
             return "/v1/completions", {"prompt": job.prompt, **sampling, **stream}
         parts = [{"type": "image_url", "url": url} for url in pictures(job)]
@@ -132,6 +135,7 @@ ENGINE = EngineKind(
         "xgrammar structural tags, or llguidance grammars with `--structured-outputs-config.backend guidance`; which "
         "one is found out when the model is loaded",
         "pictures, by `/inference/v1/generate` (vLLM 0.32 or newer)",
+        "adapters by name (`--enable-lora --lora-modules NAME=PATH`), each a model of its own here too",
         "seeds, penalties and biases; what was cached is told with the last token, if the server was started with "
         "`--enable-prompt-tokens-details`",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -98,6 +99,12 @@ class Prompter:
         self._opens_thinking = opens_thinking
         self._ends_thinking = ends_thinking
         self._start = start
+
+    def apart(self, shelf: Shelf | None) -> Prompter:
+        """The same for another model, with a memory of its own."""
+        other = copy.copy(self)
+        other.transcript, other._openings = Transcript(shelf=shelf), {}
+        return other
 
     async def prompt(self, conversation: Conversation, policy: ThinkingPolicy) -> Prompt:
         """The prompt for a conversation whose turns are in order. BadRequest where the template refuses it."""

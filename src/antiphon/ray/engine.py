@@ -53,11 +53,17 @@ class EngineActor:
         # What Ray set aside for this actor; it may be less than a core, or none.
         cores = int(ray.get_runtime_context().get_assigned_resources().get("CPU", 0))
         settings = alone(settings, name, cores)
-        target, reach = settings.served[name].model, Reach()
+        target, reach, adapters = settings.served[name].model, Reach(), settings.served[name].adapters
         if not settings.served[name].attached:
             launch = await self._start(settings, name)
             target, name = f"llama.cpp+http://127.0.0.1:{launch.port}", launch.name
-            reach = Reach(key=launch.key, patience=settings.queue_timeout, silence=settings.engine_timeout, slots="")
+            reach = Reach(
+                key=launch.key,
+                patience=settings.queue_timeout,
+                silence=settings.engine_timeout,
+                slots="",
+                adapters=adapters,
+            )
         engine = connect(target, reach)
         assert not isinstance(engine, ChatServer)
         self._engine: Engine = engine
