@@ -31,6 +31,7 @@ autoscaling_config = {{{QUICK}}}
 """
 FIXED = """
 model = "scripted+script.json"
+max_queue = 3
 workers = 2
 [ray.surface]
 ray_actor_options = {num_cpus = 0.5}
@@ -80,8 +81,8 @@ async def test_one_two_one_under_load(cluster: Cluster) -> None:
 
 
 async def test_the_only_engine_actor_is_killed(cluster: Cluster) -> None:
-    """What it was working on ends in an error event; what waited in its line, and what comes before there is another
-    actor, is answered by that."""
+    """What it was working on ends in an error event; what waited in its line, which is bounded, and what comes before
+    there is another actor, is answered by that."""
     (cluster.folder / "script.json").write_text(json.dumps(SCRIPT))
     with serving(cluster, FIXED) as url:
         async with aiohttp.ClientSession() as client:
@@ -89,6 +90,8 @@ async def test_the_only_engine_actor_is_killed(cluster: Cluster) -> None:
             await asyncio.sleep(2)
             lined_up = [asyncio.ensure_future(ask(client, url, f"{n}")) for n in range(3)]
             await asyncio.sleep(1)
+            status, raw = await ask(client, url, "one too many")
+            assert (status, json.loads(raw)["error"]["type"]) == (529, "overloaded_error")
             (engine,) = cluster.replicas("Engine")
             os.kill(engine, signal.SIGKILL)
             later = [asyncio.ensure_future(ask(client, url, f"later {n}", stream=n > 0)) for n in range(3)]

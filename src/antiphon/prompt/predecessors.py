@@ -4,6 +4,7 @@ can say why. Comparing is of hashes and ids; the texts are kept only where someb
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from array import array
 from collections import OrderedDict
@@ -101,9 +102,8 @@ class Predecessors:
         name = _name_in(session, now)
         before = await self.get(name, latest=True)
         miss = missed(await self.get(_name_of(previous)), now) if previous else None
-        await self.put(name, now, shared=True)
-        if message:
-            await self.put(_name_of(message), now, shared=True)
+        names = [name, _name_of(message)] if message else [name]
+        await asyncio.gather(*(self.put(each, now, shared=True) for each in names))
         return Descent(now=now, before=before, miss=miss)
 
     async def before(self, now: Made, *, session: str | None, previous: str | None) -> Made | None:
