@@ -20,12 +20,13 @@ _IDLE = 0.05
 
 
 class Row(NamedTuple):
-    """A line of the table; `good` is None where there is no target."""
+    """A line of the table; `good` is None where there is no target, `why` is told where one is missed."""
 
     what: str
     figure: str
     target: str = ""
     good: bool | None = None
+    why: str = ""
 
 
 def load(url: str, pids: list[int], *more: str, tokens: int = 100_000) -> Told:

@@ -53,7 +53,9 @@ def page(rows: list[Row]) -> str:
         "| | figure | target | |\n|---|---|---|---|\n"
     )
     verdict = {True: "met", False: "missed", None: ""}
-    return head + "".join(f"| {row.what} | {row.figure} | {row.target} | {verdict[row.good]} |\n" for row in rows)
+    table = "".join(f"| {row.what} | {row.figure} | {row.target} | {verdict[row.good]} |\n" for row in rows)
+    notes = dict.fromkeys(f"- {row.why}\n" for row in rows if row.good is False and row.why)
+    return head + table + ("\nWhere a target is missed:\n\n" if notes else "") + "".join(notes)
 
 
 PARTS = ("relay", "bursts", "length", "litellm", "large", "engine", "vllm", "start")

@@ -7,6 +7,7 @@ supervisor takes the folder away at the end.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import tempfile
@@ -50,7 +51,7 @@ class Folder:
             self._unswept += len(value)
             if self._unswept > self._capacity // 16:
                 self._unswept = 0
-                self._sweep()
+                await asyncio.to_thread(self._sweep)
 
     def _sweep(self) -> None:
         """Take the files away that were not used for the longest time."""
