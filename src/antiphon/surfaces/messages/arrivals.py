@@ -73,8 +73,7 @@ class Arrivals:
         if exchange.batch is not None:
             _check_batched(request)
         card = self._service.card(request.model)
-        addresses = decode.wanted(draft, card) if b'"url"' in body else {}
-        fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
+        fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
         asked = await aside(large, partial(decode.asked, draft, card, self._seal, fetched))
         if asked.ignored:
             exchange.extra.append((b"antiphon-ignored", _listed(asked.ignored)))

@@ -53,11 +53,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class Draft(msgspec.Struct, kw_only=True):
     """A request whose blocks have been read from the wire, and whose addresses may still have to be fetched.
 
-    `referring` is false when no tool is referred to anywhere, so that nobody need look; `marked` when nothing is marked
-    to be cached."""
+    `pointing` is false when nothing points at an address, so that nobody need look, `referring` when no tool is
+    referred to anywhere, `marked` when nothing is marked to be cached."""
 
     request: wire.Request
     unknown: list[str]
+    pointing: bool
     referring: bool
     marked: bool
     messages: list[checks.Indexed]
@@ -81,6 +82,7 @@ def read(body: bytes) -> Draft:
     return Draft(
         request=request,
         unknown=unknown,
+        pointing=b'"url"' in body,
         referring=b'"tool_reference"' in body,
         marked=b'"cache_control"' in body,
         messages=messages,
@@ -91,7 +93,7 @@ def read(body: bytes) -> Draft:
 def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:
     """The addresses that must be fetched first, each with the path of the first block that needs it."""
     found: dict[str, str] = {}
-    for index, _, blocks in draft.messages:
+    for index, _, blocks in draft.messages if draft.pointing else ():
         placed = ((f"messages.{index}.content.{place}", block) for place, block in enumerate(blocks))
         for address, where in addresses(placed, vision=card.vision):
             found.setdefault(address, where)
