@@ -13,7 +13,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LARGE = 64 * 1024
-"""In bytes or characters. Work on less than this takes no longer than a thread takes to begin."""
+"""In bytes or characters. To read or render less than this takes about a millisecond."""
 SLICE = 0.0005
 """For `sys.setswitchinterval`. A thread that has the interpreter gives it up after so long; the event loop asks for it
 back after every system call."""

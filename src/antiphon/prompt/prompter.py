@@ -36,7 +36,7 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt before it is tokenised: the text it means, whether the reply begins inside thinking. `rendered` is the
     text as it is tokenised, apart at each `cut`, without a prefill, which is `continued`; it was made of the `guarded`
     conversation. `beginning`, `turns` and their hashes `chain` are for remembering the next. `pictures` are beside it.
-    """
+    What more is done with a `large` one is done aside."""
 
     text: str
     starts_thinking: bool
