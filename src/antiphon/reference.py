@@ -188,6 +188,7 @@ def engines() -> str:
             f"{kind.summary[:1].upper()}{kind.summary[1:]}: `{scheme}+…`.\n",
             f"```sh\n{kind.start}\n```\n",
             "\n".join([*lines, ""]),
+            f"Shown by {kind.shows}.\n",
         ]
     rows = [f"| {theirs} | {ours} |" for theirs, ours in LMDEPLOY]
     parts += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from antiphon.conversation import (
     Turn,
 )
 from antiphon.engine_process import EngineProcess
-from antiphon.engines import Reach, connect
+from antiphon.engines import Reach, connect, gguf
 from antiphon.engines.chat import ChatServer
 from antiphon.engines.embedded import Launch
 from antiphon.errors import BadRequest, EngineFailed, Failure, Internal, Overloaded, PromptTooLong
@@ -36,6 +37,7 @@ from antiphon.events import (
     Reply,
     TextBlock,
     ThinkingBlock,
+    ThinkingDelta,
     ToolBlock,
     ToolDelta,
     ToolEnd,
@@ -47,6 +49,7 @@ from antiphon.parsing.deltas import Deltas
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.parsing.parser import Parser
 from antiphon.service import Service
+from tests.engines import thoughts
 from tests.engines.far import Far, call, delta, used
 from tests.service.served import events, reply, said, tool
 
@@ -358,19 +361,29 @@ def test_any_order_of_pieces_is_a_legal_reply(pieces: list[Any]) -> None:
     fold([*told, Finished("end_turn", chat_model.Usage(prompt=1))])
 
 
-@pytest.mark.xdist_group("engine")
-async def test_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
-    """llama.cpp's own chat server with the default model: the count is exact, a schema holds, a limit ends a reply,
-    and a prompt that is too long is told with its length."""
-    model = models_store.resolve("", Path(Settings().cache_dir))
-    process = EngineProcess(
-        Launch(model=str(model), window=2048, parallel=2, threads=1, key="k", log=str(tmp_path / "log")), print
-    )
+@asynccontextmanager
+async def chatting(model: Path, folder: Path) -> AsyncIterator[Service]:
+    """A service before llama.cpp's own chat route."""
+    launch = Launch(model=str(model), window=2048, parallel=2, threads=1, key="k", log=str(folder / "log"))
+    process = EngineProcess(launch, print)
     address = f"openai+http://127.0.0.1:{process.start()}/v1"
     try:
         engine = connect(address, Reach(key="k"))
         assert isinstance(engine, ChatServer)
         service = Service([await chat_model.load(engine, Choices(name="far"))])
+        try:
+            yield service
+        finally:
+            await service.close()
+    finally:
+        process.stop()
+
+
+@pytest.mark.xdist_group("engine")
+async def test_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
+    """llama.cpp's own chat server with the default model: the count is exact, a schema holds, a limit ends a reply,
+    and a prompt that is too long is told with its length."""
+    async with chatting(models_store.resolve("", Path(Settings().cache_dir)), tmp_path) as service:
         story, steady = said("Tell me a long story about the sea."), Sampling(temperature=0.0)
         counted = await service.count("far", story, Generation())
         answer = await reply(service, story, Generation(max_tokens=12, sampling=steady))
@@ -386,6 +399,39 @@ async def test_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
         counted = await service.count("far", long, Generation())
         with pytest.raises(PromptTooLong, match=f"{counted} tokens > 2048"):
             await reply(service, long, Generation(max_tokens=5))
-        await service.close()
-    finally:
-        process.stop()
+
+
+THINKING = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
+    "{{ '<think>\n' + m.reasoning_content + '\n</think>\n\n' if m.reasoning_content else '' }}"
+    "{{ m.content + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n<think>\n' + ('\n</think>\n\n' if enable_thinking is false else '') }}{% endif %}"
+)
+
+
+def thinker(folder: Path) -> Path:
+    """The default model with a chat template that opens its thinking; of the same length, so that nothing moves."""
+    model = models_store.resolve("", Path(Settings().cache_dir))
+    template = gguf.read(model).chat_template.encode()
+    data = model.read_bytes()
+    assert data.count(template) == 1
+    assert len(THINKING) <= len(template)
+    file = folder / "thinker.gguf"
+    # Blanks inside the last tag say nothing.
+    other = THINKING.removesuffix("%}").ljust(len(template) - 2) + "%}"
+    file.write_bytes(data.replace(template, other.encode()))
+    return file
+
+
+@pytest.mark.xdist_group("engine")
+async def test_thinking_on_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
+    """What llama.cpp reads as thinking is thinking here, before the answer and streamed like it."""
+    async with chatting(thinker(tmp_path), tmp_path) as service:
+        wanted = Generation(max_tokens=60, sampling=Sampling(temperature=0.0))
+        told = await events(service, said(*thoughts.CAPITALS), wanted)
+        answer = fold(told)
+        thought, text = answer.blocks
+        assert isinstance(thought, ThinkingBlock)
+        assert (thought.text.strip(), text) == (thoughts.THOUGHT, TextBlock(thoughts.ANSWER))
+        assert answer.reason == "end_turn"
+        assert len([event for event in told if isinstance(event, ThinkingDelta)]) > 1

@@ -139,13 +139,15 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 class EngineKind(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine file exports as `ENGINE`: the URL scheme it is attached by and `connect(address, reach)`, which
     makes the engine (or the chat server) without talking to it yet. The rest is for the documentation: what it is in a
-    few words, a command to `start` it, what it `takes` beyond text, and what it `lacks`."""
+    few words, a command to `start` it, what it `takes` beyond text, what it `lacks`, and what `shows` that all this
+    holds."""
 
     scheme: str
     summary: str
     connect: Callable[[str, Reach], Engine | ChatServer]
     start: str
     takes: tuple[str, ...]
+    shows: str
     lacks: tuple[str, ...] = ()
 
 

@@ -267,6 +267,7 @@ ENGINE = EngineKind(
         "embedded engine has none then: a conversation that loses its slot is read anew)",
         "seeds, penalties and biases; what was cached is told before the first token",
     ),
+    shows="`make test`: the embedded engine is held to the contract of engines, and its adapters to their own cache",
     lacks=(
         "a file on another machine: then its control tokens are told from its chat template alone",
         "tokenizer files: the server's own tokenizer is asked, beside its queue",

@@ -159,6 +159,8 @@ ENGINE = EngineKind(
         "pictures",
         "seeds and biases, by its chat route",
     ),
+    shows="`make engines-real ARGS=lmdeploy`: the server of LMDeploy 0.18 with the step of its engine scripted, because "
+    "that needs a GPU, held to the contract and to the examples of its page; no model has run behind it here",
     lacks=(
         "grammars of tool calls and of thinking: a forced call is checked, asked for once more, then an honest error",
         "penalties, and what was cached (its chat route alone tells that)",

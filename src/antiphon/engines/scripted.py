@@ -207,5 +207,6 @@ ENGINE = EngineKind(
     connect=_connect,
     start="antiphon serve scripted+script.json",
     takes=("a script in place of a model",),
+    shows="`make test`, which runs nearly everything over it",
     lacks=("grammars: a demand is checked after the reply", "pictures"),
 )

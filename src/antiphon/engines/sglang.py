@@ -137,6 +137,7 @@ ENGINE = EngineKind(
         "adapters by name (`--lora-paths NAME=PATH`), each a model of its own here too",
         "seeds, penalties and biases; what was cached is told with the first token",
     ),
+    shows="`make engines-real ARGS=sglang`: a real SGLang 0.5.23 on the CPU, held to the same as vLLM",
     lacks=(
         "the chat template without `--tokenizer`, unless the model's folder is on this machine or in its hub cache: "
         "ChatML is used then, or `--chat-template`",

@@ -21,19 +21,20 @@ from tests.engines.real import environments
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-TESTS = ("tests/engines/test_contract.py", "tests/engines/real")
 _PATIENCE = 600.0
 
 
 class Real(NamedTuple):
     """How a real server is started: its command, from the interpreter, the model's folder and a port, and what it finds
-    in its environment."""
+    in its environment. It is attached at `target`, and held to these `tests`."""
 
     command: Callable[[Path, Path, int], list[str]]
     environment: dict[str, str]
+    target: str
+    tests: tuple[str, ...] = ("tests/engines/test_contract.py", "tests/engines/real")
 
 
-def _vllm(python: Path, model: Path, port: int) -> list[str]:
+def _vllm(python: Path, model: Path, port: int, *more: str) -> list[str]:
     flags = (
         "--dtype bfloat16 --enforce-eager --max-num-seqs 2 --enable-prompt-tokens-details "
         "--enable-auto-tool-choice --tool-call-parser hermes "
@@ -44,7 +45,13 @@ def _vllm(python: Path, model: Path, port: int) -> list[str]:
         str(python.parent / "vllm"),
         *("serve", str(model), "--served-model-name", "smol", "--host", "127.0.0.1", "--port", str(port)),
         *flags.split(),
+        *more,
     ]
+
+
+def _vllm_that_reads_thinking(python: Path, model: Path, port: int) -> list[str]:
+    template = ROOT / "tests" / "templates" / "qwen3_coder.jinja"
+    return _vllm(python, model, port, "--reasoning-parser", "qwen3", "--chat-template", str(template))
 
 
 def _sglang(python: Path, model: Path, port: int) -> list[str]:
@@ -60,17 +67,24 @@ def _lmdeploy(python: Path, model: Path, port: int) -> list[str]:
     return [str(python), str(HERE / "lmdeploy_server.py"), str(model), str(port)]
 
 
+_VLLM = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+# More threads than one are slow on cores that others use too.
+_SGLANG = {"OMP_NUM_THREADS": "1", "SGLANG_CPU_OMP_THREADS_BIND": "0"}
+
 ENGINES = {
-    "vllm": Real(_vllm, {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}),
-    "sglang": Real(_sglang, {"OMP_NUM_THREADS": "1", "SGLANG_CPU_OMP_THREADS_BIND": "0"}),
-    "lmdeploy": Real(_lmdeploy, {}),
+    "vllm": Real(_vllm, _VLLM, "vllm+{url}"),
+    "vllm-thinking": Real(
+        _vllm_that_reads_thinking, _VLLM, "openai+{url}/v1", ("tests/engines/real/test_chat_thinking.py",)
+    ),
+    "sglang": Real(_sglang, _SGLANG, "sglang+{url}"),
+    "lmdeploy": Real(_lmdeploy, {}, "lmdeploy+{url}"),
 }
 
 
 @contextmanager
 def running(name: str, log: Path) -> Iterator[tuple[str, Path]]:
     """The address of a real server and the folder of its model. It is gone afterwards, with all that it started."""
-    real, python, port = ENGINES[name], environments.python(name), free_port()
+    real, python, port = ENGINES[name], environments.python(name.partition("-")[0]), free_port()
     model = environments.model(python)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", **real.environment}
     with log.open("wb") as out:
@@ -104,10 +118,11 @@ def _wait(server: subprocess.Popen[bytes], health: str, log: Path) -> None:
 def held(name: str, log: Path, arguments: list[str]) -> bool:
     """Start the server, hold it to its tests, stop it. Says whether all went well."""
     with running(name, log) as (url, model):
-        environment = {**os.environ, "ANTIPHON_REAL_ENGINE": f"{name}+{url}", "ANTIPHON_REAL_TOKENIZER": str(model)}
-        command = [sys.executable, "-m", "pytest", "-n", "0", "-rs", *(arguments or TESTS)]
+        real = ENGINES[name]
+        target = {"ANTIPHON_REAL_ENGINE": real.target.format(url=url), "ANTIPHON_REAL_TOKENIZER": str(model)}
+        command = [sys.executable, "-m", "pytest", "-n", "0", *(arguments or real.tests)]
         print(f"{name} at {url}", flush=True)
-        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+        return subprocess.run(command, cwd=ROOT, env={**os.environ, **target}, check=False).returncode == 0
 
 
 def main() -> int:
