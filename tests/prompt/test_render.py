@@ -93,6 +93,14 @@ def test_broken_templates_are_found_at_load() -> None:
             Template(source)
 
 
+def test_a_template_that_takes_tools_for_granted() -> None:
+    """Is served without tools, too: it goes through an empty list of them."""
+    source = "{% for tool in tools %}<{{ tool.function.name }}>{% endfor %}{{ messages[0].content }}"
+    template = Template(source)
+    assert template.takes_tools
+    assert template.render([{"role": "user", "content": "Hi"}]) == "Hi"
+
+
 def test_templates_run_in_a_sandbox() -> None:
     """A template reaches nothing of the program."""
     source = "{{ messages[0].content }}{{ ''.__class__.__mro__ if messages | length > 1 else '' }}"

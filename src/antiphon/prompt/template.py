@@ -86,8 +86,12 @@ class Template:
             raise ValueError(f"the chat template cannot be compiled: {error}") from error
         self.switches = tuple(name for name in _SWITCHES if name in source)
         probe: Message = {"role": "user", "content": "probe"}
+        self._no_tools: list[Message] | None = None
         if (problem := self._problem([probe])) is not None:
-            raise ValueError(f"the chat template cannot render a single user turn: {problem}")
+            # A template that is made for tools goes through their list without asking whether there is one.
+            self._no_tools = []
+            if self._problem([probe]) is not None:
+                raise ValueError(f"the chat template cannot render a single user turn: {problem}")
         self.takes_system = self._shows("needle", [{"role": "system", "content": "needle"}, probe])
         self.takes_tools = self._shows("needle", [probe], tools=[_PROBE_TOOL])
         self.takes_calls = self._calls_shown({"value": "needle"}) or self._calls_shown('{"value": "needle"}')
@@ -127,7 +131,11 @@ class Template:
         """The prompt's text. BadRequest tells what the template refused."""
         try:
             return self._template.render(
-                messages=messages, tools=tools, add_generation_prompt=generate, **self._tokens, **variables
+                messages=messages,
+                tools=self._no_tools if tools is None else tools,
+                add_generation_prompt=generate,
+                **self._tokens,
+                **variables,
             )
         except (jinja2.TemplateError, TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
             raise BadRequest(f"the model's chat template cannot render this conversation: {error}") from error
