@@ -176,13 +176,13 @@ ENGINE = EngineKind(
     takes=(
         "tools, `tool_choice`, JSON schemas, pictures and thinking, as far as the server does; a forced call and a "
         "schema are checked here, with a second attempt, and a reply that keeps neither is an error",
-        "the input of forced calls held to its schema, where the server does so for strict tools, as vLLM does (start it "
+        "the input of forced calls held to its schema, where the server does so for strict tools, as vLLM does (started "
         "with `--structured-outputs-config.backend xgrammar --structured-outputs-config.disable_any_whitespace true`, "
         "else a small model writes blanks to the end)",
         "calls and thinking that the server leaves in the text, with `--tool-call-parser` and `--reasoning-parser`",
     ),
-    shows='`make test` over llama.cpp\'s own chat route, and `make engines-real ARGS="vllm vllm-thinking"` over that of '
-    "a real vLLM: words, counts, cache, forced calls, schemas, thinking, streams and disconnects",
+    shows='`make test` over llama.cpp\'s own chat route, and `make engines-real ARGS="vllm vllm-thinking"` over that '
+    "of a real vLLM: words, counts, cache, forced calls, schemas, thinking, streams and disconnects",
     lacks=(
         "the prefix law, the fence, budgets of thinking and `POST /v1/messages/render`: the prompt is not made here",
         "an exact `count_tokens`, but for servers with vLLM's or llama.cpp's routes for it: elsewhere four characters "

@@ -159,7 +159,7 @@ ENGINE = EngineKind(
         "pictures",
         "seeds and biases, by its chat route",
     ),
-    shows="`make engines-real ARGS=lmdeploy`: the server of LMDeploy 0.18 with the step of its engine scripted, because "
+    shows="`make engines-real ARGS=lmdeploy`: the server of LMDeploy 0.18 with the step of its engine scripted, as "
     "that needs a GPU, held to the contract and to the examples of its page; no model has run behind it here",
     lacks=(
         "grammars of tool calls and of thinking: a forced call is checked, asked for once more, then an honest error",

@@ -140,7 +140,8 @@ ENGINE = EngineKind(
         "`--enable-prompt-tokens-details`",
     ),
     shows="`make engines-real ARGS=vllm`: a real vLLM 0.32 on the CPU, held to the contract and to the same prompts, "
-    "greedy words, forced calls, schemas, budgets of thinking and cached tokens as the embedded engine on the same model",
+    "greedy words, forced calls, schemas, budgets of thinking and cached tokens as the embedded engine on the same "
+    "model",
     lacks=(
         "the chat template without `--tokenizer`, unless the model's folder is on this machine or in its hub cache: "
         "ChatML is used then, or `--chat-template`",
