@@ -176,7 +176,7 @@ ENGINE = EngineKind(
     takes=(
         "tools, `tool_choice`, JSON schemas, pictures and thinking, as far as the server does; a forced call and a "
         "schema are checked here, with a second attempt, and a reply that keeps neither is an error",
-        "the input of forced calls held to its schema, where the server does so for strict tools, as vLLM does (started "
+        "the input of forced calls held to its schema, where the server does so for strict tools: vLLM does (started "
         "with `--structured-outputs-config.backend xgrammar --structured-outputs-config.disable_any_whitespace true`, "
         "else a small model writes blanks to the end)",
         "calls and thinking that the server leaves in the text, with `--tool-call-parser` and `--reasoning-parser`",
