@@ -106,6 +106,22 @@ async def test_the_only_engine_actor_is_killed(cluster: Cluster) -> None:
                 assert response.status == 200
 
 
+async def test_two_engine_actors_die_with_a_request(cluster: Cluster) -> None:
+    """It may be what they die of, so no third is risked; others that came with it are answered."""
+    script = {"rules": [{"when": "fatal", "text": "never", "first_delay": 600}, {"text": "Hi there."}]}
+    (cluster.folder / "script.json").write_text(json.dumps(script))
+    with serving(cluster, FIXED) as url:
+        async with aiohttp.ClientSession() as client:
+            fatal = asyncio.ensure_future(ask(client, url, "fatal"))
+            for _ in range(2):
+                assert (await ask(client, url, "Hi"))[0] == 200
+                await asyncio.sleep(1)
+                os.kill(cluster.replicas("Engine")[0], signal.SIGKILL)
+            status, raw = await fatal
+            assert (status, end(raw)) == (200, "error")
+            assert (await ask(client, url, "Hi"))[0] == 200
+
+
 async def test_a_surface_that_is_killed(cluster: Cluster) -> None:
     """Its connections break; streams of the other surface go on, and what it had asked for keeps no slot of the engine:
     a request that needs one of these slots is answered while the others are still taken."""

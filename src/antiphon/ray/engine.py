@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from pathlib import Path
 
 import msgspec
 import ray
@@ -123,4 +124,11 @@ class EngineActor:
     async def __del__(self) -> None:
         """What Ray Serve calls when the last request has left a replica that must go."""
         if self._process is not None:
-            await asyncio.to_thread(self._process.stop)
+            await asyncio.to_thread(_end, self._process)
+
+
+def _end(process: EngineProcess) -> None:
+    process.stop()
+    if process.launch.log:
+        # Each actor has a log of its own, and nobody asks how one ended that was told to.
+        Path(process.launch.log).unlink(missing_ok=True)

@@ -14,7 +14,10 @@ from ray.serve.handle import DeploymentHandle
 from antiphon.engines import Description, Health, Job, Piece, Prefilled
 from antiphon.errors import EngineFailed, Failure, Overloaded
 from antiphon.ray.askers import Asker
+from antiphon.ray.engine import Taken
 
+_MOST = 2
+"""So many replicas may die with a request: it may be what they die of."""
 _PAUSE = 0.25
 _RETRY_AFTER = 5.0
 _GONE = (RayActorError, DeploymentUnavailableError, BackPressureError)
@@ -23,7 +26,7 @@ _GONE = (RayActorError, DeploymentUnavailableError, BackPressureError)
 
 class EngineActors:
     """The engine behind a handle. A request waits `patience` seconds for a replica that takes it; one whose replica
-    dies before it has said anything is taken to another."""
+    dies before it has said anything goes to another, once."""
 
     def __init__(self, handle: DeploymentHandle[Any], patience: float) -> None:
         self._handle = handle
@@ -64,29 +67,36 @@ class EngineActors:
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """By the replica that has the conversation."""
         deadline = asyncio.get_running_loop().time() + self._patience
-        begun = False
+        taken, begun = 0, False
         while True:
             try:
-                async with aclosing(self._attempt(job, deadline)) as pieces:
-                    async for each in pieces:
+                async with aclosing(self._attempt(job, deadline)) as items:
+                    async for item in items:
+                        if isinstance(item, Taken):
+                            taken += 1
+                            continue
                         # One that has only read the prompt can be followed by another, which reads it, too.
-                        begun = begun or isinstance(each, list)
-                        yield each
+                        begun = begun or isinstance(item, list)
+                        yield item
                 return
             except (*_GONE, TimeoutError) as trouble:
-                if begun:
+                if begun or taken == _MOST:
                     raise EngineFailed("the engine died in the middle of the reply") from trouble
+                if taken:
+                    # It may have waited in the line of that replica for long.
+                    deadline = asyncio.get_running_loop().time() + self._patience
                 await self._again(trouble, deadline)
             except RayTaskError as trouble:
                 raise _failure(trouble) from trouble
 
-    async def _attempt(self, job: Job, deadline: float) -> AsyncGenerator[Prefilled | list[Piece], None]:
+    async def _attempt(self, job: Job, deadline: float) -> AsyncGenerator[Taken | Prefilled | list[Piece], None]:
         stream = self._generate.options(session_id=job.conversation or "").remote(job, self._asker)
         try:
             async with asyncio.timeout_at(deadline):
-                await anext(stream)
-            async for each in stream:
-                yield each
+                taken = await anext(stream)
+            yield taken
+            async for item in stream:
+                yield item
         finally:
             # It is this, and not letting go of the stream, that frees the engine's slot.
             stream.cancel()
