@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,16 @@ def test_a_template_that_takes_tools_for_granted() -> None:
     template = Template(source)
     assert template.takes_tools
     assert template.render([{"role": "user", "content": "Hi"}]) == "Hi"
+
+
+def test_a_template_that_takes_tools_as_text() -> None:
+    """As Firefunction's does, under names of its own and with the day; it too is served with tools and without."""
+    source = "{{ functions + '|' + datetime + '|' }}{% for message in messages %}{{ message.content }}{% endfor %}"
+    template = Template(source)
+    assert template.takes_tools
+    functions, day, text = template.render([{"role": "user", "content": "Hi"}]).split("|")
+    assert (functions, text) == ("", "Hi")
+    assert str(datetime.now().year) in day
 
 
 def test_templates_run_in_a_sandbox() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 import jinja2.ext
+import jinja2.meta
 import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
@@ -80,10 +81,13 @@ class Template:
     def __init__(self, source: str, **tokens: str) -> None:
         self.source = source
         self._tokens = tokens
+        environment = _environment()
         try:
-            self._template = _environment().from_string(source)
+            self._template = environment.from_string(source)
+            named = jinja2.meta.find_undeclared_variables(environment.parse(source))
         except jinja2.TemplateError as error:
             raise ValueError(f"the chat template cannot be compiled: {error}") from error
+        self._takes_text = named >= {"functions", "datetime"}
         self.switches = tuple(name for name in _SWITCHES if name in source)
         probe: Message = {"role": "user", "content": "probe"}
         self._no_tools: list[Message] | None = None
@@ -129,6 +133,10 @@ class Template:
         self, messages: list[Message], *, tools: list[Message] | None = None, generate: bool = True, **variables: Any
     ) -> str:
         """The prompt's text. BadRequest tells what the template refused."""
+        if self._takes_text:
+            # Firefunction's template wants its tools and the day as text. No hour: a prompt is to stay what it was.
+            functions = _to_json(tools, indent=2) if tools else ""
+            variables |= {"functions": functions, "datetime": _now("%b %d %Y")}
         try:
             return self._template.render(
                 messages=messages,
