@@ -91,6 +91,8 @@ async def unknown_blocks(server: Running) -> None:
         server, model="default", messages=[user([{"type": "hologram", "depth": 3}, {"type": "text", "text": "x"}])]
     )
     assert "hologram" in seen
+    status, _, _ = await server.post(server.ask(model="default", system=[{"type": "hologram"}]))
+    assert status == 400
 
 
 @claim

@@ -58,7 +58,7 @@ DIFFERENCES = (
         "unknown_blocks",
         "Blocks of an unknown type",
         "400.",
-        "A short text in their place.",
+        "A short text in their place; only in `system`, 400 too.",
         "A conversation that began elsewhere can go on here.",
     ),
     Difference(
