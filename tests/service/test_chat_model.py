@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -382,7 +383,8 @@ async def chatting(model: Path, folder: Path) -> AsyncIterator[Service]:
 @pytest.mark.xdist_group("engine")
 async def test_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
     """llama.cpp's own chat server with the default model: the count is exact, a schema holds, a limit ends a reply,
-    and a prompt that is too long is told with its length."""
+    and a prompt that is too long is told with its length. It does not force a call with this model's template: of the
+    demand comes a call, a reply that is cut, or the truth."""
     async with chatting(models_store.resolve("", Path(Settings().cache_dir)), tmp_path) as service:
         story, steady = said("Tell me a long story about the sea."), Sampling(temperature=0.0)
         counted = await service.count("far", story, Generation())
@@ -395,6 +397,15 @@ async def test_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
         assert answer.reason == "max_tokens" or isinstance(json.loads(answer.blocks[0].text)["n"], int)
         streamed = await events(service, said("Hi"), Generation(max_tokens=5))
         assert isinstance(streamed[-1], Finished)
+        calling = said("Say hi.", tools=(LOOK,))
+        forced = Generation(max_tokens=60, tool_choice=ToolChoice(mode="any"))
+        try:
+            ending = (await reply(service, calling, forced)).reason
+        except Internal as failure:
+            ending = failure.message
+        assert re.search("^tool_use$|^max_tokens$|no tool was called", ending)
+        told = await events(service, calling, Generation(max_tokens=12, sampling=steady))
+        assert fold(told).reason in ("tool_use", "max_tokens", "end_turn")
         long = said("word " * 3000)
         counted = await service.count("far", long, Generation())
         with pytest.raises(PromptTooLong, match=f"{counted} tokens > 2048"):
