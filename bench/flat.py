@@ -22,6 +22,7 @@ from pathlib import Path
 
 import aiohttp
 
+from bench.reckoning import still_held, told
 from tests.end_to_end.conftest import Server, serving
 from tests.faults import processes
 from tests.faults.asking import HEADERS, ask, body, leave
@@ -92,24 +93,20 @@ async def run(server: Server, arguments: argparse.Namespace) -> int:
                 spread(requests, arguments.clients, crowd.request),
                 spread(disconnects, arguments.clients, crowd.disconnect),
             )
-            try:
-                await processes.eventually(processes.idle(client, server.url), 20)
-            except AssertionError:
-                crowd.wrong.append(f"still held: {await processes.gauges(client, server.url)}")
+            crowd.wrong += await still_held(client, server.url, 20)
             await asyncio.sleep(2)
             readings.append((processes.memory(worker), processes.descriptors(worker), processes.threads(worker)))
         held = await processes.gauges(client, server.url)
     before, after = readings
     if after[0] > before[0] + GROWTH or after[1] > before[1] + 2 or after[2] > before[2]:
         crowd.wrong.append(f"memory, descriptors and threads went from {before} to {after}")
-    print(f"{arguments.requests} requests, {arguments.disconnects} disconnects, seed {arguments.seed}")
-    for kind, many in sorted(crowd.seen.items()):
-        print(f"  {many:7} {kind}")
-    print(f"  memory of the worker after the warm-up {before[0] / 2**20:.1f} MB, at the end {after[0] / 2**20:.1f} MB")
-    print(f"  descriptors {before[1]}, at the end {after[1]}; threads {before[2]}, at the end {after[2]}")
-    print(f"  slots held at the end {held['running']:.0f}, requests in line {held['waiting']:.0f}")
-    print(f"  {len(crowd.wrong)} things went wrong" + "".join(f"\n    {one}" for one in crowd.wrong[:20]))
-    return 1 if crowd.wrong else 0
+    figures = [
+        f"memory of the worker after the warm-up {before[0] / 2**20:.1f} MB, at the end {after[0] / 2**20:.1f} MB",
+        f"descriptors {before[1]}, at the end {after[1]}; threads {before[2]}, at the end {after[2]}",
+        f"slots held at the end {held['running']:.0f}, requests in line {held['waiting']:.0f}",
+    ]
+    title = f"{arguments.requests} requests, {arguments.disconnects} disconnects, seed {arguments.seed}"
+    return told(title, crowd.seen, figures, crowd.wrong)
 
 
 def main() -> int:

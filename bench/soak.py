@@ -24,6 +24,7 @@ from typing import Any
 
 import aiohttp
 
+from bench.reckoning import still_held, told
 from tests.end_to_end.conftest import Server, serving
 from tests.faults import processes
 from tests.faults.asking import HEADERS, ask, body, leave
@@ -129,21 +130,17 @@ async def run(server: Server, arguments: argparse.Namespace) -> int:
         before = processes.memory(worker), processes.descriptors(worker)
         killing = [kill(server, soak, arguments.kill_every, until)] if arguments.kill_every else []
         await asyncio.gather(*(soak.client(until) for _ in range(arguments.clients)), *killing)
-        try:
-            await processes.eventually(processes.idle(client, server.url))
-        except AssertionError:
-            soak.wrong.append(f"still held: {await processes.gauges(client, server.url)}")
+        soak.wrong += await still_held(client, server.url)
         await asyncio.sleep(2)
         after = processes.memory(worker), processes.descriptors(worker)
     if after[0] > before[0] + GROWTH or after[1] > before[1] + 10:
         soak.wrong.append(f"memory and descriptors went from {before} to {after}")
-    print(f"{arguments.minutes:g} minutes, {arguments.clients} clients, seed {arguments.seed}")
-    for kind, many in sorted(soak.seen.items()):
-        print(f"  {many:7} {kind}")
-    print(f"  memory of the worker {before[0] / 2**20:.1f} MB, at the end {after[0] / 2**20:.1f} MB")
-    print(f"  descriptors {before[1]}, at the end {after[1]}")
-    print(f"  {len(soak.wrong)} things went wrong" + "".join(f"\n    {one}" for one in soak.wrong[:20]))
-    return 1 if soak.wrong else 0
+    figures = [
+        f"memory of the worker {before[0] / 2**20:.1f} MB, at the end {after[0] / 2**20:.1f} MB",
+        f"descriptors {before[1]}, at the end {after[1]}",
+    ]
+    title = f"{arguments.minutes:g} minutes, {arguments.clients} clients, seed {arguments.seed}"
+    return told(title, soak.seen, figures, soak.wrong)
 
 
 def main() -> int:

@@ -146,12 +146,14 @@ class Worker:
                 group.create_task(self._one(about, work, asked)).add_done_callback(lambda _: self._room.release())
 
     async def _one(self, about: About, work: Work, asked: Asked) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
+        failed = 0
+        while True:
             answer = await post(self._application, bytes(asked.params), about)
-            while answer.status in (429, 529):
+            if answer.status in (429, 529):
                 await asyncio.sleep(min(answer.wait, _LONGEST_WAIT))
-                answer = await post(self._application, bytes(asked.params), about)
-            if answer.status < 500 or attempt == ATTEMPTS:
+                continue
+            failed += answer.status >= 500
+            if answer.status < 500 or failed == ATTEMPTS:
                 break
         body = msgspec.Raw(answer.body)
         if answer.status == 200:
