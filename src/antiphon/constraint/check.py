@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import jsonschema_rs
 import msgspec
 
@@ -29,24 +31,29 @@ def complaint(reply: Reply, tools: tuple[Tool, ...], wanted: Generation) -> str:
         for call in calls:
             if call.name not in allowed:
                 return f"the tool {call.name!r} was called, which is not allowed here"
-            if problem := _mismatch(allowed[call.name].schema, call.input):
+            if problem := violation(allowed[call.name].schema, call.input):
                 return f"the input of {call.name!r} does not match its schema: {problem}"
         return ""
     if wanted.output_schema is not None and not calls:
         text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock))
-        if problem := _mismatch(wanted.output_schema, text):
+        if problem := violation(wanted.output_schema, text):
             return f"the output does not match its schema: {problem}"
     return ""
 
 
-def _mismatch(schema: dict[str, object], text: str) -> str:
+def violation(schema: dict[str, object], text: str) -> str:
+    """Where and why the JSON text does not match the schema, as `at $.path: what`; empty when it does."""
     try:
         jsonschema_rs.validate(schema, msgspec.json.decode(text))
     except msgspec.DecodeError as error:
         return f"it is no JSON: {error}"
     except jsonschema_rs.ValidationError as error:
-        return str(error.message)
+        return f"at {_written(error.instance_path)}: {error.message}"
     except ValueError:
         # The schema itself is broken: nothing can be said against the reply.
         return ""
     return ""
+
+
+def _written(path: Iterable[str | int]) -> str:
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
