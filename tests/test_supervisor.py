@@ -240,6 +240,18 @@ def test_engines_share_memory_fairly(wanted: list[int], free: int) -> None:
             assert got + len(wanted) >= max(budgets)
 
 
+@given(st.lists(st.integers(0, 1 << 40), min_size=1, max_size=8), st.integers(0, 1 << 42))
+def test_ceilings_leave_room_for_engines_and_for_the_machine(needed: list[int], free: int) -> None:
+    """Each engine may take what it needs and at least half a gigabyte more, unless all of them together would take more
+    than nine tenths of what is free; none is given so little that nothing could run."""
+    ceilings = memory.ceilings(needed, free)
+    least = len(needed) * (512 << 20)
+    assert sum(ceilings) <= max(0.9 * free, 0) + least
+    if sum(ceilings) < 0.9 * free - len(needed) - least:
+        assert all(ceiling >= need + (512 << 20) for ceiling, need in zip(ceilings, needed, strict=True))
+    assert min(ceilings) >= 512 << 20
+
+
 def test_a_file_that_is_no_model_is_told(tmp_path: Path) -> None:
     """An engine that cannot start says why, with the end of its log, and leaves no process."""
     bad = tmp_path / "bad.gguf"

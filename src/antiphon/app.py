@@ -210,6 +210,7 @@ class Application:
             # Only our own engine's slots are ours to give.
             slots=self._slots(place.name) if place.gguf else None,
             adapters=place.settings.adapters,
+            cause=place.cause,
         )
         # The same turns are other tokens to another model.
         engine = self._attach(place, reach)

@@ -6,6 +6,8 @@ import secrets
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from antiphon import models_store
 from antiphon.engines import gguf, machine, memory
 from antiphon.engines.embedded import Launch
@@ -44,10 +46,24 @@ def plan(settings: Settings) -> dict[str, Planned]:
     weights = sum(path.stat().st_size for path in {each.path for each in wanted.values()})
     bytes_wanted = [wanted[name].window * models[name].parallel * wanted[name].token_bytes for name in models]
     budgets = memory.budgets(bytes_wanted, max(0, free - weights))
-    return {
+    planned = {
         name: _planned(settings, models[name], wanted[name], budget, free // len(models))
         for name, budget in zip(models, budgets, strict=True)
     }
+    needed = [_needed(planned[name].launch, wanted[name]) for name in models]
+    for (name, model), ceiling in zip(models.items(), memory.ceilings(needed, free), strict=True):
+        launch, note = planned[name]
+        limit = model.memory_limit_mb or ceiling >> 20
+        planned[name] = Planned(msgspec.structs.replace(launch, memory_mb=limit), note)
+    return planned
+
+
+def _needed(launch: Launch, wanted: _Wanted) -> int:
+    """Bytes of memory that an engine is known to take, its files included: some machines keep the weights in an order
+    of their own, beside the file's."""
+    files = [launch.model, *filter(None, [launch.mmproj]), *launch.lora]
+    windows = launch.window * launch.parallel * wanted.token_bytes
+    return windows + (launch.cache_mb << 20) + sum(Path(file).stat().st_size for file in files)
 
 
 def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
@@ -73,7 +89,7 @@ def _planned(settings: Settings, model: ModelSettings, wanted: _Wanted, budget: 
         budget=budget,
     )
     engines = sum(not each.attached for each in settings.served.values())
-    log = Path(settings.state_dir) / f"engine-{settings.port}-{file_name(wanted.name)}.log"
+    files = Path(settings.state_dir) / f"engine-{settings.port}-{file_name(wanted.name)}"
     launch = Launch(
         model=str(wanted.path),
         # Other users of the machine reach the engine's port too, and ours is not the only key that must hold.
@@ -86,6 +102,7 @@ def _planned(settings: Settings, model: ModelSettings, wanted: _Wanted, budget: 
         lora=tuple(model.adapters.values()),
         gpu_layers=model.gpu_layers,
         cache_mb=min(_MOST_CACHE_MB, int(free * _CACHE_SHARE) >> 20),
-        log="" if settings.log_level == "debug" else str(log),
+        log="" if settings.log_level == "debug" else f"{files}.log",
+        cause=f"{files}.cause",
     )
     return Planned(launch, room.note)

@@ -82,6 +82,7 @@ class EngineProcess:
             # The thread may just have started another one.
             self._thread.join(0.1)
             self._let_go(self._child)
+        self._forget_cause()
 
     def _let_go(self, child: subprocess.Popen[bytes] | None) -> None:
         """Close the child's input, which is its sign to leave; insist when it does not."""
@@ -115,7 +116,7 @@ class EngineProcess:
                 break
             if time.monotonic() - begun > _STEADY:
                 pause = self._first_pause
-            reason = answer.error or _how(code)
+            reason = answer.error or self._cause() or _how(code)
             self._deaths += 1
             if self._deaths >= _LOOP:
                 self._report(f"{self._who} keeps dying: {self._deaths} times in a row, last with: {reason}")
@@ -138,6 +139,7 @@ class EngineProcess:
 
     def _spawn(self) -> Answer:
         """Start the child and hear its answer. One that dies before it answers has answered with its death."""
+        self._forget_cause()
         command = [sys.executable, "-m", "antiphon.engines.embedded"]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._child = child
@@ -150,7 +152,20 @@ class EngineProcess:
         child.stdout.close()
         if line:
             return msgspec.json.decode(line, type=Answer)
-        return Answer(ready=False, error=f"it ended by itself ({_how(child.wait())})")
+        how = _how(child.wait())
+        return Answer(ready=False, error=self._cause() or f"it ended by itself ({how})")
+
+    def _cause(self) -> str:
+        """Why the child ended, if it said so."""
+        try:
+            return Path(self.launch.cause).read_text("utf-8") if self.launch.cause else ""
+        except OSError:
+            return ""
+
+    def _forget_cause(self) -> None:
+        with contextlib.suppress(OSError):
+            if self.launch.cause:
+                Path(self.launch.cause).unlink(missing_ok=True)
 
     def _last_words(self) -> str:
         """Where the engine's own log is, and how it ends."""

@@ -16,6 +16,7 @@ classes to its own status numbers and wire names.
     ├── TimedOut              the engine did not answer in time
     └── Internal              our fault, or the engine's
         └── EngineFailed      the engine died, refused or broke off
+            └── EngineLost    it ended with the request, before it had answered at all
 """
 
 from __future__ import annotations
@@ -97,3 +98,7 @@ class Internal(Failure):
 
 class EngineFailed(Internal):
     """The engine died, refused the request or broke off in the middle."""
+
+
+class EngineLost(EngineFailed):
+    """The engine was gone before it had answered at all. The request may be what ended it, so nobody sends it again."""

@@ -15,13 +15,14 @@ RUNTIME_VARIABLE = "ANTIPHON_RUNTIME"
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """A model as a worker finds it. `engine` is where its engine answers (`llama.cpp+http://127.0.0.1:1234`) and
     `key` what that asks for, `name` what clients are shown (empty: what the engine calls it), `gguf` the model's file
-    where it is known."""
+    where it is known, `cause` the file in which its engine says why it ended."""
 
     settings: ModelSettings
     engine: str
     key: str = ""
     name: str = ""
     gguf: str = ""
+    cause: str = ""
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,6 +92,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(ge=0),
         About("Threads of the embedded engine; 0 is the cores this process may use, but one, shared by all engines."),
     ] = 0
+    memory_limit_mb: Annotated[
+        int,
+        Meta(ge=0),
+        About(
+            "Megabytes of memory that the embedded engine may take beside the model's file; if it takes more, it ends "
+            "and is started again. 0 is what windows and weights need and a margin, at most what is free at the start."
+        ),
+    ] = 0
     mmproj: Annotated[
         str, About("The file that lets the embedded engine see images (a GGUF projector).", path=True)
     ] = ""

@@ -87,7 +87,16 @@ def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) ->
         with waiting():
             port = engines[-1].start()
         target = f"llama.cpp+http://127.0.0.1:{port}"
-        places.append(Place(settings=model, engine=target, key=launch.key, name=launch.name, gguf=launch.model))
+        places.append(
+            Place(
+                settings=model,
+                engine=target,
+                key=launch.key,
+                name=launch.name,
+                gguf=launch.model,
+                cause=launch.cause,
+            )
+        )
         if note:
             notes.append(f"{launch.name}: {note}")
     return tuple(places), notes

@@ -117,6 +117,14 @@ async def test_tokenises(engine: Engine) -> None:
     assert await engine.tokenise(["a ", "b"]) == [*await engine.tokenise(["a "]), *await engine.tokenise(["b"])]
 
 
+async def test_tokenises_long_texts(engine: Engine) -> None:
+    """However long a text is, its ids are those of the text, and those of its beginning as long as words go."""
+    words = "The sea is wide. " * 20_000
+    ids = await engine.tokenise([words])
+    assert b"".join(await engine.spell(ids)).decode() == words
+    assert ids[:1000] == (await engine.tokenise([words[:100_000]]))[:1000]
+
+
 async def test_streams_to_the_limit(engine: Engine) -> None:
     """Pieces come with their counts and ids, and the last one says that the limit ended it."""
     prefilled, found = await pieces(engine, await job(engine, max_tokens=20))

@@ -126,7 +126,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     `patience` is how many seconds a request waits for a server that is (re)starting, `silence` how many a server may
     say nothing in the middle of its work. Where its slots are ours to give, `slots` is the file in which the workers
     note who has which (empty: there is one worker). `adapters` are the files of adapters by the names that are theirs
-    here, for a server that calls them by their files."""
+    here, for a server that calls them by their files. An engine that ends may have said why in the file `cause`."""
 
     key: str = ""
     tokenizer: str = ""
@@ -134,6 +134,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     silence: float = 600.0
     slots: str | None = None
     adapters: dict[str, str] = {}
+    cause: str = ""
 
 
 class EngineKind(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,14 +5,16 @@ events, and what a failure means.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from antiphon.engines import Health, Reach
-from antiphon.errors import BadRequest, EngineFailed, Failure, Overloaded, TimedOut
+from antiphon.errors import BadRequest, EngineFailed, EngineLost, Failure, Overloaded, TimedOut
 
 _RETRY_AFTER = 5.0
 _LONGEST_REASON = 500
@@ -28,27 +30,34 @@ class Attached:
             self._headers["authorization"] = f"Bearer {reach.key}"
         self._silence = reach.silence
         self._patience = reach.patience
-        self._client: aiohttp.ClientSession | None = None
+        self._cause = Path(reach.cause) if reach.cause else None
+        self._broken = False
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
-    @property
-    def _session(self) -> aiohttp.ClientSession:
-        if self._client is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=self._silence)
-            self._client = aiohttp.ClientSession(
-                timeout=timeout, headers=self._headers, connector=aiohttp.TCPConnector(limit=0)
+    def _session(self, *, fresh: bool = False) -> aiohttp.ClientSession:
+        """The session, or the one whose every request has a connection of its own."""
+        if fresh not in self._sessions:
+            self._sessions[fresh] = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=self._silence),
+                headers=self._headers,
+                connector=aiohttp.TCPConnector(limit=0, force_close=fresh),
             )
-        return self._client
+        return self._sessions[fresh]
 
-    async def open(self, method: str, path: str, body: Any = None) -> aiohttp.ClientResponse:
-        """A response whose status is good. Waits for a server that is not there yet."""
+    async def open(self, method: str, path: str, body: Any = None, *, once: bool = False) -> aiohttp.ClientResponse:
+        """A response whose status is good. Waits for a server that is not there yet. What is sent `once` is not sent
+        again to a server that was reached and then lost: EngineLost."""
         data = None if body is None else msgspec.json.encode(body)
         deadline = asyncio.get_running_loop().time() + self._patience
         while True:
             try:
-                response = await self._session.request(method, self.url + path, data=data)
+                # A kept connection may be of a server that is gone; only a fresh one tells that this one was reached.
+                response = await self._session(fresh=once).request(method, self.url + path, data=data)
             except aiohttp.SocketTimeoutError:
                 raise self._silent() from None
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                if once and not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+                    raise EngineLost(self._broke_off("before it answered; the request is not sent again")) from error
                 reason = str(error) or type(error).__name__
                 problem: Exception = Overloaded(f"the engine does not answer: {reason}", retry_after=_RETRY_AFTER)
             else:
@@ -72,19 +81,35 @@ class Attached:
         """The data of the server-sent events that each read from the socket completes. It is left when the reply is
         over: a stream that the server ends first is a failure. Leaving it closes the connection, which is what tells
         the server to stop."""
-        response, rest = await self.open("POST", path, body), b""
+        if self._broken:
+            await self._back()
+        response, rest = await self.open("POST", path, body, once=True), b""
         try:
             while data := await response.content.readany():
                 *lines, rest = (rest + data).split(b"\n")
                 if events := _events(lines):
                     yield events
-            raise EngineFailed("the engine broke off before the reply was over")
+            raise EngineFailed(self._broke_off("before the reply was over"))
         except TimeoutError:
             raise self._silent() from None
         except (aiohttp.ClientError, OSError) as error:
-            raise EngineFailed("the engine broke off in the middle of the reply") from error
+            raise EngineFailed(self._broke_off("in the middle of the reply")) from error
         finally:
             response.close()
+
+    def _broke_off(self, when: str) -> str:
+        """What there is to say of a server that closed the connection."""
+        self._broken, cause = True, ""
+        with contextlib.suppress(OSError):
+            cause = self._cause.read_text("utf-8") if self._cause else ""
+        return f"the engine broke off {when}" + (f": {cause}" if cause else "")
+
+    async def _back(self) -> None:
+        """Wait until a server that broke off answers. One that is about to end may still take a request, and then that
+        would be lost with it; a question may be lost."""
+        with contextlib.suppress(BadRequest, EngineFailed):  # which it answered, too
+            (await self.open("GET", "/health")).release()
+        self._broken = False
 
     def _silent(self) -> TimedOut:
         return TimedOut(f"the engine said nothing for {self._silence:g} seconds")
@@ -92,15 +117,15 @@ class Attached:
     async def health(self, name: str, path: str = "/health") -> Health:
         """Whether the server called `name` says that it is well."""
         try:
-            async with self._session.get(self.url + path, timeout=aiohttp.ClientTimeout(total=3)) as response:
+            async with self._session().get(self.url + path, timeout=aiohttp.ClientTimeout(total=3)) as response:
                 return Health(response.status == 200, f"{name} answers {response.status}")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return Health(False, f"{name} does not answer: {error or type(error).__name__}")
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
+        for session in self._sessions.values():
+            await session.close()
 
 
 def _events(lines: list[bytes]) -> list[bytes]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.engines import machine
+from antiphon.engines import ceiling, machine
 
 _PR_SET_PDEATHSIG = 1
 # Each open request holds one of these threads, also while it waits for a slot. With llama.cpp's own choice
@@ -34,7 +34,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `threads` 0 is one for each core but one, `gpu_layers` -1 leaves it to the engine, `port` 0 takes a
     free one, `cache_mb` bounds the store of idle conversations. `lora` are the files of adapters, in force only for
     requests that ask for them. Whoever calls must show `key`, if there is one.
-    `log` is the file for llama.cpp's own log; without it all of that goes to standard error."""
+    `log` is the file for llama.cpp's own log; without it all of that goes to standard error. If it takes
+    more memory beside the model's file than `memory_mb` (0: no ceiling), it ends, and the file `cause` says so."""
 
     model: str
     port: int = 0
@@ -48,6 +49,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cache_mb: int = 8192
     key: str = ""
     log: str = ""
+    memory_mb: int = 0
+    cause: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -150,6 +153,8 @@ def main() -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
     _follow_parent()
+    if launch.memory_mb:
+        ceiling.keep(launch.memory_mb << 20, launch.cause)
     try:
         import xllamacpp
 

@@ -22,6 +22,7 @@ import msgspec
 from antiphon.aside import aside
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Reach, gguf
 from antiphon.engines.attached import Attached, message
+from antiphon.engines.blocks import blocks
 from antiphon.engines.pictures import PictureCosts
 from antiphon.engines.slots import ANY, Slots
 from antiphon.errors import EngineFailed
@@ -73,6 +74,7 @@ class LlamaCpp:
         self._costs: PictureCosts | None = None
         self._marker = self._begins = ""
         self._spelled: dict[int, bytes] = {}
+        self._exact = False
 
     async def describe(self) -> Description:
         """From `/props`, and from the model file's header where it can be read on this machine."""
@@ -86,6 +88,7 @@ class LlamaCpp:
         named = props.get("bos_token", ""), props.get("eos_token", "")
         control = tuple(t.text for t in file.special_tokens) if file else await self._probed(template, named)
         start = await self._start()
+        self._exact = await self._exact_cuts()
         # The server puts the start token before a text, be it there already or not.
         self._begins = named[0] if start else ""
         if vision:
@@ -102,7 +105,7 @@ class LlamaCpp:
             eos_token=named[1],
             start=start,
             control_tokens=control,
-            exact_cuts=await self._exact_cuts(),
+            exact_cuts=self._exact,
             vision=vision,
             media_marker=self._marker if vision else "",
             grammar="llguidance",
@@ -145,8 +148,10 @@ class LlamaCpp:
 
     async def tokenise(self, segments: Sequence[str]) -> list[int]:
         """By `/tokenize`, which the server answers beside its generation queue."""
-        body = {"content": segments, "add_special": False, "parse_special": True}
-        ids: list[int] = (await self._server.ask("POST", "/tokenize", body))["tokens"]
+        ids: list[int] = []
+        for block in blocks(segments, within=self._exact):
+            body = {"content": block, "add_special": False, "parse_special": True}
+            ids += (await self._server.ask("POST", "/tokenize", body))["tokens"]
         return ids
 
     async def picture_tokens(self, pictures: Sequence[bytes]) -> int:

@@ -21,6 +21,12 @@ _USEFUL_WINDOW = 32768
 _SMALLEST_WINDOW = 2048
 
 
+# What an engine takes beyond what is known beforehand: buffers of a step, threads, the texts and grammars of requests.
+_MARGIN, _MARGIN_SHARE = 1 << 30, 0.25
+_LEFT_TO_OTHERS = 0.1
+_SMALLEST_CEILING = 512 << 20
+
+
 class Room(msgspec.Struct, frozen=True, kw_only=True):
     """The window of each slot in tokens, the number of slots, and a sentence when less was given than asked."""
 
@@ -58,6 +64,14 @@ def budgets(wanted: Sequence[int], free: int) -> list[int]:
         given[index] = min(wanted[index], left // waiting)
         left -= given[index]
     return given
+
+
+def ceilings(needed: Sequence[int], free: int) -> list[int]:
+    """How many bytes each of several engines may take at most that need so many: with a margin for what cannot be known
+    beforehand, and together less than what is `free` of the machine."""
+    wanted = [each + max(_MARGIN, int(each * _MARGIN_SHARE)) for each in needed]
+    share = min(1.0, free * (1 - _LEFT_TO_OTHERS) / max(sum(wanted), 1))
+    return [max(int(each * share), _SMALLEST_CEILING) for each in wanted]
 
 
 def fit(*, window: int, fixed: bool, parallel: int, token_bytes: int, budget: int) -> Room:

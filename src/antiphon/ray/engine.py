@@ -64,6 +64,7 @@ class EngineActor:
                 silence=settings.engine_timeout,
                 slots="",
                 adapters=adapters,
+                cause=launch.cause,
             )
         engine = connect(target, reach)
         assert not isinstance(engine, ChatServer)
@@ -77,9 +78,8 @@ class EngineActor:
         launch, note = (await asyncio.to_thread(engine_launches.plan, settings))[name]
         if note:
             log.warning("%s: %s", launch.name, note)
-        if launch.log:
-            # Several actors may share the folder.
-            launch = msgspec.structs.replace(launch, log=f"{launch.log.removesuffix('.log')}-{os.getpid()}.log")
+        # Several actors may share the folder.
+        launch = msgspec.structs.replace(launch, log=_own(launch.log), cause=_own(launch.cause))
         self._process = EngineProcess(launch, log.warning, report=self._report)
         await asyncio.to_thread(self._process.start)
         return self._process.launch
@@ -125,6 +125,11 @@ class EngineActor:
         """What Ray Serve calls when the last request has left a replica that must go."""
         if self._process is not None:
             await asyncio.to_thread(_end, self._process)
+
+
+def _own(file: str) -> str:
+    """The name of this process's own among files of this name; none stays none."""
+    return str(Path(file).with_stem(f"{Path(file).stem}-{os.getpid()}")) if file else ""
 
 
 def _end(process: EngineProcess) -> None:

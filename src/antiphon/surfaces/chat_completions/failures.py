@@ -50,7 +50,7 @@ def envelope(failure: errors.Failure, request_id: str) -> Rendered:
     """A failure as a whole response, with the headers that clients decide by whether to try again."""
     status = kind(failure)[0]
     headers: list[tuple[bytes, bytes]] = []
-    if status < 500 or status in _TRY_AGAIN:
+    if status < 500 or status in _TRY_AGAIN or isinstance(failure, errors.EngineLost):
         headers.append((b"x-should-retry", b"true" if status in _TRY_AGAIN else b"false"))
     wait = failure.retry_after
     if wait is None and status in _TRY_AGAIN:

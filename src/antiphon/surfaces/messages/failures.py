@@ -47,7 +47,7 @@ def envelope(failure: errors.Failure, request_id: str) -> Rendered:
     """A failure as a whole response, with the headers that clients decide by whether to try again."""
     status = kind(failure)[0]
     headers: list[tuple[bytes, bytes]] = []
-    if status in _DETERMINISTIC:
+    if status in _DETERMINISTIC or isinstance(failure, errors.EngineLost):
         headers.append((b"x-should-retry", b"false"))
     elif status in (429, 529):
         headers.append((b"x-should-retry", b"true"))
