@@ -117,7 +117,7 @@ docs: docs-generated
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs-generated: install
-	$(BIN)/python -m antiphon.reference docs
+	$(BIN)/python -m antiphon.cli.reference docs
 
 clean:
 	rm -rf $(VENV) .clients .engines $(RAY) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

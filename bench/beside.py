@@ -11,10 +11,10 @@ from pathlib import Path
 
 import aiohttp
 
-from antiphon import models_store
-from antiphon.config import Settings
-from antiphon.engine_process import EngineProcess
+from antiphon.engines import model_store
 from antiphon.engines.embedded import Launch
+from antiphon.process.engine_process import EngineProcess
+from antiphon.settings.sources import Settings
 from bench import servers
 from bench.measuring import Row
 from tests.engines.real import run as real
@@ -48,7 +48,7 @@ async def spoken(url: str, streams: int, model: str) -> tuple[float, float]:
 
 def llama_cpp(folder: Path) -> list[Row]:
     """Beside llama.cpp."""
-    model = models_store.resolve("", Path(Settings().cache_dir))
+    model = model_store.resolve("", Path(Settings().cache_dir))
     launch = Launch(model=str(model), window=1024, parallel=16, threads=1, log=str(folder / "engine.log"))
     process = EngineProcess(launch, print)
     try:

@@ -25,10 +25,10 @@ from statistics import median
 
 import aiohttp
 
-from antiphon import models_store
-from antiphon.config import Settings
-from antiphon.engine_process import EngineProcess
+from antiphon.engines import model_store
 from antiphon.engines.embedded import Launch
+from antiphon.process.engine_process import EngineProcess
+from antiphon.settings.sources import Settings
 from bench import agents
 from bench.asking import Turn, ask, connected
 from tests.end_to_end.conftest import serving
@@ -135,7 +135,7 @@ def judged(name: str, past: list[Turn], page: int) -> list[str]:
 @contextmanager
 def engine() -> Iterator[str]:
     """The embedded engine alone: its address."""
-    model = models_store.resolve("", Path(Settings().cache_dir))
+    model = model_store.resolve("", Path(Settings().cache_dir))
     process = EngineProcess(Launch(model=str(model), window=WINDOW, parallel=4, threads=1), lambda sentence: None)
     try:
         yield f"http://127.0.0.1:{process.start()}"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import antiphon
-from antiphon import models_store, reference
+from antiphon.cli import reference
+from antiphon.engines import model_store
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,7 +43,7 @@ def test_what_a_page_names_exists(page: str) -> None:
 
 def test_the_readme_names_the_default_model() -> None:
     """The example asks for the model that is served without an argument."""
-    assert f'model="{models_store.DEFAULT.name}"' in (ROOT / "README.md").read_text("utf-8")
+    assert f'model="{model_store.DEFAULT.name}"' in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_everything_is_pinned_and_nothing_by_address() -> None:
@@ -60,9 +61,9 @@ def test_everything_is_pinned_and_nothing_by_address() -> None:
 
 def test_the_dashboard_and_the_page_know_the_metrics() -> None:
     """The dashboard and the operator's page name exactly metrics that the server has, and the page all of them."""
-    from antiphon import telemetry
+    from antiphon.observability import metrics
 
-    text = telemetry.exposition().decode()
+    text = metrics.exposition().decode()
     served = set(re.findall(r"^# TYPE (antiphon_\w+) (?:counter|gauge|histogram)$", text, re.M))
     served = {name for name in served if not name.endswith("_created")}
     page = set(re.findall(r"antiphon_\w+", (ROOT / "docs/operating.md").read_text("utf-8")))
@@ -76,12 +77,12 @@ def test_the_dashboard_and_the_page_know_the_metrics() -> None:
 
 def test_the_settings_in_the_operators_page_are_settings() -> None:
     """Every option and every key of the example exists."""
-    from antiphon import config
+    from antiphon.settings import sources
 
     text = (ROOT / "docs/operating.md").read_text("utf-8")
-    flags = {option.flag for option in config.options()} | {"--print-config"}
+    flags = {option.flag for option in sources.options()} | {"--print-config"}
     assert set(re.findall(r"--[a-z][a-z-]+", text)) - {"--minutes"} <= flags
     example = text.partition("```toml\n")[2].partition("```")[0]
     keys = set(re.findall(r"^(\w+) =", example, re.M))
     assert keys
-    assert keys <= {option.name for option in config.options()}
+    assert keys <= {option.name for option in sources.options()}

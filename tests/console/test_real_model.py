@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from antiphon import models_store
-from antiphon.config import Settings
-from antiphon.engine_process import EngineProcess
-from antiphon.engines import Reach, connect
+from antiphon.engines import Reach, connect, model_store
 from antiphon.engines.embedded import Launch
+from antiphon.process.engine_process import EngineProcess
+from antiphon.settings.sources import Settings
 from tests.console.conftest import Watched, ready, say, sent, settled, watched
 from tests.end_to_end.conftest import Server
 
@@ -115,7 +114,7 @@ def shown(page: Page, reply: int) -> tuple[list[int], str]:
 
 def tokenised(text: str, folder: Path) -> list[int]:
     """The ids that an engine of its own makes of a text."""
-    model = models_store.resolve("", Path(Settings().cache_dir))
+    model = model_store.resolve("", Path(Settings().cache_dir))
     launch = Launch(model=str(model), window=512, parallel=1, threads=1, key="k", log=str(folder / "log"))
     process = EngineProcess(launch, lambda sentence: None)
 

@@ -11,16 +11,15 @@ from typing import Any
 
 import pytest
 
-from antiphon import models_store
-from antiphon.config import Settings
-from antiphon.conversation import Sampling
-from antiphon.engine_process import EngineProcess
-from antiphon.engines import Engine, Job, Prefilled, Reach, connect
+from antiphon.api.conversation import Sampling
+from antiphon.engines import Engine, Job, Prefilled, Reach, connect, model_store
 from antiphon.engines.embedded import Launch
 from antiphon.engines.llama_cpp import LlamaCpp
-from tests import gguf_files
+from antiphon.process.engine_process import EngineProcess
+from antiphon.settings.sources import Settings
 from tests.end_to_end.conftest import Server, serving
 from tests.end_to_end.test_real_model import post, total, user
+from tests.engines import gguf_files
 
 pytestmark = pytest.mark.xdist_group("engine")
 
@@ -115,7 +114,7 @@ async def text(engine: Engine, adapter: str) -> str:
 
 async def test_a_server_that_runs_already(tmp_path: Path, files: dict[str, Path]) -> None:
     """Its adapters are known by their files, in whatever folder of its machine; one that it has not is told at load."""
-    model = models_store.resolve("", Path(Settings().cache_dir))
+    model = model_store.resolve("", Path(Settings().cache_dir))
     paths = tuple(map(str, files.values()))
     launch = Launch(model=str(model), window=512, parallel=1, threads=1, lora=paths, log=str(tmp_path / "log"))
     process = EngineProcess(launch, print)

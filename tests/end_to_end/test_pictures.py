@@ -15,8 +15,8 @@ import httpx2
 import pytest
 
 from tests.end_to_end.conftest import Server, serving
+from tests.engines.gguf_files import write_projector
 from tests.faults import processes
-from tests.gguf_files import write_projector
 
 pytestmark = pytest.mark.xdist_group("engine")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.api.errors import EngineFailed, EngineLost, Overloaded
 from antiphon.engines import Reach
 from antiphon.engines.attached import Attached
-from antiphon.errors import EngineFailed, EngineLost, Overloaded
 from antiphon.surfaces import chat_completions, messages
 
 ANSWER = b'data: {"content":"word"}\n\n'

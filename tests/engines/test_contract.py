@@ -10,16 +10,15 @@ from typing import Any
 
 import pytest
 
-from antiphon import models_store
-from antiphon.config import Settings
+from antiphon.api.conversation import Sampling
+from antiphon.api.errors import EngineFailed, Overloaded
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Sequence
 from antiphon.constraint.dialects import DIALECTS
-from antiphon.conversation import Sampling
-from antiphon.engine_process import EngineProcess
-from antiphon.engines import Engine, Job, Piece, Prefilled, Reach, connect, kinds
+from antiphon.engines import Engine, Job, Piece, Prefilled, Reach, connect, kinds, model_store
 from antiphon.engines.embedded import Launch
 from antiphon.engines.scripted import Rule, Script, Scripted
-from antiphon.errors import EngineFailed, Overloaded
+from antiphon.process.engine_process import EngineProcess
+from antiphon.settings.sources import Settings
 from tests.engines import vocabulary
 from tests.engines.cases import NAMES, REAL, Case, case, idle
 
@@ -37,7 +36,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         def address() -> tuple[str, str]:
             if not started:
                 folder = tmp_path_factory.mktemp("engine")
-                model = models_store.resolve("", Path(Settings().cache_dir))
+                model = model_store.resolve("", Path(Settings().cache_dir))
                 launch = Launch(model=str(model), window=2048, parallel=2, threads=1, key="k", log=str(folder / "log"))
                 process = EngineProcess(launch, lambda sentence: None)
                 stack.callback(process.stop)

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import tokenizers
 
-from antiphon.conversation import Generation, Sampling, Tool, ToolChoice
+from antiphon.api.conversation import Generation, Sampling, Tool, ToolChoice
+from antiphon.api.errors import BadRequest, EngineFailed, Internal, Overloaded, TimedOut
 from antiphon.engines import Engine, Job, Piece, Prefilled, Reach, connect
 from antiphon.engines.token_server import TokenServer
-from antiphon.errors import BadRequest, EngineFailed, Internal, Overloaded, TimedOut
-from antiphon.model import Choices
-from antiphon.service import Service
-from antiphon.token_model import load
+from antiphon.serving.model import Choices
+from antiphon.serving.service import Service
+from antiphon.serving.token_model import load
 from tests.engines import vocabulary
 from tests.engines.wires import STORY, WIRES, SGLangWire, VLLMWire, Wire
-from tests.service.served import reply, said
+from tests.serving.served import reply, said
 
 NAMES = list(WIRES)
 

@@ -13,10 +13,10 @@ import aiohttp
 import msgspec
 import pytest
 
+from antiphon.api.errors import EngineLost
 from antiphon.engines import Engine, Job, Reach, connect, machine
 from antiphon.engines.chat import ChatServer
-from antiphon.errors import EngineLost
-from antiphon.runtime import RUNTIME_VARIABLE, Runtime
+from antiphon.process.worker_config import RUNTIME_VARIABLE, Runtime
 from tests.end_to_end.conftest import Server, serving
 from tests.faults import processes
 from tests.faults.asking import HEADERS, ask, body

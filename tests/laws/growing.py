@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from antiphon.api.events import Reply, TextBlock, ThinkingBlock, fold, parsed_input
 from antiphon.engines import Job
 from antiphon.engines.scripted import Rule, Scripted
-from antiphon.events import Reply, TextBlock, ThinkingBlock, fold, parsed_input
-from antiphon.service import Service
+from antiphon.serving.service import Service
 from antiphon.surfaces.messages import decode
 from antiphon.surfaces.messages.seal import Seal
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.conversation import Conversation, Generation, Text, Thinking, Tool, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import Conversation, Generation, Text, Thinking, Tool, ToolResult, ToolUse, Turn
 from antiphon.engines.scripted import Script
 from antiphon.parsing.formats import reasonings, registry
-from antiphon.parsing.lenient_json import quoted
+from antiphon.parsing.json.lenient import quoted
 from antiphon.prompt.fence import Fence, segments
-from tests.service.served import served
+from tests.serving.served import served
 
 CONTROL = Script().control_tokens
 

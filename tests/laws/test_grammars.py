@@ -9,8 +9,8 @@ import llguidance
 import msgspec
 import pytest
 
+from antiphon.api.events import TextBlock, ThinkingBlock, parsed_input
 from antiphon.constraint import Node, Until, lark
-from antiphon.events import TextBlock, ThinkingBlock, parsed_input
 from antiphon.parsing.formats import reasoning_named, registry
 from antiphon.parsing.outcome import outcome
 

@@ -1,72 +1,47 @@
-"""Import law: rooms know only the rooms below them."""
+"""Import law: a room knows only the rooms that its `__init__` names, and no two rooms know each other."""
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
+import pytest
 
-import antiphon
+from antiphon.cli.rooms import PACKAGE, actual, declared, rows
 
-PACKAGE = Path(antiphon.__file__).parent
+SHARE_A_RECORD = {"parsing", "constraint"}
+"""The two rooms that know each other: a format's record holds its parser and its grammar."""
+SHARED_BY_SURFACES = {"content", "http"}
 
-# A room may import from rooms of a lower level, and from itself. `constraint` and `parsing` share a format's record.
-LEVELS = [
-    {"errors", "conversation", "events", "request_log", "keys", "aside", "message_batches"},
-    {"prompt", "constraint", "parsing", "engines"},
-    {"model", "generation", "telemetry", "limits", "recognition"},
-    {"admission", "catalogue", "token_model", "chat_model", "tracing"},
-    {"service"},
-    {"surfaces"},
-]
-SHARED = {("parsing", "constraint"), ("constraint", "parsing")}
-OUTSIDE_SURFACES = {"app", "config"}
+ROOMS = declared()
 
 
-def room(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
+@pytest.mark.parametrize("name", sorted(ROOMS))
+def test_imports(name: str) -> None:
+    """What a room imports of other rooms is what its docstring says that it knows, neither more nor less."""
+    assert actual(name) == ROOMS[name].knows
 
 
-def level(name: str) -> int:
-    return next((index for index, rooms in enumerate(LEVELS) if name in rooms), len(LEVELS))
+def test_arrows_point_down() -> None:
+    """A room knows only rooms in the rows below its own."""
+    place = {name: at for at, names in enumerate(rows(ROOMS)) for name in names}
+    for name, room in ROOMS.items():
+        for other in room.knows:
+            assert place[other] > place[name] or {name, other} == SHARE_A_RECORD, f"{name} knows {other}"
 
 
-def imports(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.update(
-                f"{node.module}.{alias.name}" if node.module == "antiphon" else node.module for alias in node.names
-            )
-    return {name for name in found if name.startswith("antiphon.")}
-
-
-def test_imports():
-    """Every import points to the importing file's own room or to one on a lower level."""
-    wrong = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        relative = path.relative_to(PACKAGE)
-        mine = relative.parts[0].removesuffix(".py")
-        for name in imports(path):
-            theirs = room(name)
-            fits = mine == theirs or level(theirs) < level(mine) or (mine, theirs) in SHARED
-            if level(mine) < len(LEVELS) and theirs != "__version__" and not fits:
-                wrong.append(f"{relative} imports {name}")
-    assert not wrong
-
-
-def test_no_vague_names():
-    """No room is called by a name that says nothing."""
+def test_every_room_says_what_it_is() -> None:
+    """The package holds rooms alone, each with an `__init__` that says what is in it; none is deeper than two levels
+    or called by a name that says nothing."""
     vague = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
-    assert not [path for path in PACKAGE.rglob("*") if path.stem in vague]
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py"}
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.relative_to(PACKAGE).parts) <= 4, path
+        assert path.stem not in vague, path
+        assert (path.parent / "__init__.py").read_text("utf-8").startswith('"""'), path.parent
 
 
 def test_surfaces_do_not_know_one_another() -> None:
     """What two surfaces share stands in their room, not in one of them."""
     folder = PACKAGE / "surfaces"
     names = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("_")}
-    for name in names:
-        for path in (folder / name).glob("*.py"):
-            others = {f"antiphon.surfaces.{other}" for other in names - {name}}
-            assert not [found for found in imports(path) for other in others if found.startswith(other)], path
+    for name in names - SHARED_BY_SURFACES:
+        others = actual(f"surfaces/{name}", depth=2)
+        assert not others & (names - SHARED_BY_SURFACES - {name}), name

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from antiphon.conversation import Conversation, Generation, Text, Turn
+from antiphon.api.conversation import Conversation, Generation, Text, Turn
+from antiphon.api.events import Reply, TextBlock, ThinkingBlock
 from antiphon.engines.scripted import Rule, Script, Scripted
-from antiphon.events import Reply, TextBlock, ThinkingBlock
-from antiphon.model import Choices
-from antiphon.service import Service
-from antiphon.shelf import Folder
-from antiphon.token_model import load
+from antiphon.process.transcript_store import Folder
+from antiphon.serving.model import Choices
+from antiphon.serving.service import Service
+from antiphon.serving.token_model import load
 from tests.laws.growing import Style, Talk, text, tool
-from tests.service.served import reply, served
-from tests.service.served import tool as noun
-from tests.service.test_history import FORGETFUL
+from tests.serving.served import reply, served
+from tests.serving.served import tool as noun
+from tests.serving.test_history import FORGETFUL
 
 PLAIN = "Plainly  said. \n"
 THOUGHT = "<think>\nIt came.\n</think>\n\nDone: 😀."

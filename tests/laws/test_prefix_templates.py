@@ -9,12 +9,12 @@ from typing import Literal
 
 import pytest
 
-from antiphon.conversation import Conversation, Part, Text, ThinkingPolicy, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import Conversation, Part, Text, ThinkingPolicy, ToolResult, ToolUse, Turn
+from antiphon.api.events import ToolBlock
 from antiphon.engines.scripted import Script, Scripted
-from antiphon.events import ToolBlock
-from antiphon.model import Choices
-from antiphon.service import Service
-from antiphon.token_model import TokenModel, load
+from antiphon.serving.model import Choices
+from antiphon.serving.service import Service
+from antiphon.serving.token_model import TokenModel, load
 from tests.laws.growing import Style, Talk, text, tool
 
 FOLDER = Path(__file__).parent.parent / "templates"

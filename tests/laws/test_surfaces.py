@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from antiphon.events import Started, Usage, fold
+from antiphon.api.events import Started, Usage, fold
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.parsing.parser import Parser

@@ -17,10 +17,10 @@ import jsonschema_rs
 import pytest
 
 from antiphon import surfaces
-from antiphon.surfaces.openapi import document
+from antiphon.surfaces.http.openapi import document
 from antiphon.surfaces.surface import Route, Surface
 from tests.end_to_end.conftest import Server, serving
-from tests.service.served import served
+from tests.serving.served import served
 
 HERE = Path(__file__).parent
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

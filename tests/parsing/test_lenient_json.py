@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from antiphon.parsing import lenient_json
+from antiphon.parsing.json import lenient
 from antiphon.parsing.splitter import Splitter
 from tests.outputs import cut
 
@@ -24,7 +24,7 @@ MARKUP = st.text(alphabet="{}[]\"'\\,: \n\ttruefalsnNone0123456789.eE+-uD8ü🎉
 def read(pieces: list[str]) -> tuple[str, bool]:
     """What a text in these pieces is read as, and whether it was complete."""
     source, parts = Splitter(), list[str]()
-    reading = lenient_json.value(source, parts.append)
+    reading = lenient.value(source, parts.append)
     complete = False
     try:
         for piece in pieces:
@@ -35,7 +35,7 @@ def read(pieces: list[str]) -> tuple[str, bool]:
             next(reading)
     except StopIteration as stop:
         complete = stop.value
-    except lenient_json.Broken:
+    except lenient.Broken:
         assert not parts
         return "null", False
     return "".join(parts), complete
@@ -82,14 +82,14 @@ def test_cutting_makes_no_difference(text, places):
 
 @given(st.text())
 def test_whole_takes_any_text(text):
-    json.loads(lenient_json.whole(text)[0])
+    json.loads(lenient.whole(text)[0])
 
 
 @pytest.mark.parametrize("depth", [60, 89, 200, 2000])
 def test_depth(depth: int) -> None:
     """Deep nesting is legal JSON of a depth that clients can read; what goes deeper is cut and never text."""
     raw = '{"c": [' * depth + "]}" * depth
-    written, complete = lenient_json.whole(raw)
+    written, complete = lenient.whole(raw)
     assert complete == (depth < 90)
     assert json.loads(written)
     assert max(len(written) - len(written.lstrip('{"c: [')), 0) < 200 * 7

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from antiphon.events import AnyEvent, ToolDelta
+from antiphon.api.events import AnyEvent, ToolDelta
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Format, reasoning_named, registry
 from antiphon.parsing.parser import Parser

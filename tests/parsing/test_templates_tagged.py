@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.conversation import Conversation, Text, ThinkingPolicy, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import Conversation, Text, ThinkingPolicy, ToolResult, ToolUse, Turn
 from antiphon.parsing.formats import format_named, reasoning_named, recognise_format, recognise_reasoning
 from antiphon.parsing.outcome import outcome
 from antiphon.prompt.render import Renderer

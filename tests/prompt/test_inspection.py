@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.conversation import Conversation, Generation, Text, Thinking, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import Conversation, Generation, Text, Thinking, ToolResult, ToolUse, Turn
 from antiphon.prompt.fence import Fence
 from antiphon.prompt.inspection import Inspection, token_texts
 from antiphon.prompt.stretches import Stretch, aligned
-from tests.service.served import said, served, tool
+from tests.serving.served import said, served, tool
 
 GEMMA = (
     "{{ bos_token }}{% for m in messages %}{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) }}\n"

@@ -7,9 +7,9 @@ import logging
 import pytest
 
 from antiphon.engines.scripted import Script, Scripted
-from antiphon.model import Choices
 from antiphon.prompt.lint import parting, told
-from antiphon.token_model import load
+from antiphon.serving.model import Choices
+from antiphon.serving.token_model import load
 from tests.prompt.test_render import SMALL, TEMPLATES, renderer
 
 FORGETFUL = (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.conversation import Conversation, Text, ThinkingPolicy, Tool, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import Conversation, Text, ThinkingPolicy, Tool, ToolResult, ToolUse, Turn
+from antiphon.api.errors import BadRequest
 from antiphon.engines.scripted import TEMPLATE
-from antiphon.errors import BadRequest
 from antiphon.parsing.formats import recognise_format
 from antiphon.prompt.lint import problems, shapes
 from antiphon.prompt.render import Renderer

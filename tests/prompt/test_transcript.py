@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.conversation import Conversation, Text, Turn
+from antiphon.api.conversation import Conversation, Text, Turn
+from antiphon.process.transcript_store import Folder
 from antiphon.prompt.predecessors import Predecessors, made
 from antiphon.prompt.transcript import Transcript, beginning, chained
-from antiphon.shelf import Folder
 
 TURNS = tuple(Turn(role="assistant" if number % 2 else "user", parts=(Text(f"turn {number}"),)) for number in range(5))
 CHAIN = chained(TURNS)

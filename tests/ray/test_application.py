@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from antiphon.config import BadSettings
 from antiphon.engines import Piece, Prefilled
+from antiphon.process.supervisor import CannotServe
 from antiphon.ray import app
 from antiphon.ray.application import settings
 from antiphon.ray.askers import together
 from antiphon.ray.engine import alone
 from antiphon.ray.memory import Memory
-from antiphon.supervisor import CannotServe
+from antiphon.settings.sources import BadSettings
 
 MANY = """
 parallel = 6

@@ -7,8 +7,8 @@ from typing import Any
 
 from scripted_service import CARD, SEEING
 
-from antiphon.conversation import Conversation
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import Conversation
+from antiphon.api.errors import BadRequest
 from antiphon.prompt.turns import repaired
 from antiphon.surfaces.messages import decode
 from antiphon.surfaces.messages.seal import Seal

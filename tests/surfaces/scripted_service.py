@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from antiphon.conversation import Conversation, Generation, Image, Text, Thinking, ToolResult, ToolUse
-from antiphon.errors import Failure, NotFound
-from antiphon.events import AnyEvent, Finished, Started, TextDelta, Usage
-from antiphon.model import ModelCard
+from antiphon.api.conversation import Conversation, Generation, Image, Text, Thinking, ToolResult, ToolUse
+from antiphon.api.errors import Failure, NotFound
+from antiphon.api.events import AnyEvent, Finished, Started, TextDelta, Usage
+from antiphon.serving.model import ModelCard
 
 Step = list[AnyEvent] | float | Exception
 

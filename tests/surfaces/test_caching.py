@@ -11,8 +11,8 @@ import pytest
 from conftest import Running, serving
 
 from antiphon.engines.scripted import Rule
-from antiphon.model import Choices
-from tests.service.served import served
+from antiphon.serving.model import Choices
+from tests.serving.served import served
 
 Fields = dict[str, Any]
 SYSTEM = "You are a careful assistant. " * 20

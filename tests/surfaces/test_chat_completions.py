@@ -12,9 +12,9 @@ from chunks import chunks, told
 from conftest import serving
 from scripted_service import ScriptedService, plain
 
-from antiphon.errors import EngineFailed, Overloaded, PromptTooLong
-from antiphon.events import Finished, Started, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart, Usage
-from antiphon.keys import hashed
+from antiphon.api.errors import EngineFailed, Overloaded, PromptTooLong
+from antiphon.api.events import Finished, Started, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart, Usage
+from antiphon.settings.keys import hashed
 
 PATH = "/v1/chat/completions"
 USAGE = Usage(prompt=7, cached=2, output=3, thinking=1)

@@ -14,11 +14,21 @@ from openai.types.shared import ReasoningEffort
 from scripted_service import CARD, SEEING, shown
 from sdk_corpus import PNG
 
-from antiphon.conversation import Conversation, Image, Sampling, Text, Thinking, Tool, ToolChoice, ToolResult, ToolUse
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import (
+    Conversation,
+    Image,
+    Sampling,
+    Text,
+    Thinking,
+    Tool,
+    ToolChoice,
+    ToolResult,
+    ToolUse,
+)
+from antiphon.api.errors import BadRequest
 from antiphon.prompt.turns import repaired
 from antiphon.surfaces.chat_completions import decode
-from antiphon.surfaces.remote import Fetched
+from antiphon.surfaces.content.remote import Fetched
 
 USER = {"role": "user", "content": "Hi"}
 PICTURE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}

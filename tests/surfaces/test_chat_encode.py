@@ -12,8 +12,8 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from test_encode import batches
 
-from antiphon.errors import Internal
-from antiphon.events import (
+from antiphon.api.errors import Internal
+from antiphon.api.events import (
     AnyEvent,
     Finished,
     Started,

@@ -12,7 +12,7 @@ from conftest import Running, serving
 from scripted_service import ScriptedService
 
 import antiphon
-from antiphon.keys import hashed
+from antiphon.settings.keys import hashed
 
 PAGE = Path(antiphon.__file__).parent / "surfaces/console"
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}

@@ -10,7 +10,7 @@ from anthropic import types
 from anthropic.types import beta
 from reading import body, read
 
-from antiphon.errors import BadRequest
+from antiphon.api.errors import BadRequest
 
 BLOCKS = [*sdk_corpus.members(types.ContentBlockParam), *sdk_corpus.members(beta.BetaContentBlockParam)]
 TOOLS = [*sdk_corpus.members(types.ToolUnionParam), *sdk_corpus.members(beta.BetaToolUnionParam)]

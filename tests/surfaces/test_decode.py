@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from reading import SEAL, body, conversation, read, refusal
 from scripted_service import shown
 
-from antiphon.conversation import Text, Thinking, ThinkingPolicy, ToolChoice, ToolResult, ToolUse, Turn
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import Text, Thinking, ThinkingPolicy, ToolChoice, ToolResult, ToolUse, Turn
+from antiphon.api.errors import BadRequest
 
 USER = {"role": "user", "content": "Hi"}
 CALL = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}

@@ -9,9 +9,9 @@ import pytest
 from conftest import Running, serving
 
 from antiphon.engines.scripted import Rule
-from antiphon.keys import hashed
+from antiphon.settings.keys import hashed
 from antiphon.surfaces.messages.differences import DIFFERENCES
-from tests.service.served import served
+from tests.serving.served import served
 
 Claim = Callable[[Running], Awaitable[None]]
 CLAIMS: dict[str, Claim] = {}

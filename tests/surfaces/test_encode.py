@@ -12,8 +12,8 @@ from anthropic.lib.streaming._messages import accumulate_event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.errors import Internal
-from antiphon.events import (
+from antiphon.api.errors import Internal
+from antiphon.api.events import (
     AnyEvent,
     Finished,
     Fold,

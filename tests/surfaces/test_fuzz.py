@@ -17,8 +17,8 @@ import pytest
 
 from antiphon import surfaces
 from antiphon.engines.scripted import Rule
-from antiphon.model import Choices
-from tests.service.served import served
+from antiphon.serving.model import Choices
+from tests.serving.served import served
 from tests.surfaces import order
 
 ROUNDS = int(os.environ.get("FUZZ", "600"))

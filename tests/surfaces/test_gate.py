@@ -15,11 +15,11 @@ from conftest import serving
 from scripted_service import ScriptedService
 
 from antiphon import surfaces
-from antiphon.errors import Failure
-from antiphon.keys import hashed
-from antiphon.surfaces.gate import canonical
+from antiphon.api.errors import Failure
+from antiphon.settings.keys import hashed
+from antiphon.surfaces.http.cors import allowed
+from antiphon.surfaces.http.gate import canonical
 from antiphon.surfaces.messages.failures import TABLE, kind
-from antiphon.surfaces.origins import allowed
 
 KEY = "sk-secret"
 

@@ -16,16 +16,16 @@ import pytest
 from conftest import serving
 from prometheus_client.parser import text_string_to_metric_families
 
-from antiphon import telemetry
+from antiphon.api.errors import Overloaded
 from antiphon.engines import Health, Job, Piece
 from antiphon.engines.scripted import Rule, Script, Scripted
-from antiphon.errors import Overloaded
-from antiphon.keys import hashed, label
-from antiphon.limits import Allowance, Meter
-from antiphon.model import Choices
-from antiphon.request_log import JsonLines
-from antiphon.service import Service
-from antiphon.token_model import load
+from antiphon.observability import metrics
+from antiphon.observability.request_log import JsonLines
+from antiphon.serving.model import Choices
+from antiphon.serving.rate_limits import Allowance, Meter
+from antiphon.serving.service import Service
+from antiphon.serving.token_model import load
+from antiphon.settings.keys import hashed, label
 
 KEY = "sk-secret"
 SLOW = Rule(when="slow", text="word " * 10, delay=0.05, repeat=100)
@@ -67,7 +67,7 @@ def samples(text: bytes, model: str) -> dict[str, float]:
 async def test_metrics_count_what_the_replies_say() -> None:
     """Tokens, times, outcomes and gauges; behind the key; the key itself never, nor any word of a client."""
     service, _ = await over(name="metered")
-    options = {"key_hashes": (hashed(KEY),), "metrics": telemetry.exposition}
+    options = {"key_hashes": (hashed(KEY),), "metrics": metrics.exposition}
     async with serving(service, **options) as server:
         for _ in range(2):
             assert (await server.post(saying(server, "hi", model="claude-x"), x_api_key=KEY))[0] == 200
@@ -259,9 +259,9 @@ async def test_watching_a_token_is_cheap() -> None:
 
     import msgspec
 
-    from antiphon.events import TextDelta
+    from antiphon.api.events import TextDelta
 
-    watch, batch = telemetry.Watch(), [TextDelta(" word")]
+    watch, batch = metrics.Watch(), [TextDelta(" word")]
     event = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " word"}}
 
     def yardstick() -> None:

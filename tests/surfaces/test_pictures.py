@@ -13,10 +13,10 @@ from reading import body, conversation, read, refusal
 from scripted_service import shown
 from sdk_corpus import PNG
 
-from antiphon.conversation import Image, Text, ToolResult
+from antiphon.api.conversation import Image, Text, ToolResult
 from antiphon.prompt.documents import pdf_text
-from antiphon.surfaces.pictures import dimensions, kind
-from antiphon.surfaces.remote import Fetched
+from antiphon.surfaces.content.pictures import dimensions, kind
+from antiphon.surfaces.content.remote import Fetched
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
 CALL = {"type": "tool_use", "id": "1", "name": "f", "input": {}}

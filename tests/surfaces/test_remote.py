@@ -10,9 +10,9 @@ from aiohttp import web
 from conftest import serving
 from scripted_service import ScriptedService, shown
 
-from antiphon.errors import BadRequest
-from antiphon.surfaces import remote
-from antiphon.surfaces.remote import fetch, public
+from antiphon.api.errors import BadRequest
+from antiphon.surfaces.content import remote
+from antiphon.surfaces.content.remote import fetch, public
 
 
 @pytest.mark.parametrize(

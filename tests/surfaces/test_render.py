@@ -9,8 +9,8 @@ import pytest
 from conftest import Running, serving
 
 from antiphon.engines.scripted import Rule, Scripted
-from antiphon.model import Choices
-from tests.service.served import served
+from antiphon.serving.model import Choices
+from tests.serving.served import served
 
 THOUGHT = "<think>\nHow to greet?\n</think>\n\nHello there."
 

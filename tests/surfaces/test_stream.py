@@ -14,8 +14,8 @@ import pytest
 from conftest import serving
 from scripted_service import ScriptedService, plain
 
-from antiphon.errors import EngineFailed, Overloaded, PromptTooLong
-from antiphon.events import Finished, Started, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart, Usage
+from antiphon.api.errors import EngineFailed, Overloaded, PromptTooLong
+from antiphon.api.events import Finished, Started, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart, Usage
 
 USAGE = Usage(prompt=7, cached=2, output=3)
 

@@ -6,7 +6,7 @@ import pytest
 from scripted_service import ScriptedService
 
 from antiphon import surfaces
-from antiphon.surfaces.gate import Gate, Placed
+from antiphon.surfaces.http.gate import Gate, Placed
 from antiphon.surfaces.messages.failures import envelope
 from antiphon.surfaces.surface import Route
 

@@ -13,8 +13,8 @@ from conftest import serving
 from reading import body, read, refusal
 from scripted_service import ScriptedService, shown
 
-from antiphon.conversation import ToolUse
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import ToolUse
+from antiphon.api.errors import BadRequest
 from antiphon.prompt.known_tools import known
 from antiphon.prompt.toolsets import BROWSER, COMPUTER
 

@@ -19,9 +19,9 @@ import pytest
 from conftest import serving
 from test_operating import KEY, SLOW, at_work, over, saying
 
-from antiphon import tracing
 from antiphon.engines.scripted import Rule
-from antiphon.keys import hashed
+from antiphon.observability import tracing
+from antiphon.settings.keys import hashed
 from tests.end_to_end import conftest as end_to_end
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra antiphon[otel] is not installed")
@@ -219,7 +219,8 @@ def test_a_protocol_that_is_not_spoken_is_told(caplog: pytest.LogCaptureFixture)
 def test_nothing_is_imported_when_traces_are_off() -> None:
     """A worker that sends no traces does not load the library; one that cannot says what to install."""
     program = (
-        "import sys, antiphon.app as app; app.tracing.begin({}); assert 'opentelemetry.sdk' not in sys.modules\n"
+        "import sys\nfrom antiphon.process import app\napp.tracing.begin({})\n"
+        "assert 'opentelemetry.sdk' not in sys.modules\n"
         "sys.modules['opentelemetry.sdk'] = None\n"
         "assert app.tracing.begin({'OTEL_TRACES_EXPORTER': 'otlp'}) is None\n"
     )

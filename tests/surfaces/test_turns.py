@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.conversation import Conversation, Part, Role, Text, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import Conversation, Part, Role, Text, ToolResult, ToolUse, Turn
 from antiphon.prompt.turns import repaired
 
 

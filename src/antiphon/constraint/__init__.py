@@ -1,6 +1,8 @@
 """What must be true of the output, as a small grammar of nodes that belongs to no engine.
 
 A format builds one from the tools on offer; a dialect (one file here each) lowers it to what an engine understands.
+
+Knows: api, parsing.
 """
 
 from __future__ import annotations

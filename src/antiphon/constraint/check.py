@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import jsonschema_rs
 import msgspec
 
-from antiphon.conversation import Generation, Tool
-from antiphon.events import Reply, TextBlock, ToolBlock
+from antiphon.api.conversation import Generation, Tool
+from antiphon.api.events import Reply, TextBlock, ToolBlock
 
 
 def demands(wanted: Generation) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from antiphon.api.conversation import Generation, Tool
 from antiphon.constraint import Either, Free, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, Until, closed
-from antiphon.conversation import Generation, Tool
 from antiphon.parsing.formats import Format, Reasoning
 
 MOST_CALLS = 8

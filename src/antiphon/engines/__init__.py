@@ -2,6 +2,8 @@
 
 An engine is always another process or another machine. It knows nothing of conversations, tools or APIs.
 Closing is cancelling: leaving `generate`, for whatever reason, frees the engine's slot.
+
+Knows: api.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from antiphon.conversation import Sampling
+from antiphon.api.conversation import Sampling
 
 if TYPE_CHECKING:
     from antiphon.engines.chat import ChatServer

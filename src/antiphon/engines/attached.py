@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from antiphon.api.errors import BadRequest, EngineFailed, EngineLost, Failure, Overloaded, TimedOut
 from antiphon.engines import Health, Reach
-from antiphon.errors import BadRequest, EngineFailed, EngineLost, Failure, Overloaded, TimedOut
 
 _RETRY_AFTER = 5.0
 _LONGEST_REASON = 500

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
+from antiphon.api.errors import BadRequest, EngineFailed, Failure, PromptTooLong
 from antiphon.engines import EngineKind, Health, Reach
 from antiphon.engines.attached import Attached, failed
-from antiphon.errors import BadRequest, EngineFailed, Failure, PromptTooLong
 
 _CONTEXT = re.compile(r"context (?:length|size|window)|maximum context|too many tokens|too long", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{2,}")

@@ -1,4 +1,4 @@
-"""The child process that runs llama.cpp's own HTTP server on a loopback port. `engine_process.py` starts it.
+"""The child process that runs llama.cpp's own HTTP server on a loopback port. `process/engine_process.py` starts it.
 
     python -m antiphon.engines.embedded      (a `Launch` as one line of JSON on standard input)
 

@@ -19,13 +19,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.aside import aside
+from antiphon.api.errors import EngineFailed
+from antiphon.api.offload import aside
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Reach, gguf
 from antiphon.engines.attached import Attached, message
 from antiphon.engines.blocks import blocks
 from antiphon.engines.pictures import PictureCosts
 from antiphon.engines.slots import ANY, Slots
-from antiphon.errors import EngineFailed
 
 log = logging.getLogger("antiphon")
 

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.errors import EngineFailed
 from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.attached import Attached, failed
 from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, given, pictures
-from antiphon.errors import EngineFailed
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 

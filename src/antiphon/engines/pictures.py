@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from antiphon.api.errors import Failure
 from antiphon.engines.attached import Attached
-from antiphon.errors import Failure
 
 # One black pixel: the smallest PNG there is.
 _PROBE = base64.b64decode(

@@ -16,8 +16,8 @@ from typing import Literal
 
 import msgspec
 
+from antiphon.api.errors import EngineFailed
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Reach
-from antiphon.errors import EngineFailed
 
 TEMPLATE = (Path(__file__).parent / "scripted.jinja").read_text()
 """A chat template of the common kind, with tools and thinking."""

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.errors import EngineFailed
 from antiphon.engines import Description, Health, Job, Piece, Prefilled, tokenizer_files
 from antiphon.engines.attached import Attached
 from antiphon.engines.tokenizer_files import TokenizerFiles
-from antiphon.errors import EngineFailed
 
 BANNED = -100.0
 """The bias that keeps a token from being sampled."""

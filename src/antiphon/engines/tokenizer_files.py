@@ -17,7 +17,7 @@ import msgspec
 import tokenizers
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from antiphon.aside import aside
+from antiphon.api.offload import aside
 
 _FILES = ["*.json", "*.jinja"]
 _SKIPPED = ["*.index.json", "vocab.json", "onnx/*"]

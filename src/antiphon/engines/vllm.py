@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.errors import BadRequest, EngineFailed
 from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.attached import Attached, failed
 from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures
-from antiphon.errors import BadRequest, EngineFailed
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 _SAMPLING = ("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty")

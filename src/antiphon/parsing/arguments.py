@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.parsing import lenient_json
+from antiphon.parsing.json import lenient
 
 Schema = dict[str, Any]
 
@@ -86,7 +86,7 @@ class Signature:
     def accept(self, parameter: str, raw: str) -> str | None:
         """`raw`, which the model says is JSON, if it is JSON that the schema allows."""
         kinds = self.kinds(parameter)
-        json, complete = lenient_json.whole(raw)
+        json, complete = lenient.whole(raw)
         if not complete or (raw.strip()[:1] not in _JSON_STARTS and not kinds):
             return None
         kind = _type_of(msgspec.json.decode(json))
@@ -103,11 +103,11 @@ class Signature:
                     if read is not None:
                         return read
         if cut and raw.lstrip()[:1] in _OPENINGS and _OPENINGS[raw.lstrip()[:1]] in kinds:
-            return lenient_json.whole(raw)[0]
+            return lenient.whole(raw)[0]
         choices = self.choices(parameter)
         if raw not in choices:
             raw = next((text for text in (raw.strip(), _unquoted(raw)) if text in choices), raw)
-        return lenient_json.quoted(raw)
+        return lenient.quoted(raw)
 
 
 def _properties(schema: Schema, root: Schema, depth: int) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _composite(raw: str, opening: str) -> str | None:
     text = raw.strip()
     if not text.startswith(opening):
         return None
-    read, complete = lenient_json.whole(text)
+    read, complete = lenient.whole(text)
     return read if complete else None
 
 

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from antiphon.events import AnyEvent, ThinkingDelta, ToolDelta, ToolEnd, ToolStart
-from antiphon.parsing import lenient_json
+from antiphon.api.events import AnyEvent, ThinkingDelta, ToolDelta, ToolEnd, ToolStart
+from antiphon.parsing.json import lenient
 from antiphon.parsing.splitter import Reading, Splitter
 
 if TYPE_CHECKING:
@@ -59,16 +59,16 @@ class _Call:
         first = yield from self._source.peek()
         if first == "{":
             try:
-                self.complete = yield from lenient_json.value(self._source, self._written.append)
-            except lenient_json.Broken:
+                self.complete = yield from lenient.value(self._source, self._written.append)
+            except lenient.Broken:
                 self._written.append("{}")
             return
         # An object written as a string, a word in place of one, or nothing.
         while not self._source.ended:
             yield
-        text, whole = lenient_json.whole(self._source.text[self._source.at :])
+        text, whole = lenient.whole(self._source.text[self._source.at :])
         if text.startswith('"'):
-            text, whole = lenient_json.whole(lenient_json.decoded(text))
+            text, whole = lenient.whole(lenient.decoded(text))
         self.complete = whole or not first
         self._written.append(text if text.startswith("{") else "{}")
 

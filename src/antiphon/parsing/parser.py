@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from antiphon.events import AnyEvent
+from antiphon.api.events import AnyEvent
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.course import converse
 from antiphon.parsing.reader import Reader, Stopped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from antiphon.events import AnyEvent, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart
+from antiphon.api.events import AnyEvent, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.splitter import Splitter
 from antiphon.parsing.stopping import Stopper

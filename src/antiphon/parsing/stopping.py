@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from antiphon.events import Finished, Usage
+from antiphon.api.events import Finished, Usage
 from antiphon.parsing.splitter import markers
 
 

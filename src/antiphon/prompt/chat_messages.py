@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from antiphon.conversation import Conversation, Generation, Image, Text, Thinking, Tool, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import Conversation, Generation, Image, Text, Thinking, Tool, ToolResult, ToolUse, Turn
 
 Message = dict[str, Any]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.conversation import Conversation, Part, Text, Thinking, Tool, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import Conversation, Part, Text, Thinking, Tool, ToolResult, ToolUse, Turn
 
 _JOINER = "⁠"
 # The first of these private-use characters that no client's text contains marks the cuts.

@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from antiphon.aside import aside
-from antiphon.conversation import Conversation, Part, Role, Text, Thinking, ThinkingPolicy, ToolResult, Turn
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import Conversation, Part, Role, Text, Thinking, ThinkingPolicy, ToolResult, Turn
+from antiphon.api.errors import BadRequest
+from antiphon.api.offload import aside
 from antiphon.prompt.predecessors import Made, missed, shared
 from antiphon.prompt.prompter import Prompt, Prompter
 from antiphon.prompt.render import Renderer

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from antiphon.conversation import Tool
+from antiphon.api.conversation import Tool
 from antiphon.prompt.toolsets import BROWSER, COMPUTER
 
 Schema = dict[str, Any]

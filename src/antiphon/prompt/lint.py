@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from antiphon.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, Tool, ToolResult, ToolUse, Turn
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import (
+    Conversation,
+    Part,
+    Text,
+    Thinking,
+    ThinkingPolicy,
+    Tool,
+    ToolResult,
+    ToolUse,
+    Turn,
+)
+from antiphon.api.errors import BadRequest
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.tokens import Tokenise
 

@@ -8,9 +8,9 @@ from functools import partial
 
 import msgspec
 
-from antiphon.aside import LARGE, aside
-from antiphon.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, ToolUse, Turn
-from antiphon.events import Reply, TextBlock, ThinkingBlock, ToolBlock
+from antiphon.api.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, ToolUse, Turn
+from antiphon.api.events import Reply, TextBlock, ThinkingBlock, ToolBlock
+from antiphon.api.offload import LARGE, aside
 from antiphon.prompt.fence import Fence, segments
 from antiphon.prompt.predecessors import Made, made
 from antiphon.prompt.render import Renderer

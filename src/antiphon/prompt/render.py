@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.conversation import (
+from antiphon.api.conversation import (
     Conversation,
     Image,
     Text,
@@ -23,7 +23,7 @@ from antiphon.conversation import (
     ToolUse,
     Turn,
 )
-from antiphon.errors import BadRequest
+from antiphon.api.errors import BadRequest
 from antiphon.prompt.template import Message, Template
 
 CallId = Callable[[str, int], str]

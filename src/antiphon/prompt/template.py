@@ -17,7 +17,7 @@ import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
 
-from antiphon.errors import BadRequest
+from antiphon.api.errors import BadRequest
 
 Message = dict[str, Any]
 """A message as templates know it: `role`, `content`, perhaps `tool_calls`, `reasoning_content`, `name`, …"""

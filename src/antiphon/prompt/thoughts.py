@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from antiphon.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, ToolResult, ToolUse, Turn
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, ToolResult, ToolUse, Turn
+from antiphon.api.errors import BadRequest
 from antiphon.prompt.render import Renderer
 
 _NEEDLE = "probe needle"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from antiphon.conversation import Conversation, ThinkingPolicy, ToolResult
-from antiphon.errors import PromptTooLong
+from antiphon.api.conversation import Conversation, ThinkingPolicy, ToolResult
+from antiphon.api.errors import PromptTooLong
 from antiphon.prompt.fence import segments
 
 Tokenise = Callable[[Sequence[str]], Awaitable[list[int]]]

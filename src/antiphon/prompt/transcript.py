@@ -22,8 +22,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from antiphon.conversation import Conversation, Image, Part, Text, Thinking, ThinkingPolicy, ToolResult, ToolUse, Turn
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import (
+    Conversation,
+    Image,
+    Part,
+    Text,
+    Thinking,
+    ThinkingPolicy,
+    ToolResult,
+    ToolUse,
+    Turn,
+)
+from antiphon.api.errors import BadRequest
 from antiphon.prompt.render import Renderer
 
 _NEEDLE = "probe needle"

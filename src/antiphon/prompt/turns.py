@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from antiphon.conversation import Conversation, Part, Role, Text, ToolResult, Turn
+from antiphon.api.conversation import Conversation, Part, Role, Text, ToolResult, Turn
 
 P = TypeVar("P", bound=Part)
 

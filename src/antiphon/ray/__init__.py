@@ -2,7 +2,7 @@
 
 Three kinds of deployment, all made from the settings that `antiphon serve` reads:
 
-    Surface       the ASGI application, composed by `app.py` as in any HTTP worker; its replicas keep nothing
+    Surface       the ASGI application, composed by `process/app.py` as in any HTTP worker; its replicas keep nothing
     Engine-NAME   one for each model that is a file: each replica owns an embedded engine (`engine.py`)
     Memory        one small actor in which all surfaces remember what was sampled (`memory.py`)
 
@@ -20,6 +20,8 @@ or goes moves only the conversations that it gets or had. (Ray's prefix-aware ro
 whole cluster, and sends a conversation elsewhere by load; a router that knows sessions needs neither.)
 
 The real `ray` is imported by its absolute name, which this package does not hide.
+
+Knows: api, engines, observability, process, serving, settings.
 """
 
 from antiphon.ray.application import app

@@ -13,16 +13,17 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from antiphon import app as composition
-from antiphon import config, request_log
-from antiphon.config import BadSettings, ModelSettings, Settings
 from antiphon.engines import Engine, Reach
 from antiphon.engines.chat import ChatServer
+from antiphon.observability import request_log
+from antiphon.process import app as composition
+from antiphon.process.supervisor import refuse_wrong_model
+from antiphon.process.worker_config import Place, Runtime
 from antiphon.ray.engine import EngineActor
 from antiphon.ray.memory import Memory, Remembered
 from antiphon.ray.remote import EngineActors
-from antiphon.runtime import Place, Runtime
-from antiphon.supervisor import refuse_wrong_model
+from antiphon.settings import sources
+from antiphon.settings.sources import BadSettings, ModelSettings, Settings
 
 _ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 _UNBOUNDED = 65536
@@ -42,13 +43,13 @@ def app(arguments: dict[str, Any]) -> serve.Application:
 
 def settings(arguments: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings in force: an argument is worth what the same environment variable would be, and more."""
-    variables = {option.name: option.variable for option in config.options()}
+    variables = {option.name: option.variable for option in sources.options()}
     given = dict(environment)
     for name, value in arguments.items():
         if name != "config" and name not in variables:
             raise BadSettings(f"unknown argument {name!r}; known: config, {', '.join(variables)}")
-        given[variables.get(name, config.CONFIG_VARIABLE)] = _text(value)
-    return config.load(environment=given)
+        given[variables.get(name, sources.CONFIG_VARIABLE)] = _text(value)
+    return sources.load(environment=given)
 
 
 def _text(value: Any) -> str:

@@ -12,14 +12,15 @@ from pathlib import Path
 import msgspec
 import ray
 
-from antiphon import engine_launches, request_log
-from antiphon.admission import Line
-from antiphon.config import Settings
-from antiphon.engine_process import EngineProcess
 from antiphon.engines import Description, Engine, Job, Piece, Prefilled, Reach, connect
 from antiphon.engines.chat import ChatServer
 from antiphon.engines.embedded import Launch
+from antiphon.observability import request_log
+from antiphon.process import engine_launches
+from antiphon.process.engine_process import EngineProcess
 from antiphon.ray.askers import Asker, Askers
+from antiphon.serving.admission import Line
+from antiphon.settings.sources import Settings
 
 log = logging.getLogger("antiphon.ray")
 

@@ -11,8 +11,8 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from antiphon.api.errors import EngineFailed, Failure, Overloaded
 from antiphon.engines import Description, Health, Job, Piece, Prefilled
-from antiphon.errors import EngineFailed, Failure, Overloaded
 from antiphon.ray.askers import Asker
 from antiphon.ray.engine import Taken
 

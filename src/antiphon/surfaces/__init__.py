@@ -1,4 +1,7 @@
-"""The HTTP APIs of the server. Every file here that exports a `SURFACE` is one; `build` makes them an application."""
+"""The HTTP APIs of the server. Every file here that exports a `SURFACE` is one; `build` makes them an application.
+
+Knows: api, batches, observability, prompt, serving, settings.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from antiphon.service import Service
-from antiphon.surfaces import openapi
-from antiphon.surfaces.gate import Gate, Placed
+from antiphon.serving.service import Service
+from antiphon.surfaces.http import openapi
+from antiphon.surfaces.http.gate import Gate, Placed
 from antiphon.surfaces.surface import Options, Route, Surface, fresh_id
 
 __all__ = ["Options", "Surface", "build", "find", "fresh_id", "routes", "tending"]

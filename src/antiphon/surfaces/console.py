@@ -12,9 +12,9 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
-from antiphon.errors import NotFound
-from antiphon.service import Service
-from antiphon.surfaces.exchange import Exchange
+from antiphon.api.errors import NotFound
+from antiphon.serving.service import Service
+from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
 

@@ -13,13 +13,13 @@ import msgspec
 from msgspec import Meta, Raw
 from starlette.types import ASGIApp
 
-from antiphon.errors import BadRequest, NotFound
-from antiphon.message_batches.store import About, Batch, Counts, Store
-from antiphon.message_batches.work import Worker
-from antiphon.service import Service
-from antiphon.surfaces import pages
+from antiphon.api.errors import BadRequest, NotFound
+from antiphon.batches.store import About, Batch, Counts, Store
+from antiphon.batches.worker import Worker
+from antiphon.serving.service import Service
 from antiphon.surfaces.complaints import complaint, malformed
-from antiphon.surfaces.exchange import Exchange
+from antiphon.surfaces.http import pages
+from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.json_text import whole
 from antiphon.surfaces.messages import failures, sent
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface

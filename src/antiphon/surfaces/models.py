@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw
 
-from antiphon.service import ModelCard, Service
-from antiphon.surfaces import pages
-from antiphon.surfaces.exchange import Exchange
+from antiphon.serving.service import ModelCard, Service
+from antiphon.surfaces.http import pages
+from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
 

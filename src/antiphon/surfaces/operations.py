@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from antiphon.errors import NotFound, Overloaded
-from antiphon.service import ModelCard, Service
-from antiphon.surfaces.exchange import Exchange
+from antiphon.api.errors import NotFound, Overloaded
+from antiphon.serving.service import ModelCard, Service
+from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
 

@@ -11,8 +11,8 @@ from typing import Literal
 import msgspec
 
 from antiphon.prompt.inspection import Comparison, Span
-from antiphon.service import Service
-from antiphon.surfaces.exchange import Exchange
+from antiphon.serving.service import Service
+from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent, wire
 from antiphon.surfaces.messages.arrivals import HEADERS, TYPES, Arrivals
 from antiphon.surfaces.messages.seal import Seal

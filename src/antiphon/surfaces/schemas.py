@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from antiphon.errors import BadRequest
+from antiphon.api.errors import BadRequest
 from antiphon.surfaces.complaints import malformed
 
 _DRAFTS = re.compile(r"^https?://json-schema\.org/(draft-0[467]|draft/20(19-09|20-12))/schema#?$")

@@ -16,11 +16,11 @@ from typing import Any, Literal, Protocol
 import msgspec
 from starlette.types import ASGIApp
 
-from antiphon.errors import Failure
-from antiphon.limits import Meter
-from antiphon.service import Service
-from antiphon.surfaces.exchange import Exchange
-from antiphon.telemetry import Watch
+from antiphon.api.errors import Failure
+from antiphon.observability.metrics import Watch
+from antiphon.serving.rate_limits import Meter
+from antiphon.serving.service import Service
+from antiphon.surfaces.http.exchange import Exchange
 
 _ALPHABET = digits + ascii_letters
 

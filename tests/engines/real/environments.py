@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from antiphon import models_store
-from antiphon.config import Settings
+from antiphon.engines import model_store
+from antiphon.settings.sources import Settings
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parents[2] / ".engines"
@@ -64,7 +64,7 @@ def model(interpreter: Path) -> Path:
     """The default model as Hugging Face lays models out, made from the GGUF file by this interpreter's packages."""
     folder, made = FOLDER / "model", FOLDER / "model" / "model.safetensors"
     if not made.exists():
-        file = models_store.resolve("", Path(Settings().cache_dir))
+        file = model_store.resolve("", Path(Settings().cache_dir))
         print(f"converting {file.name}", flush=True)
         command = [str(interpreter), str(HERE / "convert.py"), str(file), str(folder), str(WINDOW)]
         subprocess.run(command, check=True)

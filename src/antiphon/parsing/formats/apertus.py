@@ -5,8 +5,8 @@ from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, closed
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import further, named_call, plain_string
-from antiphon.parsing.lenient_json import quoted
+from antiphon.parsing.json.calls import further, named_call, plain_string
+from antiphon.parsing.json.lenient import quoted
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 

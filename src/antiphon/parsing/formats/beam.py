@@ -17,7 +17,7 @@ from antiphon.parsing.formats.harmony import (
     converse,
     unused,
 )
-from antiphon.parsing.tagged_grammar import parameters
+from antiphon.parsing.tagged.grammar import parameters
 
 
 def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:

@@ -7,8 +7,8 @@ from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import block
-from antiphon.parsing.lenient_json import quoted
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.lenient import quoted
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 

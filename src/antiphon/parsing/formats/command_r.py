@@ -5,8 +5,8 @@ from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, closed
 from antiphon.parsing.formats import Example, Format
-from antiphon.parsing.json_calls import block
-from antiphon.parsing.lenient_json import quoted
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.lenient import quoted
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 

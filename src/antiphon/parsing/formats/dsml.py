@@ -5,9 +5,9 @@ import re
 
 from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Grammar
-from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_grammar import calls
-from antiphon.parsing.tags import Tags, invokes
+from antiphon.parsing.tagged.calls import tagged
+from antiphon.parsing.tagged.grammar import calls
+from antiphon.parsing.tagged.tags import Tags, invokes
 
 
 def _tags(word: str) -> Tags:

@@ -6,7 +6,7 @@ from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, closed
 from antiphon.parsing.formats import Example, Format, Grammar, Reasoning
-from antiphon.parsing.json_calls import named_call, written_name
+from antiphon.parsing.json.calls import named_call, written_name
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
 

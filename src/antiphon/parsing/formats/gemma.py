@@ -9,7 +9,7 @@ from typing import Any
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, Until, closed
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Example, Format, Grammar, Read, Reasoning
-from antiphon.parsing.keyed_calls import KeyedCalls
+from antiphon.parsing.json.keyed_calls import KeyedCalls
 
 _MOST_ITEMS = 64
 

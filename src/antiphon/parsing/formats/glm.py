@@ -7,10 +7,10 @@ import re
 
 from antiphon.constraint import Either, Marker, Node
 from antiphon.parsing.formats import Example, Format, Grammar, Reasoning
-from antiphon.parsing.json_calls import block
-from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_grammar import calls
-from antiphon.parsing.tags import pairs
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.tagged.calls import tagged
+from antiphon.parsing.tagged.grammar import calls
+from antiphon.parsing.tagged.tags import pairs
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 TAGS = ("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")

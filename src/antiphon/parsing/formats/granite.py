@@ -3,7 +3,7 @@ writes as Hermes does. Granite 3.2 marks its thinking with sentences, 3.3 with t
 
 from antiphon.constraint import Literal, Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import block, blocks_grammar, list_grammar
+from antiphon.parsing.json.calls import block, blocks_grammar, list_grammar
 
 CALL, TAG, FUNCTION = "<|tool_call|>", "<tool_call>", "<function_call>"
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, Until, closed
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import named_call
-from antiphon.parsing.lenient_json import inside
+from antiphon.parsing.json.calls import named_call
+from antiphon.parsing.json.lenient import inside
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
-from antiphon.parsing.tagged_calls import parameters
-from antiphon.parsing.tagged_values import Unwrapped
-from antiphon.parsing.tags import Tags
+from antiphon.parsing.tagged.calls import parameters
+from antiphon.parsing.tagged.tags import Tags
+from antiphon.parsing.tagged.values import Unwrapped
 
 START, CHANNEL, MESSAGE, CONSTRAIN = "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>"
 ENDS = ("<|end|>", "<|call|>", "<|return|>")

@@ -2,12 +2,12 @@
 
 from antiphon.constraint import Literal, Marker, Sequence
 from antiphon.parsing.formats import Example, Format
-from antiphon.parsing.json_calls import block, blocks_grammar
+from antiphon.parsing.json.calls import block, blocks_grammar
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
-from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_values import Unwrapped
-from antiphon.parsing.tags import functions
+from antiphon.parsing.tagged.calls import tagged
+from antiphon.parsing.tagged.tags import functions
+from antiphon.parsing.tagged.values import Unwrapped
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 

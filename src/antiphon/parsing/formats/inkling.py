@@ -6,7 +6,7 @@ import re
 from antiphon.constraint import Marker, Sequence
 from antiphon.parsing import course
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import block, blocks_grammar
+from antiphon.parsing.json.calls import block, blocks_grammar
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 

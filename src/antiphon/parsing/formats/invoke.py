@@ -7,11 +7,11 @@ import msgspec
 
 from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format
-from antiphon.parsing.json_calls import block
-from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_grammar import calls, invocations
-from antiphon.parsing.tagged_values import Unsectioned
-from antiphon.parsing.tags import Tags, invokes
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.tagged.calls import tagged
+from antiphon.parsing.tagged.grammar import calls, invocations
+from antiphon.parsing.tagged.tags import Tags, invokes
+from antiphon.parsing.tagged.values import Unsectioned
 
 M2_OPEN, M2_CLOSE = "<minimax:tool_call>", "</minimax:tool_call>"
 DOTS_OPEN, DOTS_CLOSE = "<dots_function_call>", "</dots_function_call>"

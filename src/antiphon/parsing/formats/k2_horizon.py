@@ -3,13 +3,13 @@
 
 from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import call_object
-from antiphon.parsing.marked_calls import sections
+from antiphon.parsing.json.calls import call_object
+from antiphon.parsing.json.marked_calls import sections
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
-from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_grammar import calls
-from antiphon.parsing.tags import pairs
+from antiphon.parsing.tagged.calls import tagged
+from antiphon.parsing.tagged.grammar import calls
+from antiphon.parsing.tagged.tags import pairs
 
 CALLS, CALLS_END = "<ifm|tool_calls>", "</ifm|tool_calls>"
 CALL, CALL_END = "<ifm|tool_call>", "</ifm|tool_call>"

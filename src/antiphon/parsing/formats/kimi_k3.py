@@ -5,9 +5,9 @@ import re
 
 from antiphon.constraint import Marker, Node, Pattern, Sequence
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_grammar import calls
-from antiphon.parsing.tags import Tags
+from antiphon.parsing.tagged.calls import tagged
+from antiphon.parsing.tagged.grammar import calls
+from antiphon.parsing.tagged.tags import Tags
 
 OPEN, CLOSE, SEP = "<|open|>", "<|close|>", "<|sep|>"
 

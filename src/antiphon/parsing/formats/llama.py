@@ -4,8 +4,8 @@ built-in tools' `NAME.call(key="value")`."""
 from antiphon.constraint import Literal
 from antiphon.parsing.formats import Example, Format
 from antiphon.parsing.hints import HINTS, hinted
-from antiphon.parsing.json_calls import blocks_grammar
-from antiphon.parsing.python_calls import python_block
+from antiphon.parsing.json.calls import blocks_grammar
+from antiphon.parsing.python.calls import python_block
 
 TAG, START, END = "<|python_tag|>", "<|python_start|>", "<|python_end|>"
 

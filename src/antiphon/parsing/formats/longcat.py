@@ -2,10 +2,10 @@
 
 from antiphon.constraint import Literal, Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import block, blocks_grammar
-from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_grammar import calls
-from antiphon.parsing.tags import pairs
+from antiphon.parsing.json.calls import block, blocks_grammar
+from antiphon.parsing.tagged.calls import tagged
+from antiphon.parsing.tagged.grammar import calls
+from antiphon.parsing.tagged.tags import pairs
 
 OPEN, CLOSE = "<longcat_tool_call>", "</longcat_tool_call>"
 KEY, KEY_END, VALUE, VALUE_END = (f"<{slash}longcat_arg_{part}>" for part in ("key", "value") for slash in ("", "/"))

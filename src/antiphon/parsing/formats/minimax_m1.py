@@ -5,7 +5,7 @@ from typing import Any
 
 from antiphon.constraint import Either, Literal, Marker, Node, Repeat, Sequence
 from antiphon.parsing.formats import Example, Format
-from antiphon.parsing.json_calls import block, call_grammar
+from antiphon.parsing.json.calls import block, call_grammar
 
 OPEN, CLOSE = "<tool_calls>", "</tool_calls>"
 

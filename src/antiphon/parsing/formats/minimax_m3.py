@@ -8,14 +8,14 @@ from collections.abc import Sequence as Many
 from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, Until, closed
-from antiphon.parsing import lenient_json
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Example, Format, Reasoning
+from antiphon.parsing.json import lenient
 from antiphon.parsing.splitter import Emit, Reading, Splitter, markers
-from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_grammar import spelt
-from antiphon.parsing.tagged_values import Input
-from antiphon.parsing.tags import Tag, Tags, tag_here
+from antiphon.parsing.tagged.calls import tagged
+from antiphon.parsing.tagged.grammar import spelt
+from antiphon.parsing.tagged.tags import Tag, Tags, tag_here
+from antiphon.parsing.tagged.values import Input
 
 MARK = "]<]minimax[>["
 _DEEP = 20
@@ -117,7 +117,7 @@ def _nested(source: Splitter, around: Signature, name: str, depth: int) -> Readi
                 break
     if listed or (members and {key for key, _ in members} == {"item"} and "object" not in around.kinds(name)):
         return "[" + ",".join(json for _, json in members) + "]", done
-    return "{" + ",".join(f"{lenient_json.quoted(key)}:{json}" for key, json in members) + "}", done
+    return "{" + ",".join(f"{lenient.quoted(key)}:{json}" for key, json in members) + "}", done
 
 
 def _inside(around: Signature, name: str) -> tuple[Signature, bool]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import block, list_grammar, named_call, written_name
+from antiphon.parsing.json.calls import block, list_grammar, named_call, written_name
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 

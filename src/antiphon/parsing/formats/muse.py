@@ -9,9 +9,9 @@ from antiphon.parsing.course import attempt
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
-from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_grammar import invocations
-from antiphon.parsing.tags import invokes
+from antiphon.parsing.tagged.calls import tagged
+from antiphon.parsing.tagged.grammar import invocations
+from antiphon.parsing.tagged.tags import invokes
 
 OPEN, CLOSE = "<atem:function_calls>", "</atem:function_calls>"
 START, MESSAGE, END, TURN = "<|start|>", "<|message|>", "<|eom|>", "<|eot|>"

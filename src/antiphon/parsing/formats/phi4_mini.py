@@ -2,7 +2,7 @@
 
 from antiphon.constraint import Literal
 from antiphon.parsing.formats import Example, Format
-from antiphon.parsing.json_calls import block, list_grammar
+from antiphon.parsing.json.calls import block, list_grammar
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 

@@ -7,7 +7,7 @@ from typing import Any
 from antiphon.constraint import Either, Literal, Marker, Node, Repeat, Sequence
 from antiphon.parsing.formats import Example, Format, Grammar
 from antiphon.parsing.hints import HINTS, hinted
-from antiphon.parsing.python_calls import call_grammar, python_block
+from antiphon.parsing.python.calls import call_grammar, python_block
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
 

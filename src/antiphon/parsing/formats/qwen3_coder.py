@@ -3,11 +3,11 @@ Granite 4.2 and others in `<tool_call>` blocks; Seed-OSS in a block of its own."
 
 from antiphon.constraint import Marker, Node
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import block
-from antiphon.parsing.tagged_calls import tagged
-from antiphon.parsing.tagged_grammar import calls
-from antiphon.parsing.tagged_values import Unwrapped
-from antiphon.parsing.tags import functions
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.tagged.calls import tagged
+from antiphon.parsing.tagged.grammar import calls
+from antiphon.parsing.tagged.tags import functions
+from antiphon.parsing.tagged.values import Unwrapped
 
 FUNCTION = "<function="
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json_calls import named_call, written_name
-from antiphon.parsing.marked_calls import sections
+from antiphon.parsing.json.calls import named_call, written_name
+from antiphon.parsing.json.marked_calls import sections
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 

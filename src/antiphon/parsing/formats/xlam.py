@@ -3,7 +3,7 @@
 from antiphon.constraint import Literal
 from antiphon.parsing.formats import Example, Format
 from antiphon.parsing.hints import HINTS, LIST_HINT, hinted
-from antiphon.parsing.json_calls import block, list_grammar
+from antiphon.parsing.json.calls import block, list_grammar
 
 FORMATS = (
     Format(

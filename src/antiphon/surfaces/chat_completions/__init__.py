@@ -11,13 +11,14 @@ import contextlib
 import re
 from functools import partial
 
-from antiphon.aside import LARGE, aside
-from antiphon.errors import BadRequest, Failure, Internal
-from antiphon.events import AnyEvent, Fold, Reply
-from antiphon.service import Prepared, Service
-from antiphon.surfaces import remote, sse
+from antiphon.api.errors import BadRequest, Failure, Internal
+from antiphon.api.events import AnyEvent, Fold, Reply
+from antiphon.api.offload import LARGE, aside
+from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.chat_completions import decode, encode, failures, sent, wire
-from antiphon.surfaces.exchange import Exchange
+from antiphon.surfaces.content import remote
+from antiphon.surfaces.http import sse
+from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 _HEADER_SAFE = re.compile(r"[^A-Za-z0-9_.-]")

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.conversation import (
+from antiphon.api.conversation import (
     Conversation,
     Generation,
     Part,
@@ -19,12 +19,12 @@ from antiphon.conversation import (
     ToolUse,
     Turn,
 )
-from antiphon.errors import BadRequest
-from antiphon.service import ModelCard
+from antiphon.api.errors import BadRequest
+from antiphon.serving.service import ModelCard
 from antiphon.surfaces.chat_completions import tools, wire
 from antiphon.surfaces.chat_completions.parts import Reader, addresses
+from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.json_text import whole
-from antiphon.surfaces.remote import Fetched
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 

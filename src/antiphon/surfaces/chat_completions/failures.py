@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-from antiphon import errors
+from antiphon.api import errors
 from antiphon.surfaces.chat_completions import sent
 from antiphon.surfaces.surface import Rendered
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from antiphon.conversation import Image, Text
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import Image, Text
+from antiphon.api.errors import BadRequest
 from antiphon.prompt import documents
-from antiphon.surfaces import pictures
 from antiphon.surfaces.chat_completions import wire
-from antiphon.surfaces.gathering import Gathering
-from antiphon.surfaces.remote import Fetched
+from antiphon.surfaces.content import pictures
+from antiphon.surfaces.content.gathering import Gathering
+from antiphon.surfaces.content.remote import Fetched
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):

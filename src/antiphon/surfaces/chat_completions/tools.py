@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from antiphon.conversation import Tool, ToolChoice
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import Tool, ToolChoice
+from antiphon.api.errors import BadRequest
 from antiphon.surfaces.chat_completions import wire
 from antiphon.surfaces.schemas import checked_schema
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from antiphon.errors import BadRequest
+from antiphon.api.errors import BadRequest
 from antiphon.surfaces.complaints import complaint, malformed
 from antiphon.surfaces.json_text import whole
 

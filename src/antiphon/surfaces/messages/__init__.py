@@ -10,11 +10,11 @@ import contextlib
 
 import msgspec
 
-from antiphon.errors import Failure, Internal
-from antiphon.events import AnyEvent, Finished, Fold, Reply, Usage
-from antiphon.service import Prepared, Service
-from antiphon.surfaces import sse
-from antiphon.surfaces.exchange import Exchange
+from antiphon.api.errors import Failure, Internal
+from antiphon.api.events import AnyEvent, Finished, Fold, Reply, Usage
+from antiphon.serving.service import Prepared, Service
+from antiphon.surfaces.http import sse
+from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import caching, encode, failures, sent, wire
 from antiphon.surfaces.messages.arrivals import HEADERS, TYPES, Arrivals, Arrived
 from antiphon.surfaces.messages.seal import Seal

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw
 
-from antiphon.aside import LARGE, aside
-from antiphon.errors import BadRequest
-from antiphon.service import Service
-from antiphon.surfaces import remote
-from antiphon.surfaces.exchange import Exchange
+from antiphon.api.errors import BadRequest
+from antiphon.api.offload import LARGE, aside
+from antiphon.serving.service import Service
+from antiphon.surfaces.content import remote
+from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import decode, tools, wire
 from antiphon.surfaces.messages.seal import Seal
 from antiphon.surfaces.surface import Options, Parameter

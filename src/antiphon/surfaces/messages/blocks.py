@@ -11,16 +11,16 @@ from typing import assert_never
 
 import msgspec
 
-from antiphon.conversation import Image, Part, Text, Thinking, Tool, ToolResult, ToolUse
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import Image, Part, Text, Thinking, Tool, ToolResult, ToolUse
+from antiphon.api.errors import BadRequest
 from antiphon.prompt import documents
 from antiphon.prompt.render import introduced
-from antiphon.surfaces import pictures
-from antiphon.surfaces.gathering import Gathering
+from antiphon.surfaces.content import pictures
+from antiphon.surfaces.content.gathering import Gathering
+from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.messages import tools, wire
 from antiphon.surfaces.messages.placeholders import placeholder, titled
 from antiphon.surfaces.messages.seal import Forged, Seal
-from antiphon.surfaces.remote import Fetched
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):

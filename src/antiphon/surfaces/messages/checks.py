@@ -7,7 +7,7 @@ share an id, a prefill may end with a space."""
 
 from __future__ import annotations
 
-from antiphon.errors import BadRequest
+from antiphon.api.errors import BadRequest
 from antiphon.surfaces.messages import wire
 
 Indexed = tuple[int, str, list[wire.AnyBlock]]

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.conversation import Conversation, Generation, Sampling, Text, ThinkingPolicy, ToolChoice, Turn
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import Conversation, Generation, Sampling, Text, ThinkingPolicy, ToolChoice, Turn
+from antiphon.api.errors import BadRequest
 from antiphon.prompt.render import introduced
-from antiphon.service import ModelCard
+from antiphon.serving.service import ModelCard
+from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.messages import caching, checks, tools, wire
 from antiphon.surfaces.messages.blocks import Reader, addresses
 from antiphon.surfaces.messages.seal import Seal
-from antiphon.surfaces.remote import Fetched
 from antiphon.surfaces.schemas import checked_schema
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]

@@ -14,8 +14,8 @@ from typing import Any, assert_never
 
 import msgspec
 
-from antiphon.errors import Internal
-from antiphon.events import (
+from antiphon.api.errors import Internal
+from antiphon.api.events import (
     AnyEvent,
     Block,
     Finished,

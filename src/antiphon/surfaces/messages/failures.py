@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from antiphon import errors
+from antiphon.api import errors
 from antiphon.surfaces.messages import sent
 from antiphon.surfaces.surface import Rendered
 

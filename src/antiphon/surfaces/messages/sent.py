@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from antiphon.events import StopReason
+from antiphon.api.events import StopReason
 
 # Text that is JSON already.
 JsonText = Annotated[Raw, Meta(extra_json_schema={"type": "string"})]

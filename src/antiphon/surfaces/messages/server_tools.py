@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from antiphon.events import Finished, Usage
+from antiphon.api.events import Finished, Usage
 from antiphon.surfaces.messages import encode
 
 _QUERY = re.compile(r"Perform a web search for the query:\s*(.+)")

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from antiphon.conversation import Tool, ToolChoice
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import Tool, ToolChoice
+from antiphon.api.errors import BadRequest
 from antiphon.prompt.known_tools import known, toolset
 from antiphon.surfaces.complaints import complaint, malformed
 from antiphon.surfaces.messages import wire

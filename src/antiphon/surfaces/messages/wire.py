@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from antiphon.conversation import Role
-from antiphon.errors import BadRequest
+from antiphon.api.conversation import Role
+from antiphon.api.errors import BadRequest
 from antiphon.surfaces.complaints import complaint, malformed
 from antiphon.surfaces.json_text import whole
 

@@ -1,0 +1,90 @@
+"""The machine: its processor, memory, disk and limits, and whether the embedded engine's library runs on it."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from antiphon.cli.doctor.finding import FAIL, FINE, NOTE, Finding
+from antiphon.engines import machine as offers
+
+_GIB = 1 << 30
+_LITTLE_MEMORY, _LITTLE_DISK = 1 * _GIB, 1 * _GIB
+_FEW_FILES = 1024
+_LIBRARY = "xllamacpp"
+
+
+def machine(cache: Path) -> Iterator[Finding]:
+    """What the machine offers. `cache` is where models would be kept."""
+    yield _processor()
+    free = offers.free_bytes()
+    told = f"{free / _GIB:.1f} GiB free"
+    if free < _LITTLE_MEMORY:
+        yield Finding(
+            "memory", NOTE, told, "stop other programs, or serve a smaller model (--context-length, --parallel)"
+        )
+    else:
+        yield Finding("memory", FINE, told)
+    yield _disk(cache)
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    told = "no limit" if files == resource.RLIM_INFINITY else f"{files} at once"
+    if 0 <= files < _FEW_FILES:
+        yield Finding("open files", NOTE, told, "each stream takes two: raise it with ulimit -n 65536")
+    else:
+        yield Finding("open files", FINE, told)
+    yield _library()
+
+
+def _processor() -> Finding:
+    cores = offers.cores()
+    told = f"{platform.machine()}, {cores} core{'s' * (cores > 1)} for this process"
+    flags = _flags()
+    if flags and "avx2" not in flags:
+        return Finding(
+            "processor",
+            FAIL,
+            f"{told}, without AVX2, which the embedded engine is built for",
+            "attach an engine that was built for this processor: antiphon serve llama.cpp+http://host:8080",
+        )
+    if cores == 1:
+        return Finding("processor", NOTE, told, "engine and server share it; more cores serve faster")
+    return Finding("processor", FINE, told + (", AVX2" if flags else ""))
+
+
+def _flags() -> set[str]:
+    """What an x86 processor can do; nothing where that is not told."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+
+
+def _disk(cache: Path) -> Finding:
+    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    told = f"{free / _GIB:.1f} GiB free at {place}"
+    if free < _LITTLE_DISK:
+        return Finding("disk", NOTE, told, "models are kept there; make room, or choose another place with --cache-dir")
+    return Finding("disk", FINE, told)
+
+
+def _library() -> Finding:
+    """The engine's library is loaded in a process of its own, which it may take down."""
+    try:
+        told = f"{_LIBRARY} {version(_LIBRARY)}"
+    except PackageNotFoundError:
+        return Finding("embedded engine", FAIL, f"{_LIBRARY} is not installed", "install it: pip install antiphon")
+    done = subprocess.run([sys.executable, "-c", f"import {_LIBRARY}"], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return Finding("embedded engine", FINE, told)
+    reason = signal.strsignal(-done.returncode) if done.returncode < 0 else (done.stderr.splitlines() or ["?"])[-1]
+    remedy = "install it anew: pip install --force-reinstall " + _LIBRARY
+    return Finding("embedded engine", FAIL, f"{told} cannot be loaded: {reason}", remedy)

@@ -1,0 +1,99 @@
+"""What the commands have in common: the options that come from the settings, those that say which server is meant, and
+how a failure is told at the terminal."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from antiphon.settings import sources
+from antiphon.settings.options import Option
+
+
+class Failed(click.ClickException):
+    """A sentence for the person at the terminal, without a stack trace; exit status 1."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the sentence on standard error."""
+        click.echo(f"antiphon: {self.message}", err=True)
+
+
+def settings_options(*names: str, unread: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the settings' own options (all of them, or those of the named fields) and `--config`. The
+    command is called with the settings in force as its first argument; `unread`, with a function that reads them and
+    raises BadSettings."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        chosen = [option for option in sources.options() if not names or option.field in names]
+
+        @click.option("--config", "file", metavar="PATH", help="Read settings from this file.")
+        @functools.wraps(command)
+        def called(file: str | None, **given: Any) -> Any:
+            flags = {option.field: given.pop(option.field, None) for option in chosen}
+            read = functools.partial(sources.load, flags, file=file)
+            if unread:
+                return command(read, **given)
+            try:
+                settings = read()
+            except sources.BadSettings as error:
+                raise Failed(str(error)) from None
+            return command(settings, **given)
+
+        wrapped: Callable[..., Any] = called
+        for option in reversed(chosen):
+            wrapped = _decorator(option)(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def _decorator(option: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    if option.field == "model":
+        return click.argument("model", required=False)
+    if option.type is bool:
+        return click.option(f"{option.flag}/{option.opposite}", option.field, default=None, help=option.about.help)
+    help = option.about.help + (f"  [{option.shown_default}]" if option.shown_default else "")
+    # Values stay text here: sources.py is the one place that turns text into values.
+    return click.option(
+        option.flag, option.field, metavar=option.metavar, multiple=option.repeated, default=None, help=help
+    )
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which running server is meant. It is called with that server first."""
+
+    @click.option("--url", metavar="URL", help="The server's address; otherwise the one of the settings here.")
+    @click.option("--key", metavar="KEY", help="An API key of the server; otherwise the first one of the settings.")
+    @settings_options("host", "port", "api_keys", "api_key_file")
+    @functools.wraps(command)
+    def called(settings: sources.Settings, url: str | None, key: str | None, **given: Any) -> Any:
+        from antiphon.cli.client import Server
+        from antiphon.process import banner
+
+        base = (url or banner.address(settings)).rstrip("/")
+        base = base if "://" in base else f"http://{base}"
+        return command(Server(base, key or next(iter(settings.api_keys), "")), **given)
+
+    return called
+
+
+model_option = click.option("--model", "name", metavar="NAME", help="The model to use; otherwise the server's first.")
+small_model_option = click.option(
+    "--small-model", "small", metavar="NAME", help="The model for titles and summaries; otherwise the same."
+)
+most_option = click.option(
+    "--max-tokens",
+    "most",
+    metavar="NUMBER",
+    type=click.IntRange(1),
+    help="Longest reply; otherwise a quarter of the window.",
+)
+
+
+def given(parameter: str) -> bool:
+    """Whether a parameter of the running command was really given."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is not click.core.ParameterSource.DEFAULT

@@ -1,5 +1,0 @@
-"""Message batches: requests that nobody waits for, kept on disk and answered as the engine has room.
-
-`store.py` holds what was asked and answered, `work.py` does the work. What a client sees of it is a surface's business
-(`surfaces/message_batches.py`).
-"""

@@ -1,0 +1,308 @@
+"""Calls written as JSON objects: `{"name": …, "arguments": {…}}`, in any key order, with the spellings models use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from collections.abc import Sequence as Many
+from typing import Any
+
+from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, closed
+from antiphon.parsing.formats import Grammar, Read
+from antiphon.parsing.json import lenient
+from antiphon.parsing.reader import Reader
+from antiphon.parsing.splitter import Emit, Reading, Splitter
+
+NAME_KEYS = ("name", "tool_name", "tool", "function_name")
+_NAME = re.compile(r"[\w.:/\-]+")
+_LONGEST = 300
+"""No name or key of a call is longer. A model that goes round in circles must not be read again and again."""
+ARGUMENT_KEYS = ("arguments", "parameters", "input", "args", "params", "tool_input", "kwargs")
+
+
+def call_grammar(name: str, schema: dict[str, Any], key: str = "arguments") -> Node:
+    """The grammar of one call object to this tool, spaced as models were trained to write it."""
+    head = f'{{"name": {lenient.quoted(name)}, "{key}": '
+    return Sequence((Literal(head), Json(closed(schema)), Literal("}")))
+
+
+def list_grammar(before: Node, after: Node, key: str = "arguments") -> Grammar:
+    """The grammar of one JSON list of call objects between the two nodes."""
+
+    def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+        body = Either(tuple(call_grammar(name, schema, key) for name, schema in tools))
+        return Sequence((before, Literal("["), Repeat(body, 1, most, Literal(", ")), Literal("]"), after))
+
+    return grammar
+
+
+def blocks_grammar(before: Node, after: Node, separator: Node | None = None, key: str = "arguments") -> Grammar:
+    """The grammar of call objects, each between the two nodes."""
+
+    def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
+        body = Either(tuple(call_grammar(name, schema, key) for name, schema in tools))
+        return Repeat(Sequence((before, body, after)), 1, most, separator)
+
+    return grammar
+
+
+class _Call:
+    """A call as far as it has been read. Arguments that come before the name wait for it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.name: str | None = None
+        self.begun = False
+        self.waiting: list[str] = []
+        # Where it is uncertain that this is a call, the text must not wait long.
+        self.idle = _short() if reader.tentative else _nowhere
+
+    @property
+    def given(self) -> bool:
+        """Whether the arguments have come. The first object counts; a second one would spoil the JSON."""
+        return self.begun or bool(self.waiting)
+
+    def emit(self, json: str) -> None:
+        if self.name is None:
+            self.waiting.append(json)
+            return
+        if not self.begun:
+            self.begun = True
+            self.reader.begin(self.name)
+            for earlier in self.waiting:
+                self.reader.argue(earlier)
+        self.reader.argue(json)
+
+    def settle(self, complete: bool) -> bool:
+        """The object is over: a name makes it a call, though it had no arguments."""
+        if self.name is None:
+            return False
+        if not self.begun:
+            self.emit("" if self.waiting else "{}")
+        self.reader.finish(complete)
+        return True
+
+
+def call_object(reader: Reader) -> Reading[bool]:
+    """Read one call object that begins here. Returns whether it was a call; if not, nothing was begun."""
+    yield from reader.source.space()
+    if (yield from reader.source.peek()) != "{":
+        return False
+    call = _Call(reader)
+    complete = yield from _members(reader.source, call)
+    if complete is None and not call.begun:
+        return False
+    return call.settle(complete or (yield from _goes_on(reader.source)))
+
+
+def _goes_on(source: Splitter) -> Reading[bool]:
+    """Whether there is more text: then a call that is not closed was not cut, and counts as mended."""
+    return (yield from source.peek()) != ""
+
+
+def _members(source: Splitter, call: _Call) -> Reading[bool | None]:
+    """The members of the object that begins here. True when it was closed, false when it broke off (in the
+    arguments or after them), None when it cannot be a call."""
+    source.at += 1
+    settled = False
+    while True:
+        yield from source.space()
+        character = yield from source.next()
+        if character == ",":
+            continue
+        if character == "}":
+            return True
+        if character not in ('"', "'"):
+            source.at -= len(character)
+            return settled if call.name is not None else None
+        key = yield from plain_string(source, character, ":", _LONGEST if call.name is None else 1 << 30)
+        yield from source.space()
+        if key is None or not (yield from source.accept(":")):
+            return settled if call.name is not None else None
+        yield from source.space()
+        outcome = yield from _member(source, call, key)
+        if outcome is None:
+            return None
+        if not outcome:
+            return False
+        settled = settled or key in ARGUMENT_KEYS
+
+
+def _member(source: Splitter, call: _Call, key: str) -> Reading[bool | None]:
+    first = yield from source.peek()
+    if call.name is None and (key in NAME_KEYS or (key == "function" and first != "{")):
+        if first not in ('"', "'"):
+            return None
+        source.at += 1
+        written = yield from plain_string(source, first, ",}", _LONGEST)
+        call.name = None if written is None else call.reader.resolve(written)
+        return None if call.name is None else True
+    if key == "function" and first == "{":
+        return (yield from _members(source, call))
+    if key in ARGUMENT_KEYS and not call.given:
+        return (yield from _arguments(source, call, first))
+    try:
+        return (yield from lenient.value(source, _nowhere if call.name else call.idle))
+    except (lenient.Broken, _TooLong):
+        return None
+
+
+def _arguments(source: Splitter, call: _Call, first: str) -> Reading[bool | None]:
+    try:
+        if first == "{":
+            return (yield from lenient.value(source, call.emit))
+        if first in ('"', "'"):
+            # An object written as a string: read it once more.
+            source.at += 1
+            text = yield from plain_string(source, first, ",}")
+            inner, complete = lenient.whole(text or "")
+            if inner.startswith("{"):
+                call.emit(inner)
+            return complete and text is not None
+        return (yield from lenient.value(source, _nowhere))
+    except lenient.Broken:
+        return False if call.begun else None
+
+
+def _nowhere(text: str) -> None:
+    """Where values go that nobody asked for."""
+
+
+class _TooLong(Exception):
+    """What seemed the beginning of a call has gone on too long without a name. The text waits for it."""
+
+
+def _short(limit: int = _LONGEST) -> Emit:
+    """The same, as long as it is short."""
+    size = 0
+
+    def add(text: str) -> None:
+        nonlocal size
+        size += len(text)
+        if size > limit:
+            raise _TooLong
+
+    return add
+
+
+def plain_string(source: Splitter, quote: str, followers: str, limit: int = 1 << 30) -> Reading[str | None]:
+    """The value of a string whose opening quote was used up; None when the text breaks off in it, or it is longer than
+    the limit."""
+    parts = ['"']
+    count = _short(limit)
+
+    def add(text: str) -> None:
+        count(text)
+        parts.append(text)
+
+    try:
+        if not (yield from lenient.string(source, add, quote, followers)):
+            return None
+    except (lenient.Broken, _TooLong):
+        return None
+    text: str = lenient.decoded("".join(parts))
+    return text
+
+
+def call_list(reader: Reader) -> Reading[bool]:
+    """Read an array of call objects, or one bare object. Returns whether there was any call."""
+    source = reader.source
+    yield from source.space()
+    if (yield from source.peek()) != "[":
+        return (yield from call_object(reader))
+    source.at += 1
+    any_call = False
+    while True:
+        yield from source.space()
+        if (yield from source.accept("]")) or (yield from source.peek()) == "":
+            return any_call
+        if (yield from source.accept(",")):
+            continue
+        if not (yield from further(reader, call_object) if any_call else call_object(reader)):
+            return any_call
+        any_call = True
+
+
+def further(reader: Reader, read: Callable[[Reader], Reading[bool]]) -> Reading[bool]:
+    """One more of what `read` reads, after a call. What is none is left where it is."""
+    reader.source.mark()
+    found = yield from read(reader)
+    if found:
+        reader.source.release()
+    else:
+        reader.source.rewind()
+    return found
+
+
+def block(*closes: str) -> Read:
+    """A reader of what stands between a format's opening and closing markers: a list of call objects, one, or (from
+    models that learned it otherwise) several. The closing marker may be missing. Without closing markers, objects are
+    read as long as they follow one another."""
+
+    def read(reader: Reader, opener: str) -> Reading[bool]:
+        source = reader.source
+        source.barriers = closes
+        found = (bool(opener) and (yield from _empty_list(source))) or (yield from call_list(reader))
+        while found:
+            # A stray bracket too many, or a further object in the same block.
+            yield from source.space()
+            if (yield from source.accept("}", "]")) or (yield from _separator(source)):
+                continue
+            if (yield from source.peek()) not in ("{", "[") or not (yield from further(reader, call_list)):
+                break
+        if found:
+            yield from source.accept(*closes)
+        source.barriers = ()
+        return found
+
+    return read
+
+
+def _empty_list(source: Splitter) -> Reading[bool]:
+    """Use up an empty list: nothing is called, in so many words."""
+    space, bracket = yield from source.past_space()
+    if bracket != "[":
+        return False
+    inner, closing = yield from source.past_space(len(space) + 1)
+    if closing != "]":
+        return False
+    source.at += len(space) + len(inner) + 2
+    return True
+
+
+def _separator(source: Splitter) -> Reading[bool]:
+    """Use up a comma or semicolon if a further call may follow it."""
+    if (yield from source.peek()) not in (",", ";"):
+        return False
+    _, following = yield from source.past_space(1)
+    if following not in ("{", "["):
+        return False
+    source.at += 1
+    return True
+
+
+def named_call(reader: Reader, name: str) -> Reading[bool]:
+    """The call of this tool, of which the arguments follow as an object. Where none follows, the call has none.
+    Returns whether the arguments were complete."""
+    call = _Call(reader)
+    call.name = name
+    yield from reader.source.space()
+    first = yield from reader.source.peek()
+    complete: bool | None = first != ""
+    if first and first in "{\"'":
+        complete = yield from _arguments(reader.source, call, first)
+    complete = complete or (yield from _goes_on(reader.source))
+    call.settle(complete)
+    while complete:
+        _, following = yield from reader.source.past_space()
+        if following != "}":
+            break
+        # A brace too many.
+        yield from reader.source.space()
+        reader.source.at += 1
+    return complete
+
+
+def written_name(source: Splitter) -> Reading[str]:
+    """The name that stands here, with the characters that models decorate names with."""
+    return (yield from source.run(_NAME))

@@ -1,0 +1,224 @@
+"""Reads calls written as `call:NAME{key:value,…}`.
+
+Keys are bare, strings stand between two of the family's string markers and are not escaped, everything else is
+written much as JSON. What a bare value is, the tool's schema says."""
+
+from __future__ import annotations
+
+import re
+
+from antiphon.parsing.arguments import Signature
+from antiphon.parsing.json import lenient
+from antiphon.parsing.reader import Reader
+from antiphon.parsing.splitter import Emit, Reading, Splitter, markers
+
+_NAME = re.compile(r"[\w.:/\-]+")
+_BARE = re.compile(r"[^,{}\[\]()<]+")
+_KEY = re.compile(r"[^\s,:={}\[\]()<\"']+")
+_BRACKETS = re.compile(r"[\s}\])]+")
+
+
+class KeyedCalls:
+    """The markers of a family, and its reader."""
+
+    def __init__(self, opens: str, close: str, quote: str, *ends: str) -> None:
+        self.open, self.close, self.quote, self.ends = opens, close, quote, (close, *ends)
+
+    def read(self, reader: Reader, opener: str) -> Reading[bool]:
+        """One block: a call, or (now and then) several."""
+        source = reader.source
+        source.barriers = (self.quote, *self.ends)
+        found = False
+        while True:
+            yield from source.space()
+            if found:
+                source.mark()
+                yield from source.accept(",")
+                yield from source.space()
+            if not (yield from self._call(reader, first=not found)):
+                break
+            found = True
+        if found:
+            source.rewind()
+            # A string marker too many, and what it was meant to end.
+            while (yield from source.accept(self.quote)):
+                yield from source.run(_BRACKETS)
+            if not (yield from source.accept(*self.ends)):
+                yield from self._cut(source)
+        source.barriers = ()
+        return found
+
+    def _cut(self, source: Splitter) -> Reading[bool]:
+        """Use up the beginning of a marker at the end of the output."""
+        wanted = (self.quote, self.open, *self.ends)
+        size = max(map(len, wanted))
+        text = yield from source.ahead(size)
+        if not text or len(text) == size or not any(marker.startswith(text) for marker in wanted):
+            return False
+        source.at += len(text)
+        return True
+
+    def _call(self, reader: Reader, first: bool) -> Reading[bool]:
+        source = reader.source
+        if not (yield from source.accept("call:", ":")) and not first:
+            return False
+        written = yield from source.run(_NAME)
+        bracket = (yield from source.past_space())[1]
+        before = reader.tentative
+        reader.tentative = before or not bracket
+        name = reader.resolve(written) if written and bracket in ("{", "(", "") else None
+        reader.tentative = before
+        if name is None:
+            return False
+        reader.begin(name)
+        yield from source.space()
+        if not bracket:
+            reader.argue("{}")
+        complete = bool(bracket) and (yield from self._object(source, reader.argue, reader.signature(name), 0))
+        reader.finish(complete)
+        return True
+
+    def _object(self, source: Splitter, emit: Emit, signature: Signature | None, depth: int) -> Reading[bool]:
+        """The object that begins here; `signature` says what its members may be. Returns whether it was complete."""
+        source.at += 1
+        emit("{")
+        first = True
+        while True:
+            yield from source.space()
+            following = yield from source.next()
+            if following and following in "})":
+                emit("}")
+                return True
+            if following == ",":
+                continue
+            source.at -= len(following)
+            key = yield from self._key(source)
+            yield from source.space()
+            if key is None or (yield from source.peek()) == "":
+                emit("}")
+                if (yield from self._cut(source)):
+                    return False
+                # Unbalanced braces, where the block itself is over.
+                return (yield from source.stands(*self.ends))
+            head = ("" if first else ",") + lenient.quoted(key) + ":"
+            first = False
+            if not (yield from self._value(source, lenient.Prefixed(head, emit), signature, key, depth)):
+                emit("}")
+                return (yield from source.stands(*self.ends))
+
+    def _key(self, source: Splitter) -> Reading[str | None]:
+        key: list[str] = []
+        if (yield from source.accept(self.quote)):
+            yield from source.until(markers(self.quote), key.append)
+        elif quote := (yield from source.accept('"', "'")):
+            yield from source.until(markers(quote), key.append)
+        else:
+            key.append((yield from source.run(_KEY)))
+        yield from source.space()
+        colon = yield from source.accept(":", "=")
+        return "".join(key) if colon and key else None
+
+    def _value(self, source: Splitter, emit: Emit, signature: Signature | None, key: str, depth: int) -> Reading[bool]:
+        kinds = signature.kinds(key) if signature else frozenset[str]()
+        quote = yield from source.accept(self.quote, '"', "'")
+        if quote:
+            if not kinds or "string" in kinds or signature is None:
+                emit('"')
+                done = yield from self._string(source, quote, emit)
+                emit('"')
+                return done
+            parts: list[str] = []
+            done = yield from self._string(source, quote, parts.append)
+            emit(signature.coerce(key, lenient.decoded('"' + "".join(parts) + '"')))
+            return done
+        if (yield from self._cut(source)):
+            return False
+        first = yield from source.peek()
+        if first in ("{", "[") and depth < lenient.MAX_DEPTH:
+            if first == "[":
+                return (yield from self._array(source, emit, depth + 1))
+            inner = Signature(signature.standing(key)) if signature else None
+            return (yield from self._object(source, emit, inner, depth + 1))
+        raw = (yield from source.run(_BARE)).strip()
+        if kinds and signature is not None:
+            emit(signature.coerce(key, raw))
+        else:
+            emit(lenient.whole(raw)[0] if raw and " " not in raw else lenient.quoted(raw))
+        following = yield from source.peek()
+        return following != "" and following in ",})]"
+
+    def _array(self, source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
+        source.at += 1
+        emit("[")
+        first = True
+        while True:
+            yield from source.space()
+            following = yield from source.next()
+            if following == "]":
+                emit("]")
+                return True
+            if following == ",":
+                continue
+            source.at -= len(following)
+            if following in ("", "}", ")") or (yield from source.stands(*self.ends)):
+                emit("]")
+                return following in ("}", ")")
+            put = emit if first else lenient.Prefixed(",", emit)
+            first = False
+            if not (yield from self._value(source, put, None, "", depth)):
+                emit("]")
+                return False
+
+    def _string(self, source: Splitter, quote: str, emit: Emit) -> Reading[bool]:
+        """The text up to the string's own closing marker: the first one that something fitting follows, and that is
+        not in a call written out in the text. Returns false where the output is over, or the call."""
+        if quote != self.quote:
+            # It ends with JSON's quote, which the caller writes.
+            held: list[str] = []
+
+            def all_but_quote(text: str) -> None:
+                emit("".join(held))
+                held[:] = [text]
+
+            return (yield from lenient.string(source, all_but_quote, quote, ",]})"))
+        inner = 0
+        wanted = markers(quote, self.open + "call:", *self.ends)
+        brackets = ""
+
+        def put(text: str) -> None:
+            nonlocal brackets
+            text = brackets + text
+            body = text.rstrip("} \n")
+            brackets = text[len(body) :]
+            emit(lenient.inside(body))
+
+        while True:
+            marker = yield from source.until(wanted, put)
+            if marker not in self.ends or inner:
+                emit(lenient.inside(brackets))
+                brackets = ""
+            if not marker:
+                return False
+            if marker == self.open + "call:":
+                inner += 1
+            elif marker == quote:
+                space, following = yield from source.past_space()
+                if following == "":
+                    return True
+                if not inner and (following in ",]})" or (yield from source.stands(*self.ends, offset=len(space)))):
+                    return True
+            else:
+                source.at -= len(marker)
+                source.mark()
+                source.at += len(marker)
+                space, following = yield from source.past_space()
+                if not inner and (not following or (yield from source.stands(self.open, offset=len(space)))):
+                    # Without the string's own marker, the last brace is the call's.
+                    emit(lenient.inside(brackets.rstrip().removesuffix("}")))
+                    source.rewind()
+                    return False
+                source.release()
+                emit(lenient.inside(brackets))
+                brackets = ""
+                inner -= 1 if inner else 0
+            emit(lenient.inside(marker))

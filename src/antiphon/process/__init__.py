@@ -1,0 +1,6 @@
+"""The processes of a server: the supervisor, its workers, the engines it starts, and what they share.
+
+The command line imports `supervisor`; workers load `app`, which puts a server together.
+
+Knows: api, engines, observability, parsing, prompt, serving, settings, surfaces.
+"""

@@ -1,0 +1,260 @@
+"""The composition root of a worker: settings → engine → model → service → surfaces → one ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from antiphon import surfaces
+from antiphon.api.errors import Failure
+from antiphon.api.offload import SLICE
+from antiphon.engines import Engine, Reach, connect
+from antiphon.engines.chat import ChatServer
+from antiphon.observability import metrics, request_log, tracing
+from antiphon.process.transcript_store import Folder
+from antiphon.process.worker_config import Place, Runtime
+from antiphon.process.worker_state import Shared, file_name
+from antiphon.prompt.transcript import Shelf
+from antiphon.serving import chat_model, token_model
+from antiphon.serving.model import Choices, Model
+from antiphon.serving.rate_limits import Allowance, Meter
+from antiphon.serving.service import Service
+from antiphon.settings.keys import label
+from antiphon.settings.sources import Settings
+
+log = logging.getLogger("antiphon")
+
+# Seconds that streams which must end have to say so.
+_FAREWELL = 1.0
+
+
+def seal_key(state_dir: str) -> bytes:
+    """The key that seals thinking: made once, then shared by all workers and kept over restarts."""
+    path = Path(state_dir) / "seal.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            # Of several workers that start at once, the first one's key is kept.
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            os.unlink(temporary)
+    return path.read_bytes()
+
+
+def choices(place: Place) -> Choices:
+    """What the settings say of a model."""
+    settings = place.settings
+    template = Path(settings.chat_template).read_text("utf-8") if settings.chat_template else ""
+    return Choices(
+        name=place.name,
+        aliases=settings.aliases,
+        tool_call_parser=settings.tool_call_parser,
+        reasoning_parser=settings.reasoning_parser,
+        chat_template=template,
+        window=settings.context_length,
+        history_thinking=settings.history_thinking,
+    )
+
+
+def meter(settings: Settings, key_hashes: Sequence[bytes], shared: Shared) -> Meter | None:
+    """What bounds the use of each key, where anything does."""
+    allowance = Allowance(
+        requests=settings.requests_per_minute,
+        input_tokens=settings.input_tokens_per_minute,
+        output_tokens=settings.output_tokens_per_minute,
+    )
+    if allowance == Allowance():
+        return None
+    return Meter(allowance, [label(digest) for digest in key_hashes], file=shared.limits)
+
+
+def options(settings: Settings, **more: Any) -> surfaces.Options:
+    """What the settings say of the surfaces, and more."""
+    return surfaces.Options(
+        local_only=not settings.no_auth,
+        max_body=int(settings.max_body_mb * 1024 * 1024),
+        ping_interval=settings.ping_interval,
+        version_optional=settings.version_optional,
+        allow_private_urls=settings.allow_private_urls,
+        metrics=metrics.exposition,
+        **more,
+    )
+
+
+def attach(place: Place, reach: Reach) -> Engine | ChatServer:
+    """The engine of a model, by its address."""
+    return connect(place.engine, reach)
+
+
+class Application:
+    """The ASGI application. The model is loaded when the server starts up, within the server's own event loop.
+
+    Workers of one machine share a folder. Where there is none, what they share comes in: `seal` is the key that seals
+    thinking (empty: the one in the state folder), `shelf` gives what is remembered of each model. `attach` finds a
+    model's engine."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        attach: Callable[[Place, Reach], Engine | ChatServer] = attach,
+        shelf: Callable[[str], Shelf] | None = None,
+        seal: bytes = b"",
+    ) -> None:
+        self._runtime = runtime
+        self._attach = attach
+        self._shelf = shelf or self._folder
+        self._seal = seal or seal_key(runtime.settings.state_dir)
+        self._shared = Shared(runtime.shared)
+        self._service: Service | None = None
+        self._surfaces: ASGIApp | None = None
+        self._tending: list[asyncio.Task[None]] = []
+        self._traces = tracing.begin(os.environ)
+        self.stopped = False
+        """Whether the server was asked to stop, and everything was let go of."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._surfaces is not None:
+            await self._surfaces(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._start()
+                except (Failure, ValueError) as error:
+                    # A sentence for the operator; where it happened says nothing more.
+                    log.error("the worker cannot start: %s", error)
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                except Exception as error:
+                    log.exception("the worker cannot start")
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                self._shared.close()
+                self._rest()
+                await asyncio.gather(*self._tending, return_exceptions=True)
+                if self._service is not None:
+                    await self._service.close()
+                if self._traces is not None:
+                    self._traces.close()
+                self.stopped = True
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _start(self) -> None:
+        sys.setswitchinterval(SLICE)
+        settings = self._runtime.settings
+        hashes = self._runtime.key_hashes
+        bounds = meter(settings, hashes, self._shared)
+        leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loaded = await asyncio.gather(*(self._load(place) for place in self._runtime.models))
+        self._service = Service(
+            [model for models in loaded for model in models],
+            most_waiting=settings.max_queue,
+            meter=bounds,
+            shelf=self._shelf("messages"),
+        )
+        asked = options(
+            settings,
+            seal_key=self._seal,
+            key_hashes=hashes,
+            meter=bounds,
+            crashes=self._shared.crashes,
+            leaving=leaving,
+            trace=self._traces,
+            # Servers that share a state folder may serve other models.
+            batches=str(Path(settings.state_dir) / f"batches-{settings.port}") if self._runtime.shared else "",
+        )
+        self._surfaces = surfaces.build(self._service, asked)
+        self._tending = [asyncio.ensure_future(work) for work in surfaces.tending(self._service, self._surfaces, asked)]
+        self._shared.when_stopping(partial(self._stop, leaving))
+        _spare_the_lasting()
+
+    def _stop(self, leaving: asyncio.Future[None]) -> None:
+        """The server was asked to stop: begin nothing more, and let what clients wait for come to its end."""
+        self._rest()
+        _leave(leaving, self._runtime.settings.grace_period)
+
+    def _rest(self) -> None:
+        for task in self._tending:
+            task.cancel()
+
+    async def _load(self, place: Place) -> list[Model]:
+        """The model at this place, and behind it those that its adapters make of it."""
+        settings = self._runtime.settings
+        reach = Reach(
+            key=place.key or place.settings.engine_key,
+            tokenizer=place.settings.tokenizer,
+            patience=settings.queue_timeout,
+            silence=settings.engine_timeout,
+            # Only our own engine's slots are ours to give.
+            slots=self._slots(place.name) if place.gguf else None,
+            adapters=place.settings.adapters,
+            cause=place.cause,
+        )
+        # The same turns are other tokens to another model.
+        engine = self._attach(place, reach)
+        try:
+            if isinstance(engine, ChatServer):
+                return [await chat_model.load(engine, choices(place))]
+            model = await token_model.load(engine, choices(place), self._shelf(place.name))
+            names = model.description.adapters
+            return [model, *(model.adapted(name, self._shelf(f"{place.name}:{name}")) for name in names)]
+        except BaseException:
+            await engine.close()
+            raise
+
+    def _slots(self, name: str) -> str:
+        """Where the workers note which conversation has which slot; a single one needs no file for that."""
+        return self._shared.slots(name) if self._runtime.settings.workers > 1 else ""
+
+    def _folder(self, name: str) -> Shelf | None:
+        """What the workers remember together. A single one remembers by itself; several may each get a turn of the same
+        conversation."""
+        if self._runtime.settings.workers == 1 or not self._shared.remembered:
+            return None
+        return Folder(str(Path(self._shared.remembered) / file_name(name)))
+
+
+def _spare_the_lasting() -> None:
+    """Keep the garbage collector from what lives as long as the worker, and let it come less often: of 512 streams at a
+    token every 20 ms the longest gap was 62 ms instead of 150 to 310 (2026-11)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+def _leave(leaving: asyncio.Future[None], grace_period: float) -> None:
+    """The server was asked to stop. Streams that are not over shortly before the workers are killed end in an error."""
+    patience = grace_period - min(_FAREWELL, grace_period / 4)
+    log.info("the server was asked to stop; running requests have %.1f s", patience)
+    asyncio.get_running_loop().call_later(patience, leaving.set_result, None)
+
+
+def create() -> ASGIApp:
+    """What the HTTP server calls in each worker; the settings come from the environment."""
+    runtime = Runtime.from_environment()
+    request_log.configure(runtime.settings.log_level, runtime.settings.log_format)
+    return Application(runtime)

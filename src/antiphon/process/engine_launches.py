@@ -1,0 +1,107 @@
+"""How to run the embedded engines: which files, and what of the machine each one gets. Fetches what is missing."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from antiphon.engines import gguf, machine, memory, model_store
+from antiphon.engines.embedded import Launch
+from antiphon.engines.model_store import ModelUnavailable
+from antiphon.process.worker_state import file_name
+from antiphon.settings.fields import ModelSettings, Settings
+
+# Idle conversations that llama.cpp keeps aside in memory, at most, and as a share of what is free.
+_MOST_CACHE_MB, _CACHE_SHARE = 8192, 0.1
+# The window of a model whose file does not tell one.
+_USUAL_WINDOW = 4096
+
+
+class Planned(NamedTuple):
+    """An engine to start, and a sentence when it gets less than was asked for it."""
+
+    launch: Launch
+    note: str
+
+
+class _Wanted(NamedTuple):
+    """A model's file, and what it takes to run it: a window in tokens, bytes for each token of it."""
+
+    path: Path
+    name: str
+    window: int
+    token_bytes: int
+
+
+def plan(settings: Settings) -> dict[str, Planned]:
+    """The engines of those models that are files, by the model's name in the settings. Raises ModelUnavailable."""
+    models = {name: model for name, model in settings.served.items() if not model.attached}
+    wanted = {name: _wanted(name, model, Path(settings.cache_dir)) for name, model in models.items()}
+    free = machine.free_bytes()
+    # Models of the same file share its pages.
+    weights = sum(path.stat().st_size for path in {each.path for each in wanted.values()})
+    bytes_wanted = [wanted[name].window * models[name].parallel * wanted[name].token_bytes for name in models]
+    budgets = memory.budgets(bytes_wanted, max(0, free - weights))
+    planned = {
+        name: _planned(settings, models[name], wanted[name], budget, free // len(models))
+        for name, budget in zip(models, budgets, strict=True)
+    }
+    needed = [_needed(planned[name].launch, wanted[name]) for name in models]
+    for (name, model), ceiling in zip(models.items(), memory.ceilings(needed, free), strict=True):
+        launch, note = planned[name]
+        limit = model.memory_limit_mb or ceiling >> 20
+        planned[name] = Planned(msgspec.structs.replace(launch, memory_mb=limit), note)
+    return planned
+
+
+def _needed(launch: Launch, wanted: _Wanted) -> int:
+    """Bytes of memory that an engine is known to take, its files included: some machines keep the weights in an order
+    of their own, beside the file's."""
+    files = [launch.model, *filter(None, [launch.mmproj]), *launch.lora]
+    windows = launch.window * launch.parallel * wanted.token_bytes
+    return windows + (launch.cache_mb << 20) + sum(Path(file).stat().st_size for file in files)
+
+
+def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
+    path = model_store.resolve(model.model, cache)
+    try:
+        file = gguf.read(path)
+    except ValueError as error:
+        raise ModelUnavailable(str(error)) from None
+    return _Wanted(
+        path=path,
+        name=name or (path.stem if model.model else model_store.DEFAULT.name),
+        window=model.context_length or file.window or _USUAL_WINDOW,
+        token_bytes=memory.cache_bytes_per_token(file.values),
+    )
+
+
+def _planned(settings: Settings, model: ModelSettings, wanted: _Wanted, budget: int, free: int) -> Planned:
+    room = memory.fit(
+        window=wanted.window,
+        fixed=model.context_length > 0,
+        parallel=model.parallel,
+        token_bytes=wanted.token_bytes,
+        budget=budget,
+    )
+    engines = sum(not each.attached for each in settings.served.values())
+    files = Path(settings.state_dir) / f"engine-{settings.port}-{file_name(wanted.name)}"
+    launch = Launch(
+        model=str(wanted.path),
+        # Other users of the machine reach the engine's port too, and ours is not the only key that must hold.
+        key=secrets.token_urlsafe(24),
+        name=wanted.name,
+        window=room.window,
+        parallel=room.parallel,
+        threads=model.threads or machine.threads(engines),
+        mmproj=model.mmproj,
+        lora=tuple(model.adapters.values()),
+        gpu_layers=model.gpu_layers,
+        cache_mb=min(_MOST_CACHE_MB, int(free * _CACHE_SHARE) >> 20),
+        log="" if settings.log_level == "debug" else f"{files}.log",
+        cause=f"{files}.cause",
+    )
+    return Planned(launch, room.note)

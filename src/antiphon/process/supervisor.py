@@ -1,0 +1,214 @@
+"""`antiphon serve`: starts the engines, then HTTP workers that share the port; restarts all of them; drains.
+
+Theory of operation. The supervisor's main thread runs Granian, which starts the workers, starts them again when
+they die, and on a signal lets them drain (`workers.py`). Each embedded engine is another child, looked after by a
+thread of its own (`engine_process.py`); engines are stopped last, because draining streams need them. Every child also
+ends by itself when the supervisor disappears.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from antiphon.engines import connect
+from antiphon.observability import request_log
+from antiphon.parsing.formats import format_named, reasoning_named
+from antiphon.process import banner, engine_launches, workers
+from antiphon.process.engine_process import EngineProcess
+from antiphon.process.worker_config import Place, Runtime
+from antiphon.process.worker_state import Sharing
+from antiphon.settings.sources import ModelSettings, Settings
+
+log = logging.getLogger("antiphon")
+
+APPLICATION = "antiphon.process.app:create"
+# What prometheus-client reads when `metrics.py` is imported in a worker; importing it here would be too early.
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+# Read by now; engines and workers need not inherit it.
+KEYS_VARIABLE = "ANTIPHON_API_KEY"
+
+
+class CannotServe(Exception):
+    """The server cannot start. The message says why, and what to do."""
+
+
+def serve(settings: Settings, *, application: str = APPLICATION) -> int:
+    """Serve until a signal says stop; gives the exit status. `application` names an ASGI factory.
+    Raises CannotServe, ModelUnavailable and EngineUnavailable, all before anything listens."""
+    refuse_port_in_use(settings)
+    for model in settings.served.values():
+        refuse_wrong_model(model)
+    # Until the workers run there is nothing to drain: leave at once, through the clean-up below.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if settings.log_format == "json":
+        request_log.configure("info", "json")
+    os.environ.pop(KEYS_VARIABLE, None)
+    sharing = Sharing(Path(settings.state_dir))
+    engines: list[EngineProcess] = []
+    try:
+        places, notes = start(settings, engines, sharing)
+        runtime = Runtime.of(settings, places, sharing.folder)
+        os.environ.update(runtime.environment())
+        if settings.workers > 1:
+            os.environ[METRICS_VARIABLE] = sharing.metrics
+        banner = Banner(settings, runtime, notes, sharing)
+        return workers.run(settings, application, say=say, started=banner.start, stopping=banner.stop)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        for engine in engines:
+            engine.stop()
+        sharing.close()
+
+
+def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) -> tuple[tuple[Place, ...], list[str]]:
+    """Start the engines that models need, into the list of those that must be stopped again; gives where each model is,
+    and what there is to say of them."""
+    planned, places, notes = engine_launches.plan(settings), [], []
+    for name, model in settings.served.items():
+        if name not in planned:
+            places.append(Place(settings=model, engine=model.model, name=name))
+            continue
+        launch, note = planned[name]
+        engines.append(EngineProcess(launch, say, report=partial(sharing.crashes, launch.name)))
+        say(f"loading {launch.name} ({Path(launch.model).name}) …")
+        with waiting():
+            port = engines[-1].start()
+        target = f"llama.cpp+http://127.0.0.1:{port}"
+        places.append(
+            Place(
+                settings=model,
+                engine=target,
+                key=launch.key,
+                name=launch.name,
+                gguf=launch.model,
+                cause=launch.cause,
+            )
+        )
+        if note:
+            notes.append(f"{launch.name}: {note}")
+    return tuple(places), notes
+
+
+def say(sentence: str) -> None:
+    """Tell the person at the terminal, or the program that reads the log."""
+    if request_log.for_programs():
+        log.info("%s", sentence)
+    else:
+        print(f"antiphon: {sentence}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Show that something goes on, and for how long, on a terminal. llama.cpp does not tell how far it is."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task("", total=None)
+        yield
+
+
+def refuse_wrong_model(model: ModelSettings) -> None:
+    """Raise CannotServe for what can be known to be wrong of a model before anything is started for it."""
+    for flag, path in (("--mmproj", model.mmproj), ("--chat-template", model.chat_template)):
+        if path and not Path(path).is_file():
+            raise CannotServe(f"{flag}: there is no file {path}")
+    for name, path in model.adapters.items():
+        if model.attached and not model.model.startswith("llama.cpp+"):
+            raise CannotServe(f"--lora {name}=…: the engine tells the names of its adapters itself; leave it out")
+        if not model.attached and not Path(path).is_file():
+            raise CannotServe(f"--lora {name}=…: there is no file {path}")
+    try:
+        if model.attached:
+            connect(model.model)
+        for name, named in ((model.tool_call_parser, format_named), (model.reasoning_parser, reasoning_named)):
+            if name not in ("", "auto"):
+                named(name)
+    except (ValueError, OSError) as error:
+        raise CannotServe(str(error)) from None
+
+
+def refuse_port_in_use(settings: Settings) -> None:
+    """Raise CannotServe when the address cannot be listened on. The workers share the port in a way that would let
+    two servers have it at once, each with a part of the connections, so it is tried here first."""
+    host = settings.host.strip("[]")
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+            probe.listen()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CannotServe(
+                f"port {settings.port} on {host} is in use; stop what uses it, or choose another with --port"
+            ) from None
+        raise CannotServe(f"cannot listen on {host}, port {settings.port}: {error.strerror or error}") from None
+
+
+class Banner:
+    """Waits on a thread until the server answers, then prints where and what it is. Tells the workers of the end."""
+
+    def __init__(self, settings: Settings, runtime: Runtime, notes: list[str], sharing: Sharing) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._notes = notes
+        self._sharing = sharing
+        self._over = threading.Event()
+
+    def start(self) -> None:
+        """Begin to ask."""
+        threading.Thread(target=self._watch, name="banner", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop asking; the server is to end."""
+        self._over.set()
+        self._sharing.stop()
+
+    def _watch(self) -> None:
+        settings = self._settings
+        while not self._over.wait(0.1):
+            health = ask_health(settings)
+            if health is not None:
+                sources = [place.gguf or place.engine for place in self._runtime.models]
+                told = banner.served(health) or [banner.Served(name=place.name) for place in self._runtime.models]
+                print(banner.banner(settings, told, sources=sources, notes=self._notes), flush=True)
+                return
+
+
+def ask_health(settings: Settings) -> Any | None:
+    """What the server says of itself: None while it does not answer, an empty dictionary when it says nothing."""
+    place = banner.address(settings).removeprefix("http://")
+    connection = http.client.HTTPConnection(place, timeout=5)
+    try:
+        connection.request("GET", "/health", headers={"Connection": "close"})
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    if answer.status >= 500:
+        return None
+    try:
+        return json.loads(body)
+    except ValueError:
+        return {}

@@ -1,0 +1,133 @@
+"""The HTTP workers: processes that share the port, run by Granian from the supervisor's main thread.
+
+How Granian stops (2.8, tried 2026-11): each worker closes its listening socket at once, idle connections too, goes on
+with its running responses, and shuts the application down when the last one has ended; what is left after
+`workers_kill_timeout` is killed. That is a drain as we want it. What it lacks is added here: a second signal that
+forces, and workers that end when the supervisor disappears.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import importlib
+import logging
+import math
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from granian import Granian
+from granian.constants import Interfaces
+from granian.log import LogLevels
+
+from antiphon.settings.sources import Settings
+
+_PR_SET_PDEATHSIG = 1
+_BACKLOG = 4096
+# A connection is cheap, and the engine's queue is the place to refuse work with a proper answer.
+_CONNECTIONS = 65536
+_NAMES = {"console": "generic", "access": "access"}
+_HANDLERS = {
+    name: {"formatter": form, "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
+    for name, form in _NAMES.items()
+}
+_JSON = {form: {"()": "antiphon.observability.request_log.JsonLines"} for form in _NAMES.values()}
+
+
+def run(
+    settings: Settings,
+    application: str,
+    *,
+    say: Callable[[str], None],
+    started: Callable[[], None] = lambda: None,
+    stopping: Callable[[], None] = lambda: None,
+) -> int:
+    """Run the workers until SIGTERM or SIGINT; gives the exit status. `application` is `module:factory`. `started`
+    is called just before the workers are, `stopping` at the first signal. Must run on the main thread."""
+    # A forked worker would inherit locks that the supervisor's threads hold, and the pipe that keeps the engine alive.
+    multiprocessing.set_start_method("spawn", force=True)
+    server = Granian(
+        application,
+        address=str(socket.getaddrinfo(settings.host.strip("[]"), None, type=socket.SOCK_STREAM)[0][4][0]),
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        websockets=False,
+        backlog=_BACKLOG,
+        backpressure=_CONNECTIONS,
+        respawn_failed_workers=True,
+        # Granian counts whole seconds, and takes 0 for "for ever".
+        workers_kill_timeout=max(1, math.ceil(settings.grace_period)),
+        log_level=LogLevels.debug if settings.log_level == "debug" else LogLevels.error,
+        log_dictconfig={"handlers": _HANDLERS} | ({"formatters": _JSON} if settings.log_format == "json" else {}),
+    )
+    signals = _Signals(server, settings.grace_period, say, stopping)
+    server.on_startup(signals.take)
+    server.on_startup(started)
+    try:
+        server.serve(target_loader=load)
+    except SystemExit as ending:
+        # Granian ends so when a worker died again and again, or on the way out when one died by itself.
+        return 0 if signals.count else ending.code if isinstance(ending.code, int) else 1
+    return 0
+
+
+class _Signals:
+    """The first signal drains, the second forces."""
+
+    def __init__(
+        self, server: Any, grace_period: float, say: Callable[[str], None], stopping: Callable[[], None]
+    ) -> None:
+        self.count = 0
+        self._server = server
+        self._grace_period = grace_period
+        self._say = say
+        self._stopping = stopping
+
+    def take(self) -> None:
+        """Put this in the place of Granian's own handlers."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        for worker in self._server.wrks:
+            # Ctrl-C reaches the workers too; one that leaves by that is no accident.
+            worker.interrupt_by_parent = True
+            if self.count > 1:
+                worker.kill()
+        if self.count == 1:
+            self._stopping()
+            self._say(f"stopping; running requests have {self._grace_period:g} s to finish (once more to stop at once)")
+            self._server.signal_handler_interrupt()
+
+
+def load(application: str) -> Any:
+    """The application, made inside a worker. Before that, the worker is tied to the life of the supervisor."""
+    # Until the server installs its own handlers, a signal to stop must not be lost.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid != os.getppid():
+        sys.exit(1)
+    module, _, factory = application.partition(":")
+    made = getattr(importlib.import_module(module), factory)()
+    atexit.register(_leave, made)
+    return made
+
+
+def _leave(application: Any) -> None:
+    """End a worker that has stopped as it was asked to. Left to itself, a thread of Granian 2.8 reaches for the
+    interpreter while that is being taken down, and the process aborts."""
+    if getattr(application, "stopped", False):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

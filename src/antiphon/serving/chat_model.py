@@ -1,0 +1,264 @@
+"""A model behind a chat server: the prompt is made there, and the output read there. What comes back is held to the
+same laws as any other reply, and what was demanded of it is checked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from antiphon.api.conversation import Conversation, Generation, Tool, callable_tools
+from antiphon.api.errors import BadRequest, EngineFailed
+from antiphon.api.events import AnyEvent, Reply, Started, Usage
+from antiphon.api.offload import LARGE, aside
+from antiphon.constraint.check import demands
+from antiphon.engines import Health
+from antiphon.engines.chat import ChatServer, Chunk, Used
+from antiphon.parsing.arguments import Signature
+from antiphon.parsing.deltas import Deltas
+from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
+from antiphon.parsing.parser import Parser
+from antiphon.parsing.stopping import finished
+from antiphon.prompt import chat_messages
+from antiphon.prompt.inspection import Find, Inspection
+from antiphon.prompt.predecessors import Made
+from antiphon.prompt.tokens import room
+from antiphon.prompt.turns import repaired
+from antiphon.serving.model import Choices, ModelCard, call_id
+
+log = logging.getLogger("antiphon")
+
+_UNKNOWN_WINDOW = 32768
+_CHARACTERS = 4
+"""Characters that are taken for a token where nobody counts."""
+_FAILED = ("error", "abort")
+
+
+class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The model. `format` and `reasoning` read what the server leaves in the text of calls and thinking."""
+
+    card: ModelCard
+    server: ChatServer
+    name: str
+    format: Format
+    reasoning: Reasoning
+    slots: int = 0
+
+    async def health(self) -> Health:
+        """Whether the server answers now."""
+        return await self.server.health()
+
+    async def count(self, conversation: Conversation, wanted: Generation) -> int:
+        """The length of the prompt in tokens: by the server where it counts, else an estimate."""
+        body = await self._request(conversation, wanted)
+        counted = await self.server.count(body)
+        return _estimated(body) if counted is None else counted
+
+    async def inspect(self, conversation: Conversation, wanted: Generation, find: Find | None) -> Inspection:
+        """Never: the prompt is not known here."""
+        raise BadRequest(
+            f"{self.card.name} is behind a chat server that makes the prompt itself, so it is not known here"
+        )
+
+    async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> ChatTask:
+        """The request as the server takes it. Where nobody counts, only the server can say whether it fits."""
+        # vLLM holds the input of a forced call to its schema for strict tools only.
+        forced = wanted.tool_choice.mode in ("any", "tool")
+        body = await self._request(conversation, wanted, strict=forced)
+        counted = await self.server.count(body)
+        prompt = _estimated(body) if counted is None else counted
+        least = prompt if counted is not None else min(prompt, self.card.window - 1)
+        limit, window_bound = room(least, wanted.max_tokens, self.card.window)
+        more = {"max_tokens": limit, "stream": True, "stream_options": {"include_usage": True}}
+        looser = await self._request(conversation, wanted) if forced else body
+        return ChatTask(
+            model=self,
+            bodies=tuple(each | more for each in ([body, looser] if looser != body else [body])),
+            tools=callable_tools(conversation, wanted),
+            wanted=wanted,
+            usage=Usage(prompt=prompt),
+            window_bound=window_bound,
+            unheld=demands(wanted),
+        )
+
+    async def _request(self, conversation: Conversation, wanted: Generation, *, strict: bool = False) -> dict[str, Any]:
+        turns, tools = repaired(conversation), conversation.callable_tools
+        writing = partial(chat_messages.request, turns, tools, wanted, strict=strict)
+        return {"model": self.name, **await aside(conversation.size > LARGE, writing)}
+
+    async def close(self) -> None:
+        """Let go of the server."""
+        await self.server.close()
+
+
+def _estimated(body: dict[str, Any]) -> int:
+    told = {key: body[key] for key in ("messages", "tools") if key in body}
+    return max(len(msgspec.json.encode(told)) // _CHARACTERS, 1)
+
+
+class ChatTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, ready to be sent: the first of the `bodies` that the server does not refuse."""
+
+    model: ChatModel
+    bodies: tuple[dict[str, Any], ...]
+    tools: tuple[Tool, ...]
+    wanted: Generation
+    usage: Usage
+    window_bound: bool
+    unheld: bool
+    made: Made | None = None
+
+    def freed(self) -> ChatTask | None:
+        """Nothing here holds the model for certain, so nothing can be let go of."""
+        return None
+
+    def attempt(self) -> _Attempt:
+        """One reply."""
+        return _Attempt(self)
+
+
+class _Attempt:
+    def __init__(self, task: ChatTask) -> None:
+        self._task = task
+        model, wanted = task.model, task.wanted
+        parser = Parser(
+            model.format,
+            model.reasoning,
+            {tool.name: Signature(tool.schema) for tool in task.tools},
+            new_id=call_id,
+            stop=wanted.stop_sequences,
+        )
+        self._parser = parser
+        self._deltas = Deltas(parser, call_id)
+        self._end = self._refusal = ""
+        self._started = False
+        self.usage = task.usage
+
+    @property
+    def output(self) -> int:
+        """How many tokens were sampled so far."""
+        return self.usage.output
+
+    async def events(self) -> AsyncGenerator[list[AnyEvent], None]:
+        """Batches of events, as the server's reads bring them."""
+        async with aclosing(self._chunks()) as reads:
+            async for chunks in reads:
+                for chunk in chunks:
+                    self._take(chunk)
+                if batch := self._begun(self._deltas.take()):
+                    yield batch
+                enough = self._deltas.settled and not self._task.wanted.tool_choice.parallel
+                if self._deltas.over or enough:
+                    break
+        yield self._finished()
+
+    async def _chunks(self) -> AsyncGenerator[list[Chunk], None]:
+        begun = False
+        for body in self._task.bodies:
+            try:
+                async with aclosing(self._task.model.server.stream(body)) as reads:
+                    async for chunks in reads:
+                        begun = True
+                        yield chunks
+                return
+            except BadRequest as refusal:
+                if begun or body is self._task.bodies[-1]:
+                    raise
+                log.debug("the chat server takes no strict tools: %s", refusal)
+
+    @property
+    def _calls(self) -> int:
+        return self._deltas.calls + self._parser.calls
+
+    def _take(self, chunk: Chunk) -> None:
+        if chunk.usage is not None:
+            self._count(chunk.usage)
+        delta = chunk.delta
+        if delta is not None:
+            thinking = delta.reasoning_content or delta.reasoning
+            if thinking:
+                self._deltas.words(thinking, thinking=True)
+            if delta.content:
+                self._deltas.words(delta.content, thinking=False)
+            self._refusal += delta.refusal or ""
+            for call in delta.tool_calls or ():
+                function = call.function
+                arguments = function.arguments if function else None
+                text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or "").decode()
+                self._deltas.call(call.index, call.id, function.name if function else None, text if arguments else "")
+            if chunk.usage is None and (thinking or delta.content or delta.refusal or delta.tool_calls):
+                # As long as the server tells no figures, an event is taken for a token.
+                more = {"output": self.usage.output + 1, "thinking": self.usage.thinking + bool(thinking)}
+                self.usage = msgspec.structs.replace(self.usage, **more)
+        if chunk.end:
+            if chunk.end in _FAILED:
+                raise EngineFailed(f"the chat server broke off: it says {chunk.end!r}")
+            self._end = chunk.end
+
+    def _count(self, used: Used) -> None:
+        cached = used.prompt_tokens_details.cached_tokens if used.prompt_tokens_details else None
+        thought = used.completion_tokens_details.reasoning_tokens if used.completion_tokens_details else None
+        usage, prompt = self.usage, used.prompt_tokens or self.usage.prompt
+        self.usage = msgspec.structs.replace(
+            usage,
+            prompt=prompt,
+            cached=min(cached or usage.cached, prompt),
+            output=used.completion_tokens if used.completion_tokens is not None else usage.output,
+            thinking=thought if thought is not None else usage.thinking,
+        )
+
+    def _begun(self, events: list[AnyEvent]) -> list[AnyEvent]:
+        if self._started:
+            return events
+        self._started = True
+        return [Started(self.usage), *events]
+
+    def _finished(self) -> list[AnyEvent]:
+        events = self._begun(self._deltas.finish())
+        end = finished(
+            self.usage,
+            limit=self._end == "length",
+            window=self._task.window_bound,
+            sequence=self._parser.stop_sequence,
+            calls=self._calls,
+            cut_call=self._deltas.cut_call or self._parser.cut_call,
+            refusal=self._refusal if self._refusal or self._end == "content_filter" else None,
+        )
+        return [*events, end]
+
+    async def remember(self, reply: Reply) -> None:
+        """The server remembers by itself."""
+
+
+async def load(server: ChatServer, choices: Choices) -> ChatModel:
+    """The model that the server runs. Raises ValueError when a choice does not fit it."""
+    name, window, created = await server.describe()
+    if not (window or choices.window):
+        log.warning(
+            "the chat server does not tell its context length; %d is assumed (--context-length)", _UNKNOWN_WINDOW
+        )
+    window = min(filter(None, (window, choices.window)), default=_UNKNOWN_WINDOW)
+    format = format_named("plain" if choices.tool_call_parser in ("", "auto") else choices.tool_call_parser)
+    reasoning = reasoning_named("none" if choices.reasoning_parser in ("", "auto") else choices.reasoning_parser)
+    card = ModelCard(
+        # Some servers call a model by the path of its file.
+        name=choices.name or (Path(name).stem if name.startswith("/") else name),
+        aliases=choices.aliases,
+        window=window,
+        max_output=window,
+        # Only the server knows; what it does not take it refuses.
+        vision=True,
+        thinking=True,
+        created=created,
+        tool_call_parser=format.name,
+        reasoning_parser=reasoning.name,
+        parsers="those of the chat server"
+        + (f", then {format.name} for calls left in the text" if format.name != "plain" else "")
+        + (f", then {reasoning.name} for thinking left in the text" if reasoning.name != "none" else ""),
+    )
+    return ChatModel(card=card, server=server, name=name, format=format, reasoning=reasoning)

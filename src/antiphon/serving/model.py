@@ -1,0 +1,124 @@
+"""A served model as the service sees it. There are two kinds: one that is asked by token ids (`token_model.py`), and
+one behind a chat server that makes the prompt and reads the output itself (`chat_model.py`).
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import AsyncGenerator
+from typing import Literal, Protocol
+
+import msgspec
+
+from antiphon.api.conversation import Conversation, Generation
+from antiphon.api.events import AnyEvent, Reply, Usage
+from antiphon.engines import Health
+from antiphon.prompt.inspection import Find, Inspection
+from antiphon.prompt.predecessors import Made
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What surfaces may tell of a served model. `window` and `max_output` are in tokens, `created` in Unix seconds;
+    `parsers` says which parsers are in force and why. `base` is the name of the model that this one is an adapter of
+    (empty: it is none)."""
+
+    name: str
+    window: int
+    max_output: int
+    vision: bool
+    thinking: bool
+    created: int
+    tool_call_parser: str = ""
+    reasoning_parser: str = ""
+    parsers: str = ""
+    base: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator chose for a model; empty or `auto` where the model decides. `chat_template` is its text."""
+
+    name: str = ""
+    aliases: tuple[str, ...] = ()
+    tool_call_parser: str = "auto"
+    reasoning_parser: str = "auto"
+    chat_template: str = ""
+    window: int = 0
+    history_thinking: Literal["keep", "template"] = "keep"
+
+
+def call_id() -> str:
+    """A new id for a tool call, opaque and unique."""
+    return "toolu_" + "".join(secrets.choice(_ALPHABET) for _ in range(24))
+
+
+class Attempt(Protocol):
+    """A reply on its way."""
+
+    @property
+    def usage(self) -> Usage:
+        """The figures so far."""
+
+    @property
+    def output(self) -> int:
+        """How many tokens were sampled so far."""
+
+    def events(self) -> AsyncGenerator[list[AnyEvent], None]:
+        """Batches of events, the first beginning with `Started`, the last ending with `Finished`. A failure is raised
+        as a `Failure`. Closing the generator frees the engine."""
+
+    async def remember(self, reply: Reply) -> None:
+        """The reply is whole: keep what will help the conversation's next request."""
+
+
+class Task(Protocol):
+    """A request that a model has taken: it fits, and only waits to be run. `unheld` says that nothing holds the model
+    to what the request demands, so that the reply must be checked; `made` is what the prompt can be compared by with
+    others, if it can be."""
+
+    @property
+    def usage(self) -> Usage:
+        """The figures as long as the engine has told nothing."""
+
+    @property
+    def unheld(self) -> bool: ...
+
+    @property
+    def made(self) -> Made | None: ...
+
+    def freed(self) -> Task | None:
+        """The same without what holds the model to the demand, for an engine that turns out not to take it; None where
+        nothing does."""
+
+    def attempt(self) -> Attempt:
+        """One reply to it."""
+
+
+class Model(Protocol):
+    """A model that is ready to serve. Conversations come as they were sent; each kind of model puts them in order."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What may be told of it."""
+
+    @property
+    def slots(self) -> int:
+        """How many requests it works on at once, 0 where it does not say."""
+
+    async def health(self) -> Health:
+        """Whether its engine answers now. Never raises."""
+
+    async def count(self, conversation: Conversation, wanted: Generation) -> int:
+        """The length in tokens of the prompt, also where it is longer than the window."""
+
+    async def inspect(self, conversation: Conversation, wanted: Generation, find: Find | None) -> Inspection:
+        """What the model would see, beside an earlier prompt if one is found. BadRequest where that is not known."""
+
+    async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> Task:
+        """A request, rendered, tokenised, fitted and constrained. `session` names who is speaking."""
+
+    async def close(self) -> None:
+        """Let go of the engine."""

@@ -1,0 +1,246 @@
+"""The path of a request, from a conversation to events. A newcomer starts here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from functools import partial
+
+import msgspec
+
+from antiphon.api.conversation import Conversation, Generation, Tool, callable_tools
+from antiphon.api.errors import BadRequest, Internal, Overloaded
+from antiphon.api.events import AnyEvent, Finished, Fold, Started, Usage, fold
+from antiphon.constraint.check import complaint
+from antiphon.observability import metrics
+from antiphon.prompt.inspection import Inspection
+from antiphon.prompt.predecessors import Descent, Loss, Miss, Predecessors
+from antiphon.prompt.transcript import Shelf
+from antiphon.serving.admission import Line
+from antiphon.serving.model import Model, ModelCard, Task
+from antiphon.serving.rate_limits import Meter
+from antiphon.serving.registry import Catalogue
+
+__all__ = ["ModelCard", "Prepared", "Service"]
+
+log = logging.getLogger("antiphon")
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that has passed every check and only waits to be run: its prompt's length in tokens, and what `run`
+    needs. `descent` tells what the prompt goes on from, `miss` why not from the previous message's, as far as that was
+    asked."""
+
+    card: ModelCard
+    task: Task
+    tools: tuple[Tool, ...]
+    wanted: Generation
+    descent: Descent | None
+    miss: Miss | None
+    patient: bool = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The length of the prompt."""
+        return self.usage.prompt
+
+    @property
+    def usage(self) -> Usage:
+        """The figures as long as the engine has told nothing."""
+        return self.task.usage
+
+    def lost(self, cached: int) -> Loss | None:
+        """What was lost where fewer tokens were re-used than the prompt before this one had."""
+        return self.descent.lost(cached) if self.descent else None
+
+
+class Service:
+    """Everything behind the surfaces. `models` has at least one; the first is the default. `most_waiting` requests may
+    wait for each engine; one that is silent at work for `stall` seconds is not ready. `meter` bounds what keys use. On
+    the `shelf` other workers find what prompts were made of."""
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        *,
+        most_waiting: int = 256,
+        stall: float = 120.0,
+        meter: Meter | None = None,
+        shelf: Shelf | None = None,
+    ) -> None:
+        self._models = Catalogue(models)
+        lines = {m.card.name: Line(m.slots, most_waiting, model=m.card.name) for m in models if not m.card.base}
+        # Adapters are at work in the slots of their model.
+        self._lines = {m.card.name: lines[m.card.base or m.card.name] for m in models}
+        self._predecessors = Predecessors(shelf=shelf)
+        self._stall = stall
+        self._meter = meter
+
+    @property
+    def slots(self) -> int:
+        """How many requests the engine with the fewest slots works on at once, 0 where one does not say."""
+        return min(model.slots for model in self._models)
+
+    def cards(self) -> list[ModelCard]:
+        """The served models, the default one first."""
+        return [model.card for model in self._models]
+
+    def card(self, model: str) -> ModelCard:
+        """The model that a client's `model` string means. Raises NotFound, listing what is served."""
+        return self._models.meant(model).card
+
+    async def ready(self) -> list[tuple[str, bool, str]]:
+        """For each model its name, whether its engine can take work, and a sentence."""
+        answers = await asyncio.gather(*(model.health() for model in self._models))
+        found = []
+        for model, health in zip(self._models, answers, strict=True):
+            line, ready, detail = self._lines[model.card.name], health.ready, health.detail
+            if ready and line.silence() > self._stall:
+                ready, detail = False, f"{line.running} requests run, but nothing came for {line.silence():.0f} s"
+            found.append((model.card.name, ready, detail))
+        return found
+
+    async def count(self, model: str, conversation: Conversation, generation: Generation) -> int:
+        """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
+        return await self._models.meant(model).count(conversation, generation)
+
+    async def inspect(
+        self,
+        model: str,
+        conversation: Conversation,
+        generation: Generation,
+        *,
+        session: str | None = None,
+        previous: str | None = None,
+        first: bool = False,
+    ) -> Inspection:
+        """What the model would see of a request, beside the prompt before it (none for the `first`): of the `previous`
+        message where one is named, else of the session. Nothing is generated, and nothing remembered."""
+        at = self._models.meant(model)
+        find = None if first else partial(self._predecessors.before, session=session, previous=previous)
+        return await at.inspect(conversation, generation, find)
+
+    async def prepare(
+        self,
+        model: str,
+        conversation: Conversation,
+        generation: Generation,
+        *,
+        session: str | None = None,
+        message: str | None = None,
+        previous: str | None = None,
+        patient: bool = False,
+    ) -> Prepared:
+        """Render, tokenise, fit and constrain. Every failure that a status can tell is raised here. With the id of the
+        `message` that the reply will be, the prompt can be compared with a later one; with that of a `previous` message
+        it is compared with that one's. A `patient` request comes after all others that wait."""
+        at, watch = self._models.meant(model), metrics.watch()
+        watch.model = at.card.name
+        self._lines[at.card.name].refuse_if_full()
+        if self._meter:
+            self._meter.admit(watch.key)
+        task = await at.task(conversation, generation, session)
+        watch.fallbacks += task.unheld
+        watch.prompt = task.usage.prompt
+        if self._meter:
+            self._meter.spend_input(watch.key, watch.prompt)
+        descent = None
+        if task.made is not None:
+            descent = await self._predecessors.follow(task.made, session=session, message=message, previous=previous)
+        unknown = Miss("unavailable") if previous else None
+        return Prepared(
+            card=at.card,
+            task=task,
+            tools=callable_tools(conversation, generation),
+            wanted=generation,
+            descent=descent,
+            miss=descent.miss if descent else unknown,
+            patient=patient,
+        )
+
+    async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
+        """Generate and parse. The first batch begins with `Started`; the last ends with `Finished`. A failure is
+        raised as a `Failure`. Closing the generator frees the engine."""
+        watch, line = metrics.watch(), self._lines[prepared.card.name]
+        watch.enter("queue")
+        try:
+            async with line.slot(watch.key, prepared.prompt_tokens, patient=prepared.patient):
+                watch.queued = watch.enter("generate")
+                if prepared.task.unheld:
+                    yield await self._checked(prepared)
+                    return
+                async with aclosing(self._attempted(prepared)) as batches:
+                    async for batch in batches:
+                        yield batch
+        except Overloaded as failure:
+            if watch.queued is not None:
+                line.turn_away(failure)
+            raise
+        finally:
+            watch.enter("reply")
+            if self._meter:
+                unused = watch.cached if watch.queued is not None else watch.prompt
+                self._meter.settle(watch.key, cached=unused, output=watch.output)
+
+    async def _attempted(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
+        """The events of a reply that the engine holds to the demand; where it turns out not to, of one that is
+        checked."""
+        begun = False
+        try:
+            async with aclosing(self._generated(prepared)) as batches:
+                async for batch in batches:
+                    begun = True
+                    yield batch
+            return
+        except BadRequest as refusal:
+            freed = prepared.task.freed()
+            if begun or freed is None:
+                raise
+            log.warning("the engine does not take the grammar, the model runs free: %s", refusal)
+        metrics.watch().fallbacks += 1
+        yield await self._checked(msgspec.structs.replace(prepared, task=freed))
+
+    async def _generated(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
+        """The events of one attempt. What was sampled is remembered before the last of them is told, so that a client
+        that answers at once finds it."""
+        attempt, folding = prepared.task.attempt(), Fold()
+        watch, listening = metrics.watch(), self._lines[prepared.card.name].listening()
+        try:
+            async with aclosing(attempt.events()) as batches:
+                async for batch in batches:
+                    listening.heard(now := watch.batch(batch))
+                    watch.written(now, attempt.output)
+                    if isinstance(first := batch[0], Started) and (lost := prepared.lost(first.usage.cached)):
+                        watch.lost, watch.loss = lost.tokens, lost.cause
+                        log.debug("%s", lost.sentence)
+                    for event in batch:
+                        folding.add(event)
+                    if isinstance(batch[-1], Finished):
+                        watch.finished(reply := folding.reply())
+                        await attempt.remember(reply)
+                    yield batch
+                    listening.resume()
+        finally:
+            listening.end()
+            watch.generated(attempt.usage)
+
+    async def _checked(self, prepared: Prepared) -> list[AnyEvent]:
+        """The events of a whole reply that keeps what the request demands; the model has two attempts."""
+        problem = ""
+        for _ in range(2):
+            events: list[AnyEvent] = []
+            async with aclosing(self._generated(prepared)) as batches:
+                async for batch in batches:
+                    events += batch
+            problem = complaint(fold(events), prepared.tools, prepared.wanted)
+            if not problem:
+                return events
+            log.warning("the reply does not keep what was demanded: %s", problem)
+        raise Internal(f"the model could not be held to what the request demands: {problem}")
+
+    async def close(self) -> None:
+        """Let go of the engines."""
+        for model in self._models:
+            await model.close()

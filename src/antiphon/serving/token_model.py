@@ -1,0 +1,278 @@
+"""A model that is asked by token ids: the prompt is made here, the output is read here.
+
+Everything that can go wrong with a template or a parser's name goes wrong here, at load, and not in a request.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from functools import partial
+
+import msgspec
+
+from antiphon.api.conversation import Conversation, Generation, Tool, callable_tools
+from antiphon.api.events import AnyEvent, Reply, Usage
+from antiphon.constraint import dialects
+from antiphon.constraint.check import demands
+from antiphon.constraint.plan import plan
+from antiphon.engines import Description, Engine, Health, Job
+from antiphon.observability import metrics
+from antiphon.parsing.arguments import Signature
+from antiphon.parsing.formats import Format, Reasoning
+from antiphon.parsing.parser import Parser
+from antiphon.prompt import inspection
+from antiphon.prompt.fence import Fence
+from antiphon.prompt.inspection import Find, Inspection
+from antiphon.prompt.lint import parting, problems, told
+from antiphon.prompt.predecessors import Made, conversation_name
+from antiphon.prompt.prompter import Prompt, Prompter
+from antiphon.prompt.render import Renderer
+from antiphon.prompt.template import Template
+from antiphon.prompt.thoughts import Thoughts
+from antiphon.prompt.tokens import room, thinking_room
+from antiphon.prompt.transcript import Seams, Shelf
+from antiphon.prompt.turns import repaired
+from antiphon.serving.format_selection import chosen_format, chosen_reasoning
+from antiphon.serving.generation import Course, Plan
+from antiphon.serving.model import Choices, ModelCard, call_id
+
+log = logging.getLogger("antiphon")
+
+_CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The model. `token_ids` holds the format's markers that are one control token each; `adapter` is the one that it
+    is generated with (empty: none)."""
+
+    card: ModelCard
+    engine: Engine
+    description: Description
+    prompter: Prompter
+    format: Format
+    reasoning: Reasoning
+    visible: tuple[str, ...]
+    token_ids: dict[str, int]
+    adapter: str = ""
+
+    def adapted(self, adapter: str, shelf: Shelf | None = None) -> TokenModel:
+        """The model with this adapter of its engine, as one that is served by the adapter's name."""
+        name = self.card.name
+        card = msgspec.structs.replace(self.card, name=adapter, aliases=(f"{name}:{adapter}",), base=name)
+        return msgspec.structs.replace(self, card=card, adapter=adapter, prompter=self.prompter.apart(shelf))
+
+    @property
+    def slots(self) -> int:
+        """How many generations the engine works on at once, 0 where it does not say."""
+        return self.description.slots
+
+    async def health(self) -> Health:
+        """Whether the engine answers now."""
+        return await self.engine.health()
+
+    async def count(self, conversation: Conversation, wanted: Generation) -> int:
+        """The length of the prompt in tokens."""
+        metrics.watch().enter("tokenise")
+        return (await self.prompter.prompt(repaired(conversation), wanted.thinking)).length
+
+    async def inspect(self, conversation: Conversation, wanted: Generation, find: Find | None) -> Inspection:
+        """The prompt token by token."""
+        turns = repaired(conversation)
+        return await inspection.inspect(self.prompter, self.engine.spell, turns, wanted.thinking, find, self.card.name)
+
+    async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> TokenTask:
+        """The request as a job for the engine."""
+        watch = metrics.watch()
+        watch.enter("tokenise")
+        prompt = await self.prompter.prompt(repaired(conversation), wanted.thinking)
+        watch.tokenised = watch.enter("constrain")
+        watch.remembered = prompt.remembered
+        course = await _plan(self, prompt, conversation, wanted, session)
+        text = log.isEnabledFor(logging.DEBUG)
+        return TokenTask(
+            model=self,
+            prompt=prompt,
+            plan=course,
+            unheld=demands(wanted) and not course.held,
+            made=await self.prompter.made(prompt, wanted.thinking, self.card.name, text=text),
+        )
+
+    async def close(self) -> None:
+        """Let go of the engine."""
+        await self.engine.close()
+
+
+class TokenTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, ready to be generated. `unheld` says that no grammar holds the model to what the request demands."""
+
+    model: TokenModel
+    prompt: Prompt
+    plan: Plan
+    unheld: bool
+    made: Made
+
+    @property
+    def usage(self) -> Usage:
+        """The figures as long as the engine has told nothing."""
+        length = self.prompt.length
+        return Usage(prompt=length, created=self.plan.created(length, 0))
+
+    def freed(self) -> TokenTask | None:
+        """The same without its grammar, if it has one."""
+        if self.plan.job.grammar is None:
+            return None
+        job = msgspec.structs.replace(self.plan.job, grammar=None)
+        free = msgspec.structs.replace(self.plan, job=job, answer_grammar=None, held=False)
+        return msgspec.structs.replace(self, plan=free, unheld=True)
+
+    def attempt(self) -> _Attempt:
+        """One generation."""
+        return _Attempt(self)
+
+
+class _Attempt:
+    def __init__(self, task: TokenTask) -> None:
+        self._task = task
+        self._course = Course(task.plan, task.model.engine)
+
+    @property
+    def usage(self) -> Usage:
+        return self._course.usage
+
+    @property
+    def output(self) -> int:
+        return self._course.output
+
+    def events(self) -> AsyncGenerator[list[AnyEvent], None]:
+        return self._course.events()
+
+    async def remember(self, reply: Reply) -> None:
+        sampled = await self._course.sampled()
+        if sampled is not None:
+            await self._task.model.prompter.remember(self._task.prompt, reply, sampled)
+
+
+async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> TokenModel:
+    """The model that runs in the engine. What is said to it is remembered on the `shelf` too. Raises ValueError when a
+    choice does not fit it."""
+    described = await engine.describe()
+    source = choices.chat_template or described.chat_template
+    if not source:
+        log.warning("the model has no chat template; ChatML is used")
+        source = _CHATML
+    template = Template(source, bos_token=described.bos_token, eos_token=described.eos_token)
+    format, format_reason = chosen_format(template, choices.tool_call_parser)
+    reasoning, reasoning_reason, thinks = chosen_reasoning(template, format, choices.reasoning_parser)
+    markers = {*format.openers, *format.visible, *reasoning.opens, *reasoning.closes, *reasoning.dropped}
+    control = set(described.control_tokens)
+    visible = tuple(sorted(markers & control if control else markers))
+    ids = {marker: await engine.tokenise([marker]) for marker in visible}
+    window = min(choices.window or described.window, described.window)
+    card = ModelCard(
+        name=choices.name or described.model,
+        aliases=choices.aliases,
+        window=window,
+        max_output=window,
+        vision=described.vision,
+        thinking=thinks,
+        created=described.created,
+        tool_call_parser=format.name,
+        reasoning_parser=reasoning.name,
+        parsers=f"{format.name} for tools ({format_reason}), {reasoning.name} for thinking ({reasoning_reason})",
+    )
+    renderer = Renderer(template, call_id=format.call_id, media_marker=described.media_marker)
+    seams = Seams(renderer, control, described.eos_token)
+    await _tell_of_template(renderer, seams, engine)
+    return TokenModel(
+        card=card,
+        engine=engine,
+        description=described,
+        prompter=Prompter(
+            renderer,
+            Fence({*(control or markers), described.media_marker} - {""}, described.exact_cuts),
+            seams,
+            engine.tokenise,
+            engine.picture_tokens,
+            opens_thinking=reasoning.opened_by,
+            ends_thinking=reasoning.cut_short,
+            start=described.start,
+            shelf=shelf,
+            thoughts=Thoughts(renderer) if choices.history_thinking == "template" else None,
+        ),
+        format=format,
+        reasoning=reasoning,
+        visible=visible,
+        token_ids={marker: found[0] for marker, found in ids.items() if len(found) == 1},
+    )
+
+
+async def _tell_of_template(renderer: Renderer, seams: Seams, engine: Engine) -> None:
+    """Say once what the chat template cannot do, and where it costs a conversation its prefix."""
+    for problem in problems(renderer):
+        log.warning("the chat template cannot render %s", problem)
+    if found := parting(renderer):
+        place = await told(found, engine.tokenise, engine.spell)
+        log.info("the chat template changes earlier turns as a conversation grows: %s", place)
+    if not (seams.text and seams.call):
+        kind = "a tool call" if seams.text else "a reply"
+        log.info("the chat template puts no control token behind %s: the turn after it is computed with it anew", kind)
+
+
+async def _plan(
+    at: TokenModel, prompt: Prompt, conversation: Conversation, wanted: Generation, session: str | None
+) -> Plan:
+    """What to generate: within the window, and held to what the request demands."""
+    limit, window_bound = room(prompt.length, wanted.max_tokens, at.card.window)
+    demand = plan(
+        conversation.callable_tools,
+        wanted,
+        at.format,
+        at.reasoning,
+        starts_thinking=prompt.starts_thinking,
+        trained=at.prompter.renderer.native_tools,
+        thinks=at.card.thinking,
+    )
+    held = await dialects.hold(at.description.grammar, demand, at.token_ids.get)
+    job = Job(
+        prompt=prompt.ids,
+        max_tokens=limit,
+        sampling=wanted.sampling,
+        visible=at.visible,
+        grammar=held.whole if held else None,
+        images=prompt.pictures,
+        conversation=conversation_name(session, prompt.chain),
+        text=prompt.text,
+        adapter=at.adapter,
+    )
+    return Plan(
+        job=job,
+        prompt_tokens=prompt.length,
+        parser=partial(
+            _parser, at, callable_tools(conversation, wanted), wanted, prompt.starts_thinking, held is not None
+        ),
+        window_bound=window_bound,
+        thinking_limit=thinking_room(wanted.thinking, conversation, limit),
+        cut_short=at.reasoning.cut_short,
+        answer_grammar=held.answer if held else None,
+        held=held is not None and held.exact,
+        opens_thinking=tuple(at.token_ids[marker] for marker in at.reasoning.opens if marker in at.token_ids),
+        one_call=not wanted.tool_choice.parallel,
+        after_mark=await at.prompter.after(prompt, conversation, wanted.thinking, wanted.cached_turns),
+    )
+
+
+def _parser(at: TokenModel, tools: tuple[Tool, ...], wanted: Generation, starts_thinking: bool, held: bool) -> Parser:
+    return Parser(
+        at.format,
+        at.reasoning,
+        {tool.name: Signature(tool.schema) for tool in tools},
+        new_id=call_id,
+        stop=wanted.stop_sequences,
+        starts_thinking=starts_thinking,
+        # No grammar holds what is written inside thinking: what is demanded comes after it.
+        calls_in_thinking=not held and not demands(wanted),
+    )

@@ -1,0 +1,68 @@
+"""Which web pages may talk to the server from inside a browser (CORS).
+
+Where keys are asked for, the key is the guard and any origin may try. Where none is, a page somewhere on the
+web must not be able to use the model of whoever visits it, so only origins on this machine, listed ones and
+the server's own pages are let in. Programs that are not browsers send no `origin` and are not concerned.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from antiphon.api.errors import Forbidden
+from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.surface import Options
+
+_EXPOSED = b"request-id, x-request-id, retry-after, x-should-retry, antiphon-ignored"
+_ALLOWED = (
+    "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, "
+    "anthropic-dangerous-direct-browser-access"
+)
+
+
+def allowed(origin: str, host: str, options: Options) -> bool:
+    """Whether a page of this origin may use a server that was asked for by the name `host`."""
+    if options.key_hashes or "*" in options.origins or origin in options.origins:
+        return True
+    try:
+        name = urlsplit(origin).hostname or ""
+        authority = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    # A name can be made to point here by whoever owns it; a literal address cannot.
+    return address.is_loopback or authority == host
+
+
+async def answered(exchange: Exchange, options: Options) -> bool:
+    """Add the headers a browser looks for. True when the request was a preflight and has been answered."""
+    origin = exchange.header("origin")
+    if origin is None:
+        return False
+    if not allowed(origin, exchange.header("host") or "", options):
+        raise Forbidden(
+            f"Origin {origin} may not use this server without a key; list it among the allowed origins, or set a key"
+        )
+    exchange.extra += [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", _EXPOSED),
+        (b"vary", b"origin"),
+    ]
+    if exchange.method != "OPTIONS" or exchange.header("access-control-request-method") is None:
+        return False
+    asked = exchange.header("access-control-request-headers") or _ALLOWED
+    headers = [
+        (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE, OPTIONS"),
+        (b"access-control-allow-headers", asked.encode("latin-1")),
+        (b"access-control-max-age", b"600"),
+    ]
+    if exchange.header("access-control-request-private-network") == "true":
+        headers.append((b"access-control-allow-private-network", b"true"))
+    await exchange.reply(204, headers=headers)
+    return True

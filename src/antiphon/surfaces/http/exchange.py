@@ -1,0 +1,163 @@
+"""One HTTP exchange: a request being read and its response being written, over plain ASGI.
+
+It knows bytes, headers and limits, and nothing of any API. Failures are raised; whoever serves the exchange
+puts them in an envelope.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Send
+
+from antiphon.api.errors import BadRequest, TooLarge
+from antiphon.batches.worker import INSIDE
+from antiphon.observability.metrics import Watch
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
+
+
+class ClientGone(Exception):
+    """The client closed the connection; nobody is left to answer."""
+
+
+class Exchange:
+    """A request and the response to it. `extra` headers go out with whatever response is sent; `status` is 0 until one
+    is; `facts` are what the surface wants said of the request in its line of the log. `late` gives headers known
+    only when the head is sent. When `leaving` is done the server is about to end. A request of a batch has nobody who
+    waits for it; `batch` is the label of the key whose batch it is, None for every other."""
+
+    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, request_id: str) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        # ASGI: the path begins with where the application is mounted.
+        self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        self.rest = ""
+        self.anthropic = False
+        self.batch: str | None = scope.get(INSIDE)
+        self.request_id = request_id
+        # Clients of either API look for the id under their own name.
+        self.extra: list[tuple[bytes, bytes]] = [
+            (b"request-id", request_id.encode()),
+            (b"x-request-id", request_id.encode()),
+        ]
+        self.status = 0
+        self.facts: dict[str, Any] = {}
+        self.watch = Watch()
+        self.late: Callable[[], Headers] = tuple
+        self.leaving: asyncio.Future[None] | None = None
+        self._receive = receive
+        self._send = send
+        self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+
+    def header(self, name: str) -> str | None:
+        """A request header, several lines of it joined by commas, or none."""
+        wanted = name.encode()
+        values = [value.decode("latin-1") for key, value in self._headers if key == wanted]
+        return ",".join(values) if values else None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The request's headers; of a repeated one, the last."""
+        return {key.decode("latin-1"): value.decode("latin-1") for key, value in self._headers}
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters; of a repeated one, the last."""
+        return dict(parse_qsl(self.scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+
+    @property
+    def started(self) -> bool:
+        """Whether the response's head has been sent, so that no other status can be."""
+        return self.status > 0
+
+    async def body(self, limit: int) -> bytes:
+        """The request's body, decompressed. Refused as soon as it is known to exceed `limit` bytes."""
+        encoding = (self.header("content-encoding") or "identity").strip().lower()
+        if encoding not in _WINDOW_BITS and encoding != "identity":
+            raise BadRequest(
+                f"content-encoding {encoding!r} is not supported: send the body plain, or as gzip or deflate",
+                code="request_body_encoding_unsupported",
+            )
+        declared = self.header("content-length") or ""
+        if declared.isdecimal() and len(declared) < 20 and int(declared) > limit:
+            raise _too_large(limit)
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                break
+        whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return whole if encoding == "identity" else _inflated(whole, encoding, limit)
+
+    async def gone(self) -> None:
+        """Return when the client has closed the connection. Only after the body has been read."""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                return
+
+    async def reply(
+        self, status: int, body: bytes = b"", headers: Headers = (), media_type: bytes = b"application/json"
+    ) -> None:
+        """Send a whole response."""
+        lines = [*headers, *self.extra, *self.late()]
+        if self.watch.first is not None:
+            lines.append((b"server-timing", self.watch.server_timing()))
+        if body:
+            lines.append((b"content-type", media_type))
+        if status not in (204, 304):
+            lines.append((b"content-length", str(len(body)).encode()))
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+        await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def open(self, headers: Headers) -> None:
+        """Send the head of a response whose body follows in pieces."""
+        self.status = 200
+        lines = [*headers, *self.extra, *self.late()]
+        if self.watch.tokenised is not None:
+            lines.append((b"server-timing", self.watch.server_timing()))
+        await self._send({"type": "http.response.start", "status": 200, "headers": lines})
+
+    def write(self, chunk: bytes, more: bool = True) -> Awaitable[None]:
+        """Send a piece of the body."""
+        return self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"Request exceeds the maximum size: the limit is {limit} bytes")
+
+
+def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
+    # 47 tells zlib to recognise its own header; raw deflate, which some clients send by that name, has none.
+    raw = encoding == "deflate" and body[:1] and body[0] & 0x0F != 8
+    inflater = zlib.decompressobj(-15 if raw else _WINDOW_BITS[encoding])
+    try:
+        plain = inflater.decompress(body, limit + 1)
+    except zlib.error as trouble:
+        raise BadRequest(
+            f"the request body is not valid {encoding}: {trouble}", code="request_body_encoding_invalid"
+        ) from None
+    if len(plain) > limit:
+        raise TooLarge(
+            f"Request exceeds the maximum size: the limit is {limit} bytes after decoding",
+            code="request_body_too_large_after_decoding",
+        )
+    if not inflater.eof:
+        raise BadRequest(f"the request body is not valid {encoding}: cut short", code="request_body_encoding_invalid")
+    return plain

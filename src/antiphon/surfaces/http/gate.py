@@ -1,0 +1,193 @@
+"""The gate every request passes: spelling of the path, browser origins, keys, and the envelope of failures.
+
+It is one plain ASGI application over a table of routes. A response middleware would stand between a stream
+and its socket; this does not.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from starlette.types import Receive, Scope, Send
+
+from antiphon.api.errors import Failure, Internal, MethodNotAllowed, NotFound, Unauthenticated
+from antiphon.observability import metrics, request_log
+from antiphon.settings.keys import hashed, label
+from antiphon.surfaces.http import cors
+from antiphon.surfaces.http.exchange import ClientGone, Exchange
+from antiphon.surfaces.surface import Options, Rendered, Route
+
+log = logging.getLogger("antiphon.http")
+
+Envelope = Callable[[Failure, str], Rendered]
+
+
+class Placed:
+    """A route and the envelope of the surface it belongs to."""
+
+    __slots__ = ("envelope", "route", "surface")
+
+    def __init__(self, route: Route, envelope: Envelope, surface: str = "") -> None:
+        self.route = route
+        self.envelope = envelope
+        self.surface = surface
+
+
+def canonical(path: str) -> tuple[str, bool]:
+    """The one spelling of a path, and whether it was below `/anthropic`.
+
+    Users give clients a base URL with and without `/v1`, clients add their own: `/messages`, `/v1/v1/messages`,
+    `/anthropic/v1/messages/` all mean `/messages`.
+    """
+    path = "/" + path.strip("/")
+    below = path == "/anthropic" or path.startswith("/anthropic/")
+    if below:
+        path = path[len("/anthropic") :] or "/"
+    while path == "/v1" or path.startswith("/v1/"):
+        path = path[len("/v1") :] or "/"
+    return path, below
+
+
+class Gate:
+    """The ASGI application: finds the route, lets in who may, and answers every failure in its envelope."""
+
+    def __init__(self, placed: Sequence[Placed], fallback: Envelope, options: Options) -> None:
+        self._options = options
+        self._fallback = fallback
+        self._exact: dict[str, dict[str, Placed]] = {}
+        below: dict[tuple[str, str], dict[str, Placed]] = {}
+        for each in placed:
+            path = each.route.path
+            before, free, after = path.partition("*")
+            methods = below.setdefault((before, after), {}) if free else self._exact.setdefault(path, {})
+            if methods.setdefault(each.route.method, each) is not each:
+                raise ValueError(f"two surfaces answer {each.route.method} {path}")
+        # What says more of a path comes first.
+        self._below = sorted(below.items(), key=lambda one: (len(one[0][1]), len(one[0][0])), reverse=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        exchange = Exchange(scope, receive, send, self._options.new_id("req_"))
+        exchange.leaving = self._options.leaving
+        metrics.watched.set(exchange.watch)
+        envelope, quiet, surface, route, gone = self._fallback, False, "", "", False
+        try:
+            if await cors.answered(exchange, self._options):
+                return
+            here = self._find(exchange)
+            envelope, quiet, surface, route = here.envelope, here.route.quiet, here.surface, here.route.path
+            if exchange.batch is not None:
+                exchange.watch.key = exchange.batch
+            elif not here.route.open:
+                self._check_key(exchange)
+                exchange.late = partial(self._allowance, exchange)
+            await here.route.answer(exchange)
+        except ClientGone:
+            gone = True
+            exchange.facts["problem"] = "the client went away"
+        except Failure as failure:
+            exchange.facts["problem"] = failure.message
+            await self._tell(exchange, envelope, failure)
+        except Exception:
+            log.exception("%s %s %s failed", exchange.request_id, exchange.method, exchange.path)
+            await self._tell(exchange, envelope, Internal("Internal server error"))
+        finally:
+            if not quiet:
+                self._note(exchange, route)
+                metrics.count(exchange.watch, surface=surface, status=exchange.status, gone=gone)
+
+    def _find(self, exchange: Exchange) -> Placed:
+        exchange.path, exchange.anthropic = canonical(exchange.path)
+        methods = self._exact.get(exchange.path)
+        if methods is None:
+            for (before, after), table in self._below:
+                end = len(exchange.path) - len(after)
+                if end > len(before) and exchange.path.startswith(before) and exchange.path.endswith(after):
+                    methods, exchange.rest = table, exchange.path[len(before) : end]
+                    break
+        if methods is None:
+            raise NotFound(
+                f"Not found: {exchange.method} {exchange.scope['path']}. "
+                "The Messages API of this server is at POST /v1/messages."
+            )
+        found = methods.get("GET" if exchange.method == "HEAD" else exchange.method)
+        if found is None:
+            allowed = ", ".join(sorted(methods))
+            exchange.extra.append((b"allow", allowed.encode()))
+            raise MethodNotAllowed(f"Method {exchange.method} is not allowed here; use {allowed}")
+        return found
+
+    def _check_key(self, exchange: Exchange) -> None:
+        accepted = self._options.key_hashes
+        if not accepted:
+            if self._options.local_only and not _is_loopback(exchange.scope.get("server")):
+                raise Unauthenticated(
+                    "this server has no keys, so it answers only to its own machine; its operator can give it keys, or "
+                    "say that it needs none (no_auth)"
+                )
+            return
+        key = exchange.header("x-api-key")
+        scheme, _, bearer = (exchange.header("authorization") or "").partition(" ")
+        bearer = bearer.strip() if scheme.lower() == "bearer" else ""
+        # Some clients send a stale x-api-key beside the right bearer token: either one will do.
+        for candidate in (key, bearer):
+            if candidate:
+                digest = hashed(candidate)
+                if any([hmac.compare_digest(digest, one) for one in accepted]):
+                    exchange.watch.key = label(digest)
+                    return
+        if key:
+            raise Unauthenticated("invalid x-api-key")
+        raise Unauthenticated("Invalid bearer token" if bearer else "x-api-key header is required")
+
+    def _allowance(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+        """What the key may still use, on the answers to requests that use any of it."""
+        meter = self._options.meter
+        return meter.headers(exchange.watch.key) if meter and exchange.watch.model else []
+
+    async def _tell(self, exchange: Exchange, envelope: Envelope, failure: Failure) -> None:
+        rendered = envelope(failure, exchange.request_id)
+        if not exchange.started:
+            await exchange.reply(rendered.status, rendered.body, rendered.headers)
+
+    def _note(self, exchange: Exchange, route: str) -> None:
+        """One line for each request: what was asked, how it went, how long it took, what it used; and its trace."""
+        head = {
+            "id": exchange.request_id,
+            "method": exchange.method,
+            "path": exchange.scope["path"],
+            "status": exchange.status,
+            "seconds": exchange.watch.end(),
+        }
+        facts = {**exchange.facts, **exchange.watch.facts()}
+        trace = self._options.trace
+        if trace and (told := trace(exchange.watch, route, {**head, **facts}, exchange.headers)):
+            facts["trace_id"] = told
+        level = logging.WARNING if exchange.status >= 500 else logging.INFO
+        request_log.write(log, level, head, facts)
+
+
+def _is_loopback(server: tuple[str, int | None] | None) -> bool:
+    """Whether a connection came in by an address that other machines cannot reach."""
+    try:
+        return server is not None and ipaddress.ip_address(server[0]).is_loopback
+    except ValueError:
+        return False
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Take part in the server's life cycle with nothing to do, for when no outer application does."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

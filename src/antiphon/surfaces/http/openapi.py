@@ -1,0 +1,157 @@
+"""GET /openapi.json: every route as OpenAPI 3.1, made from the routes themselves and the structs they read and send.
+
+Each surface has its own names: its struct `Request` is the component `messages.Request`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from antiphon import __version__
+from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.surface import Operation, Route, Surface
+
+Served = Sequence[tuple[Surface, Route]]
+
+# Every answer of the gate has it.
+_HEADERS = {"request-id": {"schema": {"type": "string"}, "description": "The id of the request, also in the log."}}
+_INFO = {
+    "title": "Antiphon",
+    "version": __version__,
+    "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    "description": "Open language models behind the Anthropic Messages API. Unknown fields are accepted everywhere, "
+    "and named in the header `antiphon-ignored`. Base URLs with and without `/v1` both work.",
+}
+_KEYS = {
+    "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+}
+# The standard library's names, and one that is the API's own.
+_REASONS = {**{status.value: status.phrase for status in HTTPStatus}, 529: "Overloaded"}
+
+
+def route(served: Served, surface: Surface) -> Route:
+    """The route of the description, itself among those described, as one of `surface`'s."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.reply(200, text)
+
+    told = Operation(
+        summary="This description",
+        description="Every route of the server, as OpenAPI 3.1.",
+        replies={"application/json": dict[str, Any]},
+        fails=(),
+    )
+    own = Route(method="GET", path="/openapi.json", answer=answer, open=True, quiet=True, told=told)
+    text = msgspec.json.encode(document([*served, (surface, own)]))
+    return own
+
+
+def document(served: Served) -> dict[str, Any]:
+    """The description. Raises ValueError for a route that says nothing of itself."""
+    paths: dict[str, dict[str, Any]] = {}
+    schemas: dict[str, Any] = {}
+    for surface in {surface.name: surface for surface, _ in served}.values():
+        about = _About(surface, [route for each, route in served if each.name == surface.name])
+        schemas |= about.components
+        for path, method, operation in about.operations():
+            paths.setdefault(path, {})[method] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": _INFO,
+        # Where no key is configured, none is asked for.
+        "security": [{}, *({name: []} for name in _KEYS)],
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": _KEYS},
+    }
+
+
+class _About:
+    """What is told of one surface: its operations, and the components that its types need."""
+
+    def __init__(self, surface: Surface, routes: list[Route]) -> None:
+        self._surface = surface
+        self._told = [(route, route.told) for route in routes if route.told is not None]
+        if len(self._told) < len(routes):
+            raise ValueError(f"a route of the surface {surface.name!r} does not say what it is")
+        types: list[Any] = [surface.failure, *surface.types.values()]
+        for _, told in self._told:
+            types += [told.body, *told.replies.values(), *(each.type for each in told.parameters)]
+        self._types = [type for type in types if type is not None]
+        self._place = f"#/components/schemas/{surface.name}."
+        self._schemas, components = msgspec.json.schema_components(self._types, ref_template=self._place + "{name}")
+        named = {name: self._schema(type) for name, type in surface.types.items()}
+        self.components = {
+            f"{surface.name}.{_short(name)}": self._resolved(schema) for name, schema in {**named, **components}.items()
+        }
+
+    def _schema(self, type: Any) -> Any:
+        place = next(index for index, known in enumerate(self._types) if known is type)
+        return self._resolved(self._schemas[place])
+
+    def _resolved(self, schema: Any) -> Any:
+        """The same, with the bare names in references completed."""
+        if isinstance(schema, list | tuple):
+            return [self._resolved(each) for each in schema]
+        if not isinstance(schema, dict):
+            return schema
+        full = {key: self._resolved(value) for key, value in schema.items()}
+        if isinstance(name := full.get("$ref"), str):
+            full["$ref"] = self._place + _short(name.removeprefix(self._place))
+        return full
+
+    def operations(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Path, method and description of each."""
+        found = []
+        for route, told in self._told:
+            path = self._surface.base + route.path.replace("*", "{" + told.rest + "}")
+            found.append((path, route.method.lower(), self._operation(path, route, told)))
+        return found
+
+    def _operation(self, path: str, route: Route, told: Operation) -> dict[str, Any]:
+        good = {kind: self._schema(type) for kind, type in told.replies.items()}
+        fails = self._surface.statuses if told.fails is None else told.fails
+        failure = {"application/json": self._schema(self._surface.failure)} if fails else {}
+        operation: dict[str, Any] = {
+            "operationId": f"{route.method.lower()} {path}",
+            "tags": [self._surface.name],
+            "summary": told.summary,
+            "responses": {
+                str(told.status): _response(_REASONS[told.status], good),
+                **{str(status): _response(_REASONS[status], {}) for status in told.bare},
+                **{str(status): _response(_REASONS[status], failure) for status in fails},
+            },
+        }
+        if told.description:
+            operation["description"] = told.description
+        if told.parameters:
+            operation["parameters"] = [
+                {
+                    "name": each.name,
+                    "in": each.place,
+                    "required": each.required,
+                    "description": each.summary,
+                    "schema": self._schema(each.type),
+                }
+                for each in told.parameters
+            ]
+        if told.body is not None:
+            content = {"application/json": {"schema": self._schema(told.body)}}
+            operation["requestBody"] = {"required": True, "content": content}
+        if route.open:
+            operation["security"] = [{}]
+        return operation
+
+
+def _short(name: str) -> str:
+    """A component's name. Of two structs with one name, msgspec tells the whole modules; the last part will do."""
+    return ".".join(name.split(".")[-2:])
+
+
+def _response(reason: str, schemas: dict[str, Any]) -> dict[str, Any]:
+    content = {kind: {"schema": schema} for kind, schema in schemas.items()}
+    return {"description": reason, "headers": _HEADERS, **({"content": content} if content else {})}

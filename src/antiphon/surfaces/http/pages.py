@@ -1,0 +1,42 @@
+"""Pages of a list, as the Messages API cuts them: a limit, and the id that a page comes after or before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from msgspec import Meta
+
+from antiphon.api.errors import BadRequest, NotFound
+from antiphon.surfaces.surface import Parameter
+
+PARAMETERS = (
+    Parameter("limit", "query", "The most to list.", Annotated[int, Meta(ge=1, le=1000)]),
+    Parameter("after_id", "query", "List what comes after this one."),
+    Parameter("before_id", "query", "List what comes before this one."),
+)
+"""The parameters of a list."""
+
+
+def cut(names: Sequence[str], query: Mapping[str, str], *, usual: str, kind: str) -> tuple[range, bool]:
+    """The places of the names on the page asked for, and whether there are more. `usual` is the limit where none is
+    given, `kind` says what the names are of. Raises BadRequest and NotFound."""
+    limit = query.get("limit") or usual
+    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 1000:
+        raise BadRequest("limit: Input should be a valid integer between 1 and 1000")
+    first, last = 0, len(names)
+    if after := query.get("after_id"):
+        first = _place(names, after, f"after_id: {kind}") + 1
+    if before := query.get("before_id"):
+        last = _place(names, before, f"before_id: {kind}")
+    inside = range(first, max(first, last))
+    backwards = bool(query.get("before_id")) and not query.get("after_id")
+    page = inside[-int(limit) :] if backwards else inside[: int(limit)]
+    return page, len(page) < len(inside)
+
+
+def _place(names: Sequence[str], name: str, what: str) -> int:
+    try:
+        return names.index(name)
+    except ValueError:
+        raise NotFound(f"{what}: {name}") from None

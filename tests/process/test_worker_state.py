@@ -1,0 +1,59 @@
+"""The folder that the supervisor and its workers share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from antiphon.process.worker_state import Shared, Sharing
+
+
+async def test_workers_are_told_of_the_end(tmp_path: Path) -> None:
+    """Every worker acts once when the supervisor lets go of the pipe, and none before."""
+    sharing, told = Sharing(tmp_path), []
+    workers = [Shared(sharing.folder) for _ in range(3)]
+    for worker in workers:
+        worker.when_stopping(lambda: told.append(1))
+    await asyncio.sleep(0.05)
+    assert not told
+    sharing.stop()
+    await asyncio.sleep(0.05)
+    assert len(told) == 3
+    sharing.close()
+    assert not os.listdir(tmp_path)
+
+
+async def test_an_engine_that_keeps_dying_is_told(tmp_path: Path) -> None:
+    """A sentence while it is so, nothing before and after; a worker without a supervisor knows nothing."""
+    sharing = Sharing(tmp_path)
+    worker = Shared(sharing.folder)
+    assert worker.crashes() == ""
+    sharing.crashes("a/b", "it dies")
+    sharing.crashes("a.b", "this one too")
+    assert sorted(worker.crashes().split("; ")) == ["it dies", "this one too"]
+    sharing.crashes("a.b", "")
+    assert worker.crashes() == "it dies"
+    sharing.crashes("a/b", "")
+    assert worker.crashes() == ""
+    sharing.close()
+    alone = Shared("")
+    alone.when_stopping(lambda: None)
+    alone.close()
+    assert (alone.crashes(), alone.limits) == ("", "")
+
+
+def test_what_a_killed_server_left_is_removed(tmp_path: Path) -> None:
+    """By the next one; the folder of a server that runs stays, and so does whatever else lies there."""
+    dead, alive = Sharing(tmp_path), Sharing(tmp_path)
+    (tmp_path / "seal.key").write_bytes(b"k")
+    os.close(dead._pipe)
+    dead._pipe = -1
+    for folder in (dead.folder, alive.folder):
+        os.utime(folder, (0, 0))
+    after = Sharing(tmp_path)
+    assert not Path(dead.folder).exists()
+    assert Path(alive.folder).exists()
+    assert (tmp_path / "seal.key").exists()
+    alive.close()
+    after.close()

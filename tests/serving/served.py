@@ -1,0 +1,43 @@
+"""A service over the scripted engine, for tests that need no socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from antiphon.api.conversation import Conversation, Generation, Text, Tool, Turn
+from antiphon.api.events import AnyEvent, Reply, fold
+from antiphon.engines.scripted import Rule, Script, Scripted
+from antiphon.serving.model import Choices
+from antiphon.serving.service import Prepared, Service
+from antiphon.serving.token_model import load
+
+
+async def served(*rules: Rule, choices: Choices | None = None, **script: Any) -> tuple[Service, Scripted]:
+    """A service whose one model follows these rules, and its engine."""
+    engine = Scripted(Script(rules=rules or Script().rules, **script))
+    return Service([await load(engine, choices or Choices())]), engine
+
+
+def said(*texts: str, **fields: Any) -> Conversation:
+    """A conversation of these texts, the user's and the assistant's in turn."""
+    turns = tuple(
+        Turn(role="assistant" if index % 2 else "user", parts=(Text(text),)) for index, text in enumerate(texts)
+    )
+    return Conversation(turns=turns, **fields)
+
+
+def tool(name: str = "look", **properties: Any) -> Tool:
+    """A tool with these properties, all required."""
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return Tool(name=name, schema=schema, description="Looks.")
+
+
+async def events(service: Service, conversation: Conversation, wanted: Generation | None = None) -> list[AnyEvent]:
+    """Every event of the reply."""
+    prepared: Prepared = await service.prepare("claude-test", conversation, wanted or Generation(max_tokens=1000))
+    return [event async for batch in service.run(prepared) for event in batch]
+
+
+async def reply(service: Service, conversation: Conversation, wanted: Generation | None = None) -> Reply:
+    """The whole reply."""
+    return fold(await events(service, conversation, wanted))

@@ -1,0 +1,157 @@
+"""Demands on the output: held by a grammar where the engine takes one, checked where it does not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import llguidance
+import pytest
+
+from antiphon.api.conversation import Generation, ThinkingPolicy, Tool, ToolChoice
+from antiphon.api.errors import Internal
+from antiphon.api.events import TextBlock, ThinkingBlock, ToolBlock
+from antiphon.constraint import lark
+from antiphon.constraint.plan import plan
+from antiphon.engines.scripted import Rule
+from antiphon.parsing.formats import format_named, reasoning_named
+from tests.serving.served import reply, said, served, tool
+
+GOOD = '<tool_call>\n{"name": "look", "arguments": {"at": 1}}\n</tool_call>'
+BAD = '<tool_call>\n{"name": "look", "arguments": {"at": "one"}}\n</tool_call>'
+FORCED = Generation(max_tokens=100, tool_choice=ToolChoice(mode="any"))
+LOOK = said("?", tools=(tool(at={"type": "integer"}),))
+
+
+@pytest.mark.parametrize("first", [BAD, "I will not.", GOOD.replace("look", "jump")])
+async def test_second_attempt(first: str) -> None:
+    """Without a grammar, a reply that breaks the demand is asked for once more."""
+    service, engine = await served(Rule(text=first, times=1), Rule(text=GOOD))
+    got = await reply(service, LOOK, FORCED)
+    assert [type(block) for block in got.blocks] == [ToolBlock]
+    assert got.reason == "tool_use"
+    assert len(engine.jobs) == 2
+
+
+async def test_honest_error() -> None:
+    """A model that breaks the demand twice ends in an error that says how."""
+    service, _ = await served(Rule(text=BAD))
+    with pytest.raises(Internal, match="does not match its schema"):
+        await reply(service, LOOK, FORCED)
+
+
+async def test_structured_output_is_checked() -> None:
+    """The same holds for structured output."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    service, _ = await served(Rule(text='{"a": "x"}', times=1), Rule(text='{"a": 5}'))
+    got = await reply(service, said("?"), Generation(max_tokens=100, output_schema=schema))
+    assert got.blocks == (TextBlock('{"a": 5}'),)
+
+
+async def test_parallel_calls_forbidden() -> None:
+    """With parallel calls forbidden a forced reply is one call."""
+    service, _ = await served(Rule(text=GOOD + "\n" + GOOD))
+    wanted = Generation(max_tokens=100, tool_choice=ToolChoice(mode="any", parallel=False))
+    got = await reply(service, LOOK, wanted)
+    assert [type(block) for block in got.blocks] == [ToolBlock]
+
+
+async def test_no_tools_wanted() -> None:
+    """`none` means that no call comes out, whatever the model writes."""
+    service, _ = await served(Rule(text=GOOD))
+    got = await reply(service, LOOK, Generation(max_tokens=100, tool_choice=ToolChoice(mode="none")))
+    assert got.reason == "end_turn"
+    assert not any(isinstance(block, ToolBlock) for block in got.blocks)
+
+
+STRICT = Tool(name="look", schema=LOOK.tools[0].schema, strict=True)
+
+
+@pytest.mark.parametrize("mode", ["auto", "any", "tool", "none"])
+@pytest.mark.parametrize("starts_thinking", [True, False])
+@pytest.mark.parametrize("thinking", ["default", "enabled"])
+def test_every_demand_compiles(mode: Any, starts_thinking: bool, thinking: Any) -> None:
+    """Whatever is demanded, with thinking before it or not, gives a grammar that compiles."""
+    choice = ToolChoice(mode=mode, name="look" if mode == "tool" else None)
+    for schema in (None, {"type": "object", "properties": {"größe": {"type": "string"}}}):
+        wanted = Generation(tool_choice=choice, output_schema=schema, thinking=ThinkingPolicy(mode=thinking))
+        demand = plan(
+            (STRICT, tool("jump", height={"type": "number"})),
+            wanted,
+            format_named("hermes"),
+            reasoning_named("think"),
+            starts_thinking=starts_thinking,
+            trained=True,
+        )
+        assert demand is not None
+        for node in (demand.whole, demand.answer):
+            for ids in (lambda marker: None, lambda marker: 7):
+                assert lark.problem(lark.lower(node, ids)) == ""
+
+
+def test_nothing_demanded() -> None:
+    """Without a demand the model is free."""
+    free = plan(
+        (tool(),),
+        Generation(),
+        format_named("hermes"),
+        reasoning_named("think"),
+        starts_thinking=False,
+        trained=True,
+    )
+    assert free is None
+
+
+def test_recursive_schemas_compile() -> None:
+    """A schema that refers to itself is no obstacle."""
+    schema = json.loads(
+        '{"type": "object", "properties": {"child": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "object", '
+        '"properties": {"child": {"$ref": "#/$defs/n"}, "v": {"type": "integer"}}, "required": ["v"]}}}'
+    )
+    wanted = Generation(output_schema=schema)
+    demand = plan((), wanted, format_named("hermes"), reasoning_named("none"), starts_thinking=False, trained=True)
+    assert demand is not None
+    assert lark.problem(lark.lower(demand.whole, lambda marker: None)) == ""
+
+
+async def test_one_call_in_auto_mode() -> None:
+    """With parallel calls forbidden a reply that is free to call or not ends after its first call."""
+    service, engine = await served(Rule(pieces=(GOOD + "\n" + GOOD, "\nmore")))
+    wanted = Generation(max_tokens=100, tool_choice=ToolChoice(mode="auto", parallel=False))
+    got = await reply(service, LOOK, wanted)
+    assert [type(block) for block in got.blocks] == [ToolBlock]
+    assert got.reason == "tool_use"
+    assert engine.running == 0
+
+
+def test_an_answer_with_a_header() -> None:
+    """Where an answer stands in a message with a header, a structured output does too, and thinking may come before."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    demand = plan(
+        (),
+        Generation(output_schema=schema),
+        format_named("gpt-oss"),
+        reasoning_named("gpt-oss"),
+        starts_thinking=False,
+        trained=True,
+    )
+    assert demand is not None
+    grammar = lark.lower(demand.whole, lambda marker: None)
+    assert lark.problem(grammar) == ""
+    matcher = llguidance.LLMatcher(
+        llguidance.LLTokenizer("byte"), llguidance.grammar_from("lark", grammar.removeprefix("%llguidance {}"))
+    )
+    said = '<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>{"a": 5}'
+    assert matcher.consume_tokens(list(said.encode()))
+    assert matcher.is_accepting()
+
+
+async def test_calls_in_thinking_are_not_what_was_demanded() -> None:
+    """A call written inside thinking, where no grammar reaches, is no answer to a forced choice; one of a free choice
+    counts, because the model may have forgotten to close its thinking."""
+    text = f"<think>\nSay {BAD} first.\n</think>\n\n{GOOD}"
+    service, _ = await served(Rule(text=text))
+    got = await reply(service, LOOK, FORCED)
+    assert [type(block) for block in got.blocks] == [ThinkingBlock, ToolBlock]
+    got = await reply(service, LOOK)
+    assert [type(block) for block in got.blocks].count(ToolBlock) == 2
