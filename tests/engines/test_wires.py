@@ -20,7 +20,7 @@ from antiphon.serving.service import Service
 from antiphon.serving.token_model import load
 from tests.engines import vocabulary
 from tests.engines.wires import STORY, WIRES, SGLangWire, VLLMWire, Wire
-from tests.serving.served import reply, said
+from tests.serving.served import emitted, reply, said
 
 NAMES = list(WIRES)
 
@@ -145,8 +145,7 @@ async def test_adapters_are_models(wire: Wire) -> None:
     assert [card.name for card in service.cards()] == ["plain", "sea"]
     for name, asked_for in (("plain", None), ("sea", "sea"), ("plain:sea", "sea")):
         prepared = await service.prepare(name, said("Tell a story."), Generation(max_tokens=2))
-        async for _ in service.run(prepared):
-            pass
+        await emitted(service, prepared)
         assert wire.asked[-1].get("model" if isinstance(wire, VLLMWire) else "lora_path") == asked_for
     await service.close()
 

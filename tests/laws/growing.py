@@ -16,6 +16,7 @@ from antiphon.engines.scripted import Rule, Scripted
 from antiphon.serving.service import Service
 from antiphon.surfaces.messages import decode
 from antiphon.surfaces.messages.seal import Seal
+from tests.serving.served import emitted
 
 Fields = dict[str, Any]
 
@@ -66,7 +67,7 @@ class Talk:
         text = json.dumps(body, ensure_ascii=style.spaced, indent=1 if style.spaced else None)
         asked = decode.asked(decode.read(text.encode()), self.service.card("claude-test"), SEAL, {})
         prepared = await self.service.prepare("claude-test", asked.conversation, asked.generation, session="s")
-        reply = fold([event async for batch in self.service.run(prepared) for event in batch])
+        reply = fold(await emitted(self.service, prepared))
         job = self.engine.jobs[-1]
         self.past.append((job, self.engine.sampled[-1], reply))
         self.messages.append({"role": "assistant", "content": [_block(block) for block in reply.blocks]})

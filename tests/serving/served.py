@@ -32,10 +32,21 @@ def tool(name: str = "look", **properties: Any) -> Tool:
     return Tool(name=name, schema=schema, description="Looks.")
 
 
+async def emitted(service: Service, prepared: Prepared) -> list[AnyEvent]:
+    """Every event of a prepared request."""
+    found: list[AnyEvent] = []
+
+    async def take(batch: list[AnyEvent]) -> None:
+        found.extend(batch)
+
+    await service.run(prepared, take)
+    return found
+
+
 async def events(service: Service, conversation: Conversation, wanted: Generation | None = None) -> list[AnyEvent]:
     """Every event of the reply."""
     prepared: Prepared = await service.prepare("claude-test", conversation, wanted or Generation(max_tokens=1000))
-    return [event async for batch in service.run(prepared) for event in batch]
+    return await emitted(service, prepared)
 
 
 async def reply(service: Service, conversation: Conversation, wanted: Generation | None = None) -> Reply:

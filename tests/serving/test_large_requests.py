@@ -18,7 +18,7 @@ from antiphon.serving.model import Choices
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import load
 from bench import large
-from tests.serving.served import said
+from tests.serving.served import emitted, said
 
 WINDOW = 100_000_000
 CODE = large.sources()[:200_000]
@@ -73,7 +73,7 @@ async def test_the_loop_goes_on_while_a_prompt_is_rendered() -> None:
     wanted = Generation(max_tokens=5, cached_turns=9000)
     assert await silence(lambda: service.prepare("claude", conversation, wanted)) < 0.5
     prepared = await service.prepare("claude", conversation, wanted)
-    last = [event async for batch in service.run(prepared) for event in batch][-1]
+    last = (await emitted(service, prepared))[-1]
     assert last
     longer = said(*(part.text for turn in conversation.turns for part in turn.parts), "Hello from the script.", "So?")
     assert await silence(lambda: service.prepare("claude", longer, wanted)) < 0.5

@@ -12,7 +12,7 @@ from antiphon.serving.model import Choices, Model
 from antiphon.serving.registry import Catalogue
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import load
-from tests.serving.served import said
+from tests.serving.served import emitted, said
 
 
 async def model(name: str, *aliases: str) -> Model:
@@ -57,7 +57,7 @@ async def test_a_conversation_may_change_models() -> None:
                 name, said(*texts), Generation(), message=f"m{number}", previous=f"m{number - 1}" if number else None
             )
         )
-        assert fold([event async for batch in service.run(prepared[-1]) for event in batch]).blocks
+        assert fold(await emitted(service, prepared[-1])).blocks
     assert [list(engine.jobs[-1].prompt[: len(engine.script.start)]) for engine in engines] == [[5], [6, 7]]
     assert [p.miss.reason if p.miss else None for p in prepared] == [None, "model_changed", "model_changed"]
     assert [p.task.prompt.remembered for p in prepared] == [0, 0, 2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace as Prepared
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, Generation, Image, Text, Thinking, ToolResult, ToolUse
 from antiphon.api.errors import Failure, NotFound
-from antiphon.api.events import AnyEvent, Finished, Started, TextDelta, Usage
+from antiphon.api.events import AnyEvent, Emit, Finished, Started, TextDelta, Usage
 from antiphon.serving.model import ModelCard
 
 Step = list[AnyEvent] | float | Exception
@@ -74,7 +74,7 @@ class ScriptedService:
             raise self.refusal
         return Prepared(card=self.card(model), prompt_tokens=7, usage=Usage(prompt=7), miss=None)
 
-    async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
+    async def run(self, prepared: Prepared, emit: Emit) -> None:
         self.running += 1
         self.closed.clear()
         self.begun.set()
@@ -83,7 +83,7 @@ class ScriptedService:
                 if isinstance(step, Exception):
                     raise step
                 if isinstance(step, list):
-                    yield step
+                    await emit(step)
                 else:
                     await asyncio.sleep(step)
         finally:

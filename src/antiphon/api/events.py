@@ -7,7 +7,7 @@ concatenation is one JSON object) and an end. Exactly one `Finished` closes a st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -80,6 +80,10 @@ class Finished(Event, frozen=True):
 
 AnyEvent = Started | TextDelta | ThinkingDelta | ToolStart | ToolDelta | ToolEnd | Finished
 
+Emit = Callable[[list[AnyEvent]], Awaitable[None]]
+"""Takes what came at once. Whoever generates awaits it for every batch, so a slow client slows the reading of the
+engine; what it raises ends the generation."""
+
 
 class TextBlock(msgspec.Struct, frozen=True):
     """A run of visible text."""
@@ -147,6 +151,11 @@ class Fold:
                 self._finished = event
             case _:
                 assert_never(event)
+
+    async def take(self, events: Iterable[AnyEvent]) -> None:
+        """Take a batch in: what `Service.run` emits to where a whole reply is wanted."""
+        for event in events:
+            self.add(event)
 
     def _close(self, complete: bool = True) -> None:
         joined = "".join(self._pieces)

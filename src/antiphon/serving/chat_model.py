@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, Generation, Tool, callable_tools
 from antiphon.api.errors import BadRequest, EngineFailed
-from antiphon.api.events import AnyEvent, Reply, Started, Usage
+from antiphon.api.events import AnyEvent, Emit, Reply, Started, Usage
 from antiphon.api.offload import LARGE, aside
 from antiphon.constraint.check import demands
 from antiphon.engines import Health
@@ -136,7 +136,7 @@ class _Attempt:
         self._parser = parser
         self._deltas = Deltas(parser, call_id)
         self._end = self._refusal = ""
-        self._started = False
+        self.begun = False
         self.usage = task.usage
 
     @property
@@ -144,18 +144,18 @@ class _Attempt:
         """How many tokens were sampled so far."""
         return self.usage.output
 
-    async def events(self) -> AsyncGenerator[list[AnyEvent], None]:
-        """Batches of events, as the server's reads bring them."""
+    async def run(self, emit: Emit) -> None:
+        """Emit batches of events, as the server's reads bring them."""
         async with aclosing(self._chunks()) as reads:
             async for chunks in reads:
                 for chunk in chunks:
                     self._take(chunk)
                 if batch := self._begun(self._deltas.take()):
-                    yield batch
+                    await emit(batch)
                 enough = self._deltas.settled and not self._task.wanted.tool_choice.parallel
                 if self._deltas.over or enough:
                     break
-        yield self._finished()
+        await emit(self._finished())
 
     async def _chunks(self) -> AsyncGenerator[list[Chunk], None]:
         begun = False
@@ -213,9 +213,9 @@ class _Attempt:
         )
 
     def _begun(self, events: list[AnyEvent]) -> list[AnyEvent]:
-        if self._started:
+        if self.begun:
             return events
-        self._started = True
+        self.begun = True
         return [Started(self.usage), *events]
 
     def _finished(self) -> list[AnyEvent]:

@@ -6,12 +6,12 @@ appended to what was sampled, and generation goes on from the cached prefix. Not
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 
 import msgspec
 
-from antiphon.api.events import AnyEvent, Started, ToolEnd, Usage
+from antiphon.api.events import AnyEvent, Emit, Started, ToolEnd, Usage
 from antiphon.engines import Engine, Job, Piece, Prefilled
 from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import finished
@@ -57,7 +57,8 @@ class Course:
         self._written: list[str] = []
         self._thinking = 0
         self._cached = 0
-        self._started = False
+        self.begun = False
+        """Whether anything was emitted."""
         self._again = False
         self._cuts = 0
         self._called = False
@@ -67,8 +68,8 @@ class Course:
         self._enough = False
         """Whether what the engine still has to say is not wanted."""
 
-    async def events(self) -> AsyncGenerator[list[AnyEvent], None]:
-        """Batches of events, the first beginning with `Started`, the last ending with `Finished`."""
+    async def run(self, emit: Emit) -> None:
+        """Emit batches of events, the first beginning with `Started`, the last ending with `Finished`."""
         job = self._plan.job
         if not self._plan.thinking_limit:
             job = msgspec.structs.replace(job, banned=self._plan.opens_thinking)
@@ -77,19 +78,19 @@ class Course:
                 # The prompt left the model inside thinking although there is to be none.
                 job, events = await self._cut_short()
                 if batch := self._begun(events):
-                    yield batch
+                    await emit(batch)
             self._enough = False
             async with aclosing(self._engine.generate(job)) as reads:
                 async for read in reads:
                     batch = self._prefilled(read) if isinstance(read, Prefilled) else self._begun(self._read(read))
                     if batch:
-                        yield batch
+                        await emit(batch)
                     if self._enough:
                         break
             self._again = True
             if not self._unfinished():
                 break
-        yield self._finished()
+        await emit(self._finished())
 
     @property
     def _over(self) -> bool:
@@ -117,9 +118,9 @@ class Course:
         return self._begun([])
 
     def _begun(self, events: list[AnyEvent]) -> list[AnyEvent]:
-        if self._started:
+        if self.begun:
             return events
-        self._started = True
+        self.begun = True
         return [Started(self.usage), *events]
 
     def _read(self, pieces: list[Piece]) -> list[AnyEvent]:

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import AsyncGenerator
 from typing import Literal, Protocol
 
 import msgspec
 
 from antiphon.api.conversation import Conversation, Generation
-from antiphon.api.events import AnyEvent, Reply, Usage
+from antiphon.api.events import Emit, Reply, Usage
 from antiphon.engines import Health
 from antiphon.prompt.inspection import Find, Inspection
 from antiphon.prompt.predecessors import Made
@@ -66,9 +65,13 @@ class Attempt(Protocol):
     def output(self) -> int:
         """How many tokens were sampled so far."""
 
-    def events(self) -> AsyncGenerator[list[AnyEvent], None]:
-        """Batches of events, the first beginning with `Started`, the last ending with `Finished`. A failure is raised
-        as a `Failure`. Closing the generator frees the engine."""
+    @property
+    def begun(self) -> bool:
+        """Whether anything was emitted."""
+
+    async def run(self, emit: Emit) -> None:
+        """Emit batches of events, the first beginning with `Started`, the last ending with `Finished`. A failure is
+        raised as a `Failure`. Cancelling it, or raising from `emit`, frees the engine."""
 
     async def remember(self, reply: Reply) -> None:
         """The reply is whole: keep what will help the conversation's next request."""

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
 
 from antiphon.api.conversation import Conversation, Generation, Tool, callable_tools
 from antiphon.api.errors import BadRequest, Internal, Overloaded
-from antiphon.api.events import AnyEvent, Finished, Fold, Started, Usage, fold
+from antiphon.api.events import AnyEvent, Emit, Finished, Fold, Started, Usage, fold
 from antiphon.constraint.check import complaint
 from antiphon.observability import metrics
 from antiphon.prompt.inspection import Inspection
 from antiphon.prompt.predecessors import Descent, Loss, Miss, Predecessors
 from antiphon.prompt.transcript import Shelf
 from antiphon.serving.admission import Line
-from antiphon.serving.model import Model, ModelCard, Task
+from antiphon.serving.model import Attempt, Model, ModelCard, Task
 from antiphon.serving.rate_limits import Meter
 from antiphon.serving.registry import Catalogue
 
@@ -160,20 +159,15 @@ class Service:
             patient=patient,
         )
 
-    async def run(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
-        """Generate and parse. The first batch begins with `Started`; the last ends with `Finished`. A failure is
-        raised as a `Failure`. Closing the generator frees the engine."""
+    async def run(self, prepared: Prepared, emit: Emit) -> None:
+        """Generate, parse, and emit batches of events: the first begins with `Started`, the last ends with `Finished`.
+        A failure is raised as a `Failure`. Cancelling it, or raising from `emit`, frees the engine."""
         watch, line = metrics.watch(), self._lines[prepared.card.name]
         watch.enter("queue")
         try:
             async with line.slot(watch.key, prepared.prompt_tokens, patient=prepared.patient):
                 watch.queued = watch.enter("generate")
-                if prepared.task.unheld:
-                    yield await self._checked(prepared)
-                    return
-                async with aclosing(self._attempted(prepared)) as batches:
-                    async for batch in batches:
-                        yield batch
+                await self._reply(prepared, emit)
         except Overloaded as failure:
             if watch.queued is not None:
                 line.turn_away(failure)
@@ -184,44 +178,44 @@ class Service:
                 unused = watch.cached if watch.queued is not None else watch.prompt
                 self._meter.settle(watch.key, cached=unused, output=watch.output)
 
-    async def _attempted(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
-        """The events of a reply that the engine holds to the demand; where it turns out not to, of one that is
-        checked."""
-        begun = False
-        try:
-            async with aclosing(self._generated(prepared)) as batches:
-                async for batch in batches:
-                    begun = True
-                    yield batch
-            return
-        except BadRequest as refusal:
-            freed = prepared.task.freed()
-            if begun or freed is None:
-                raise
-            log.warning("the engine does not take the grammar, the model runs free: %s", refusal)
-        metrics.watch().fallbacks += 1
-        yield await self._checked(msgspec.structs.replace(prepared, task=freed))
+    async def _reply(self, prepared: Prepared, emit: Emit) -> None:
+        """One reply: held to the demand by the engine, or else checked."""
+        if not prepared.task.unheld:
+            attempt = prepared.task.attempt()
+            try:
+                await self._generate(prepared, attempt, emit)
+                return
+            except BadRequest as refusal:
+                freed = prepared.task.freed()
+                if attempt.begun or freed is None:
+                    raise
+                log.warning("the engine does not take the grammar, the model runs free: %s", refusal)
+            metrics.watch().fallbacks += 1
+            prepared = msgspec.structs.replace(prepared, task=freed)
+        await emit(await self._checked(prepared))
 
-    async def _generated(self, prepared: Prepared) -> AsyncGenerator[list[AnyEvent], None]:
-        """The events of one attempt. What was sampled is remembered before the last of them is told, so that a client
-        that answers at once finds it."""
-        attempt, folding = prepared.task.attempt(), Fold()
-        watch, listening = metrics.watch(), self._lines[prepared.card.name].listening()
+    async def _generate(self, prepared: Prepared, attempt: Attempt, emit: Emit) -> None:
+        """One attempt, watched. What was sampled is remembered before the last of it is emitted, so that a client that
+        answers at once finds it."""
+        folding, watch = Fold(), metrics.watch()
+        listening = self._lines[prepared.card.name].listening()
+
+        async def passing(batch: list[AnyEvent]) -> None:
+            listening.heard(now := watch.batch(batch))
+            watch.written(now, attempt.output)
+            if isinstance(first := batch[0], Started) and (lost := prepared.lost(first.usage.cached)):
+                watch.lost, watch.loss = lost.tokens, lost.cause
+                log.debug("%s", lost.sentence)
+            for event in batch:
+                folding.add(event)
+            if isinstance(batch[-1], Finished):
+                watch.finished(reply := folding.reply())
+                await attempt.remember(reply)
+            await emit(batch)
+            listening.resume()
+
         try:
-            async with aclosing(attempt.events()) as batches:
-                async for batch in batches:
-                    listening.heard(now := watch.batch(batch))
-                    watch.written(now, attempt.output)
-                    if isinstance(first := batch[0], Started) and (lost := prepared.lost(first.usage.cached)):
-                        watch.lost, watch.loss = lost.tokens, lost.cause
-                        log.debug("%s", lost.sentence)
-                    for event in batch:
-                        folding.add(event)
-                    if isinstance(batch[-1], Finished):
-                        watch.finished(reply := folding.reply())
-                        await attempt.remember(reply)
-                    yield batch
-                    listening.resume()
+            await attempt.run(passing)
         finally:
             listening.end()
             watch.generated(attempt.usage)
@@ -231,9 +225,11 @@ class Service:
         problem = ""
         for _ in range(2):
             events: list[AnyEvent] = []
-            async with aclosing(self._generated(prepared)) as batches:
-                async for batch in batches:
-                    events += batch
+
+            async def keep(batch: list[AnyEvent], into: list[AnyEvent] = events) -> None:
+                into += batch
+
+            await self._generate(prepared, prepared.task.attempt(), keep)
             problem = complaint(fold(events), prepared.tools, prepared.wanted)
             if not problem:
                 return events

@@ -6,13 +6,12 @@ Everything that can go wrong with a template or a parser's name goes wrong here,
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
 from functools import partial
 
 import msgspec
 
 from antiphon.api.conversation import Conversation, Generation, Tool, callable_tools
-from antiphon.api.events import AnyEvent, Reply, Usage
+from antiphon.api.events import Emit, Reply, Usage
 from antiphon.constraint import dialects
 from antiphon.constraint.check import demands
 from antiphon.constraint.plan import plan
@@ -147,8 +146,12 @@ class _Attempt:
     def output(self) -> int:
         return self._course.output
 
-    def events(self) -> AsyncGenerator[list[AnyEvent], None]:
-        return self._course.events()
+    @property
+    def begun(self) -> bool:
+        return self._course.begun
+
+    async def run(self, emit: Emit) -> None:
+        await self._course.run(emit)
 
     async def remember(self, reply: Reply) -> None:
         sampled = await self._course.sampled()

@@ -7,7 +7,6 @@ whole.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from functools import partial
 
@@ -67,7 +66,7 @@ class _ChatCompletions:
         if request.stream:
             await sse.send(
                 exchange,
-                self._service.run(prepared),
+                partial(self._service.run, prepared),
                 _Told(style),
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
@@ -95,10 +94,7 @@ class _ChatCompletions:
 
     async def _folded(self, prepared: Prepared) -> Reply:
         folding = Fold()
-        async with contextlib.aclosing(self._service.run(prepared)) as batches:
-            async for events in batches:
-                for event in events:
-                    folding.add(event)
+        await self._service.run(prepared, folding.take)
         try:
             return folding.reply()
         except ValueError:

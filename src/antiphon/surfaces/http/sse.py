@@ -7,13 +7,12 @@ told come from the surface.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from antiphon.api.errors import Failure, Internal, Overloaded
-from antiphon.api.events import AnyEvent
+from antiphon.api.events import AnyEvent, Emit
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
 
 log = logging.getLogger("antiphon.http")
@@ -25,7 +24,8 @@ HEADERS = (
 )
 
 T = TypeVar("T")
-Batches = AsyncGenerator[list[AnyEvent], None]
+Run = Callable[[Emit], Coroutine[Any, Any, None]]
+"""Generates a reply, and emits it batch by batch."""
 
 
 class Leaving(Overloaded):
@@ -70,102 +70,90 @@ async def unless_gone(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def send(exchange: Exchange, batches: Batches, telling: Telling, *, first_wait: float, interval: float) -> None:
-    """Stream the batches to the client. A failure before the first byte is raised, a later one told in the stream."""
-    stream = _Stream(exchange, batches, telling, interval)
-    try:
-        await unless_gone(exchange, stream.run(first_wait))
-    except Leaving as failure:
-        if not exchange.started:
+async def send(exchange: Exchange, run: Run, telling: Telling, *, first_wait: float, interval: float) -> None:
+    """Stream what `run` emits to the client. A failure before the first byte is raised, a later one told in the stream.
+    The head goes out with the first batch, or after `first_wait` seconds; then no silence is longer than `interval`
+    seconds."""
+    async with _Stream(exchange, telling, first_wait, interval) as stream:
+        try:
+            await unless_gone(exchange, run(stream.write))
+            if not telling.finished:
+                raise Internal("the reply broke off" if exchange.started else "the engine gave no answer")
+        except ClientGone:
             raise
-        await stream.break_off(failure)
-        await exchange.write(b"", more=False)
+        except Exception as error:
+            if not exchange.started:
+                raise
+            if not isinstance(error, Failure):
+                log.exception("%s the stream broke off", exchange.request_id)
+                error = Internal("Internal server error")
+            await stream.break_off(error)
+    await exchange.write(b"", more=False)
 
 
 class _Stream:
-    def __init__(self, exchange: Exchange, batches: Batches, telling: Telling, interval: float) -> None:
+    """The writing end. Whoever generates writes the batches; a timer breaks the silences. There is one timer for a
+    silence's length, whatever the number of tokens, and no lock: a batch waits for what breaks a silence, which in turn
+    does not begin while a batch is written."""
+
+    def __init__(self, exchange: Exchange, telling: Telling, first_wait: float, interval: float) -> None:
         self._exchange = exchange
-        self._batches = batches
         self._telling = telling
         self._interval = interval
-        self._clock = asyncio.get_running_loop().time
-        self._last = self._clock()
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
         self._writing = False
-        self._pinging = asyncio.Lock()
+        self._filler: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(first_wait, self._silent)
 
-    async def run(self, first_wait: float) -> None:
-        async with contextlib.aclosing(self._batches):
-            first = asyncio.ensure_future(anext(self._batches, None))
-            try:
-                await asyncio.wait((first,), timeout=first_wait)
-                if first.done():
-                    await self._open(self._told(first.result()))
-                    rest: Awaitable[list[AnyEvent] | None] | None = None
-                else:
-                    await self._open(self._telling.opening())
-                    rest = first
-                await self._pump(rest)
-            finally:
-                first.cancel()
-                await asyncio.gather(first, return_exceptions=True)
+    async def __aenter__(self) -> _Stream:
+        return self
 
-    async def _open(self, chunk: bytes) -> None:
-        await self._exchange.open(HEADERS)
-        await self._write(chunk)
+    async def __aexit__(self, *error: object) -> None:
+        self._timer.cancel()
+        if self._filler is not None:
+            self._filler.cancel()
+            await asyncio.gather(self._filler, return_exceptions=True)
 
-    async def _pump(self, first: Awaitable[list[AnyEvent] | None] | None) -> None:
-        pinging = asyncio.ensure_future(self._ping())
-        try:
-            if first is not None:
-                await self._write(self._told(await first))
-            # The generator is run to its end: what it does after its last batch is its own business.
-            async for events in self._batches:
-                chunk = self._telling.batch(events)
-                if chunk:
-                    await self._write(chunk)
-            if not self._telling.finished:
-                raise Internal("the reply broke off")
-        except Failure as failure:
-            await self.break_off(failure)
-        except Exception:
-            log.exception("%s the stream broke off", self._exchange.request_id)
-            await self.break_off(Internal("Internal server error"))
-        finally:
-            pinging.cancel()
-        await self._exchange.write(b"", more=False)
-
-    def _told(self, events: list[AnyEvent] | None) -> bytes:
-        if events is None:
-            raise Internal("the engine gave no answer")
-        return self._telling.batch(events)
+    async def write(self, events: list[AnyEvent]) -> None:
+        """Write a batch of events."""
+        self._writing = True
+        if self._filler is not None:
+            await self._filler
+        if chunk := self._telling.batch(events):
+            await self._send(chunk)
+        self._writing = False
 
     async def break_off(self, failure: Failure) -> None:
         """End the stream in an error, unless it has come to its proper end."""
         self._exchange.watch.failure = type(failure).__name__
         self._exchange.facts["problem"] = f"broke off: {failure.message}"
-        if not self._telling.finished:
-            await self._write(self._telling.failure(failure))
-
-    async def _write(self, chunk: bytes) -> None:
-        # Not by a lock for both: this runs for every token.
         self._writing = True
-        if self._pinging.locked():
-            async with self._pinging:
-                pass
-        await self._exchange.write(chunk)
-        self._last = self._clock()
-        self._writing = False
+        if self._filler is not None:
+            await self._filler
+        if not self._telling.finished:
+            await self._exchange.write(self._telling.failure(failure))
 
-    async def _ping(self) -> None:
-        """Break every silence. One timer per interval, whatever the number of tokens."""
-        while not self._telling.finished:
-            quiet = self._clock() - self._last
-            if quiet < self._interval:
-                await asyncio.sleep(self._interval - quiet)
-            elif self._writing:
-                # The socket is full: the client has more to read than it does, and no ping would reach it.
-                await asyncio.sleep(self._interval)
-            else:
-                async with self._pinging:
-                    await self._exchange.write(self._telling.ping)
-                    self._last = self._clock()
+    async def _send(self, chunk: bytes) -> None:
+        if not self._exchange.started:
+            await self._exchange.open(HEADERS)
+        await self._exchange.write(chunk)
+        self._last = self._loop.time()
+
+    def _silent(self) -> None:
+        if self._telling.finished:
+            return
+        quiet = self._loop.time() - self._last
+        # While a batch is being written the socket is full: the client has more to read than it does.
+        if self._writing:
+            wait = self._interval
+        elif self._exchange.started and quiet < self._interval:
+            wait = self._interval - quiet
+        else:
+            self._filler = self._loop.create_task(self._fill())
+            wait = self._interval
+        self._timer = self._loop.call_later(wait, self._silent)
+
+    async def _fill(self) -> None:
+        await self._send(self._telling.ping if self._exchange.started else self._telling.opening())
+        self._filler = None

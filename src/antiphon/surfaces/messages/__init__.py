@@ -6,12 +6,12 @@ as a stream or whole.
 
 from __future__ import annotations
 
-import contextlib
+from functools import partial
 
 import msgspec
 
 from antiphon.api.errors import Failure, Internal
-from antiphon.api.events import AnyEvent, Finished, Fold, Reply, Usage
+from antiphon.api.events import AnyEvent, Finished, Fold, Reply, Started, Usage
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
@@ -44,6 +44,14 @@ class _Told:
 
     def failure(self, failure: Failure) -> bytes:
         return b"event: error\ndata: " + failures.body(failure, self._request_id) + b"\n\n"
+
+
+class _Computed(Exception):
+    """The prompt is computed, and no more is wanted."""
+
+    def __init__(self, usage: Usage) -> None:
+        super().__init__()
+        self.usage = usage
 
 
 class _Messages:
@@ -90,7 +98,7 @@ class _Messages:
             telling = _Told(style, prepared, exchange.request_id)
             await sse.send(
                 exchange,
-                self._service.run(prepared),
+                partial(self._service.run, prepared),
                 telling,
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
@@ -112,10 +120,11 @@ class _Messages:
 
     async def _folded(self, prepared: Prepared) -> Reply:
         folding = Fold()
-        async with contextlib.aclosing(self._service.run(prepared)) as batches:
-            async for events in batches:
-                for event in encode.worth_telling(events):
-                    folding.add(event)
+
+        async def take(events: list[AnyEvent]) -> None:
+            await folding.take(encode.worth_telling(events))
+
+        await self._service.run(prepared, take)
         try:
             return folding.reply()
         except ValueError:
@@ -123,12 +132,16 @@ class _Messages:
 
     async def _warm(self, prepared: Prepared) -> Usage:
         """Have the prompt computed, and nothing more."""
-        async with contextlib.aclosing(self._service.run(prepared)) as batches:
-            async for events in batches:
-                for event in events:
-                    usage: Usage | None = getattr(event, "usage", None)
-                    if usage is not None:
-                        return msgspec.structs.replace(usage, output=0, thinking=0)
+
+        async def stop(events: list[AnyEvent]) -> None:
+            for event in events:
+                if isinstance(event, Started | Finished):
+                    raise _Computed(event.usage)
+
+        try:
+            await self._service.run(prepared, stop)
+        except _Computed as computed:
+            return msgspec.structs.replace(computed.usage, output=0, thinking=0)
         raise Internal("the engine gave no answer")
 
     async def _unavailable(
