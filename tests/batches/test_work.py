@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 
-from antiphon.batches.store import LIFETIME, About, Batch, Store, Work
+from antiphon.api.errors import Internal
+from antiphon.batches.progress import Progress
+from antiphon.batches.store import LIFETIME, About, Batch, Store
 from antiphon.batches.worker import ATTEMPTS, INSIDE, Worker
 from tests.faults.processes import eventually
 
@@ -53,9 +55,14 @@ def kept(store: Store, texts: list[str], *, created: float = 0.0, id: str = "msg
     return store.create(about, lines)
 
 
+def told(failure: Internal) -> bytes:
+    """A failure in the words of no API."""
+    return json.dumps({"type": "error", "why": failure.message}).encode()
+
+
 @asynccontextmanager
 async def working(store: Store, application: Any, most: int = 4) -> Any:
-    worker = asyncio.ensure_future(Worker(store, application, most, look=0.02).run())
+    worker = asyncio.ensure_future(Worker(store, application, most, told, look=0.02).run())
     try:
         yield worker
     finally:
@@ -160,6 +167,101 @@ async def test_the_time_is_over(tmp_path: Path) -> None:
     assert {result["type"] for result in found.values()} == {"expired"}
 
 
+async def test_lines_that_cannot_be_read_cost_their_own_requests(tmp_path: Path) -> None:
+    """Broken, without an id or lost altogether: each is told as an error that says so, the others are answered."""
+    store = Store(tmp_path)
+    batch = kept(store, [str(n) for n in range(6)])
+    file = store.folder(batch.about.id) / "requests.jsonl"
+    lines = file.read_bytes().splitlines()
+    lines[1] = b'{"custom_id":"n1","params":{"say"'
+    lines[2] = b"\0" * 100
+    file.write_bytes(b"\n".join(lines[:5]) + b"\n" + lines[5][:20])
+    application = Application(lambda text: (200, {"said": text}))
+    async with working(store, application):
+        found = await ended(store)
+    assert sorted(application.asked) == ["0", "3", "4"]
+    for id, words in (("n1", "cannot be read"), ("requests.2", "cannot be read"), ("requests.0", "has lost it")):
+        assert (found[id]["type"], words in found[id]["error"]["why"]) == ("errored", True)
+
+
+async def test_results_that_cannot_be_read_are_made_again(tmp_path: Path) -> None:
+    """Rubbish among the results and a second result of the same request are gone in the end."""
+    store = Store(tmp_path)
+    batch = kept(store, ["0", "1", "2"])
+    lines = [json.dumps({"custom_id": f"n{n}", "result": {"type": "succeeded", "message": {"was": n}}}) for n in (0, 0)]
+    store.results(batch.about.id).write_text(f"{lines[0]}\n\0\0\n{lines[1]}\n" + '{"custom_id": "n2"}\n')
+    application = Application(lambda text: (200, {"said": text}))
+    async with working(store, application):
+        found = await ended(store)
+    assert sorted(application.asked) == ["1", "2"]
+    assert found["n0"]["message"] == {"was": 0}
+
+
+async def test_an_end_that_cannot_be_read_is_told_again(tmp_path: Path) -> None:
+    """A batch whose end is rubbish has not ended, and ends again with the results that it has."""
+    store = Store(tmp_path)
+    batch = kept(store, ["0"])
+    application = Application(lambda text: (200, {"said": text}))
+    async with working(store, application):
+        await ended(store)
+    (store.folder(batch.about.id) / "ended.json").write_bytes(b"")
+    assert [one.status for one in Store(tmp_path).all()] == ["in_progress"]
+    async with working(Store(tmp_path), application):
+        await ended(store)
+    assert application.asked == ["0"]
+
+
+async def test_an_application_that_breaks_costs_one_request(tmp_path: Path) -> None:
+    """An exception, an answer that is no JSON and one that spans lines: one result each, on a line of its own."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        say = json.loads((await receive())["body"])["say"]
+        if say == "raise":
+            raise KeyError(say)
+        body = b"<html>" if say == "html" else b'{\r\n  "said": "x"\n}'
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    store = Store(tmp_path)
+    kept(store, ["raise", "html", "fine"])
+    async with working(store, application):
+        found = await ended(store)
+    assert [found[f"n{n}"]["type"] for n in range(3)] == ["errored", "errored", "succeeded"]
+    assert "not JSON" in found["n1"]["error"]["why"]
+    assert found["n2"]["message"] == {"said": "x"}
+
+
+async def test_a_request_that_the_server_dies_of_is_given_up(tmp_path: Path) -> None:
+    """What was running when the server died goes on alone, after all others, and is not begun again after a few
+    deaths; what was let go of in good order is not counted."""
+    store = Store(tmp_path)
+    batch = kept(store, ["deadly", "beside it", "fine", "let go"])
+    progress = Progress(store, batch)
+    for _ in range(ATTEMPTS):
+        progress.begin("n0")
+        progress.begin("n3")
+        progress.let_go("n3")
+    progress.begin("n1")
+    progress.close()
+    application = Application(lambda text: (200, {"said": text}), delay=0.02)
+    async with working(store, application):
+        found = await ended(store)
+    assert application.asked == ["fine", "let go", "beside it"]
+    assert f"died {ATTEMPTS} times" in found["n0"]["error"]["why"]
+
+
+async def test_a_worker_that_is_asked_to_stop_blames_nobody(tmp_path: Path) -> None:
+    """However often it is stopped in the middle of a request, that is begun again."""
+    store, slow = Store(tmp_path), Application(lambda text: (200, {}), delay=60)
+    batch = kept(store, ["slow"])
+    for n in range(ATTEMPTS + 1):
+        async with working(store, slow):
+            await eventually(lambda n=n: len(slow.asked) == n + 1)
+    progress = Progress(store, batch)
+    assert progress.deaths("n0") == 0
+    progress.close()
+
+
 def test_a_store_knows_its_own_and_nothing_else(tmp_path: Path) -> None:
     """No id reaches out of the folder, drafts are no batches, and what is broken is not there."""
     (tmp_path / "about.json").write_text("{}")
@@ -173,6 +275,7 @@ def test_a_store_knows_its_own_and_nothing_else(tmp_path: Path) -> None:
     for id in ("", ".", "..", "../batches/msgbatch_a", "msgbatch_a/../msgbatch_a", "msgbatch_", "new-x"):
         assert store.get(id) is None
     assert (tmp_path / "batches").stat().st_mode & 0o077 == 0
-    Work(store, batch).close()
+    Progress(store, batch).close()
     store.delete("msgbatch_a")
     assert store.all() == []
+    assert not (tmp_path / "batches" / "msgbatch_a").exists()

@@ -15,8 +15,9 @@ classes to its own status numbers and wire names.
     ├── Overloaded            no capacity now; trying again later makes sense
     ├── TimedOut              the engine did not answer in time
     └── Internal              our fault, or the engine's
-        └── EngineFailed      the engine died, refused or broke off
-            └── EngineLost    it ended with the request, before it had answered at all
+        ├── EngineFailed      the engine died, refused or broke off
+        │   └── EngineLost    it ended with the request, before it had answered at all
+        └── NotKept           the disk did not take what was to be kept
 """
 
 from __future__ import annotations
@@ -102,3 +103,7 @@ class EngineFailed(Internal):
 
 class EngineLost(EngineFailed):
     """The engine was gone before it had answered at all. The request may be what ended it, so nobody sends it again."""
+
+
+class NotKept(Internal):
+    """What was to be kept could not be written, or what was kept not read: the disk is full, read-only or broken."""

@@ -3,11 +3,14 @@
     about.json      whose it is, when it came, and with which headers
     requests.jsonl  a line for each request as it came: its `custom_id` and its `params`
     results.jsonl   a line for each answer so far, in the order in which they came
+    begun           a line for each request that was begun, and for each that was let go of (`progress.py`)
     cancelled       there once nobody wants the rest; its time is when that was said
     ended.json      when the last request was done with, and how many went how
     lock            held by the process that works on it
 
-Only the owner can read them. Nothing here awaits: whoever has an event loop to look after calls it in a thread.
+A folder whose name begins with `new-` is being written, one with `old-` is being taken away. Only the owner can read
+them. Nothing here awaits: whoever has an event loop to look after calls it in a thread. A disk that cannot be written
+or read raises OSError.
 """
 
 from __future__ import annotations
@@ -18,16 +21,23 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal, TypeVar
 
 import msgspec
+
+from antiphon.storage import files
+from antiphon.storage.lines import Lines
 
 LIFETIME = 24 * 3600.0
 """Seconds after which what is left of a batch expires."""
 KEPT = 29 * 24 * 3600.0
 """Seconds for which a batch that is over can be asked for, from when it was made."""
+_OLD = "old-"
+_LEFT_BEHIND = 3600.0
+"""Seconds after which whoever was writing a folder or taking it away is no more."""
+_T = TypeVar("_T")
 _ID = re.compile(r"msgbatch_[0-9A-Za-z]{1,64}\Z")
 
 
@@ -88,49 +98,53 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._over = set[str]()
 
     def create(self, about: About, lines: Iterable[bytes]) -> Batch:
-        """Keep a new batch. Whoever looks sees all of it or nothing. Raises OSError."""
+        """Keep a new batch, a line for each request. Whoever looks sees all of it or nothing, after a loss of power
+        too. Raises OSError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=self._folder, prefix="new-"))
+        draft = Path(tempfile.mkdtemp(dir=self._folder, prefix=files.DRAFT))
         try:
-            with (draft / "requests.jsonl").open("wb") as file:
-                file.writelines(line + b"\n" for line in lines)
-            (draft / "about.json").write_bytes(msgspec.json.encode(about))
+            with contextlib.closing(Lines(draft / "requests.jsonl")) as requests:
+                for line in lines:
+                    requests.add(line)
+                requests.settle()
+            files.write(draft / "about.json", msgspec.json.encode(about))
             draft.rename(self._folder / about.id)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
+        files.settle(self._folder)
         return Batch(about=about, cancelled=None, ended=None)
 
     def get(self, id: str) -> Batch | None:
-        """A batch, if there is one of this id."""
+        """A batch, if there is one of this id. Raises OSError where that cannot be seen."""
         if not _ID.match(id):
             return None
         place = self._folder / id
-        try:
-            about = _about.decode((place / "about.json").read_bytes())
-        except (OSError, msgspec.MsgspecError):
-            return None
-        cancelled, ended = None, None
-        with contextlib.suppress(OSError):
+        about, ended, cancelled = _read(place / "about.json", _about), _read(place / "ended.json", _ended), None
+        with contextlib.suppress(FileNotFoundError):
             cancelled = (place / "cancelled").stat().st_mtime
-        with contextlib.suppress(OSError):
-            ended = _ended.decode((place / "ended.json").read_bytes())
-        return Batch(about=about, cancelled=cancelled, ended=ended)
+        return Batch(about=about, cancelled=cancelled, ended=ended) if about else None
 
     def all(self) -> list[Batch]:
-        """Every batch, the latest first."""
+        """Every batch that can be read, the latest first."""
         return self._listed(self._names())
 
     def _names(self) -> list[str]:
         try:
             return os.listdir(self._folder)
-        except OSError:
+        except FileNotFoundError:
             return []
 
     def _listed(self, names: Iterable[str]) -> list[Batch]:
-        found = [batch for name in names if (batch := self.get(name)) is not None]
+        found = list[Batch]()
+        for name in names:
+            # One that cannot be read must not hide the others.
+            with contextlib.suppress(OSError):
+                if batch := self.get(name):
+                    found.append(batch)
         return sorted(found, key=lambda batch: (batch.about.created, batch.about.id), reverse=True)
 
     def cancel(self, id: str) -> None:
@@ -140,22 +154,36 @@ class Store:
 
     def delete(self, id: str) -> None:
         """Forget a batch."""
-        shutil.rmtree(self._folder / id, ignore_errors=True)
+        old = self._folder / f"{_OLD}{id}"
+        # In one step, so that one of which only a part is left is not taken for one that has work to do.
+        (self._folder / id).rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def folder(self, id: str) -> Path:
+        """Where the files of a batch are."""
+        return self._folder / id
 
     def results(self, id: str) -> Path:
         """The file of its answers."""
-        return self._folder / id / "results.jsonl"
+        return self.folder(id) / "results.jsonl"
 
     def sweep(self) -> None:
-        """Forget what is over and has been kept for long enough."""
+        """Forget what is over and has been kept for long enough, and what was left behind half written or half taken
+        away."""
         for batch in self.all():
             if batch.ended is not None and time.time() - batch.about.created > KEPT:
                 self.delete(batch.about.id)
+        for name in self._names():
+            place = self._folder / name
+            if name.startswith((files.DRAFT, _OLD)) and time.time() - place.stat().st_mtime > _LEFT_BEHIND:
+                shutil.rmtree(place, ignore_errors=True)
 
     def unfinished(self) -> list[Batch]:
         """The batches that are not over, the oldest first."""
-        # Asked again and again: what is over is told by one look at it.
-        return self._listed(name for name in self._names() if not (self._folder / name / "ended.json").exists())[::-1]
+        # Asked again and again, and most of what is kept is over.
+        found = self._listed(name for name in self._names() if name not in self._over)
+        self._over |= {batch.about.id for batch in found if batch.ended}
+        return [batch for batch in reversed(found) if not batch.ended]
 
     @contextlib.contextmanager
     def claimed(self, id: str) -> Iterator[bool]:
@@ -163,11 +191,11 @@ class Store:
         again."""
         import fcntl  # not on every system, and needed for batches only
 
-        handle = os.open(self._folder / id / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        handle = os.open(self.folder(id) / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 yield False
                 return
             batch = self.get(id)
@@ -176,76 +204,9 @@ class Store:
             os.close(handle)
 
 
-class Work:
-    """A claimed batch from inside: what is left of it to do, and where the answers go."""
-
-    def __init__(self, store: Store, batch: Batch) -> None:
-        self._place = store.results(batch.about.id).parent
-        self._counts = Counts()
-        self._done = self._recovered()
-        self._file: IO[bytes] = self._open()
-
-    def _open(self) -> IO[bytes]:
-        return os.fdopen(os.open(self._place / "results.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "wb", 0)
-
-    def _recovered(self) -> set[str]:
-        """What was answered before, by a process that is no more. A line that it could not finish is dropped."""
-        done, whole = set[str](), 0
-        with contextlib.suppress(FileNotFoundError), (self._place / "results.jsonl").open("rb+") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    file.truncate(whole)
-                    break
-                whole += len(line)
-                answer = _answer.decode(line)
-                done.add(answer.custom_id)
-                self._count(answer.result.type)
-        return done
-
-    def left(self) -> Iterator[Asked]:
-        """The requests without an answer, in their order."""
-        with (self._place / "requests.jsonl").open("rb") as file:
-            for line in file:
-                asked = _asked.decode(line)
-                if asked.custom_id not in self._done:
-                    yield asked
-
-    def answer(self, custom_id: str, result: Mapping[str, object]) -> None:
-        """Keep the answer to a request: `type` is how it went."""
-        line = msgspec.json.encode({"custom_id": custom_id, "result": result}) + b"\n"
-        self._file.write(line)
-        self._done.add(custom_id)
-        self._count(str(result["type"]))
-
-    def _count(self, how: str) -> None:
-        setattr(self._counts, how, getattr(self._counts, how) + 1)
-
-    def end(self, at: float) -> None:
-        """All of it is done with."""
-        draft = self._place / "ended.new"
-        draft.write_bytes(msgspec.json.encode(Ended(at, self._counts)))
-        draft.replace(self._place / "ended.json")
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
-
-
-class Asked(msgspec.Struct):
-    """A request of a batch; `params` is the body of a request by itself."""
-
-    custom_id: str
-    params: msgspec.Raw
-
-
-class _How(msgspec.Struct):
-    type: Literal["succeeded", "errored", "canceled", "expired"]
-
-
-class _Answer(msgspec.Struct):
-    custom_id: str
-    result: _How
-
-
-_asked = msgspec.json.Decoder(Asked)
-_answer = msgspec.json.Decoder(_Answer)
+def _read(path: Path, decoder: msgspec.json.Decoder[_T]) -> _T | None:
+    """What is in a file; nothing where it is not there or holds something else."""
+    try:
+        return decoder.decode(path.read_bytes())
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None

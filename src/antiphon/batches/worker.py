@@ -2,7 +2,9 @@
 
 Each request of a batch goes through the server's own application, as if it had come over a socket: it is checked,
 counted, logged and answered like any other, but comes after all others in the line before the engine. What the engine
-has no room for is asked again later; what fails on the server's side, a few times.
+has no room for is asked again later; what fails on the server's side, a few times. A request that was running when the
+server died goes on alone, so that it is known which one it was if that happens again; after a few deaths it is given
+up. What the disk has no room for waits, and so does all that would need more of it.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
 from starlette.types import ASGIApp
 
-from antiphon.batches.store import About, Asked, Batch, Store, Work
+from antiphon.api.errors import Internal
+from antiphon.batches.progress import Asked, Progress
+from antiphon.batches.store import About, Batch, Store
 
 log = logging.getLogger("antiphon")
 
@@ -27,6 +31,8 @@ LOOK = 0.5
 """Seconds between two looks at what others have written into the store."""
 ATTEMPTS = 3
 _LONGEST_WAIT = 60.0
+_LONGEST_PAUSE = 5.0
+"""Seconds between two attempts to write, at most: what is kept works again by itself once there is room."""
 _SWEEP = 3600.0
 
 
@@ -71,13 +77,18 @@ async def post(application: ASGIApp, body: bytes, about: About) -> Answer:
 
 
 class Worker:
-    """Works on what is in the store, `most` requests at a time."""
+    """Works on what is in the store, `most` requests at a time. `envelope` is the body that tells a client of a failure
+    that the application did not tell itself. `look` is the pause between two looks at the store, in seconds."""
 
-    def __init__(self, store: Store, application: ASGIApp, most: int, look: float = LOOK) -> None:
+    def __init__(
+        self, store: Store, application: ASGIApp, most: int, envelope: Callable[[Internal], bytes], look: float = LOOK
+    ) -> None:
         self._store = store
         self._application = application
+        self._envelope = envelope
         self._look = look
         self._room = asyncio.Semaphore(most)
+        self._alone = asyncio.Lock()
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -86,11 +97,11 @@ class Worker:
         try:
             while True:
                 with contextlib.suppress(OSError):
+                    for batch in await asyncio.to_thread(self._store.unfinished):
+                        self._begin(batch)
                     if time.monotonic() - swept > _SWEEP or not swept:
                         swept = time.monotonic()
                         await asyncio.to_thread(self._store.sweep)
-                    for batch in await asyncio.to_thread(self._store.unfinished):
-                        self._begin(batch)
                 await asyncio.sleep(self._look)
         finally:
             for task in (running := list(self._running.values())):
@@ -108,55 +119,110 @@ class Worker:
             with self._store.claimed(batch.about.id) as mine:
                 if mine:
                     await self._worked(batch)
-        except Exception:
-            log.exception("the batch %s could not be worked on", batch.about.id)
-            # A disk that is full, or a file that somebody wrote into, is not better half a second later.
+        except* OSError as trouble:
+            log.warning("the batch %s cannot be worked on: %s", batch.about.id, trouble.exceptions[0])
+            await asyncio.sleep(_LONGEST_PAUSE)
+        except* Exception:
+            log.exception("the batch %s cannot be worked on", batch.about.id)
             await asyncio.sleep(_LONGEST_WAIT)
 
     async def _worked(self, batch: Batch) -> None:
-        work = await asyncio.to_thread(Work, self._store, batch)
-        with contextlib.closing(work):
-            if rest := await self._answered(batch, work):
-                for asked in work.left():
-                    work.answer(asked.custom_id, {"type": rest})
-            work.end(time.time())
+        progress = await asyncio.to_thread(Progress, self._store, batch)
+        with contextlib.closing(progress):
+            try:
+                rest = await self._answered(batch, progress)
+            except* OSError:
+                raise
+            except* Exception:
+                # Ours, then: it would go the same way the next time.
+                log.exception("the rest of the batch %s is given up", batch.about.id)
+                rest = self._errored("Internal server error")
+            if rest is not None:
+                for asked in progress.left(reachable=False):
+                    await self._kept(progress.answer, asked.custom_id, rest)
+            await self._kept(progress.end, time.time())
 
-    async def _answered(self, batch: Batch, work: Work) -> str:
-        """Answer what is left. Gives what becomes of the rest, where the time is over or nobody wants it."""
-        left = work.left()
-        answering = asyncio.ensure_future(self._all(batch.about, work, left))
+    async def _answered(self, batch: Batch, progress: Progress) -> Mapping[str, Any] | None:
+        """Answer what is left. Gives the result of all the rest, where the time is over or nobody wants it."""
+        answering = asyncio.ensure_future(self._all(batch.about, progress))
         try:
-            while not answering.done():
-                await asyncio.wait((answering,), timeout=self._look)
-                now = await asyncio.to_thread(self._store.get, batch.about.id)
-                if now is None or now.cancelled is not None:
-                    return "canceled"
+            while True:
+                with contextlib.suppress(OSError):
+                    now = await asyncio.to_thread(self._store.get, batch.about.id)
+                    if now is None or now.cancelled is not None:
+                        return {"type": "canceled"}
                 if time.time() > batch.about.expires:
-                    return "expired"
-            answering.result()
-            return ""
+                    return {"type": "expired"}
+                await asyncio.wait((answering,), timeout=self._look)
+                if answering.done():
+                    answering.result()
+                    return None
         finally:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
 
-    async def _all(self, about: About, work: Work, left: Iterator[Asked]) -> None:
+    async def _all(self, about: About, progress: Progress) -> None:
+        suspected = list[Asked]()
         async with asyncio.TaskGroup() as group:
-            for asked in left:
+            for asked in progress.left():
+                if progress.deaths(asked.custom_id):
+                    suspected.append(asked)
+                    continue
                 await self._room.acquire()
-                group.create_task(self._one(about, work, asked)).add_done_callback(lambda _: self._room.release())
+                task = group.create_task(self._one(about, progress, asked))
+                task.add_done_callback(lambda _: self._room.release())
+        for asked in suspected:
+            async with self._alone, self._room:
+                await self._one(about, progress, asked)
 
-    async def _one(self, about: About, work: Work, asked: Asked) -> None:
+    async def _one(self, about: About, progress: Progress, asked: Asked) -> None:
+        try:
+            result = await self._result(about, progress, asked)
+            try:
+                await self._kept(progress.answer, asked.custom_id, result)
+            except (ValueError, RecursionError) as error:
+                await self._kept(progress.answer, asked.custom_id, self._errored(f"the answer is not JSON: {error}"))
+        except asyncio.CancelledError:
+            with contextlib.suppress(OSError):
+                progress.let_go(asked.custom_id)
+            raise
+
+    async def _result(self, about: About, progress: Progress, asked: Asked) -> Mapping[str, Any]:
+        if asked.trouble:
+            return self._errored(asked.trouble)
+        if (deaths := progress.deaths(asked.custom_id)) >= ATTEMPTS:
+            return self._errored(f"the server died {deaths} times while it worked on this request")
+        await self._kept(progress.begin, asked.custom_id)
         failed = 0
         while True:
-            answer = await post(self._application, bytes(asked.params), about)
+            try:
+                answer = await post(self._application, bytes(asked.params), about)
+            except Exception:
+                log.exception("the request %s of the batch %s failed", asked.custom_id, about.id)
+                return self._errored("Internal server error")
             if answer.status in (429, 529):
                 await asyncio.sleep(min(answer.wait, _LONGEST_WAIT))
                 continue
             failed += answer.status >= 500
             if answer.status < 500 or failed == ATTEMPTS:
                 break
-        body = msgspec.Raw(answer.body)
-        if answer.status == 200:
-            work.answer(asked.custom_id, {"type": "succeeded", "message": body})
-        else:
-            work.answer(asked.custom_id, {"type": "errored", "error": body})
+        how, name = ("succeeded", "message") if answer.status == 200 else ("errored", "error")
+        return {"type": how, name: msgspec.Raw(answer.body)}
+
+    def _errored(self, cause: str) -> Mapping[str, Any]:
+        return {"type": "errored", "error": msgspec.Raw(self._envelope(Internal(cause)))}
+
+    async def _kept(self, write: Callable[..., None], *what: Any) -> None:
+        """Have it written as soon as the disk takes it."""
+        pause = self._look
+        while True:
+            try:
+                return await asyncio.to_thread(write, *what)
+            except FileNotFoundError:
+                # The batch was taken away, by somebody who has access to the folder.
+                raise
+            except OSError as error:
+                if pause == self._look:
+                    log.warning("a batch waits for the disk: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import count
@@ -18,6 +19,7 @@ from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_
 from antiphon.parsing.outcome import outcome
 from antiphon.parsing.splitter import markers
 from antiphon.settings import sources
+from antiphon.storage.lines import one_line
 
 
 class ToolDefinition(msgspec.Struct, frozen=True):
@@ -46,7 +48,7 @@ def parsers(tool_call_parser: str, reasoning_parser: str) -> tuple[Format, Reaso
 
 
 def parsed(output: Output, format: Format, reasoning: Reasoning) -> bytes:
-    """One line of JSON: `{"content": [...], "stop_reason": ...}`."""
+    """JSON: `{"content": [...], "stop_reason": ...}`, the input of calls spaced as the model wrote it."""
     numbers = count(1)
     tools = {tool.name: tool.input_schema for tool in output.tools}
     reply = outcome(
@@ -71,7 +73,7 @@ def _likely_tail(raw: str, format: Format, reasoning: Reasoning) -> str:
 
 def tools_of(text: bytes) -> tuple[ToolDefinition, ...]:
     """The tools of a JSON array in the API's shape. ValueError where it is none."""
-    return msgspec.json.decode(text, type=tuple[ToolDefinition, ...])
+    return msgspec.json.decode(text.removeprefix(codecs.BOM_UTF8), type=tuple[ToolDefinition, ...])
 
 
 def parsed_lines(
@@ -82,13 +84,14 @@ def parsed_lines(
     tools: tuple[ToolDefinition, ...] = (),
     prompt_tail: str | None = None,
 ) -> Iterator[bytes]:
-    """One line of JSON for each line of JSON; `tools` and `prompt_tail` hold for lines that have none of their own.
-    ValueError names the line that is no output."""
+    """One line of JSON for each line of JSON, on however many the model wrote; `tools` and `prompt_tail` hold for lines
+    that have none of their own. ValueError names the line that is no output."""
     decoder = msgspec.json.Decoder(Output)
     for number, line in enumerate(lines, 1):
-        if line.strip():
+        text = line.removeprefix(codecs.BOM_UTF8)
+        if text.strip():
             try:
-                output = decoder.decode(line)
+                output = decoder.decode(text)
             except msgspec.MsgspecError as error:
                 raise ValueError(f"line {number}: {error}") from None
             whole = replace(
@@ -96,7 +99,7 @@ def parsed_lines(
                 tools=output.tools or tools,
                 prompt_tail=prompt_tail if output.prompt_tail is None else output.prompt_tail,
             )
-            yield parsed(whole, format, reasoning)
+            yield one_line(parsed(whole, format, reasoning))
 
 
 def _content(reply: Reply) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 import msgspec
@@ -14,7 +15,9 @@ _ESCAPES = re.compile(
 
 def whole(body: bytes) -> bytes:
     """The body with half surrogate pairs replaced: programs that cut strings between two UTF-16 units send them,
-    and they stand for no character."""
+    and they stand for no character. Without a byte order mark, too, which some programs put before a text and a reader
+    may ignore (RFC 8259, 8.1)."""
+    body = body.removeprefix(codecs.BOM_UTF8)
     # Looking for one byte is ten times as fast as for three, and a body that is mostly a picture has none.
     if b"\\" not in body or (b"\\ud" not in body and b"\\uD" not in body):
         return body

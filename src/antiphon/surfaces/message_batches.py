@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,10 +14,12 @@ import msgspec
 from msgspec import Meta, Raw
 from starlette.types import ASGIApp
 
-from antiphon.api.errors import BadRequest, NotFound
+from antiphon.api.errors import BadRequest, Failure, NotFound, NotKept
 from antiphon.batches.store import About, Batch, Counts, Store
 from antiphon.batches.worker import Worker
 from antiphon.serving.service import Service
+from antiphon.storage import files
+from antiphon.storage.lines import one_line
 from antiphon.surfaces.complaints import complaint, malformed
 from antiphon.surfaces.http import pages
 from antiphon.surfaces.http.exchange import Exchange
@@ -106,11 +109,16 @@ class _Batches:
             total=len(requests),
             headers={name: value for name in _KEPT_HEADERS if (value := exchange.header(name))},
         )
-        lines = (msgspec.json.encode(request) for request in requests)
-        await self._tell(exchange, await asyncio.to_thread(self._store.create, about, lines))
+        lines = (one_line(msgspec.json.encode(request)) for request in requests)
+        with self._disk("this batch", len(body)):
+            batch = await asyncio.to_thread(self._store.create, about, lines)
+        await self._tell(exchange, batch)
 
     async def _list(self, exchange: Exchange) -> None:
-        mine = [batch for batch in await asyncio.to_thread(self._store.all) if batch.about.key == exchange.watch.key]
+        self._check_kept()
+        with self._disk("message batches"):
+            batches = await asyncio.to_thread(self._store.all)
+        mine = [batch for batch in batches if batch.about.key == exchange.watch.key]
         names = [batch.about.id for batch in mine]
         places, more = pages.cut(names, exchange.query, usual="20", kind="message batch")
         data = [_told(mine[place], exchange) for place in places]
@@ -123,21 +131,25 @@ class _Batches:
     async def _cancel(self, exchange: Exchange) -> None:
         batch = await self._found(exchange)
         if batch.ended is None:
-            await asyncio.to_thread(self._store.cancel, batch.about.id)
+            with self._disk("the cancellation"):
+                await asyncio.to_thread(self._store.cancel, batch.about.id)
         await self._tell(exchange, await self._found(exchange))
 
     async def _delete(self, exchange: Exchange) -> None:
         batch = await self._found(exchange)
         if batch.ended is None:
             raise BadRequest(f"{batch.about.id} has not ended: cancel it first, or wait until it has")
-        await asyncio.to_thread(self._store.delete, batch.about.id)
+        with self._disk("the deletion"):
+            await asyncio.to_thread(self._store.delete, batch.about.id)
         await exchange.reply(200, msgspec.json.encode(DeletedBatch(batch.about.id)))
 
     async def _results(self, exchange: Exchange) -> None:
         batch = await self._found(exchange)
         if batch.ended is None:
             raise BadRequest(f"{batch.about.id} has not ended: it has no results yet")
-        with self._store.results(batch.about.id).open("rb") as file:
+        with self._disk("the results"):
+            file = self._store.results(batch.about.id).open("rb")
+        with file:
             await exchange.open([(b"content-type", b"application/x-jsonl")])
             while piece := await asyncio.to_thread(file.read, _PIECE):
                 await exchange.write(piece)
@@ -146,10 +158,20 @@ class _Batches:
     async def _found(self, exchange: Exchange) -> Batch:
         """The batch that the path names, if it is one of this client's."""
         self._check_kept()
-        batch = await asyncio.to_thread(self._store.get, exchange.rest)
+        with self._disk("this batch"):
+            batch = await asyncio.to_thread(self._store.get, exchange.rest)
         if batch is None or batch.about.key != exchange.watch.key:
             raise NotFound(f"message batch: {exchange.rest}")
         return batch
+
+    @contextlib.contextmanager
+    def _disk(self, what: str, size: int = 0) -> Iterator[None]:
+        """Tell the client what the disk has refused to keep, of this size in bytes."""
+        try:
+            yield
+        except OSError as error:
+            folder = self._options.batches
+            raise NotKept(files.refusal(what, error, folder, "--state-dir", size)) from error
 
     def _check_kept(self) -> None:
         if not self._options.batches:
@@ -211,7 +233,11 @@ def _tend(service: Service, application: ASGIApp, options: Options) -> Coroutine
     if not options.batches:
         return None
     most = max(service.slots - 1, 1) if service.slots else _USUAL
-    return Worker(Store(Path(options.batches)), application, most).run()
+
+    def envelope(failure: Failure) -> bytes:
+        return failures.body(failure, options.new_id("req_"))
+
+    return Worker(Store(Path(options.batches)), application, most, envelope).run()
 
 
 def _routes(service: Service, options: Options) -> list[Route]:

@@ -97,7 +97,8 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
         if not isinstance(wire.value(block.input, f"{where}.tool_use.input"), dict):
             raise BadRequest(f"{where}.tool_use.input: Input should be a valid dictionary")
         name = self.members.get((block.name, block.toolset_name or ""), block.name)
-        return ToolUse(id=block.id, name=name, input=bytes(block.input).decode())
+        # Templates that take arguments as text see what they see elsewhere, however this client's library puts spaces.
+        return ToolUse(id=block.id, name=name, input=msgspec.json.format(bytes(block.input), indent=0).decode())
 
     def _tool_result(self, block: wire.ToolResult, where: str) -> ToolResult:
         inner: Gathering[Image] = Gathering()

@@ -1,0 +1,7 @@
+"""What is written to disk: files that are whole or not there, and files of whole lines.
+
+All of it raises OSError as it comes, and leaves things as they were: a disk that is full or read-only costs what had to
+be written, and nothing else. `files.refusal` says it to whoever wanted something kept.
+
+Knows: nothing.
+"""
