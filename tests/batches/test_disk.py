@@ -11,7 +11,7 @@ import pytest
 
 from antiphon.batches import worker
 from antiphon.batches.store import Store
-from tests.batches.test_work import Application, ended, kept, working
+from tests.batches.test_worker import Application, ended, kept, working
 from tests.faults.disk import ERRORS, Disk
 from tests.faults.processes import eventually
 
