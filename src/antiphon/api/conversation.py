@@ -2,7 +2,7 @@
 
 Surfaces decode their wire format into these; the prompt room renders them. They are immutable values:
 no ids are invented, nothing is looked up, nothing is read from outside. Text that came from a client is
-kept character for character, JSON that came from a client byte for byte.
+kept character for character, JSON that came from a client token by token.
 """
 
 from __future__ import annotations
