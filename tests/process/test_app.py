@@ -37,7 +37,7 @@ async def asked(application: Application, messages: list[dict[str, str]]) -> dic
     scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b""}
     scope |= {
         "server": ("127.0.0.1", 80),
-        "headers": [(b"anthropic-version", b"2023-06-01"), (b"content-type", b"application/json")],
+        "headers": [(b"host", b"localhost"), (b"anthropic-version", b"1"), (b"content-type", b"application/json")],
         "client": ("127.0.0.1", 2),
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -82,19 +83,17 @@ class Running:
     def __init__(self, folder: Path, *, workers: int = 1, grace_period: float = 30) -> None:
         script = folder / "start.py"
         script.write_text(START)
-        self.port = free_port()
         self.connections: list[http.client.HTTPConnection] = []
         self.responses: list[http.client.HTTPResponse] = []
         self.log = folder / "log"
-        command = [sys.executable, str(script), str(self.port), str(workers), str(grace_period)]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
-        }
+        command = [sys.executable, str(script), "0", str(workers), str(grace_period)]
+        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": path}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         eventually(lambda: b"ready" in self.log.read_bytes() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log.read_text()
+        self.port = int(re.findall(r"address +http://127\.0\.0\.1:(\d+)", self.log.read_text())[0])
 
     def get(self, path: str) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -129,7 +128,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
     def begin(**options: Any) -> Running:
-        started.append(Running(tmp_path, **options))
+        started.append(Running(**{"folder": tmp_path, **options}))
         return started[-1]
 
     yield begin
@@ -200,6 +199,20 @@ def test_nothing_outlives_the_supervisor(start: Callable[..., Running]) -> None:
     server.process.kill()
     server.process.wait()
     eventually(lambda: not server.alive())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_free_port_will_do(tmp_path: Path, workers: int, start: Callable[..., Running]) -> None:
+    """With port 0 every server has a port of its own, which it prints and no other program is given."""
+    ports = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        server = start(folder=tmp_path / name, workers=workers)
+        assert server.get("health").status == 200
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", server.port))
+        ports.append(server.port)
+    assert len(set(ports)) == 2
 
 
 def test_a_port_in_use_is_told() -> None:

@@ -73,6 +73,8 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
         from antiphon.cli.client import Server
         from antiphon.process import banner
 
+        if not url and settings.port == 0:
+            raise Failed("port 0 does not say where a server is: give the port that it printed, or its --url")
         base = (url or banner.address(settings)).rstrip("/")
         base = base if "://" in base else f"http://{base}"
         return command(Server(base, key or next(iter(settings.api_keys), "")), **given)

@@ -88,6 +88,7 @@ def options(settings: Settings, **more: Any) -> surfaces.Options:
     """What the settings say of the surfaces, and more."""
     return surfaces.Options(
         local_only=not settings.no_auth,
+        hosts=(settings.host, *settings.allowed_hosts),
         max_body=int(settings.max_body_mb * 1024 * 1024),
         ping_interval=settings.ping_interval,
         version_optional=settings.version_optional,

@@ -23,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from antiphon.engines import connect
 from antiphon.observability import request_log
 from antiphon.parsing.formats import format_named, reasoning_named
@@ -48,7 +50,11 @@ class CannotServe(Exception):
 def serve(settings: Settings, *, application: str = APPLICATION) -> int:
     """Serve until a signal says stop; gives the exit status. `application` names an ASGI factory.
     Raises CannotServe, ModelUnavailable and EngineUnavailable, all before anything listens."""
-    refuse_port_in_use(settings)
+    with usable_port(settings) as port:
+        return _serve(msgspec.structs.replace(settings, port=port), application)
+
+
+def _serve(settings: Settings, application: str) -> int:
     for model in settings.served.values():
         refuse_wrong_model(model)
     # Until the workers run there is nothing to drain: leave at once, through the clean-up below.
@@ -144,6 +150,21 @@ def refuse_wrong_model(model: ModelSettings) -> None:
                 named(name)
     except (ValueError, OSError) as error:
         raise CannotServe(str(error)) from None
+
+
+@contextlib.contextmanager
+def usable_port(settings: Settings) -> Iterator[int]:
+    """The port to listen on; where any will do, one that nothing uses. That one is held for the workers, who alone can
+    share it: models may take minutes to load, and any other program might be given it meanwhile. Raises CannotServe."""
+    refuse_port_in_use(settings)
+    if settings.port:
+        yield settings.port
+        return
+    family, kind, _, _, place = socket.getaddrinfo(settings.host.strip("[]"), 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(place)
+        yield holder.getsockname()[1]
 
 
 def refuse_port_in_use(settings: Settings) -> None:

@@ -144,7 +144,9 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     the tables of the file, each filled up with what is set for all; `ray` is for `antiphon.ray` alone."""
 
     host: Annotated[str, About("Address to listen on. Anything but loopback needs a key.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65535), About("Port to listen on.")] = 8000
+    port: Annotated[
+        int, Meta(ge=0, le=65535), About("Port to listen on; 0 is any that is free, and the server says which.")
+    ] = 8000
     api_keys: Annotated[
         tuple[str, ...], About("A key that clients may use; may be repeated.", name="api_key", secret=True)
     ] = ()
@@ -152,6 +154,14 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         str, About("A file with further keys, one a line; lines that begin with # are comments.", path=True)
     ] = ""
     no_auth: Annotated[bool, About("Let everybody in, also on addresses that others can reach.")] = False
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        About(
+            "A name by which browsers and programs may call a server that asks for no key, besides `localhost` and its "
+            "addresses; may be repeated. `*.example.org` is every name below, `*` any name.",
+            name="allowed_host",
+        ),
+    ] = ()
     served_model_names: Annotated[
         tuple[str, ...],
         About(

@@ -57,6 +57,28 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
         return {int: "NUMBER", float: "NUMBER"}.get(self.type, "PATH" if self.about.path else "TEXT")
 
     @property
+    def takes(self) -> str:
+        """What a value must be, as the end of a sentence: `a whole number from 1 to 256`."""
+        if self.repeated:
+            return "a list of texts"
+        if get_origin(self.type) is Literal:
+            return f"one of {', '.join(get_args(self.type))}"
+        if self.type is bool:
+            return "true or false"
+        kind = {int: "a whole number", float: "a number"}.get(self.type)
+        return kind + self._bounds if kind else "a path" if self.about.path else "a text"
+
+    @property
+    def _bounds(self) -> str:
+        notes = getattr(self.annotation, "__metadata__", ())
+        bounds = next((note for note in notes if isinstance(note, msgspec.Meta)), msgspec.Meta())
+        if bounds.gt is not None:
+            return f" above {bounds.gt:g}"
+        if bounds.ge is not None and bounds.le is not None:
+            return f" from {bounds.ge:g} to {bounds.le:g}"
+        return f" that is {bounds.ge:g} or more" if bounds.ge is not None else ""
+
+    @property
     def shown_default(self) -> str:
         """The default for people, empty when there is nothing to show."""
         if self.about.default or self.repeated or self.default is None:

@@ -23,6 +23,7 @@ __all__ = ["BadSettings", "ModelSettings", "Option", "Settings", "load", "option
 CONFIG_VARIABLE = "ANTIPHON_CONFIG"
 CONFIG_FILE = "antiphon.toml"
 
+_HOST_NAME = re.compile(r"\*|(\*\.)?[^\s*/:@,]+")
 _PATTERN = re.compile(r"[*?\[]")
 
 
@@ -85,8 +86,8 @@ def _from_file(path: Path, *, required: bool) -> tuple[dict[str, Any], dict[str,
     }
     try:
         ray = msgspec.convert(keys.pop("ray", {}), RaySettings)
-    except msgspec.ValidationError as error:
-        raise BadSettings(f"{path}: [ray]: {error}; it holds the tables surface, engine and models.NAME") from None
+    except msgspec.ValidationError:
+        raise BadSettings(f"{path}: [ray] holds tables called surface, engine and models.NAME, nothing else") from None
     return _table(keys, options(), str(path), path.parent), own, ray
 
 
@@ -112,9 +113,9 @@ def _did_you_mean(word: str, known: list[str]) -> str:
 def _checked(option: Option, value: Any, source: str, folder: Path | None = None) -> Any:
     try:
         checked = msgspec.convert(value, option.annotation, strict=not isinstance(value, str))
-    except msgspec.ValidationError as error:
-        shown = "" if option.about.secret else f" (it is {value!r})"
-        raise BadSettings(f"{source}: {error}{shown}") from None
+    except msgspec.ValidationError:
+        shown = "has a value that cannot be" if option.about.secret else f"is {value!r}"
+        raise BadSettings(f"{source} {shown}: it takes {option.takes}") from None
     if checked and (option.about.path or (folder and option.field == "model" and _is_file(checked))):
         return _placed(checked, folder)
     if option.field == "lora":
@@ -152,6 +153,10 @@ def validated(settings: Settings) -> Settings:
         raise BadSettings(
             f"listening on {settings.host} lets other machines in, so it needs a key: give --api-key KEY "
             "(or --api-key-file FILE), or say --no-auth if everybody who can reach it may use it"
+        )
+    if odd := next((name for name in settings.allowed_hosts if not _HOST_NAME.fullmatch(name)), None):
+        raise BadSettings(
+            f"allowed_host {odd!r} is no host name: give it without scheme and port, as in gpu.example.org"
         )
     _names_are_clear(settings)
     return settings

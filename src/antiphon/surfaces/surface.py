@@ -47,12 +47,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the surfaces are told.
 
     `seal_key` seals thinking; workers that share traffic share it. `key_hashes` are `hashed` keys, none lets everybody
-    in, but with `local_only` nobody on another machine. `origins` are the browser origins let in where no key is asked
-    for, besides loopback ones (`*` for all). With `version_optional`, requests need no `anthropic-version` header.
-    `metrics` gives the text of GET /metrics, `meter` the headers that tell a key what it may still use, `crashes` a
-    sentence when the engine dies again and again. `trace` takes down a request that is over. `batches` is the folder of
-    the message batches (empty: none are kept). When `leaving` is done, whatever still runs ends in an error. Clock and
-    ids come in, so that tests can fix them.
+    in, but with `local_only` nobody on another machine. `hosts` are the names by which the server may be asked for
+    where no key is, besides its addresses (`*.` in front: whatever is below; `*`: all). With `version_optional`,
+    requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `meter` the headers that tell
+    a key what it may still use, `crashes` a sentence when the engine dies again and again. `trace` takes down a request
+    that is over. `batches` is the folder of the message batches (empty: none are kept). When `leaving` is done,
+    whatever still runs ends in an error. Clock and ids come in, so that tests can fix them.
     """
 
     seal_key: bytes
@@ -64,7 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     version_optional: bool = False
     batches: str = ""
     allow_private_urls: bool = False
-    origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     metrics: Callable[[], bytes] | None = None
     meter: Meter | None = None
     crashes: Callable[[], str] | None = None

@@ -1,16 +1,16 @@
 """Which web pages may talk to the server from inside a browser (CORS).
 
 Where keys are asked for, the key is the guard and any origin may try. Where none is, a page somewhere on the
-web must not be able to use the model of whoever visits it, so only origins on this machine, listed ones and
-the server's own pages are let in. Programs that are not browsers send no `origin` and are not concerned.
+web must not be able to use the model of whoever visits it, so only pages from this machine, from listed names and
+the server's own are let in. Programs that are not browsers send no `origin` and are not concerned.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from antiphon.api.errors import Forbidden
+from antiphon.surfaces.http import hosts
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.surface import Options
 
@@ -22,22 +22,14 @@ _ALLOWED = (
 
 
 def allowed(origin: str, host: str, options: Options) -> bool:
-    """Whether a page of this origin may use a server that was asked for by the name `host`."""
-    if options.key_hashes or "*" in options.origins or origin in options.origins:
+    """Whether a page of this origin may use a server that was asked for as `host`, a name known to be its own."""
+    if options.key_hashes:
         return True
     try:
-        name = urlsplit(origin).hostname or ""
-        authority = urlsplit(origin).netloc
+        name, authority = urlsplit(origin).hostname or "", urlsplit(origin).netloc
     except ValueError:
         return False
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    # A name can be made to point here by whoever owns it; a literal address cannot.
-    return address.is_loopback or authority == host
+    return (name != "" and authority == host) or hosts.local(name) or hosts.listed(name, options)
 
 
 async def answered(exchange: Exchange, options: Options) -> bool:
@@ -47,7 +39,8 @@ async def answered(exchange: Exchange, options: Options) -> bool:
         return False
     if not allowed(origin, exchange.header("host") or "", options):
         raise Forbidden(
-            f"Origin {origin} may not use this server without a key; list it among the allowed origins, or set a key"
+            f"Origin {origin} may not use this server, which asks for no key. Use a page of this machine, list the "
+            "page's host with --allowed-host, or set a key with --api-key"
         )
     exchange.extra += [
         (b"access-control-allow-origin", origin.encode("latin-1")),

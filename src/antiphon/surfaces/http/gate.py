@@ -1,4 +1,4 @@
-"""The gate every request passes: spelling of the path, browser origins, keys, and the envelope of failures.
+"""The gate every request passes: host names, spelling of the path, browser origins, keys, and the envelope of failures.
 
 It is one plain ASGI application over a table of routes. A response middleware would stand between a stream
 and its socket; this does not.
@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from antiphon.api.errors import Failure, Internal, MethodNotAllowed, NotFound, Unauthenticated
 from antiphon.observability import metrics, request_log
 from antiphon.settings.keys import hashed, label
-from antiphon.surfaces.http import cors
+from antiphon.surfaces.http import cors, hosts
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
 from antiphon.surfaces.surface import Options, Rendered, Route
 
@@ -81,6 +81,7 @@ class Gate:
         metrics.watched.set(exchange.watch)
         envelope, quiet, surface, route, gone = self._fallback, False, "", "", False
         try:
+            hosts.refuse_unknown(exchange, self._options)
             if await cors.answered(exchange, self._options):
                 return
             here = self._find(exchange)
