@@ -52,7 +52,7 @@ async def send(application: Any, body: bytes) -> int:
     async def sent(message: Any) -> None:
         statuses.append(message.get("status"))
 
-    headers = [(b"anthropic-version", b"2023-06-01"), (b"content-type", b"application/json")]
+    headers = [(b"host", b"localhost"), (b"anthropic-version", b"1"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/v1/messages/batches", "query_string": b"", "headers": headers}
     await application(scope, receive, sent)
     return int(statuses[0])
