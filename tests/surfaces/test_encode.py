@@ -77,7 +77,7 @@ def streamed(pieces: list[list[AnyEvent]], how: encode.Style) -> bytes:
 def whole(pieces: list[list[AnyEvent]], how: encode.Style) -> dict[str, Any]:
     folding = Fold()
     for piece in pieces:
-        for event in encode.worth_telling(piece):
+        for event in piece:
             folding.add(event)
     message: dict[str, Any] = json.loads(encode.whole(how, folding.reply()))
     return message

@@ -132,6 +132,9 @@ class Fold:
     def add(self, event: AnyEvent) -> None:
         """Take the next event in."""
         match event:
+            case TextDelta("") | ThinkingDelta(""):
+                # Opens no block, in a stream either.
+                pass
             case TextDelta() | ThinkingDelta():
                 if self._kind is not type(event):
                     self._close()

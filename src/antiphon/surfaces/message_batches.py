@@ -20,10 +20,8 @@ from antiphon.batches.worker import Worker
 from antiphon.serving.service import Service
 from antiphon.storage import files
 from antiphon.storage.lines import one_line
-from antiphon.surfaces.complaints import complaint, malformed
-from antiphon.surfaces.http import pages
+from antiphon.surfaces.http import json_body, pages
 from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.json_text import whole
 from antiphon.surfaces.messages import failures, sent
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
 
@@ -183,13 +181,7 @@ class _Batches:
 
 def _read(body: bytes) -> list[BatchRequest]:
     """The requests in a body. Raises BadRequest that says what is wrong, and where."""
-    body = whole(body)
-    try:
-        requests = _creation.decode(body).requests
-    except msgspec.ValidationError as trouble:
-        raise BadRequest(complaint(str(trouble))) from None
-    except (msgspec.DecodeError, RecursionError, ValueError) as trouble:
-        raise BadRequest(malformed(trouble, body)) from None
+    requests = json_body.read(body, _creation)[0].requests
     seen = set[str]()
     for place, request in enumerate(requests):
         if request.custom_id in seen:

@@ -10,7 +10,7 @@ import jsonschema_rs
 import msgspec
 
 from antiphon.api.errors import BadRequest
-from antiphon.surfaces.complaints import malformed
+from antiphon.surfaces.http.validation import malformed
 
 _DRAFTS = re.compile(r"^https?://json-schema\.org/(draft-0[467]|draft/20(19-09|20-12))/schema#?$")
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from antiphon.api.errors import BadRequest, Failure, Internal
-from antiphon.api.events import AnyEvent, Fold, Reply
+from antiphon.api.errors import BadRequest, Failure
+from antiphon.api.events import AnyEvent
 from antiphon.api.offload import LARGE, aside
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.chat_completions import decode, encode, failures, sent, wire
@@ -72,7 +72,7 @@ class _ChatCompletions:
                 interval=self._options.ping_interval,
             )
         else:
-            reply = await sse.unless_gone(exchange, self._folded(prepared))
+            reply = await sse.whole(exchange, partial(self._service.run, prepared))
             await exchange.reply(200, encode.whole(style, reply))
 
     async def _read(self, exchange: Exchange) -> tuple[wire.Request, decode.Asked, Prepared]:
@@ -91,14 +91,6 @@ class _ChatCompletions:
         session = request.prompt_cache_key[:256] if request.prompt_cache_key else None
         prepared = await self._service.prepare(request.model, asked.conversation, asked.generation, session=session)
         return request, asked, prepared
-
-    async def _folded(self, prepared: Prepared) -> Reply:
-        folding = Fold()
-        await self._service.run(prepared, folding.take)
-        try:
-            return folding.reply()
-        except ValueError:
-            raise Internal("the reply broke off") from None
 
 
 def _check_media_type(exchange: Exchange) -> None:

@@ -24,7 +24,7 @@ from antiphon.serving.service import ModelCard
 from antiphon.surfaces.chat_completions import tools, wire
 from antiphon.surfaces.chat_completions.parts import Reader, addresses
 from antiphon.surfaces.content.remote import Fetched
-from antiphon.surfaces.json_text import whole
+from antiphon.surfaces.http.json_text import whole
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 

@@ -30,7 +30,7 @@ from antiphon.api.events import (
     Usage,
 )
 from antiphon.surfaces.chat_completions import sent
-from antiphon.surfaces.json_text import text_json
+from antiphon.surfaces.http.json_text import text_json
 
 _to_json = msgspec.json.Encoder().encode
 

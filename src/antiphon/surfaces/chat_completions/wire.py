@@ -11,11 +11,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from antiphon.api.errors import BadRequest
-from antiphon.surfaces.complaints import complaint, malformed
-from antiphon.surfaces.json_text import whole
+from antiphon.surfaces.http import json_body
+from antiphon.surfaces.http.json_body import Name
 
-Name = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1, le=2**53)]
 ROLES = ["system", "developer", "user", "assistant", "tool", "function"]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -168,7 +166,6 @@ class Request(msgspec.Struct):
 
 
 _request = msgspec.json.Decoder(Request)
-_keys = msgspec.json.Decoder(dict[str, Raw])
 _FIELDS = {field.encode_name for field in msgspec.structs.fields(Request)}
 # They change nothing by design: who asks, where it is billed and kept.
 _HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier"}
@@ -178,20 +175,9 @@ _SAYS_NOTHING = (b"null", b"false", b"[]", b"{}")
 def read(body: bytes) -> tuple[Request, list[str]]:
     """The request in a body, and its fields that nobody here acts upon. Raises BadRequest that says what is wrong,
     and where."""
-    try:
-        body.decode()
-    except UnicodeDecodeError as trouble:
-        raise BadRequest(f"The request body is not valid UTF-8: byte {trouble.start}") from None
-    body = whole(body)
-    try:
-        request = _request.decode(body)
-        told = _keys.decode(body)
-    except msgspec.ValidationError as trouble:
-        raise BadRequest(complaint(str(trouble))) from None
-    except (msgspec.DecodeError, RecursionError, ValueError) as trouble:
-        raise BadRequest(malformed(trouble, body)) from None
-    unknown = told.keys() - _FIELDS - _HARMLESS
-    return request, sorted(name for name in unknown if bytes(told[name]) not in _SAYS_NOTHING)
+    request, members = json_body.read(body, _request)
+    unknown = members.keys() - _FIELDS - _HARMLESS
+    return request, sorted(name for name in unknown if bytes(members[name]) not in _SAYS_NOTHING)
 
 
 def given(raw: Raw | UnsetType) -> bytes:

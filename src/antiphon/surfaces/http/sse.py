@@ -1,4 +1,5 @@
-"""Server-sent events on the socket: the first byte promptly, a ping when all is silent, the race with a disconnect.
+"""Replies on the socket, whole or as server-sent events: the first byte promptly, a ping when all is silent, the race
+with a disconnect.
 
 It moves bytes and time, and knows no API: what a batch of events looks like, what a ping is and how a failure is
 told come from the surface.
@@ -12,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from antiphon.api.errors import Failure, Internal, Overloaded
-from antiphon.api.events import AnyEvent, Emit
+from antiphon.api.events import AnyEvent, Emit, Fold, Reply
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
 
 log = logging.getLogger("antiphon.http")
@@ -68,6 +69,16 @@ async def unless_gone(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
         for task in (working, watching):
             task.cancel()
         await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def whole(exchange: Exchange, run: Run) -> Reply:
+    """The whole reply of what `run` emits, for as long as the client waits for it."""
+    folding = Fold()
+    await unless_gone(exchange, run(folding.take))
+    try:
+        return folding.reply()
+    except ValueError:
+        raise Internal("the reply broke off") from None
 
 
 async def send(exchange: Exchange, run: Run, telling: Telling, *, first_wait: float, interval: float) -> None:

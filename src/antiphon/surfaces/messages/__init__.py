@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from antiphon.api.errors import Failure, Internal
-from antiphon.api.events import AnyEvent, Finished, Fold, Reply, Started, Usage
+from antiphon.api.events import AnyEvent, Finished, Started, Usage
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
@@ -107,7 +107,7 @@ class _Messages:
             usage = await sse.unless_gone(exchange, self._warm(prepared))
             await exchange.reply(200, encode.whole_of(style, [], Finished("max_tokens", usage)))
         else:
-            reply = await sse.unless_gone(exchange, self._folded(prepared))
+            reply = await sse.whole(exchange, partial(self._service.run, prepared))
             await exchange.reply(200, encode.whole(style, reply))
 
     async def _count(self, exchange: Exchange) -> None:
@@ -117,18 +117,6 @@ class _Messages:
         if not isinstance(whole.request.context_management, msgspec.UnsetType):
             counted.context_management = sent.CountedContext(tokens)
         await exchange.reply(200, msgspec.json.encode(counted))
-
-    async def _folded(self, prepared: Prepared) -> Reply:
-        folding = Fold()
-
-        async def take(events: list[AnyEvent]) -> None:
-            await folding.take(encode.worth_telling(events))
-
-        await self._service.run(prepared, take)
-        try:
-            return folding.reply()
-        except ValueError:
-            raise Internal("the reply broke off") from None
 
     async def _warm(self, prepared: Prepared) -> Usage:
         """Have the prompt computed, and nothing more."""

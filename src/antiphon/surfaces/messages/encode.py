@@ -31,7 +31,7 @@ from antiphon.api.events import (
     ToolStart,
     Usage,
 )
-from antiphon.surfaces.json_text import text_json
+from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.messages import sent
 from antiphon.surfaces.messages.seal import Seal
 
@@ -161,11 +161,6 @@ def _text_in(event: AnyEvent) -> str | None:
     if kind is TextDelta or kind is ThinkingDelta:
         return event.text  # type: ignore[union-attr]
     return event.json if kind is ToolDelta else None  # type: ignore[union-attr]
-
-
-def worth_telling(events: Iterable[AnyEvent]) -> list[AnyEvent]:
-    """The events without empty deltas, which open no block, in a stream or in a folded reply."""
-    return [event for event in events if _text_in(event) != ""]
 
 
 _DELTAS = {

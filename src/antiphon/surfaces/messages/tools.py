@@ -17,7 +17,7 @@ from msgspec import Raw
 from antiphon.api.conversation import Tool, ToolChoice
 from antiphon.api.errors import BadRequest
 from antiphon.prompt.known_tools import known, toolset
-from antiphon.surfaces.complaints import complaint, malformed
+from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.messages import wire
 from antiphon.surfaces.schemas import checked_schema
 

@@ -14,14 +14,14 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from antiphon.api.conversation import Role
 from antiphon.api.errors import BadRequest
-from antiphon.surfaces.complaints import complaint, malformed
-from antiphon.surfaces.json_text import whole
+from antiphon.surfaces.http import json_body
+from antiphon.surfaces.http.json_body import Name
+from antiphon.surfaces.http.validation import complaint, malformed
 
 # A block and a tool are read later, one by one; the names are those of `arrivals.TYPES`.
 Block = Annotated[Raw, Meta(extra_json_schema={"$ref": "Block"})]
 Content = str | list[Block]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
-Name = Annotated[str, Meta(min_length=1)]
 Ignored = Raw | UnsetType
 ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
@@ -183,7 +183,6 @@ OTHER_BLOCK = {
 """`Other` for people, as a JSON Schema."""
 
 _request = msgspec.json.Decoder(Request)
-_keys = msgspec.json.Decoder(dict[str, Raw])
 _block = msgspec.json.Decoder(Known)
 _anything = msgspec.json.Decoder()
 _FIELDS = {field.encode_name for field in msgspec.structs.fields(Request)}
@@ -192,19 +191,8 @@ _FIELDS = {field.encode_name for field in msgspec.structs.fields(Request)}
 def read(body: bytes) -> tuple[Request, list[str]]:
     """The request in a body, and its fields that nobody here knows. Raises BadRequest that says what is wrong, and
     where."""
-    try:
-        body.decode()
-    except UnicodeDecodeError as trouble:
-        raise BadRequest(f"The request body is not valid UTF-8: byte {trouble.start}") from None
-    body = whole(body)
-    try:
-        request = _request.decode(body)
-        unknown = _keys.decode(body).keys() - _FIELDS
-    except msgspec.ValidationError as trouble:
-        raise BadRequest(complaint(str(trouble))) from None
-    except (msgspec.DecodeError, RecursionError, ValueError) as trouble:
-        raise BadRequest(malformed(trouble, body)) from None
-    return request, sorted(unknown)
+    request, members = json_body.read(body, _request)
+    return request, sorted(members.keys() - _FIELDS)
 
 
 def block(raw: Raw, where: str) -> AnyBlock:
