@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from antiphon.api.events import AnyEvent, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart
 from antiphon.parsing.arguments import Signature
+from antiphon.parsing.coercion import Coercion
 from antiphon.parsing.splitter import Splitter
 from antiphon.parsing.stopping import Stopper
 
@@ -44,6 +45,7 @@ class Reader:
         self._fresh = True
         self._verbatim = not starts_thinking
         self.in_call = False
+        self._coercion = Coercion(Signature({}).shape)
 
     def text(self, text: str) -> None:
         """Visible text. White space is held until something follows it, so that it can be dropped before a call."""
@@ -87,19 +89,24 @@ class Reader:
 
     def resolve(self, name: str) -> str | None:
         """The tool that a name in the output means: declared names as they are, with the decorations that models add
-        taken off, or written with other characters in place of underscores. A name nobody declared makes a call only
+        taken off, or written with other characters in place of underscores, or in letters of another case where that
+        leaves one tool. A name nobody declared makes a call only
         where one is certain and the name could be one; characters that no tool's name has become underscores."""
         name = name.strip().strip("\"'`")
-        if name in self.tools:
-            return name
         for decoration in ("functions.", "function.", "tools.", "functions/", "functions:"):
             bare = name.removeprefix(decoration)
-            if bare != name and (bare in self.tools or not self.tentative):
+            if bare != name and name not in self.tools and (self._declared(bare) or not self.tentative):
                 return self.resolve(bare)
         usual = _UNUSUAL.sub("_", name)
-        if usual in self.tools:
-            return usual
-        return usual if not self.tentative and _NAME.match(name) else None
+        declared = self._declared(name) or self._declared(usual)
+        return declared or (usual if not self.tentative and _NAME.match(name) else None)
+
+    def _declared(self, name: str) -> str | None:
+        """The tool of this name, or the only one whose name differs from it by case alone."""
+        if name in self.tools:
+            return name
+        fitting = [tool for tool in self.tools if tool.lower() == name.lower()]
+        return fitting[0] if len(fitting) == 1 else None
 
     def signature(self, name: str) -> Signature:
         """The types of the tool's parameters; of an unknown tool, nothing is known."""
@@ -113,12 +120,13 @@ class Reader:
         # What follows a declared tool's call in the same block is a call too, whatever its name.
         self.tentative = False
         self.in_call = True
+        self._coercion = Coercion(self.signature(name).shape)
         self.events.append(ToolStart(self._new_id(), name))
 
     def argue(self, json: str) -> None:
-        """A further fragment of the JSON text of the call's input."""
-        if json:
-            self.events.append(ToolDelta(json))
+        """A further fragment of the JSON text of the call's input, whose types may still be wrong."""
+        if json and (right := self._coercion.feed(json)):
+            self.events.append(ToolDelta(right))
 
     def finish(self, complete: bool) -> None:
         """The call is over. `complete` is false when the text broke off in it."""

@@ -49,9 +49,9 @@ def _value(source: Splitter, input: Input, name: str) -> Reading[bool]:
     nested = tag is not None and tag.kind == "parameter" and not input.expects(tag.name)
     if nested or _empty(tag, input.signature, name):
         json, done = yield from _nested(source, input.signature, name, 0)
-        input.member(name, json)
+        input.member(input.signature.named(name), json)
         return done
-    value = input.value(name, "")
+    value = input.value(input.signature.named(name), "")
     closed = yield from _text(source, name, value.feed, input)
     value.close(cut=not closed)
     return closed
@@ -59,7 +59,7 @@ def _value(source: Splitter, input: Input, name: str) -> Reading[bool]:
 
 def _empty(tag: Tag | None, around: Signature, name: str) -> bool:
     """Whether the tag ends a list or object that has nothing in it."""
-    kinds = around.kinds(name)
+    kinds = around.kinds(around.named(name))
     ends = tag is not None and tag.kind == "parameter_end" and tag.name == name
     return ends and bool(kinds & {"object", "array"}) and "string" not in kinds
 
@@ -95,7 +95,7 @@ def _text(source: Splitter, name: str, emit: Emit, input: Input | None) -> Readi
 
 def _nested(source: Splitter, around: Signature, name: str, depth: int) -> Reading[tuple[str, bool]]:
     """The object or list written in tags here, as JSON, and whether its end came."""
-    inner, listed = _inside(around, name)
+    inner, listed = _inside(around, around.named(name))
     members: list[tuple[str, str]] = []
     done = False
     while depth < _DEEP:
@@ -115,7 +115,7 @@ def _nested(source: Splitter, around: Signature, name: str, depth: int) -> Readi
             members.append((tag.name, json))
             if not closed:
                 break
-    if listed or (members and {key for key, _ in members} == {"item"} and "object" not in around.kinds(name)):
+    if listed or (members and {key for key, _ in members} == {"item"} and "object" not in around.kinds(around.named(name))):
         return "[" + ",".join(json for _, json in members) + "]", done
     return "{" + ",".join(f"{lenient.quoted(key)}:{json}" for key, json in members) + "}", done
 
@@ -137,7 +137,7 @@ def _member(source: Splitter, around: Signature, name: str, depth: int) -> Readi
         return (yield from _nested(source, around, name, depth + 1))
     parts: list[str] = []
     closed = yield from _text(source, name, parts.append, None)
-    return around.coerce(name, "".join(parts), cut=not closed), closed
+    return around.coerce(around.named(name), "".join(parts), cut=not closed), closed
 
 
 def _grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:

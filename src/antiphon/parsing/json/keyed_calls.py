@@ -100,6 +100,7 @@ class KeyedCalls:
                     return False
                 # Unbalanced braces, where the block itself is over.
                 return (yield from source.stands(*self.ends))
+            key = signature.named(key) if signature else key
             head = ("" if first else ",") + lenient.quoted(key) + ":"
             first = False
             if not (yield from self._value(source, lenient.Prefixed(head, emit), signature, key, depth)):
@@ -122,14 +123,9 @@ class KeyedCalls:
         kinds = signature.kinds(key) if signature else frozenset[str]()
         quote = yield from source.accept(self.quote, '"', "'")
         if quote:
-            if not kinds or "string" in kinds or signature is None:
-                emit('"')
-                done = yield from self._string(source, quote, emit)
-                emit('"')
-                return done
-            parts: list[str] = []
-            done = yield from self._string(source, quote, parts.append)
-            emit(signature.coerce(key, lenient.decoded('"' + "".join(parts) + '"')))
+            emit('"')
+            done = yield from self._string(source, quote, emit)
+            emit('"')
             return done
         if (yield from self._cut(source)):
             return False

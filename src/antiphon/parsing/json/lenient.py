@@ -69,15 +69,15 @@ def value(source: Splitter, emit: Emit, depth: int = 0) -> Reading[bool]:
     return True
 
 
-def whole(text: str) -> tuple[str, bool]:
+def whole(text: str, depth: int = 0) -> tuple[str, bool]:
     """The value that `text` is, as strict JSON, and whether it was complete with nothing after it. A word alone is
-    complete."""
+    complete. `depth` is how deep it is to stand."""
     if _BARE.fullmatch(text.strip()):
         return _scalar(text.strip(), cut=False), True
     source, parts = Splitter(), list[str]()
     source.feed(text)
     source.ended = True
-    reading = value(source, parts.append)
+    reading = value(source, parts.append, depth)
     try:
         while True:
             next(reading)

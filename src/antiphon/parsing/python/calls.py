@@ -74,13 +74,10 @@ def python_block(*closes: str, brackets: bool = True) -> Read:
 def call_grammar(name: str, schema: dict[str, Any]) -> Node:
     """The grammar of one call: what is required first, then what is not, each in the order of the schema."""
     signature = Signature(schema)
-    shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
     required = schema.get("required")
     needed, optional = list[Node](), list[Node]()
     for parameter in signature.parameters():
-        declared = signature.property(parameter)
-        inner = {**shared, **declared} if isinstance(declared, dict) else shared
-        argument = Sequence((Literal(f"{parameter}="), Json(closed(inner))))
+        argument = Sequence((Literal(f"{parameter}="), Json(closed(signature.standing(parameter)))))
         (needed if isinstance(required, list) and parameter in required else optional).append(argument)
     nodes: list[Node] = [Literal(f"{name}(")]
     for index, each in enumerate(needed):

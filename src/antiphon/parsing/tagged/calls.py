@@ -18,7 +18,7 @@ from antiphon.parsing.tagged.tags import Tag, Tags, tag_here
 from antiphon.parsing.tagged.values import Input, Value
 
 ReadValue = Callable[[Splitter, Input, str], Reading[bool]]
-"""Reads the value of a parameter after its tag. Returns whether it was closed."""
+"""Reads the value of a parameter after its tag, in which it has this name. Returns whether it was closed."""
 
 Wrap = Callable[[Value], Value]
 
@@ -170,9 +170,10 @@ class _Calls:
     def _parameter(self, input: Input, tag: Tag) -> Reading[bool | None]:
         """One parameter after its tag. When it turns out to be the whole input, or the output to be over, whether
         the call is complete; else None."""
-        source, name, hint = self.source, tag.name, tag.hint
+        source, written, hint = self.source, tag.name, tag.hint
         if self.tags.keyed:
-            name, hint = yield from key_inside(source, self.tags)
+            written, hint = yield from key_inside(source, self.tags)
+        name = input.signature.named(written)
         declared = input.signature.parameters()
         whole = name in WHOLE and declared and name not in declared and not input.given
         if whole and (yield from source.past_space())[1] == "{":
@@ -180,7 +181,7 @@ class _Calls:
         if tag.empty:
             return None
         input.given.add(name)
-        closed = yield from (self.value(source, input, name) if self.value else self._text(input, name, hint))
+        closed = yield from (self.value(source, input, written) if self.value else self._text(input, name, hint))
         if not closed:
             input.close()
             return False

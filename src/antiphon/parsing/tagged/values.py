@@ -48,7 +48,8 @@ class Input:
 
     def expects(self, parameter: str) -> bool:
         """Whether the parameter is declared and was not given yet."""
-        return parameter not in self.given and parameter in self.signature.parameters()
+        name = self.signature.named(parameter)
+        return name not in self.given and name in self.signature.parameters()
 
     def scalar(self, key: str) -> bool:
         """Whether the value is a number or the like, of which no markup can be part."""
