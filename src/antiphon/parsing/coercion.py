@@ -172,9 +172,7 @@ def coerced(json: str, shape: Shape, *, listed: bool = False, depth: int = 0) ->
         return json
     readings = set(_readings(json, kind, shape, depth)) | (set() if listed else set(_alone(json, kind, shape, depth)))
     if shape.choices is not None:
-        readings = {each for each in readings if _chosen(each, shape)} or (
-            set() if _allows(shape, kind) else readings
-        )
+        readings = {each for each in readings if _chosen(each, shape)} or (set() if _allows(shape, kind) else readings)
     return readings.pop() if len(readings) == 1 else json
 
 

@@ -115,7 +115,9 @@ def _nested(source: Splitter, around: Signature, name: str, depth: int) -> Readi
             members.append((tag.name, json))
             if not closed:
                 break
-    if listed or (members and {key for key, _ in members} == {"item"} and "object" not in around.kinds(around.named(name))):
+    if listed or (
+        members and {key for key, _ in members} == {"item"} and "object" not in around.kinds(around.named(name))
+    ):
         return "[" + ",".join(json for _, json in members) + "]", done
     return "{" + ",".join(f"{lenient.quoted(key)}:{json}" for key, json in members) + "}", done
 
