@@ -334,7 +334,7 @@ PIECES = st.lists(
 @given(PIECES)
 def test_any_order_of_pieces_is_a_legal_reply(pieces: list[Any]) -> None:
     """Order and byte law: calls are whole blocks one after the other, and each input is one JSON object."""
-    deltas = Deltas(Parser(format_named("plain"), reasoning_named("none"), {}, new_id=call_id), call_id)
+    deltas = Deltas(Parser(format_named("plain"), reasoning_named("none"), {}, new_id=call_id), {}, call_id)
     told: list[AnyEvent] = []
     for kind, *piece in pieces:
         if kind == "call":

@@ -11,8 +11,8 @@ from functools import cached_property
 
 import msgspec
 
-from antiphon.parsing.json import lenient
 from antiphon.parsing.coercion import readings
+from antiphon.parsing.json import lenient
 from antiphon.parsing.schemas import Schema, Shape, kind_of
 
 

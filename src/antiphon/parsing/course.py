@@ -25,8 +25,7 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
     source = reader.source
     openers, hints = (format.openers, format.hints) if reader.tools else ((), ())
     strays = _strays(format, reasoning) if reader.tools else ()
-    anywhere = reasoning.opens if reasoning.anywhere else ()
-    wanted = markers(*openers, *hints, *anywhere, *reasoning.dropped, *TURN_ENDS)
+    wanted = markers(*openers, *hints, *reasoning.opens, *reasoning.dropped, *TURN_ENDS)
     closed = False
     thinking = reader.starts_thinking
     while (yield from source.peek()):
@@ -61,13 +60,24 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
             found = yield from attempt(reader, format, marker, reader.text)
             reader.tentative = False
             closed = closed and not found
-        elif marker in anywhere and marker:
-            reader.boundary(thinking=True)
-            thinking = True
+        elif marker in reasoning.opens and marker:
+            thinking = _opens_thinking(reader, reasoning, marker)
+            if thinking:
+                reader.boundary(thinking=True)
+            else:
+                reader.text(marker)
         elif marker in TURN_ENDS and (yield from source.past_space())[1] != "":
             reader.text(marker)
         elif marker:
             reader.boundary()
+
+
+def _opens_thinking(reader: Reader, reasoning: Reasoning, marker: str) -> bool:
+    """Whether a marker in the midst of text, just used up, opens thinking: where it was sampled as its token. As long
+    as nobody tells that, the markers do that are control tokens."""
+    if reader.source.is_token(reader.source.at - len(marker)):
+        return True
+    return reasoning.anywhere and not marker.startswith(reader.told_thinking)
 
 
 @lru_cache(maxsize=256)

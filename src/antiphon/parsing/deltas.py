@@ -7,14 +7,17 @@ is handed on is one block after the other: what belongs to a later block waits u
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from antiphon.api.events import AnyEvent, ThinkingDelta, ToolDelta, ToolEnd, ToolStart
+from antiphon.parsing.coercion import Coercion
 from antiphon.parsing.json import lenient
+from antiphon.parsing.reader import declared
 from antiphon.parsing.splitter import Reading, Splitter
 
 if TYPE_CHECKING:
+    from antiphon.parsing.arguments import Signature
     from antiphon.parsing.parser import Parser
 
 
@@ -35,6 +38,7 @@ class _Call:
         self.id = id
         self.name = ""
         self.begun = self.over = self.complete = False
+        self.coercion: Coercion | None = None
         self._source = Splitter()
         self._written: list[str] = []
         self._reading = self._read()
@@ -75,10 +79,11 @@ class _Call:
 
 class Deltas:
     """One reply. `parser` reads the text: it finds stop sequences, and what the server left in it of thinking and
-    calls. Thinking that comes by itself, and calls, go past it."""
+    calls. Thinking that comes by itself, and calls, go past it. `tools` says what types the input of a call has."""
 
-    def __init__(self, parser: Parser, new_id: Callable[[], str]) -> None:
+    def __init__(self, parser: Parser, tools: Mapping[str, Signature], new_id: Callable[[], str]) -> None:
         self._parser = parser
+        self._tools = tools
         self._new_id = new_id
         self._queue: deque[_Words | _Call] = deque()
         self._open: list[_Call] = []
@@ -185,9 +190,12 @@ class Deltas:
             call.begun = True
             self.calls += 1
             self._switch("call", events)
-            events.append(ToolStart(self._new_id(), call.name))
-        if written:
-            events.append(ToolDelta(written))
+            name = declared(self._tools, call.name) or call.name
+            if name in self._tools:
+                call.coercion = Coercion(self._tools[name].shape)
+            events.append(ToolStart(self._new_id(), name))
+        if written and (right := call.coercion.feed(written) if call.coercion else written):
+            events.append(ToolDelta(right))
 
     def _end(self, call: _Call, events: list[AnyEvent]) -> None:
         self.cut_call = not call.complete
@@ -196,5 +204,5 @@ class Deltas:
     def _switch(self, kind: str, events: list[AnyEvent]) -> None:
         """Another kind of block begins: the run of text before it is over, and so is the space around it."""
         if self._spoken and "text" in (self._spoken, kind) and self._spoken != kind:
-            events += self._parser.pause()
+            events += self._parser.pause(called="call" in (self._spoken, kind))
         self._spoken = kind

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from antiphon.api.events import AnyEvent
 from antiphon.parsing.arguments import Signature
+from antiphon.parsing.bare_calls import BareCalls
 from antiphon.parsing.course import converse
 from antiphon.parsing.reader import Reader, Stopped
 
@@ -20,7 +21,9 @@ class Parser:
 
     `format` reads calls, `reasoning` says how thinking is marked. `tools` maps each offered tool's name to its
     signature (empty: calls are not looked for). `starts_thinking` says that the prompt ended inside thinking,
-    `calls_in_thinking` whether a call that is written there counts."""
+    `calls_in_thinking` whether a call that is written there counts, `bare_calls` whether a reply that is nothing but
+    call objects is these calls. `thinking_tokens` are the markers that open thinking and are one token each, by their
+    ids."""
 
     def __init__(
         self,
@@ -32,9 +35,13 @@ class Parser:
         stop: Sequence[str] = (),
         starts_thinking: bool = False,
         calls_in_thinking: bool = True,
+        bare_calls: bool = True,
+        thinking_tokens: Mapping[int, str] | None = None,
     ) -> None:
         self._reader = Reader(tools, new_id, stop, starts_thinking)
         self._reader.calls_in_thinking = calls_in_thinking
+        self._bare = BareCalls(Reader(tools if bare_calls else {}, new_id, (), False))
+        self._thinking_tokens = thinking_tokens or {}
         drive = format.converse or converse
         self._run = drive(self._reader, format, reasoning)
         self._over = False
@@ -53,39 +60,49 @@ class Parser:
     @property
     def calls(self) -> int:
         """How many calls have begun."""
-        return self._reader.calls
+        return self._reader.calls + self._bare.calls
 
     @property
     def cut_call(self) -> bool:
         """Whether the output, now over, broke off inside a call."""
         return self._reader.cut_call
 
-    def feed(self, text: str) -> list[AnyEvent]:
-        """The events that this much more text amounts to."""
+    def feed(self, text: str, ids: Sequence[int] = ()) -> list[AnyEvent]:
+        """The events that this much more text amounts to. `ids` are the tokens that were sampled for it, where the
+        engine tells them: they say of a marker whether it is the token or only its letters."""
         if not self._over:
-            self._reader.source.feed(text)
+            source = self._reader.source
+            source.feed(text)
+            if ids and self._thinking_tokens:
+                self._reader.told_thinking = tuple(self._thinking_tokens.values())
+                source.note([self._thinking_tokens[id] for id in ids if id in self._thinking_tokens], len(text))
             self._resume()
         return self._take()
 
-    def pause(self) -> list[AnyEvent]:
-        """Something that is not written in the text comes between: the run of text so far is over."""
+    def pause(self, *, called: bool = False) -> list[AnyEvent]:
+        """Something that is not written in the text comes between: the run of text so far is over. `called` says that
+        it is a call."""
         if not self._over:
             try:
                 self._reader.boundary()
             except Stopped:
                 self._over = True
-        return self._take()
+        events = self._take()
+        return [*events, *self._bare.released()] if called else events
 
     def finish(self) -> list[AnyEvent]:
         """The output is over: the remaining events. Calls that are still open are closed, their input legal."""
         if not self._over:
             self._reader.source.ended = True
             self._resume()
-        return self._take()
+        events = self._take()
+        if self._bare.possible:
+            events += self._bare.finish() if self.stop_sequence is None else self._bare.released()
+        return events
 
     def _take(self) -> list[AnyEvent]:
         events, self._reader.events = self._reader.events, []
-        return events
+        return self._bare.passed(events) if self._bare.possible else events
 
     def _resume(self) -> None:
         try:

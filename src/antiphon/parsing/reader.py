@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from antiphon.api.events import AnyEvent, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart
 from antiphon.parsing.arguments import Signature
@@ -13,6 +13,14 @@ from antiphon.parsing.stopping import Stopper
 
 _NAME = re.compile(r"[\w.:/-]{1,128}\Z")
 _UNUSUAL = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+def declared(tools: Collection[str], name: str) -> str | None:
+    """The tool of this name, or the only one whose name differs from it by case alone."""
+    if name in tools:
+        return name
+    fitting = [tool for tool in tools if tool.lower() == name.lower()]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 class Stopped(Exception):
@@ -35,6 +43,8 @@ class Reader:
         self.tentative = False
         """Set where a call is less than certain: then only a declared name makes one."""
         self.calls_in_thinking = True
+        self.told_thinking: tuple[str, ...] = ()
+        """The tokens that open thinking, where the splitter knows which of the text was one of them."""
         self.events: list[AnyEvent] = []
         self.calls = 0
         self.cut_call = False
@@ -95,18 +105,11 @@ class Reader:
         name = name.strip().strip("\"'`")
         for decoration in ("functions.", "function.", "tools.", "functions/", "functions:"):
             bare = name.removeprefix(decoration)
-            if bare != name and name not in self.tools and (self._declared(bare) or not self.tentative):
+            if bare != name and name not in self.tools and (declared(self.tools, bare) or not self.tentative):
                 return self.resolve(bare)
         usual = _UNUSUAL.sub("_", name)
-        declared = self._declared(name) or self._declared(usual)
-        return declared or (usual if not self.tentative and _NAME.match(name) else None)
-
-    def _declared(self, name: str) -> str | None:
-        """The tool of this name, or the only one whose name differs from it by case alone."""
-        if name in self.tools:
-            return name
-        fitting = [tool for tool in self.tools if tool.lower() == name.lower()]
-        return fitting[0] if len(fitting) == 1 else None
+        found = declared(self.tools, name) or declared(self.tools, usual)
+        return found or (usual if not self.tentative and _NAME.match(name) else None)
 
     def signature(self, name: str) -> Signature:
         """The types of the tool's parameters; of an unknown tool, nothing is known."""

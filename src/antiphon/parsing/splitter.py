@@ -61,7 +61,7 @@ class Splitter:
     """The text that has come and has not been used. `ended` says that no more will come. `barriers` are texts
     that no JSON value goes beyond, such as the closing marker of a call."""
 
-    __slots__ = ("_kept", "at", "barriers", "ended", "text")
+    __slots__ = ("_kept", "_tokens", "at", "barriers", "ended", "text")
 
     def __init__(self) -> None:
         self.text = ""
@@ -69,6 +69,7 @@ class Splitter:
         self.ended = False
         self.barriers: tuple[str, ...] = ()
         self._kept: int | None = None
+        self._tokens: list[int] = []
 
     def feed(self, text: str) -> None:
         """More text has come. What was used is forgotten, but for what a mark keeps."""
@@ -77,6 +78,22 @@ class Splitter:
         self.at -= start
         if self._kept is not None:
             self._kept = 0
+        if self._tokens:
+            self._tokens = [place - start for place in self._tokens if place >= start]
+
+    def note(self, tokens: Iterable[str], size: int) -> None:
+        """Of the text that came last, `size` characters, these pieces are tokens of their own, in this order."""
+        place = len(self.text) - size
+        for token in tokens:
+            place = self.text.find(token, place)
+            if place < 0:
+                return
+            self._tokens.append(place)
+            place += len(token)
+
+    def is_token(self, place: int) -> bool:
+        """Whether what begins at this place in `text` was noted as a token of its own."""
+        return place in self._tokens
 
     def mark(self) -> None:
         """Keep the text from here on, so that `rewind` can come back. One mark at a time."""

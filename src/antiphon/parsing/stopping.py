@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from antiphon.api.events import Finished, Usage
+from antiphon.api.events import AnyEvent, Finished, ToolEnd, Usage
 from antiphon.parsing.splitter import markers
 
 
@@ -34,6 +34,14 @@ def finished(
     if refusal is not None:
         return Finished("refusal", usage, explanation=refusal or None)
     return Finished("tool_use" if calls else "end_turn", usage)
+
+
+def until_first_call(events: list[AnyEvent]) -> tuple[list[AnyEvent], bool]:
+    """The events up to the end of the first call, if there is one, and whether there is."""
+    for index, event in enumerate(events):
+        if isinstance(event, ToolEnd):
+            return events[: index + 1], True
+    return events, False
 
 
 class Stopper:

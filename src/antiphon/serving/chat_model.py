@@ -23,7 +23,7 @@ from antiphon.parsing.arguments import Signature
 from antiphon.parsing.deltas import Deltas
 from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
 from antiphon.parsing.parser import Parser
-from antiphon.parsing.stopping import finished
+from antiphon.parsing.stopping import finished, until_first_call
 from antiphon.prompt import chat_messages
 from antiphon.prompt.inspection import Find, Inspection
 from antiphon.prompt.predecessors import Made
@@ -80,6 +80,7 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
             model=self,
             bodies=tuple(each | more for each in ([body, looser] if looser != body else [body])),
             tools=callable_tools(conversation, wanted),
+            continues=conversation.prefill,
             wanted=wanted,
             usage=Usage(prompt=prompt),
             window_bound=window_bound,
@@ -102,11 +103,13 @@ def _estimated(body: dict[str, Any]) -> int:
 
 
 class ChatTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, ready to be sent: the first of the `bodies` that the server does not refuse."""
+    """A request, ready to be sent: the first of the `bodies` that the server does not refuse. `continues` says that the
+    reply goes on with what the last turn begins."""
 
     model: ChatModel
     bodies: tuple[dict[str, Any], ...]
     tools: tuple[Tool, ...]
+    continues: bool
     wanted: Generation
     usage: Usage
     window_bound: bool
@@ -126,15 +129,17 @@ class _Attempt:
     def __init__(self, task: ChatTask) -> None:
         self._task = task
         model, wanted = task.model, task.wanted
+        tools = {tool.name: Signature(tool.schema) for tool in task.tools}
         parser = Parser(
             model.format,
             model.reasoning,
-            {tool.name: Signature(tool.schema) for tool in task.tools},
+            tools,
             new_id=call_id,
             stop=wanted.stop_sequences,
+            bare_calls=not task.continues and wanted.output_schema is None,
         )
         self._parser = parser
-        self._deltas = Deltas(parser, call_id)
+        self._deltas = Deltas(parser, tools, call_id)
         self._end = self._refusal = ""
         self.begun = False
         self.usage = task.usage
@@ -219,7 +224,10 @@ class _Attempt:
         return [Started(self.usage), *events]
 
     def _finished(self) -> list[AnyEvent]:
-        events = self._begun(self._deltas.finish())
+        events = self._deltas.finish()
+        if not (self._task.wanted.tool_choice.parallel or self._deltas.calls):
+            events, _ = until_first_call(events)
+        events = self._begun(events)
         end = finished(
             self.usage,
             limit=self._end == "length",

@@ -11,10 +11,10 @@ from contextlib import aclosing
 
 import msgspec
 
-from antiphon.api.events import AnyEvent, Emit, Started, ToolEnd, Usage
+from antiphon.api.events import AnyEvent, Emit, Started, Usage
 from antiphon.engines import Engine, Job, Piece, Prefilled
 from antiphon.parsing.parser import Parser
-from antiphon.parsing.stopping import finished
+from antiphon.parsing.stopping import finished, until_first_call
 
 MOST_CUTS = 3
 """A model that goes on opening its thinking after it was closed so many times has no answer to give."""
@@ -131,7 +131,7 @@ class Course:
             self._output += piece.count
             self._ids.extend(piece.ids)
             self._written.append(piece.text)
-            events += self._taken(self._parser.feed(piece.text))
+            events += self._taken(self._parser.feed(piece.text, piece.ids))
             if piece.ids:
                 self._mute_end = not piece.text
             self._limit, self._ended = piece.end == "length", piece.end == "stop"
@@ -141,11 +141,8 @@ class Course:
         return events
 
     def _taken(self, events: list[AnyEvent]) -> list[AnyEvent]:
-        if self._plan.one_call:
-            for index, event in enumerate(events):
-                if isinstance(event, ToolEnd):
-                    self._called = True
-                    return events[: index + 1]
+        if self._plan.one_call and not self._called:
+            events, self._called = until_first_call(events)
         return events
 
     async def sampled(self) -> list[int] | None:
@@ -195,7 +192,7 @@ class Course:
         )
 
     def _finished(self) -> list[AnyEvent]:
-        events = self._begun([] if self._called else self._parser.finish())
+        events = self._begun([] if self._called else self._taken(self._parser.finish()))
         end = finished(
             self.usage,
             limit=self._limit,

@@ -10,7 +10,7 @@ from functools import partial
 
 import msgspec
 
-from antiphon.api.conversation import Conversation, Generation, Tool, callable_tools
+from antiphon.api.conversation import Conversation, Generation, callable_tools
 from antiphon.api.events import Emit, Reply, Usage
 from antiphon.constraint import dialects
 from antiphon.constraint.check import demands
@@ -254,9 +254,7 @@ async def _plan(
     return Plan(
         job=job,
         prompt_tokens=prompt.length,
-        parser=partial(
-            _parser, at, callable_tools(conversation, wanted), wanted, prompt.starts_thinking, held is not None
-        ),
+        parser=partial(_parser, at, conversation, wanted, prompt.starts_thinking, held is not None),
         window_bound=window_bound,
         thinking_limit=thinking_room(wanted.thinking, conversation, limit),
         cut_short=at.reasoning.cut_short,
@@ -268,14 +266,19 @@ async def _plan(
     )
 
 
-def _parser(at: TokenModel, tools: tuple[Tool, ...], wanted: Generation, starts_thinking: bool, held: bool) -> Parser:
+def _parser(
+    at: TokenModel, conversation: Conversation, wanted: Generation, starts_thinking: bool, held: bool
+) -> Parser:
     return Parser(
         at.format,
         at.reasoning,
-        {tool.name: Signature(tool.schema) for tool in tools},
+        {tool.name: Signature(tool.schema) for tool in callable_tools(conversation, wanted)},
         new_id=call_id,
         stop=wanted.stop_sequences,
         starts_thinking=starts_thinking,
         # No grammar holds what is written inside thinking: what is demanded comes after it.
         calls_in_thinking=not held and not demands(wanted),
+        # What continues a text is not the whole of it, and what is to match a schema is no call.
+        bare_calls=not conversation.prefill and wanted.output_schema is None and at.format.name != "plain",
+        thinking_tokens={at.token_ids[mark]: mark for mark in at.reasoning.opens if mark in at.token_ids},
     )
