@@ -107,9 +107,9 @@ def test_stop_sequence_in_it():
     [
         ("Hello", 0),
         ("{x: 1}", 2),
-        ('{"answer": 1}', 10),
+        ('{"answer": 1}', 11),
         ('{"name": "other", "arguments": {}}', 16),
-        ('```json\n{"answer": 1}', 18),
+        ('```json\n{"answer": 1}', 19),
         ('```python\nprint("x")', 4),
         ("[1, 2]", 2),
         ("[link](x)", 2),

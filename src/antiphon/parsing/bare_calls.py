@@ -24,7 +24,10 @@ class BareCalls:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        # Only declared names make a call here.
+        reader.tentative = True
         self._held: list[AnyEvent] = []
+        self._found: list[tuple[str, str]] = []
         self._run = self._read()
         self.possible = bool(reader.tools)
         """Whether the reply may still be such a one."""
@@ -60,7 +63,9 @@ class BareCalls:
             next(self._run)
         except StopIteration as over:
             if over.value:
-                self.possible, self.calls = False, self._reader.calls
+                self.possible, self.calls = False, len(self._found)
+                for name, arguments in self._found:
+                    self._reader.call(name, arguments)
                 return self._reader.events
         return self.released()
 
@@ -87,10 +92,9 @@ class BareCalls:
 
     def _call(self) -> Reading[bool]:
         found: dict[str, str] = {}
-        self._reader.tentative = True
         if not (yield from self._members(found)) or found.keys() != {"name", "arguments"}:
             return False
-        self._reader.call(found["name"], found["arguments"])
+        self._found.append((found["name"], found["arguments"]))
         return True
 
     def _members(self, found: dict[str, str]) -> Reading[bool]:
