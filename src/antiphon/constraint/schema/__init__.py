@@ -6,6 +6,7 @@ members that it does not list, and says of each keyword that is left out where i
 
 from __future__ import annotations
 
-from antiphon.constraint.schema.lowering import Lowered, Unheld, lower
+from antiphon.constraint.schema.lowering import Lowered, lower
+from antiphon.constraint.schema.modern import Unheld
 
 __all__ = ["Lowered", "Unheld", "lower"]

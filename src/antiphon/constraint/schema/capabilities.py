@@ -1,0 +1,67 @@
+"""What each dialect can hold a model to, of a schema in which references, unions and intersections are worked out."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Capability(msgspec.Struct, frozen=True, kw_only=True):
+    """The keywords and formats that a dialect holds, and up to which sizes. What is larger is left out of the grammar
+    and checked: a grammar's cost is then known before an engine has it."""
+
+    keywords: frozenset[str]
+    formats: frozenset[str] = frozenset()
+    length_beside_pattern: bool = True
+    """Whether a string may have a length beside a pattern or a format."""
+    items: int = 1000
+    """Items that are counted in an array, and members in a map."""
+    length: int = 1_000_000
+    """Characters that are counted in a string."""
+    choices: int = 5_000
+    """Values of an enumeration."""
+    choices_text: int = 100_000
+    """Characters of all the values of an enumeration together."""
+    members: int = 1_000
+    """Named members of an object."""
+    parts: int = 20_000
+    """Parts of the whole schema."""
+
+
+_SHARED = frozenset(
+    {"type", "enum", "anyOf", "$ref", "properties", "required", "additionalProperties", "items", "prefixItems"}
+    | {"minItems", "maxItems", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+    | {"minLength", "maxLength", "pattern", "format"}
+)
+
+CAPABILITIES = {
+    "llguidance": Capability(
+        keywords=_SHARED | {"multipleOf", "patternProperties", "minProperties", "maxProperties"},
+        formats=frozenset(
+            {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
+        ),
+    ),
+    "xgrammar": Capability(
+        keywords=_SHARED,
+        formats=frozenset(
+            {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
+        ),
+        length_beside_pattern=False,
+        items=256,
+        length=2_000,
+        choices=1_000,
+        members=256,
+        parts=5_000,
+    ),
+    "json_schema": Capability(
+        keywords=_SHARED | {"multipleOf", "patternProperties", "minProperties", "maxProperties"},
+        formats=frozenset(
+            {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
+        ),
+        items=256,
+        length=2_000,
+        choices=1_000,
+        members=256,
+        parts=5_000,
+    ),
+}
+"""By the names that engines describe themselves with."""

@@ -1,0 +1,354 @@
+"""The ways in which a value can match several schemas at once: what is left of `allOf`, `anyOf` and their kin when
+each is followed. A case is a list of schemas whose own keywords all hold together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+from jsonschema_rs import canonical
+
+from antiphon.constraint.schema.modern import Schema
+from antiphon.constraint.schema.vocabulary import TYPED, TYPES
+
+Node = Schema | bool
+Case = tuple[Schema, ...]
+Say = Callable[[Schema, str, str], None]
+"""Told of a part, a keyword of it that is left out, and why."""
+
+MOST = 200
+"""Cases that are told apart; a choice that would make more is left to the check."""
+_SMALL = 6_000
+"""Characters of a schema whose opposite is worked out, and pairs of which are compared."""
+_FEW = 6
+"""Alternatives of which each is told apart from all others by their opposites."""
+_COMPARED = 12
+"""Alternatives that are compared pair by pair by all that they say."""
+
+TYPE_OF = {
+    type(None): "null",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+}
+
+
+_LISTS = ("allOf", "anyOf", "oneOf")
+_SINGLE = ("not", "if", "then", "else")
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """One of these must hold. `origin` and `keyword` say where the choice stands."""
+
+    nodes: tuple[Node, ...]
+    origin: Schema
+    keyword: str
+
+
+class Cases:
+    """The cases of the schemas of one document. Where a part is left out, a case allows more, never less."""
+
+    def __init__(self, definitions: dict[str, Node], places: dict[int, str], say: Say) -> None:
+        self._definitions = definitions
+        self._places = places
+        self._say = say
+        self._made: dict[str, Schema] = {}
+        self._made_ids: set[int] = set()
+        self._canonicals: dict[int, jsonschema_rs.CanonicalSchema | None] = {}
+        self._opened: dict[int, tuple[list[Node], list[Fork]]] = {}
+
+    def target(self, reference: str) -> Node:
+        """The part that a reference of the document points to."""
+        return self._definitions[reference.rpartition("/")[2]]
+
+    def made(self, schema: Schema, origin: Schema) -> Schema:
+        """A part that was not written but follows from one that was; the same one each time."""
+        key = json.dumps([self._places.get(id(origin), ""), schema], default=id)
+        if key not in self._made:
+            self._made[key] = schema
+            self._made_ids.add(id(schema))
+            self._places[id(schema)] = self._places.get(id(origin), "#")
+        return self._made[key]
+
+    def is_made(self, node: Schema) -> bool:
+        """Whether a part was not written by the client."""
+        return id(node) in self._made_ids
+
+    def together(self, nodes: tuple[Node, ...]) -> list[Schema] | None:
+        """These and all that must hold with them, whatever the choices; None where one of them is `false`."""
+        found: dict[int, Schema] = {}
+        waiting = list(reversed(nodes))
+        while waiting:
+            node = waiting.pop()
+            if node is False:
+                return None
+            if isinstance(node, dict) and id(node) not in found:
+                found[id(node)] = node
+                waiting += reversed(self._open(node)[0])
+        return list(found.values())
+
+    def choice(self, node: Schema) -> tuple[Node, ...] | None:
+        """The alternatives of a part that says nothing else."""
+        beside, forks = self._open(node)
+        alone = len(forks) == 1 and not beside and node.keys() in ({"anyOf"}, {"oneOf"})
+        return forks[0].nodes if alone and forks[0].nodes else None
+
+    def refers(self, node: Node) -> bool:
+        """Whether a part, or any that stands in its place, refers to another."""
+        waiting = [node]
+        while waiting:
+            each = waiting.pop()
+            if isinstance(each, dict):
+                if "$ref" in each:
+                    return True
+                waiting += [inner for keyword in _LISTS for inner in each.get(keyword, ())]
+                waiting += [each[keyword] for keyword in _SINGLE if keyword in each]
+                waiting += each.get("dependentSchemas", {}).values()
+        return False
+
+    def of(self, nodes: tuple[Node, ...]) -> list[Case]:
+        """The cases; none where nothing can match."""
+        flat = self.together(nodes)
+        if flat is None:
+            return []
+        done: list[Case] = []
+        waiting = [(tuple(flat), tuple(fork for node in flat for fork in self._open(node)[1]))]
+        while waiting:
+            case, forks = waiting.pop()
+            if not forks:
+                done.append(case)
+                continue
+            fork, *rest = forks
+            ways = list(self._ways(case, fork))
+            if len(ways) > 1 and len(done) + len(waiting) + len(ways) > MOST and (done or waiting or rest):
+                self._say(fork.origin, fork.keyword, "it and its neighbours make too many combinations")
+                waiting.append((case, tuple(rest)))
+                continue
+            waiting += reversed([(way, (*rest, *more)) for way, more in ways])
+        return done
+
+    def _ways(self, case: Case, fork: Fork) -> Iterator[tuple[Case, tuple[Fork, ...]]]:
+        if any(node is True or node == {} for node in fork.nodes):
+            yield case, ()
+            return
+        for node in fork.nodes:
+            added = self.together((node,))
+            if added is None:
+                continue
+            known = {id(each) for each in case}
+            new = [each for each in added if id(each) not in known]
+            if types((*case, *new)):
+                yield (*case, *new), tuple(inner for each in new for inner in self._open(each)[1])
+
+    def _open(self, node: Schema) -> tuple[list[Node], list[Fork]]:
+        """What must hold with a part, and the choices that it leaves."""
+        if id(node) not in self._opened:
+            # What it takes to open a part may ask of the same part; nothing said of it is never too strict.
+            self._opened[id(node)] = ([], [])
+            self._opened[id(node)] = self._opening(node)
+        return self._opened[id(node)]
+
+    def _opening(self, node: Schema) -> tuple[list[Node], list[Fork]]:
+        beside: list[Node] = [self.target(node["$ref"])] if "$ref" in node else []
+        beside += node.get("allOf", [])
+        forks = [Fork(tuple(node["anyOf"]), node, "anyOf")] if "anyOf" in node else []
+        if "oneOf" in node:
+            forks.append(Fork(tuple(self._one_of(node)), node, "oneOf"))
+        if "not" in node and (opposite := self._opposite(node, "not")) is not None:
+            beside.append(opposite)
+        if "if" in node and ("then" in node or "else" in node):
+            forks.append(Fork(tuple(self._if(node)), node, "if"))
+        for name, needed in node.get("dependentRequired", {}).items():
+            forks.append(self._dependent(node, name, "dependentRequired", {"required": [name, *needed]}))
+        for name, needed in node.get("dependentSchemas", {}).items():
+            whole = {"required": [name], "allOf": [needed]}
+            forks.append(self._dependent(node, name, "dependentSchemas", whole))
+        if node.get("propertyNames", True) is not True:
+            beside.append(self._named(node))
+        return beside, forks
+
+    def _named(self, node: Schema) -> Node:
+        """What `propertyNames` says, in the words of `properties` and `patternProperties`."""
+        told: Schema = {"properties": {}, "patternProperties": {}, "additionalProperties": False}
+        for case in self.of((node["propertyNames"],)):
+            if "string" not in types(case):
+                continue
+            literal, patterns, sizes = _names(case)
+            if literal is not None:
+                validator = jsonschema_rs.validator_for(self.standing(*case))
+                told["properties"] |= {name: True for name in literal if validator.is_valid(name)}
+            elif len(patterns) + (sizes is not None) == 1:
+                told["patternProperties"][patterns[0] if patterns else sizes] = True
+            elif patterns or sizes:
+                self._say(node, "propertyNames", "a grammar holds a name to one expression, or to a length")
+                return True
+            else:
+                return True
+        return self.made(told, node)
+
+    def _dependent(self, node: Schema, name: str, keyword: str, present: Schema) -> Fork:
+        # Of what is no object nothing is demanded: both say so.
+        absent = self.made({"properties": {name: False}}, node)
+        return Fork((absent, self.made(present, node)), node, keyword)
+
+    def _if(self, node: Schema) -> list[Node]:
+        held = self.made({"allOf": [node["if"], node.get("then", True)]}, node)
+        opposite = self._opposite(node, "if")
+        if opposite is None:
+            return [held, node.get("else", True)]
+        return [held, self.made({"allOf": [node.get("else", True), opposite]}, node)]
+
+    def _one_of(self, node: Schema) -> list[Node]:
+        nodes: list[Node] = [each for each in node["oneOf"] if each is not False]
+        closely = len(nodes) <= _COMPARED
+        clashing = [
+            [other for other in nodes if other is not each and not self._apart(each, other, closely)] for each in nodes
+        ]
+        if not any(clashing):
+            return nodes
+        if len(nodes) <= _FEW:
+            opposites = {id(each): self._opposite_of(each) for each in nodes}
+            if all(opposites[id(each)] is not None for others in clashing for each in others):
+                return [
+                    self.made({"allOf": [each, *(opposites[id(other)] for other in others)]}, node)
+                    for each, others in zip(nodes, clashing, strict=True)
+                ]
+        self._say(node, "oneOf", "its alternatives can match together, so it is read as anyOf")
+        return nodes
+
+    def _apart(self, first: Node, second: Node, closely: bool) -> bool:
+        """Whether it is known that no value matches both."""
+        one, other = self.together((first,)), self.together((second,))
+        if one is None or other is None or not types((*one, *other)) or _told_apart(one, other):
+            return True
+        if not closely:
+            return False
+        canonicals = self._canonical(first), self._canonical(second)
+        if canonicals[0] is None or canonicals[1] is None:
+            return False
+        try:
+            both = canonicals[0].intersect(canonicals[1])
+        except ValueError:
+            return False
+        return bool(both.satisfiability() == canonical.Satisfiability.NO)
+
+    def _opposite(self, node: Schema, keyword: str) -> Node | None:
+        """What matches whenever `node[keyword]` does not; None, and told, where it cannot be written."""
+        opposite = None if self.is_made(node) else self._opposite_of(node[keyword])
+        if opposite is None:
+            self._say(node, keyword, "its opposite cannot be written as a grammar")
+        return opposite if isinstance(opposite, bool | None) else self.made(opposite, node)
+
+    def _opposite_of(self, node: Node) -> Node | None:
+        if isinstance(node, bool):
+            return not node
+        plain = self._canonical(node)
+        try:
+            opposite = None if plain is None else plain.negate().to_json_schema()
+        except ValueError:
+            return None
+        # Definitions of its own would need names; a part that goes on for ever has no opposite of a known size.
+        return opposite if isinstance(opposite, dict) and "$ref" not in json.dumps(opposite) else None
+
+    def _canonical(self, node: Node) -> jsonschema_rs.CanonicalSchema | None:
+        """The part in a form that can be compared and turned round; None for one that is too large for that."""
+        if id(node) not in self._canonicals:
+            alone = self.standing(node)
+            found = None
+            if len(json.dumps(alone)) <= _SMALL:
+                try:
+                    found = jsonschema_rs.canonicalize(alone, offline=True, validate_formats=False)
+                except (ValueError, jsonschema_rs.ValidationError):
+                    found = None
+            self._canonicals[id(node)] = found
+        return self._canonicals[id(node)]
+
+    def standing(self, *nodes: Node) -> Schema:
+        """A schema that says all that these say, with the definitions that they refer to."""
+        found: dict[str, Node] = {}
+        waiting = list(_references(list(nodes)))
+        while waiting:
+            name = waiting.pop().rpartition("/")[2]
+            if name not in found:
+                found[name] = self._definitions[name]
+                waiting += _references(found[name])
+        root: Schema = {**nodes[0]} if len(nodes) == 1 and isinstance(nodes[0], dict) else {"allOf": list(nodes)}
+        return {**root, "$defs": found} if found else root
+
+
+def types(case: tuple[Schema, ...]) -> list[str]:
+    """The types that all parts of a case allow, in the vocabulary's order; `integer` counts as `number`."""
+    allowed = set(TYPES)
+    for node in case:
+        if "type" in node:
+            declared = node["type"] if isinstance(node["type"], list) else [node["type"]]
+            allowed &= {"number" if name == "integer" else name for name in declared}
+        elif "enum" in node or "const" in node:
+            allowed &= {
+                TYPE_OF[type(value)] for value in (*node.get("enum", ()), *([node["const"]] if "const" in node else ()))
+            }
+    return [name for name in TYPES if name in allowed]
+
+
+def _told_apart(one: list[Schema], other: list[Schema]) -> bool:
+    """Whether both name a member, which one of them demands, and no value of it fits both."""
+    if types((*one, *other)) != ["object"]:
+        return False
+    demanded = {name for node in (*one, *other) for name in node.get("required", ())}
+    for name in demanded:
+        values = [_values(node["properties"][name]) for node in one if name in node.get("properties", ())]
+        others = [_values(node["properties"][name]) for node in other if name in node.get("properties", ())]
+        if any(a is not None and b is not None and a.isdisjoint(b) for a in values for b in others):
+            return True
+    return False
+
+
+def _names(case: Case) -> tuple[list[str] | None, list[str], str | None]:
+    """What a case says of a name: the names that it may be, the expressions that it matches, its length as another."""
+    listed = [node.get("enum", [node.get("const")]) for node in case if "enum" in node or "const" in node]
+    literal = [name for name in listed[0] if isinstance(name, str)] if listed else None
+    patterns = list(dict.fromkeys(node["pattern"] for node in case if "pattern" in node))
+    least = max((int(node["minLength"]) for node in case if "minLength" in node), default=0)
+    most = min((str(int(node["maxLength"])) for node in case if "maxLength" in node), default="", key=int)
+    return literal, patterns, f"^[\\s\\S]{{{least},{most}}}$" if least or most else None
+
+
+def _values(node: Node) -> set[str] | None:
+    """The strings that a part is limited to."""
+    if isinstance(node, bool):
+        return None
+    values = node["enum"] if "enum" in node else [node["const"]] if "const" in node else None
+    return set(values) if values is not None and all(isinstance(value, str) for value in values) else None
+
+
+def is_integer(case: Case) -> bool:
+    """Whether a number must be an integer."""
+    for node in case:
+        declared = node.get("type", [])
+        names = declared if isinstance(declared, list) else [declared]
+        if "integer" in names and "number" not in names:
+            return True
+    return False
+
+
+def speaks_of(case: Case, kind: str) -> bool:
+    """Whether any part says something of values of this type, beyond that they may be."""
+    return any(not TYPED.get(kind, frozenset()).isdisjoint(node) for node in case)
+
+
+def _references(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if isinstance(each.get("$ref"), str):
+                yield each["$ref"]
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each

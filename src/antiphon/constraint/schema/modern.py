@@ -1,0 +1,163 @@
+"""A schema of any draft in the words of the newest one, standing alone.
+
+Every reference points to `#/$defs/…`, keywords that no draft knows or whose value is broken are gone, and no part is
+nested deeply. What it allows is what the client's schema allows by the draft that it names; one that names none is read
+by the newest, and by an older one where only that gives a keyword a meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+
+from antiphon.constraint.schema.references import References, Unresolved
+from antiphon.constraint.schema.vocabulary import LIST, ONE, PLAIN, RECORD
+from antiphon.errors import BadRequest
+
+Schema = dict[str, Any]
+
+_DEEP = 40
+"""Parts that are nested deeper become definitions: readers of schemas, ours too, recurse."""
+_ALONE = ("draft-03", "draft-04", "draft-06", "draft-07")
+"""Drafts by which a reference has no siblings."""
+
+
+class Unheld(msgspec.Struct, frozen=True):
+    """A keyword that the grammar does not hold the model to, so that a value must be checked. `path` is a JSON pointer
+    into the client's schema."""
+
+    path: str
+    keyword: str
+    reason: str
+
+
+class Modern(msgspec.Struct, frozen=True):
+    """`schema` stands alone; `places` are the JSON pointers into the client's own schema by the identity of each part;
+    `broken` are the keywords that say nothing that could be understood, and are in it no more."""
+
+    schema: Schema
+    places: dict[int, str]
+    broken: tuple[Unheld, ...]
+
+
+def modern(schema: Schema, at: str = "") -> Modern:
+    """The schema in the words of the newest draft. Raises BadRequest where a reference leads nowhere or elsewhere."""
+    reading = _Reading(schema, at)
+    root = reading.whole()
+    return Modern(root, reading.places, tuple(reading.broken))
+
+
+class _Reading:
+    def __init__(self, schema: Schema, at: str) -> None:
+        self._document = schema
+        self._at = at
+        self._references = References(schema)
+        self._alone = any(draft in str(schema.get("$schema", "")) for draft in _ALONE)
+        self._names: dict[int, str] = {}
+        self._waiting: list[tuple[str, Any, str]] = []
+        self.places: dict[int, str] = {}
+        self.broken: list[Unheld] = []
+
+    def whole(self) -> Schema:
+        definitions: Schema = {}
+        root = self._named(self._document, "#")
+        while self._waiting:
+            name, node, place = self._waiting.pop()
+            definitions[name] = self._read(node, place, 0)
+        return {**root, "$defs": definitions}
+
+    def _named(self, node: Any, place: str) -> Schema:
+        """A reference to a part that is read later, by itself."""
+        if id(node) not in self._names:
+            self._names[id(node)] = name = f"d{len(self._names)}"
+            self._waiting.append((name, node, place))
+        return {"$ref": f"#/$defs/{self._names[id(node)]}"}
+
+    def _read(self, node: Any, place: str, depth: int) -> Any:
+        if isinstance(node, bool):
+            return node
+        if not isinstance(node, dict):
+            self.broken.append(Unheld(place, place.rpartition("/")[2], "it is no schema"))
+            return True
+        if depth > _DEEP:
+            return self._named(node, place)
+        read: Schema = {}
+        self.places[id(read)] = place
+        for keyword, value in _renamed(node).items():
+            if keyword == "$ref" or not (self._alone and "$ref" in node):
+                self._keyword(read, keyword, value, node, f"{place}/{step(keyword)}", depth + 1)
+        return read
+
+    def _keyword(self, read: Schema, keyword: str, value: Any, node: Schema, place: str, depth: int) -> None:
+        if keyword == "$ref":
+            read |= self._referred(node, value, place)
+        elif keyword in ONE:
+            read[keyword] = self._read(value, place, depth)
+        elif keyword in LIST and isinstance(value, list):
+            read[keyword] = [self._read(each, f"{place}/{index}", depth) for index, each in enumerate(value)]
+        elif keyword in RECORD and isinstance(value, dict):
+            named = {name: self._read(each, f"{place}/{step(name)}", depth) for name, each in value.items()}
+            wrong = [name for name in named if keyword == "patternProperties" and not _is_pattern(name)]
+            self._say(wrong, place, keyword)
+            read[keyword] = {name: each for name, each in named.items() if name not in wrong}
+            if wrong and "additionalProperties" in node:
+                # Which members such a pattern speaks of cannot be known, so nothing holds for those that are not named.
+                read["additionalProperties"] = True
+        elif keyword in PLAIN and PLAIN[keyword](value) and (keyword != "pattern" or _is_pattern(value)):
+            read[keyword] = value
+        elif keyword in PLAIN or keyword in LIST or keyword in RECORD:
+            self._say([str(value)], place, keyword)
+
+    def _say(self, wrong: list[str], place: str, keyword: str) -> None:
+        for value in wrong:
+            kind = "a regular expression" if "attern" in keyword else "a value that this keyword can have"
+            self.broken.append(Unheld(place.rpartition("/")[0], keyword, f"{value[:80]!r} is not {kind}"))
+
+    def _referred(self, node: Schema, reference: Any, place: str) -> Schema:
+        try:
+            if not isinstance(reference, str):
+                raise Unresolved("a reference must be a string")
+            return self._named(self._references.target(node, reference), reference)
+        except Unresolved as reason:
+            raise BadRequest(f"{self._at or 'schema'} at {place}: {reason}") from None
+
+
+def _renamed(node: Schema) -> Schema:
+    """The keywords of older drafts by their newest names."""
+    told = dict(node)
+    for old in ("$recursiveRef", "$dynamicRef"):
+        if old in told:
+            told.setdefault("$ref", told.pop(old))
+    if isinstance(told.get("items"), list):
+        told["prefixItems"] = told.pop("items")
+        if "additionalItems" in told:
+            told["items"] = told["additionalItems"]
+    told.pop("additionalItems", None)
+    for bound in ("inimum", "aximum"):
+        exclusive = told.get(f"exclusiveM{bound}")
+        if isinstance(exclusive, bool):
+            del told[f"exclusiveM{bound}"]
+            if exclusive and f"m{bound}" in told:
+                told[f"exclusiveM{bound}"] = told.pop(f"m{bound}")
+    dependencies = told.pop("dependencies", None)
+    if isinstance(dependencies, dict):
+        for keyword, kind in (("dependentRequired", list), ("dependentSchemas", dict | bool)):
+            found = {name: needed for name, needed in dependencies.items() if isinstance(needed, kind)}
+            if found:
+                told.setdefault(keyword, found)
+    return told
+
+
+def step(name: str) -> str:
+    """A name as a step of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _is_pattern(pattern: str) -> bool:
+    try:
+        jsonschema_rs.validator_for({"pattern": pattern})
+    except (ValueError, jsonschema_rs.ValidationError):
+        return False
+    return True

@@ -1,0 +1,153 @@
+"""A lowered schema without the parts that no value fits, which take with them what demands them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from antiphon.constraint.schema.modern import Schema
+from antiphon.constraint.schema.parts import Dead, Part
+
+_ROUNDS = 40
+"""How often sizes are reckoned anew. What changes still is taken as possible."""
+_CHARACTERS = 16
+"""Characters that a token may have: more than in any vocabulary of words, on average."""
+
+
+class Trimming:
+    """Sizes are the characters of the shortest value that fits a part; none fits one that has no end."""
+
+    def __init__(self, definitions: dict[str, Part], least: dict[int, int], window: int | None) -> None:
+        self._definitions = definitions
+        self._least = least
+        self._room = math.inf if window is None else window * _CHARACTERS
+        self._sizes: dict[str, float] = dict.fromkeys(definitions, math.inf)
+        self._trimmed: dict[int, Part] = {}
+        self._settled = False
+
+    def whole(self, root: Part) -> Part:
+        """The root with the definitions that it needs, or why nothing fits it."""
+        self._settle()
+        told = self._trim(root)
+        if isinstance(told, Dead):
+            return told
+        while "$ref" in told:
+            inner = self._trim(self._definitions[told["$ref"].rpartition("/")[2]])
+            assert isinstance(inner, dict)
+            told = inner
+        definitions: Schema = {}
+        waiting: list[Any] = [told]
+        while waiting:
+            for name in _names(waiting.pop()):
+                if name not in definitions:
+                    definitions[name] = kept = self._trim(self._definitions[name])
+                    waiting.append(kept)
+        return {**told, "$defs": definitions} if definitions else told
+
+    def _settle(self) -> None:
+        for _ in range(_ROUNDS):
+            # Those that were named last are referred to by those before.
+            changed = False
+            for name in reversed(self._definitions):
+                size = self._size(self._definitions[name])
+                changed |= size != self._sizes[name]
+                self._sizes[name] = size
+            if not changed:
+                return
+        self._sizes = dict.fromkeys(self._definitions, 0)
+
+    def _size(self, part: Any) -> float:
+        if isinstance(part, Dead):
+            return math.inf
+        if "$ref" in part:
+            return self._sizes[part["$ref"].rpartition("/")[2]]
+        if "anyOf" in part:
+            return min(map(self._size, part["anyOf"]))
+        if "enum" in part:
+            return 1
+        match part.get("type"):
+            case "object":
+                size = sum(len(name) + 4 + self._size(part["properties"][name]) for name in part.get("required", ()))
+            case "array":
+                size = self._items(part)
+            case "string":
+                size = max(self._least.get(id(part), 0), part.get("minLength", 0)) + 2
+            case _:
+                size = 1
+        return size if size <= self._room else math.inf
+
+    def _items(self, part: Schema) -> float:
+        least = max(self._least.get(id(part), 0), part.get("minItems", 0))
+        prefix = part.get("prefixItems", [])[:least]
+        rest = least - len(prefix)
+        return sum(map(self._size, prefix)) + (rest * (self._size(part.get("items", {})) + 1) if rest else 0) + 2
+
+    def _trim(self, part: Part) -> Part:
+        if isinstance(part, Dead):
+            return part
+        if id(part) not in self._trimmed:
+            self._trimmed[id(part)] = self._dead(part) if self._size(part) == math.inf else self._kept(part)
+        return self._trimmed[id(part)]
+
+    def _dead(self, part: Schema) -> Dead:
+        """Why nothing fits the part: the first reason that is found in it."""
+        seen: set[str] = set()
+        while True:
+            if "$ref" in part:
+                name = part["$ref"].rpartition("/")[2]
+                inner: Any = [self._definitions[name]] if name not in seen else []
+                seen.add(name)
+            else:
+                inner = [*part.get("anyOf", ()), *(part["properties"][name] for name in part.get("required", ()))]
+                inner += part.get("prefixItems", ())
+                inner += [part["items"]] if "items" in part else []
+            worst = next((each for each in inner if self._size(each) == math.inf), None)
+            if worst is None:
+                return Dead("#", "the shortest value has no end, or does not fit the window")
+            if isinstance(worst, Dead):
+                return worst
+            part = worst
+
+    def _kept(self, part: Schema) -> Schema:
+        told = dict(part)
+        if "anyOf" in part:
+            told["anyOf"] = [kept for each in part["anyOf"] if not isinstance(kept := self._trim(each), Dead)]
+        for keyword in ("items", "additionalProperties"):
+            if keyword in part:
+                kept = self._trim(part[keyword])
+                told[keyword] = False if isinstance(kept, Dead) else kept
+        if "prefixItems" in part:
+            self._keep_prefix(told)
+        for keyword in ("properties", "patternProperties"):
+            if keyword in part:
+                trimmed = {name: self._trim(each) for name, each in part[keyword].items()}
+                told[keyword] = {name: False if isinstance(each, Dead) else each for name, each in trimmed.items()}
+        if told.get("additionalProperties") is False and not told.get("patternProperties"):
+            told["properties"] = {name: each for name, each in told["properties"].items() if each is not False}
+        return told
+
+    def _keep_prefix(self, told: Schema) -> None:
+        kept: list[Schema] = []
+        for each in told["prefixItems"]:
+            trimmed = self._trim(each)
+            if isinstance(trimmed, Dead):
+                told["maxItems"] = len(kept)
+                break
+            kept.append(trimmed)
+        told["prefixItems"] = kept
+        if not kept:
+            del told["prefixItems"]
+
+
+def _names(part: Any) -> list[str]:
+    found: list[str] = []
+    waiting = [part]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if isinstance(each.get("$ref"), str):
+                found.append(each["$ref"].rpartition("/")[2])
+            waiting += [value for key, value in each.items() if key != "enum"]
+        elif isinstance(each, list):
+            waiting += each
+    return found

@@ -1,0 +1,67 @@
+"""The keywords of JSON Schema, by the kind of value that they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+TYPES = ("null", "boolean", "number", "string", "array", "object")
+"""The types of JSON. `integer` is a number."""
+
+VALUES = frozenset({"enum", "const", "default", "examples"})
+"""Keywords that hold plain values, in which nothing is a schema."""
+
+ONE = frozenset(
+    {"additionalProperties", "additionalItems", "items", "not", "if", "then", "else", "contains", "propertyNames"}
+    | {"unevaluatedItems", "unevaluatedProperties"}
+)
+"""Keywords that hold a schema."""
+LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+"""Keywords that hold a list of schemas."""
+RECORD = frozenset({"properties", "patternProperties", "dependentSchemas"})
+"""Keywords that hold schemas by name."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_size(value: Any) -> bool:
+    return _is_number(value) and value >= 0 and value == int(value)
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_type(value: Any) -> bool:
+    names = value if isinstance(value, list) else [value]
+    return bool(names) and all(isinstance(name, str) and name in {*TYPES, "integer"} for name in names)
+
+
+PLAIN: dict[str, Callable[[Any], bool]] = {
+    "type": _is_type,
+    "enum": lambda value: isinstance(value, list),
+    "const": lambda value: True,
+    "required": _is_names,
+    "dependentRequired": lambda value: isinstance(value, dict) and all(map(_is_names, value.values())),
+    "uniqueItems": lambda value: isinstance(value, bool),
+    "pattern": lambda value: isinstance(value, str),
+    "format": lambda value: isinstance(value, str),
+    "multipleOf": lambda value: _is_number(value) and value > 0,
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _is_number),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), _is_size),
+    **dict.fromkeys(("minContains", "maxContains"), _is_size),
+}
+"""Keywords that hold no schema, and what their value has to be."""
+
+TYPED = {
+    "number": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}),
+    "string": frozenset({"minLength", "maxLength", "pattern", "format"}),
+    "array": frozenset({"items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains", "unevaluatedItems"}),
+    "object": frozenset(
+        {"properties", "patternProperties", "additionalProperties", "required", "minProperties", "maxProperties"}
+        | {"propertyNames", "unevaluatedProperties"}
+    ),
+}
+"""Which keywords say something of which type; all others speak of every value."""
