@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from typing import Any, assert_never
+from typing import assert_never
 
 import llguidance
+import msgspec
 
 from antiphon.constraint import Either, Free, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, Until
+from antiphon.constraint.json_rules import JsonRules
 from antiphon.constraint.markers import TokenId, split
 
 
@@ -21,6 +23,7 @@ class _Lowering:
         self._token_id = token_id
         self.rules: list[str] = []
         self._known: dict[str, str] = {}
+        self._values: dict[str, str] = {}
 
     def rule(self, body: str, attributes: str = "") -> str:
         """The name of a rule with this body; the same body is written once."""
@@ -38,7 +41,7 @@ class _Lowering:
             case Marker(text):
                 return self._spelt(split(text, self._token_id))
             case Json():
-                return self.rule(f"%json {json.dumps(_spaced(node), ensure_ascii=False)}")
+                return self._json(node)
             case Pattern(regex):
                 return self.rule(f"/{_slashed(regex)}/")
             case Until(marker):
@@ -53,6 +56,14 @@ class _Lowering:
                 return self._repeat(node)
             case _:
                 assert_never(node)
+
+    def _json(self, node: Json) -> str:
+        key = json.dumps(msgspec.structs.astuple(node))
+        if key not in self._values:
+            name = f"j{len(self._values)}_"
+            rules = JsonRules(node, self.rule, lambda name, body: self.rules.append(f"{name}: {body}"), name)
+            self._values[key] = rules.whole()
+        return self._values[key]
 
     def _spelt(self, parts: list[str | int]) -> str:
         return " ".join(self.lower(Literal(part)) if isinstance(part, str) else f"<[{part}]>" for part in parts)
@@ -84,16 +95,6 @@ class _Lowering:
         more = f"({self.lower(node.separator)} {inner})"
         repeated = f"{inner} {more}{{{max(node.least - 1, 0)},{node.most - 1}}}"
         return repeated if node.least else f"({repeated})?"
-
-
-def _spaced(node: Json) -> dict[str, Any]:
-    # Left free, a weak model fills its budget with blanks.
-    guidance = {
-        "whitespace_flexible": False,
-        "item_separator": node.item_separator,
-        "key_separator": node.key_separator,
-    }
-    return {"x-guidance": guidance, **node.schema}
 
 
 def _slashed(regex: str) -> str:

@@ -13,6 +13,8 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     formats: frozenset[str] = frozenset()
     length_beside_pattern: bool = True
     """Whether a string may have a length beside a pattern or a format."""
+    bound: int = 10**18 - 1
+    """The largest bound of a number that is exact."""
     items: int = 1000
     """Items that are counted in an array, and members in a map."""
     length: int = 1_000_000
@@ -35,6 +37,7 @@ _SHARED = frozenset(
 
 CAPABILITIES = {
     "llguidance": Capability(
+        bound=10**40,
         keywords=_SHARED | {"multipleOf", "patternProperties", "minProperties", "maxProperties"},
         formats=frozenset(
             {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}

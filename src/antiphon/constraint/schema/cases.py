@@ -12,7 +12,7 @@ import msgspec
 from jsonschema_rs import canonical
 
 from antiphon.constraint.schema.modern import Schema
-from antiphon.constraint.schema.vocabulary import TYPED, TYPES
+from antiphon.constraint.schema.vocabulary import TYPED, TYPES, inner, references
 
 Node = Schema | bool
 Case = tuple[Schema, ...]
@@ -144,7 +144,7 @@ class Cases:
             known = {id(each) for each in case}
             new = [each for each in added if id(each) not in known]
             if types((*case, *new)):
-                yield (*case, *new), tuple(inner for each in new for inner in self._open(each)[1])
+                yield (*case, *new), tuple(more for each in new for more in self._open(each)[1])
 
     def _open(self, node: Schema) -> tuple[list[Node], list[Fork]]:
         """What must hold with a part, and the choices that it leaves."""
@@ -213,7 +213,7 @@ class Cases:
         if not any(clashing):
             return nodes
         if len(nodes) <= _FEW:
-            opposites = {id(each): self._opposite_of(each) for each in nodes}
+            opposites = {id(each): self._turned(each, node) for each in nodes}
             if all(opposites[id(each)] is not None for others in clashing for each in others):
                 return [
                     self.made({"allOf": [each, *(opposites[id(other)] for other in others)]}, node)
@@ -240,10 +240,25 @@ class Cases:
 
     def _opposite(self, node: Schema, keyword: str) -> Node | None:
         """What matches whenever `node[keyword]` does not; None, and told, where it cannot be written."""
-        opposite = None if self.is_made(node) else self._opposite_of(node[keyword])
+        opposite = None if self.is_made(node) else self._turned(node[keyword], node)
         if opposite is None:
             self._say(node, keyword, "its opposite cannot be written as a grammar")
-        return opposite if isinstance(opposite, bool | None) else self.made(opposite, node)
+        return opposite
+
+    def _turned(self, part: Node, node: Schema) -> Node | None:
+        """The opposite of a part, as one that was made."""
+        opposite = self._opposite_of(part)
+        if not isinstance(opposite, dict):
+            return opposite
+        waiting: list[Any] = [opposite]
+        while waiting:
+            each = waiting.pop()
+            if isinstance(each, dict):
+                # What is left of `not` in an opposite would only be turned round again.
+                self._made_ids.add(id(each))
+                self._places[id(each)] = self._places.get(id(node), "#")
+            waiting += inner(each)
+        return self.made(opposite, node)
 
     def _opposite_of(self, node: Node) -> Node | None:
         if isinstance(node, bool):
@@ -272,12 +287,12 @@ class Cases:
     def standing(self, *nodes: Node) -> Schema:
         """A schema that says all that these say, with the definitions that they refer to."""
         found: dict[str, Node] = {}
-        waiting = list(_references(list(nodes)))
+        waiting = list(references(*nodes))
         while waiting:
             name = waiting.pop().rpartition("/")[2]
             if name not in found:
                 found[name] = self._definitions[name]
-                waiting += _references(found[name])
+                waiting += references(found[name])
         root: Schema = {**nodes[0]} if len(nodes) == 1 and isinstance(nodes[0], dict) else {"allOf": list(nodes)}
         return {**root, "$defs": found} if found else root
 
@@ -340,15 +355,3 @@ def is_integer(case: Case) -> bool:
 def speaks_of(case: Case, kind: str) -> bool:
     """Whether any part says something of values of this type, beyond that they may be."""
     return any(not TYPED.get(kind, frozenset()).isdisjoint(node) for node in case)
-
-
-def _references(value: Any) -> Iterator[str]:
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, dict):
-            if isinstance(each.get("$ref"), str):
-                yield each["$ref"]
-            waiting += each.values()
-        elif isinstance(each, list):
-            waiting += each

@@ -10,6 +10,8 @@ from antiphon.constraint.schema.modern import Schema, step
 from antiphon.constraint.schema.parts import Dead, Lowering, Part
 
 _STRING = {"type": "string"}
+_NAMING = frozenset({"properties", "patternProperties", "additionalProperties"})
+"""Keywords that say something of members by their names."""
 
 
 def array(at: Lowering, case: Case) -> Part:
@@ -58,7 +60,8 @@ class _Object:
         self._at = at
         self._case = case
         self._place = at.place(next((node for node in case if "properties" in node), case[0]))
-        self._legible = [self._with_legible_patterns(node) for node in case]
+        self._naming = [node for node in case if not _NAMING.isdisjoint(node)]
+        self._legible = [self._with_legible_patterns(node) for node in self._naming]
         self._required = list(dict.fromkeys(name for node in case for name in node.get("required", ())))
         listed = dict.fromkeys(name for node in case for name in node.get("properties", ()))
         self._names = list({**listed, **dict.fromkeys(self._required)})
@@ -90,7 +93,7 @@ class _Object:
     def _member(self, name: str) -> Part:
         """All that is said of the member with this name."""
         nodes: list[Node] = []
-        for node in self._case:
+        for node in self._naming:
             own = [node["properties"][name]] if name in node.get("properties", ()) else []
             own += [inner for each, inner in node.get("patternProperties", {}).items() if patterns.matches(each, name)]
             nodes += own or [node.get("additionalProperties", True)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
 import msgspec
 
+from antiphon.api.errors import BadRequest
 from antiphon.constraint.schema import containers, scalars
 from antiphon.constraint.schema.capabilities import CAPABILITIES, Capability
 from antiphon.constraint.schema.cases import TYPE_OF, Case, Cases, Node, is_integer, speaks_of, types
@@ -18,7 +19,6 @@ from antiphon.constraint.schema.modern import Modern, Schema, Unheld, modern
 from antiphon.constraint.schema.parts import Dead, Lowering, Part
 from antiphon.constraint.schema.trimming import Trimming
 from antiphon.constraint.schema.vocabulary import TYPES
-from antiphon.errors import BadRequest
 
 _SHAPES: dict[str, Callable[[Lowering, Case], Part]] = {
     "number": scalars.number,
@@ -122,12 +122,10 @@ class _Lowering:
         flat = self.cases.together(nodes)
         if flat is None:
             return Dead(place, "`false` allows nothing")
-        self._count += 1
         if self._count > self.capability.parts:
             self.say(flat[0], "*", f"a grammar has up to {self.capability.parts} parts")
             return {}
-        literal = [node for node in flat if "enum" in node or "const" in node]
-        if literal and (values := self._literal(flat, literal)) is not None:
+        if (values := self._literal(flat)) is not None:
             return values
         if len(flat) == 1 and (choice := self.cases.choice(flat[0])) is not None:
             return either([self.part((each,), place) for each in choice])
@@ -136,8 +134,11 @@ class _Lowering:
             return Dead(place, "what is demanded together excludes each other")
         return self._united([self._of_case(case, place) for case in cases])
 
-    def _literal(self, flat: list[Schema], literal: list[Schema]) -> Part | None:
-        """The values of an enumeration that match all else, too; None where it is too large for a grammar."""
+    def _literal(self, flat: Sequence[Schema]) -> Part | None:
+        """The values of an enumeration that match all else, too; None where there is none that a grammar can hold."""
+        literal = [node for node in flat if "enum" in node or "const" in node]
+        if not literal:
+            return None
         node = min(literal, key=lambda node: len(node.get("enum", ())))
         values = [node["const"]] if "const" in node else node["enum"]
         keyword = "const" if "const" in node else "enum"
@@ -163,9 +164,12 @@ class _Lowering:
 
     def _of_case(self, case: Case, place: str) -> list[Part | str]:
         """What a case allows of each type: a part, or the type's name where all of it is allowed."""
+        if (values := self._literal(case)) is not None:
+            return [values]
         told: list[Part | str] = []
         for kind in types(case):
             if speaks_of(case, kind):
+                self._count += 1 + sum(len(node.get("properties", ())) for node in case)
                 told.append(_SHAPES[kind](self, case))
             else:
                 told.append("integer" if kind == "number" and is_integer(case) else kind)

@@ -12,9 +12,9 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from antiphon.constraint.schema.references import References, Unresolved
+from antiphon.api.errors import BadRequest
+from antiphon.constraint.schema.references import OfMeta, References, Unresolved
 from antiphon.constraint.schema.vocabulary import LIST, ONE, PLAIN, RECORD
-from antiphon.errors import BadRequest
 
 Schema = dict[str, Any]
 
@@ -120,6 +120,9 @@ class _Reading:
             if not isinstance(reference, str):
                 raise Unresolved("a reference must be a string")
             return self._named(self._references.target(node, reference), reference)
+        except OfMeta as reason:
+            self.broken.append(Unheld(place.rpartition("/")[0], "$ref", str(reason)))
+            return {}
         except Unresolved as reason:
             raise BadRequest(f"{self._at or 'schema'} at {place}: {reason}") from None
 

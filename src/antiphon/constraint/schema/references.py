@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
-from antiphon.constraint.schema.vocabulary import VALUES
-
 _META = ("http://json-schema.org/", "https://json-schema.org/")
 
 
 class Unresolved(ValueError):
     """A reference points to nothing that is here. The message says why, to people."""
+
+
+class OfMeta(Unresolved):
+    """A reference points to a schema of schemas, which nobody is held to here."""
 
 
 class References:
@@ -28,7 +30,8 @@ class References:
             node, base = waiting.pop()
             if isinstance(node, dict):
                 base = self._identified(node, base)
-            waiting += [(child, base) for child in _children(node)]
+            children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+            waiting += [(child, base) for child in children]
 
     def _identified(self, node: dict[str, Any], base: str) -> str:
         for keyword in ("$id", "id"):
@@ -58,7 +61,7 @@ class References:
                 if found:
                     return found[0]
         if address.startswith(_META):
-            raise Unresolved(f"the meta-schema {reference} is not known here")
+            raise OfMeta("schemas of schemas are neither held nor checked")
         if reference.startswith("#"):
             raise Unresolved(f"{reference} points to nothing in this schema")
         raise Unresolved(f"{reference} points outside this schema; references are not fetched, so put it under $defs")
@@ -69,13 +72,6 @@ def _joined(base: str, reference: str) -> str:
         return urljoin(base, reference).rstrip("#")
     except ValueError:
         return reference
-
-
-def _children(node: Any) -> Iterator[Any]:
-    if isinstance(node, list):
-        yield from node
-    elif isinstance(node, dict):
-        yield from (value for keyword, value in node.items() if keyword not in VALUES)
 
 
 def _walked(start: Any, pointer: str) -> Iterator[Any]:

@@ -16,8 +16,8 @@ from antiphon.constraint.schema.patterns import NOTHING, problem
 
 _COUNTED = 64
 """Multiples between two bounds that are written out."""
-_EXACT = 10**18 - 1
-"""Integers up to here are counted as they are written; engines take the bounds of larger ones for doubles."""
+_COUNTABLE = 10**18 - 1
+"""Up to here a grammar counts in steps."""
 _MOST = 2**32 - 1
 """The largest factor that a grammar counts in, in the smallest decimal place that it has."""
 _CHECKED_FORMATS = frozenset(
@@ -66,9 +66,8 @@ def number(at: Lowering, case: Case) -> Part:
     for keyword, bound, is_open in (("inimum", lower, open_below), ("aximum", upper, open_above)):
         if bound is None:
             continue
-        if (whole and abs(bound) > _EXACT) or not math.isfinite(float(bound)):
-            if abs(bound) < 2**63 - 1:
-                _leave(at, case, f"m{keyword}", "bounds of this size are not exact in a grammar")
+        if abs(bound) > (_COUNTABLE if "multipleOf" in told else at.capability.bound):
+            _leave(at, case, f"m{keyword}", "a bound of this size is not exact in a grammar")
         else:
             told[f"exclusiveM{keyword}" if is_open else f"m{keyword}"] = _plain(bound)
     return told
@@ -116,7 +115,7 @@ def _fraction(value: float) -> Fraction:
 
 
 def _plain(value: Fraction) -> int | float:
-    return int(value) if value.denominator == 1 and abs(value) < 2**63 else float(value)
+    return int(value) if value.denominator == 1 else float(value)
 
 
 def string(at: Lowering, case: Case) -> Part:

@@ -7,6 +7,7 @@ from typing import Any
 
 from antiphon.constraint.schema.modern import Schema
 from antiphon.constraint.schema.parts import Dead, Part
+from antiphon.constraint.schema.vocabulary import references
 
 _ROUNDS = 40
 """How often sizes are reckoned anew. What changes still is taken as possible."""
@@ -38,7 +39,8 @@ class Trimming:
         definitions: Schema = {}
         waiting: list[Any] = [told]
         while waiting:
-            for name in _names(waiting.pop()):
+            for reference in references(waiting.pop()):
+                name = reference.rpartition("/")[2]
                 if name not in definitions:
                     definitions[name] = kept = self._trim(self._definitions[name])
                     waiting.append(kept)
@@ -137,17 +139,3 @@ class Trimming:
         told["prefixItems"] = kept
         if not kept:
             del told["prefixItems"]
-
-
-def _names(part: Any) -> list[str]:
-    found: list[str] = []
-    waiting = [part]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, dict):
-            if isinstance(each.get("$ref"), str):
-                found.append(each["$ref"].rpartition("/")[2])
-            waiting += [value for key, value in each.items() if key != "enum"]
-        elif isinstance(each, list):
-            waiting += each
-    return found

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 TYPES = ("null", "boolean", "number", "string", "array", "object")
 """The types of JSON. `integer` is a number."""
-
-VALUES = frozenset({"enum", "const", "default", "examples"})
-"""Keywords that hold plain values, in which nothing is a schema."""
 
 ONE = frozenset(
     {"additionalProperties", "additionalItems", "items", "not", "if", "then", "else", "contains", "propertyNames"}
@@ -20,6 +17,26 @@ LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 """Keywords that hold a list of schemas."""
 RECORD = frozenset({"properties", "patternProperties", "dependentSchemas"})
 """Keywords that hold schemas by name."""
+
+
+def inner(node: Any) -> Iterator[Any]:
+    """The schemas that stand directly in one."""
+    if isinstance(node, dict):
+        yield from (node[keyword] for keyword in ONE if keyword in node)
+        for keyword in LIST:
+            yield from node.get(keyword, ())
+        for keyword in RECORD:
+            yield from node.get(keyword, {}).values()
+
+
+def references(*nodes: Any) -> Iterator[str]:
+    """All references in schemas, also deep within them."""
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict) and "$ref" in node:
+            yield node["$ref"]
+        waiting += inner(node)
 
 
 def _is_number(value: Any) -> bool:
