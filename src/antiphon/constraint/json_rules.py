@@ -68,15 +68,15 @@ class JsonRules:
 
     def _is_plain(self, part: Any) -> bool:
         """Whether llguidance holds this part as well by itself. So it does what is not lowered: nobody else can."""
-        if isinstance(part, bool):
-            return not part
+        if not isinstance(part, dict):
+            return part is not True
         if part.keys() == {"$ref"}:
             return self._plain.get(_target(part), True)
         if part.keys() == {"anyOf"}:
             return all(map(self._is_plain, part["anyOf"]))
-        kind = part.get("type", "") if part else "any"
-        if kind == "any" or not _KEYWORDS.get(kind, frozenset()) >= part.keys() - {"type"}:
-            return kind != "any"
+        kind = part.get("type")
+        if not isinstance(kind, str) or not _KEYWORDS.get(kind, frozenset()) >= part.keys() - {"type"}:
+            return part != {}
         if kind == "object":
             inner = [*part.get("properties", {}).values(), part.get("additionalProperties", {})]
             return not part.get("patternProperties") and all(map(self._is_plain, inner))
@@ -85,7 +85,9 @@ class JsonRules:
             return len(listed) > _LONG or all(map(self._is_plain, [*listed, part.get("items", {})]))
         return kind not in ("number", "integer")
 
-    def _value(self, part: Part) -> str:
+    def _value(self, part: Any) -> str:
+        if part is True:
+            return self._anything()
         if self._is_plain(part):
             return self._own(part)
         if "$ref" in part:
