@@ -9,7 +9,7 @@ from typing import get_args
 
 import click
 
-from antiphon.cli import COMMANDS, main
+from antiphon.cli import COMMANDS, main, rooms
 from antiphon.cli.programs import PROGRAMS
 from antiphon.engines import kinds
 from antiphon.engines.scripted import Script, Scripted
@@ -25,6 +25,7 @@ from antiphon.surfaces.messages.differences import DIFFERENCES
 from antiphon.surfaces.surface import Route
 
 _MADE = "<!-- Made by `make docs-generated` from the program itself; change it there. -->\n"
+_ROOMS, _END = "<!-- The rooms: made by `make docs-generated`. -->", "<!-- The end of the rooms. -->"
 _WIDTH = 100
 _EXAMPLE = """\
 default_model = "large"
@@ -261,6 +262,14 @@ def api() -> str:
     )
 
 
+def path() -> str:
+    """The page of a request's path, with the table of rooms in it made anew."""
+    text = (rooms.PACKAGE.parents[1] / "docs" / "path.md").read_text("utf-8")
+    before, _, rest = text.partition(_ROOMS)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_ROOMS}\n{rooms.table()}\n{_END}{after}"
+
+
 PAGES = {
     "engines.md": engines,
     "cli.md": command_line,
@@ -268,6 +277,8 @@ PAGES = {
     "formats.md": formats,
     "programs.md": programs,
     "api.md": api,
+    "path.md": path,
+    "rooms.svg": rooms.picture,
 }
 
 if __name__ == "__main__":
