@@ -15,20 +15,8 @@ PROGRAMS ?=
 .PHONY: help install clients programs serve browser test test-console bench soak flat engines-real ray openapi check format docs docs-generated clean
 
 help:
-	@echo "make serve           serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)"
-	@echo "make test            check the code and run every test"
-	@echo "make test-console    the page at / in a real Chromium (CONSOLE_SHOTS=folder keeps pictures)"
-	@echo "make bench           measure the surface beside its peers, into docs/benchmarks.md"
-	@echo "make soak            half an hour of mixed load and faults (ARGS=\"--minutes 5\" for less)"
-	@echo "make flat            ten thousand requests and a thousand disconnects; then whether anything has grown"
-	@echo "make engines-real    the engines' tests over real servers (ARGS=\"vllm\" for one of them)"
-	@echo "make ray             the Ray Serve application on a cluster of this machine"
-	@echo "make openapi         draw very many requests from /openapi.json and hold the answers against it"
-	@echo "make check           only the checks: ruff, mypy"
-	@echo "make format          put the code into its usual form"
-	@echo "make docs            the pages of docs/ as a site, in build/site"
-	@echo "make docs-generated  write the pages of docs/ that are made from the program"
-	@echo "make clean           remove everything that was made, the environment too"
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,8 +25,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 install: $(INSTALLED)
 
-serve: install
+##@ Serve
+
+serve: install ## serve the default model on http://127.0.0.1:8000 (ARGS=... passes options on)
 	@exec $(BIN)/antiphon serve $(ARGS)
+
+##@ Test
 
 # Other generations of the official SDK, and the TypeScript one where there is npm, for the end-to-end tests.
 CLIENTS := .clients
@@ -55,11 +47,7 @@ $(CLIENTS)/node/.installed: Makefile
 clients: install
 	$(MAKE) --no-print-directory $(CLIENTS)/python-early/.installed $(CLIENTS)/node/.installed
 
-# The real programs of tests/clients, each in an environment of its own; slow to install, so not a part of `make test`.
-programs: install
-	$(BIN)/python -m tests.clients.run $(PROGRAMS)
-
-check: install
+check: install ## only the checks: ruff, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -69,27 +57,35 @@ browser:
 	@sh tests/console/browser.sh
 
 # The three wait for different things, so they go on together.
-test: install
+test: install ## check the code and run every test (TESTS=tests/cli for some of them)
 	$(MAKE) --no-print-directory -j3 --output-sync=target check clients browser
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
-test-console: install browser
+test-console: install browser ## the page at / in a real Chromium (CONSOLE_SHOTS=folder keeps pictures)
 	$(BIN)/pytest -n 0 tests/console
+
+##@ Measure
 
 # Peers side by side in one run of about ten minutes; the machine should have nothing else to do. ARGS="--only litellm"
 # measures one part, ARGS=--vllm a real vLLM too, in the environment that `make engines-real` makes.
-bench: install
+bench: install ## the server beside its peers, into docs/benchmarks.md
 	$(BIN)/python -m bench.run --write docs/benchmarks.md $(ARGS)
 
 # Long: clients of every kind, some of them rude, and an engine that is killed now and then.
-soak: install
+soak: install ## half an hour of mixed load and faults (ARGS="--minutes 5" for less)
 	$(BIN)/python -m bench.soak $(ARGS)
 
-flat: install
+flat: install ## ten thousand requests and a thousand disconnects; then whether anything has grown
 	$(BIN)/python -m bench.flat $(ARGS)
 
+##@ Test against the real thing: slow, and installed where it is needed
+
+# The real programs of tests/clients, each in an environment of its own; slow to install, so not a part of `make test`.
+programs: install ## real programs and SDKs, unmodified, against a server (PROGRAMS="claude_code" for one of them)
+	$(BIN)/python -m tests.clients.run $(PROGRAMS)
+
 # Each server in an environment of its own under .engines, gigabytes of packages and slow to make; used again afterwards.
-engines-real: install
+engines-real: install ## the engines' tests over real servers (ARGS="vllm" for one of them)
 	$(BIN)/python -m tests.engines.real.run $(ARGS)
 
 # Ray is larger than everything else together, so it has an environment of its own.
@@ -100,25 +96,29 @@ $(RAY)/.installed: pyproject.toml constraints.txt
 		anthropic hypothesis pytest pytest-asyncio
 	touch $@
 
-ray: $(RAY)/.installed
+ray: $(RAY)/.installed ## the Ray Serve application on a cluster of this machine
 	$(RAY)/bin/pytest tests/ray $(ARGS)
 
 # Long, and different every time. `make openapi EXAMPLES=1000` for still more.
 EXAMPLES ?= 200
-openapi: install
+openapi: install ## draw very many requests from /openapi.json and check the answers against it
 	OPENAPI_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -n 0 tests/openapi
 
-format: install
+##@ Write
+
+format: install ## put the code into its usual form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # The variable turns a notice off that is about what comes after MkDocs.
-docs: docs-generated
+docs: docs-generated ## the pages of docs/ as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-docs-generated: install
+docs-generated: install ## write the pages of docs/ that are made from the program
 	$(BIN)/python -m antiphon.cli.reference docs
 
-clean:
+##@ Clean up
+
+clean: ## remove everything that was made, the environment too
 	rm -rf $(VENV) .clients .engines $(RAY) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

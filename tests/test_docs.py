@@ -27,7 +27,9 @@ def test_the_newest_change_is_of_this_version() -> None:
     assert heading[1] == antiphon.__version__
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{page.name}" for page in ROOT.glob("docs/*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{page.name}" for page in ROOT.glob("docs/*.md"))]
+)
 def test_what_a_page_points_at_exists(page: str) -> None:
     """Links lead to files of the repository."""
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text("utf-8")):
