@@ -51,6 +51,11 @@ def says(role: str, *content: Any) -> dict[str, Any]:
             {"system": [{"type": "text", "text": "x"}, {"type": "image", "source": {"type": "url", "url": "x"}}]},
             "system.1.type: Input should be 'text'",
         ),
+        (
+            {"thinking": {"type": "sometimes"}},
+            "thinking: Input tag 'sometimes' found using 'type' does not match any of the expected tags: "
+            "'adaptive', 'between_tools', 'disabled', 'enabled'",
+        ),
         ({"max_tokens": -1}, "max_tokens: Input should be greater than or equal to 0"),
         ({"max_tokens": "x"}, "max_tokens: Input should be a valid integer"),
         ({"model": ""}, "model: String should have at least 1 character"),
@@ -262,7 +267,6 @@ def test_sampling_is_honoured_and_nothing_is_invented() -> None:
         ({"type": "adaptive", "display": "updates"}, ThinkingPolicy(mode="adaptive")),
         ({"type": "disabled"}, ThinkingPolicy(mode="disabled")),
         ({"type": "between_tools"}, ThinkingPolicy(mode="between_tools")),
-        ({"type": "some_day"}, ThinkingPolicy()),
     ],
 )
 def test_every_way_to_ask_for_thinking(thinking: dict[str, Any], policy: ThinkingPolicy) -> None:

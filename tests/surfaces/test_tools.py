@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import anthropic
+import jsonschema_rs
+import llguidance
 import order
 import pytest
 from conftest import serving
@@ -53,6 +55,39 @@ def test_client_tools_of_the_api_get_their_schema(kind: str, name: str) -> None:
     assert tools[0].schema["properties"]
     if sizes:
         assert "1024" in tools[0].description
+
+
+@pytest.mark.parametrize(
+    ("kind", "whole", "short"),
+    [
+        ("bash_20250124", {"command": "ls"}, {}),
+        ("bash_20250124", {"restart": True}, {"restart": False}),
+        *(
+            (f"text_editor_{day}", {"command": "str_replace", "path": "/a", "old_str": "b"}, {"command": "str_replace"})
+            for day in ("20241022", "20250124", "20250429", "20250728")
+        ),
+        ("text_editor_20250124", {"command": "undo_edit", "path": "/a"}, {"command": "create", "path": "/a"}),
+        (
+            "memory_20250818",
+            {"command": "rename", "old_path": "a", "new_path": "b"},
+            {"command": "rename", "path": "a"},
+        ),
+        ("computer_20251124", {"action": "screenshot"}, {"action": "type"}),
+        ("computer_20241022", {"action": "mouse_move", "coordinate": [1, 2]}, {"action": "mouse_move"}),
+    ],
+)
+def test_each_command_demands_what_it_needs(kind: str, whole: dict[str, Any], short: dict[str, Any]) -> None:
+    """A call without what its command cannot do without is none, to a validator and to the grammar of llguidance."""
+    (tool,) = known(kind, {}) or []
+    validator = jsonschema_rs.validator_for(tool.schema)
+    grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(tool.schema))
+    tokenizer = llguidance.LLTokenizer("byte")
+    for value, expected in ((whole, True), (short, False)):
+        assert validator.is_valid(value) is expected
+        matcher = llguidance.LLMatcher(tokenizer, grammar)
+        assert not matcher.is_error(), matcher.get_error()
+        held = matcher.consume_tokens(tokenizer.tokenize_str(json.dumps(value)))
+        assert (held and matcher.is_accepting()) is expected
 
 
 @pytest.mark.parametrize(("toolset", "table"), [("computer", COMPUTER), ("browser", BROWSER)])

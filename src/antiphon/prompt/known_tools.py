@@ -6,7 +6,7 @@ of the API expects calls to follow. A dated type that is not listed gets the new
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from antiphon.api.conversation import Tool
@@ -33,6 +33,13 @@ def toolset(kind: str) -> str | None:
 
 def _schema(required: list[str], **properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": required}
+
+
+def _branches(key: str, commands: Mapping[str, Sequence[str]]) -> list[Schema]:
+    """A branch for each command (the value of the property `key`), with the properties that it cannot do without."""
+    return [
+        {"properties": {key: {"const": command}}, "required": [key, *needed]} for command, needed in commands.items()
+    ]
 
 
 def _string(description: str, *values: str) -> Schema:
@@ -63,13 +70,20 @@ def _bash(kind: str, settings: Mapping[str, Any]) -> list[Tool]:
         "Runs commands in a bash shell and returns what they print. The state of the shell (directory, variables) is "
         "kept between calls. Commands cannot ask for input."
     )
+    schema["anyOf"] = [{"required": ["command"]}, {"properties": {"restart": {"const": True}}, "required": ["restart"]}]
     return [Tool(name="bash", description=description, schema=schema)]
 
 
 def _text_editor(kind: str, settings: Mapping[str, Any]) -> list[Tool]:
     old = kind in ("text_editor_20241022", "text_editor_20250124")
-    commands = ["view", "create", "str_replace", "insert", *(["undo_edit"] if old else [])]
     inserted = "new_str" if old else "insert_text"
+    commands = {
+        "view": ["path"],
+        "create": ["path", "file_text"],
+        "str_replace": ["path", "old_str"],
+        "insert": ["path", "insert_line", inserted],
+        **({"undo_edit": ["path"]} if old else {}),
+    }
     properties = {
         "command": _string("What to do.", *commands),
         "path": _string("Absolute path of a file or directory."),
@@ -88,13 +102,25 @@ def _text_editor(kind: str, settings: Mapping[str, Any]) -> list[Tool]:
     if isinstance(limit, int):
         description += f" Views are cut after {limit} characters."
     name = "str_replace_editor" if old else "str_replace_based_edit_tool"
-    return [Tool(name=name, description=description, schema=_schema(["command", "path"], **properties))]
+    schema = _schema(["command", "path"], **properties)
+    schema["anyOf"] = _branches("command", commands)
+    return [Tool(name=name, description=description, schema=schema)]
+
+
+_MEMORY = {
+    "view": ["path"],
+    "create": ["path", "file_text"],
+    "str_replace": ["path", "old_str"],
+    "insert": ["path", "insert_line", "insert_text"],
+    "delete": ["path"],
+    "rename": ["old_path", "new_path"],
+}
 
 
 def _memory(kind: str, settings: Mapping[str, Any]) -> list[Tool]:
     schema = _schema(
         ["command"],
-        command=_string("What to do.", "view", "create", "str_replace", "insert", "delete", "rename"),
+        command=_string("What to do.", *_MEMORY),
         path=_string("Path below /memories. For every command but rename."),
         view_range=_integers(2, "For view: first and last line to show."),
         file_text=_string("For create: the whole text of the file."),
@@ -109,6 +135,7 @@ def _memory(kind: str, settings: Mapping[str, Any]) -> list[Tool]:
         "Keeps notes in files below /memories, which last between conversations. View /memories before starting a "
         "task; write down what will be worth knowing later."
     )
+    schema["anyOf"] = _branches("command", _MEMORY)
     return [Tool(name="memory", description=description, schema=schema)]
 
 
@@ -117,6 +144,18 @@ _ACTIONS_2024 = (
     "screenshot", "cursor_position",
 )  # fmt: skip
 _ACTIONS_2025 = ("left_mouse_down", "left_mouse_up", "scroll", "hold_key", "wait", "triple_click")
+
+
+_NEEDED = {
+    "key": ["text"],
+    "type": ["text"],
+    "mouse_move": ["coordinate"],
+    "left_click_drag": ["coordinate"],
+    "scroll": ["scroll_direction", "scroll_amount"],
+    "hold_key": ["text", "duration"],
+    "wait": ["duration"],
+    "zoom": ["region"],
+}
 
 
 def _computer(kind: str, settings: Mapping[str, Any]) -> list[Tool]:
@@ -140,7 +179,9 @@ def _computer(kind: str, settings: Mapping[str, Any]) -> list[Tool]:
     description = "Uses a computer by its screen, mouse and keyboard. Take a screenshot to see where to click."
     if isinstance(width, int) and isinstance(height, int):
         description += f" The screen is {width} pixels wide and {height} pixels high."
-    return [Tool(name="computer", description=description, schema=_schema(["action"], **properties))]
+    schema = _schema(["action"], **properties)
+    schema["anyOf"] = _branches("action", {action: _NEEDED.get(action, []) for action in actions})
+    return [Tool(name="computer", description=description, schema=schema)]
 
 
 def _members(table: Mapping[str, tuple[str, Schema]], settings: Mapping[str, Any]) -> list[Tool]:

@@ -253,11 +253,14 @@ def _thinking(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
     told = request.thinking
     if told is None:
         return ThinkingPolicy(effort=effort)
+    if told.type not in _MODES:
+        expected = ", ".join(repr(mode) for mode in sorted(_MODES))
+        raise BadRequest(
+            f"thinking: Input tag '{told.type[:60]}' found using 'type' does not match any of the expected tags: "
+            f"{expected}"
+        )
     if told.display not in _DISPLAYS:
         ignored.append("thinking.display")
-    if told.type not in _MODES:
-        ignored.append("thinking.type")
-        return ThinkingPolicy(effort=effort)
     if told.type == "enabled" and told.budget_tokens is None:
         raise BadRequest("thinking.enabled.budget_tokens: Field required")
     budget = told.budget_tokens if told.type == "enabled" else None
