@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from antiphon.api.events import Reply, TextBlock, ThinkingBlock, fold, parsed_input
+from antiphon.api.seal import Seal
 from antiphon.engines import Job
 from antiphon.engines.scripted import Rule, Scripted
+from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.service import Service
 from antiphon.surfaces.messages import decode
-from antiphon.surfaces.messages.seal import Seal
 from tests.serving.served import emitted
 
 Fields = dict[str, Any]
@@ -45,8 +46,15 @@ PLAIN = Style()
 class Talk:
     """The conversation. `past` has the job of each request, the ids sampled for it and the reply."""
 
-    def __init__(self, service: Service, engine: Scripted, tools: Sequence[Fields] = ()) -> None:
+    def __init__(
+        self,
+        service: Service,
+        engine: Scripted,
+        tools: Sequence[Fields] = (),
+        offered: ServerTools | None = None,
+    ) -> None:
         self.service, self.engine, self.tools = service, engine, list(tools)
+        self.offered = offered or ServerTools()
         self.messages: list[Fields] = []
         self.past: list[tuple[Job, list[int], Reply]] = []
 
@@ -65,7 +73,7 @@ class Talk:
         if isinstance(last["content"], list):
             last["content"][-1] = {**last["content"][-1], **MARK}
         text = json.dumps(body, ensure_ascii=style.spaced, indent=1 if style.spaced else None)
-        asked = decode.asked(decode.read(text.encode()), self.service.card("claude-test"), SEAL, {})
+        asked = decode.asked(decode.read(text.encode(), self.offered), self.service.card("claude-test"), SEAL, {})
         prepared = await self.service.prepare("claude-test", asked.conversation, asked.generation, session="s")
         reply = fold(await emitted(self.service, prepared))
         job = self.engine.jobs[-1]

@@ -8,13 +8,13 @@ from itertools import count
 import pytest
 
 from antiphon.api.events import Started, Usage, fold
+from antiphon.api.seal import Seal
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import finished
 from antiphon.surfaces.chat_completions import encode as chat
 from antiphon.surfaces.messages import encode as messages
-from antiphon.surfaces.messages.seal import Seal
 from tests.outputs import cut, records
 
 RECORDS = records()

@@ -9,9 +9,10 @@ from scripted_service import CARD, SEEING
 
 from antiphon.api.conversation import Conversation
 from antiphon.api.errors import BadRequest
+from antiphon.api.seal import Seal
 from antiphon.prompt.turns import repaired
+from antiphon.server_tools.registry import ServerTools
 from antiphon.surfaces.messages import decode
-from antiphon.surfaces.messages.seal import Seal
 
 SEAL = Seal(b"a key for tests")
 
@@ -23,7 +24,7 @@ def body(**fields: Any) -> bytes:
 
 
 def read(given: bytes, *, vision: bool = False, fetched: Any = None) -> decode.Asked:
-    return decode.asked(decode.read(given), SEEING if vision else CARD, SEAL, fetched or {})
+    return decode.asked(decode.read(given, ServerTools()), SEEING if vision else CARD, SEAL, fetched or {})
 
 
 def conversation(messages: list[Any], **fields: Any) -> Conversation:

@@ -25,8 +25,8 @@ from antiphon.api.events import (
     ToolStart,
     Usage,
 )
+from antiphon.api.seal import Seal
 from antiphon.surfaces.messages import encode
-from antiphon.surfaces.messages.seal import Seal
 
 SEAL = Seal(b"k")
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)

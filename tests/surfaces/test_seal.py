@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.surfaces.messages.seal import MAGIC, Forged, Seal
+from antiphon.api.seal import MAGIC, Forged, Seal
 
 SEAL = Seal(b"key")
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)

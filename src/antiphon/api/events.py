@@ -7,12 +7,14 @@ concatenation is one JSON object) and an end. Exactly one `Finished` closes a st
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Literal, assert_never
 
 import msgspec
 
-StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded", "refusal"]
+StopReason = Literal[
+    "end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "model_context_window_exceeded", "refusal"
+]
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -22,13 +24,16 @@ class Event(msgspec.Struct, frozen=True):
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens, by the engine's own figures. `prompt` counts the whole prompt; `cached` of these were re-used
     from an earlier computation, `created` were computed and stand before the client's last cache mark. `output` counts
-    everything sampled, `thinking` the part of it spent thinking."""
+    everything sampled, `thinking` the part of it spent thinking. A reply with server tools is made in several `rounds`,
+    and these are their sums; `server_tools` are the calls of such tools, by what they are counted as."""
 
     prompt: int
     cached: int = 0
     created: int = 0
     output: int = 0
     thinking: int = 0
+    server_tools: Mapping[str, int] = {}
+    rounds: tuple[Usage, ...] = ()
 
 
 class Started(Event, frozen=True):
@@ -69,6 +74,20 @@ class ToolEnd(Event, frozen=True):
     complete: bool = True
 
 
+class ServerToolStart(Event, frozen=True):
+    """The call of a tool that runs here begins: its id and its block as it begins on the wire. Input and end are told
+    like those of any call."""
+
+    id: str
+    block: Mapping[str, Any]
+
+
+class ServerResult(Event, frozen=True):
+    """What came of such a call: its block, whole, as it is on the wire."""
+
+    block: Mapping[str, Any]
+
+
 class Finished(Event, frozen=True):
     """The reply is over, and why. Of a refusal, `explanation` is what the server said in place of a reply."""
 
@@ -78,7 +97,10 @@ class Finished(Event, frozen=True):
     explanation: str | None = None
 
 
-AnyEvent = Started | TextDelta | ThinkingDelta | ToolStart | ToolDelta | ToolEnd | Finished
+AnyEvent = (
+    Started | TextDelta | ThinkingDelta | ToolStart | ToolDelta | ToolEnd | ServerToolStart | ServerResult | Finished
+)
+"""A model's reply has no `ServerToolStart` and no `ServerResult`: these are told between its rounds."""
 
 Emit = Callable[[list[AnyEvent]], Awaitable[None]]
 """Takes what came at once. Whoever generates awaits it for every batch, so a slow client slows the reading of the
@@ -106,7 +128,20 @@ class ToolBlock(msgspec.Struct, frozen=True):
     complete: bool = True
 
 
-Block = TextBlock | ThinkingBlock | ToolBlock
+class ServerToolBlock(msgspec.Struct, frozen=True):
+    """A call of a tool that runs here: its block on the wire but for the input, which is JSON text."""
+
+    block: Mapping[str, Any]
+    input: str
+
+
+class ServerResultBlock(msgspec.Struct, frozen=True):
+    """What came of such a call, as it is on the wire."""
+
+    block: Mapping[str, Any]
+
+
+Block = TextBlock | ThinkingBlock | ToolBlock | ServerToolBlock | ServerResultBlock
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +161,7 @@ class Fold:
         self._blocks: list[Block] = []
         self._kind: type[TextDelta] | type[ThinkingDelta] | type[ToolDelta] | None = None
         self._pieces: list[str] = []
-        self._call: ToolStart | None = None
+        self._call: ToolStart | ServerToolStart | None = None
         self._finished: Finished | None = None
 
     def add(self, event: AnyEvent) -> None:
@@ -140,13 +175,16 @@ class Fold:
                     self._close()
                     self._kind = type(event)
                 self._pieces.append(event.text)
-            case ToolStart():
+            case ToolStart() | ServerToolStart():
                 self._close()
                 self._kind, self._call = ToolDelta, event
             case ToolDelta(json):
                 self._pieces.append(json)
             case ToolEnd(complete):
                 self._close(complete)
+            case ServerResult(block):
+                self._close()
+                self._blocks.append(ServerResultBlock(block))
             case Started():
                 pass
             case Finished():
@@ -166,6 +204,8 @@ class Fold:
             self._blocks.append(TextBlock(joined))
         elif self._kind is ThinkingDelta:
             self._blocks.append(ThinkingBlock(joined))
+        elif isinstance(self._call, ServerToolStart):
+            self._blocks.append(ServerToolBlock(self._call.block, joined or "{}"))
         elif self._call is not None:
             self._blocks.append(ToolBlock(self._call.id, self._call.name, joined or "{}", complete))
         self._kind, self._call, self._pieces = None, None, []

@@ -67,3 +67,9 @@ def text_of(media_type: str, data: bytes) -> str:
     if media_type.startswith("text/") or media_type in ("application/json", "application/xml", ""):
         return data.decode("utf-8", "replace")
     return f"[document omitted: {media_type[:80]} cannot be read]"
+
+
+def titled(tag: str, body: str, **fields: str | None) -> str:
+    """A document or search result as text, in tags that models are used to."""
+    lines = [f"<{name}>{value}</{name}>" for name, value in fields.items() if value]
+    return "\n".join([f"<{tag}>", *lines, body, f"</{tag}>"])

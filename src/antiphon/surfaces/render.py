@@ -10,12 +10,12 @@ from typing import Literal
 
 import msgspec
 
+from antiphon.api.seal import Seal
 from antiphon.prompt.inspection import Comparison, Span
 from antiphon.serving.service import Service
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent, wire
 from antiphon.surfaces.messages.arrivals import HEADERS, TYPES, Arrivals
-from antiphon.surfaces.messages.seal import Seal
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 

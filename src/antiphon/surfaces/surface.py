@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from antiphon.api.errors import Failure
 from antiphon.observability.metrics import Watch
+from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.rate_limits import Meter
 from antiphon.serving.service import Service
 from antiphon.surfaces.http.exchange import Exchange
@@ -51,8 +52,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     where no key is, besides its addresses (`*.` in front: whatever is below; `*`: all). With `version_optional`,
     requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `meter` the headers that tell
     a key what it may still use, `crashes` a sentence when the engine dies again and again. `trace` takes down a request
-    that is over. `batches` is the folder of the message batches (empty: none are kept). When `leaving` is done,
-    whatever still runs ends in an error. Clock and ids come in, so that tests can fix them.
+    that is over. `batches` is the folder of the message batches (empty: none are kept). `server_tools` are those that
+    run here. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so that tests can fix
+    them.
     """
 
     seal_key: bytes
@@ -69,6 +71,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     meter: Meter | None = None
     crashes: Callable[[], str] | None = None
     trace: Trace | None = None
+    server_tools: ServerTools = msgspec.field(default_factory=ServerTools)
     leaving: asyncio.Future[None] | None = None
     clock: Callable[[], float] = time.time
     new_id: Callable[[str], str] = fresh_id

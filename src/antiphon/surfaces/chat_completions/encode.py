@@ -17,6 +17,8 @@ from antiphon.api.events import (
     AnyEvent,
     Finished,
     Reply,
+    ServerResult,
+    ServerToolStart,
     Started,
     StopReason,
     TextBlock,
@@ -204,6 +206,8 @@ class Encoder:
                 self._end(_reason(self._style, event), event.usage, out)
             case TextDelta() | ThinkingDelta() | ToolDelta():
                 pass
+            case ServerToolStart() | ServerResult():
+                pass  # This surface offers no tools that run here.
             case _:
                 assert_never(event)
 

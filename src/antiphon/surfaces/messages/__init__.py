@@ -10,15 +10,17 @@ from functools import partial
 
 import msgspec
 
+from antiphon.api.conversation import Conversation, Generation
 from antiphon.api.errors import Failure, Internal
-from antiphon.api.events import AnyEvent, Finished, Started, Usage
+from antiphon.api.events import AnyEvent, Emit, Finished, Started, Usage
+from antiphon.api.seal import Seal
+from antiphon.server_tools import unavailable
+from antiphon.server_tools.rounds import Rounds, Run
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import caching, encode, failures, sent, wire
 from antiphon.surfaces.messages.arrivals import HEADERS, TYPES, Arrivals, Arrived
-from antiphon.surfaces.messages.seal import Seal
-from antiphon.surfaces.messages.server_tools import Unavailable
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 
@@ -92,13 +94,12 @@ class _Messages:
             hour=asked.hour,
             tier="standard" if exchange.batch is None else "batch",
         )
-        if asked.server_tool:
-            await self._unavailable(exchange, style, whole, asked.server_tool, prepared.prompt_tokens)
-        elif request.stream:
+        run = self._run(exchange, whole, prepared)
+        if request.stream:
             telling = _Told(style, prepared, exchange.request_id)
             await sse.send(
                 exchange,
-                partial(self._service.run, prepared),
+                run,
                 telling,
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
@@ -107,7 +108,7 @@ class _Messages:
             usage = await sse.unless_gone(exchange, self._warm(prepared))
             await exchange.reply(200, encode.whole_of(style, [], Finished("max_tokens", usage)))
         else:
-            reply = await sse.whole(exchange, partial(self._service.run, prepared))
+            reply = await sse.whole(exchange, run)
             await exchange.reply(200, encode.whole(style, reply))
 
     async def _count(self, exchange: Exchange) -> None:
@@ -117,6 +118,35 @@ class _Messages:
         if not isinstance(whole.request.context_management, msgspec.UnsetType):
             counted.context_management = sent.CountedContext(tokens)
         await exchange.reply(200, msgspec.json.encode(counted))
+
+    def _run(self, exchange: Exchange, whole: Arrived, prepared: Prepared) -> Run:
+        """What generates the message: the model alone, or in rounds with the tools that run here."""
+        asked = whole.asked
+        first = partial(self._service.run, prepared)
+        if asked.server_tool:
+            return partial(self._unavailable, asked.server_tool, whole.text, prepared.prompt_tokens)
+        if not asked.served:
+            return first
+
+        async def further(conversation: Conversation, wanted: Generation) -> Run:
+            patient = exchange.batch is not None
+            again = await self._service.prepare(
+                whole.request.model, conversation, wanted, session=whole.session, patient=patient
+            )
+            return partial(self._service.run, again)
+
+        rounds = Rounds(
+            asked.conversation,
+            asked.generation,
+            declared=asked.served,
+            deferred=asked.deferred,
+            searchable=asked.searchable,
+            further=further,
+            seal=self._seal,
+            bounds=self._options.server_tools.bounds,
+            key=exchange.watch.key,
+        )
+        return partial(rounds.run, first)
 
     async def _warm(self, prepared: Prepared) -> Usage:
         """Have the prompt computed, and nothing more."""
@@ -132,16 +162,9 @@ class _Messages:
             return msgspec.structs.replace(computed.usage, output=0, thinking=0)
         raise Internal("the engine gave no answer")
 
-    async def _unavailable(
-        self, exchange: Exchange, style: encode.Style, whole: Arrived, tool: tuple[str, str], tokens: int
-    ) -> None:
-        usage = Usage(prompt=tokens)
-        answer = Unavailable(style, tool, whole.text, self._options.new_id("srvtoolu_"), usage)
-        if whole.request.stream:
-            await exchange.open(sse.HEADERS)
-            await exchange.write(answer.frames(), more=False)
-        else:
-            await exchange.reply(200, answer.whole())
+    async def _unavailable(self, tool: tuple[str, str], text: str, tokens: int, emit: Emit) -> None:
+        name, kind = tool
+        await emit(unavailable.answer(name, kind, text, self._options.new_id("srvtoolu_"), Usage(prompt=tokens)))
 
 
 def _routes(service: Service, options: Options) -> list[Route]:

@@ -12,11 +12,11 @@ from msgspec import Meta, Raw
 
 from antiphon.api.errors import BadRequest
 from antiphon.api.offload import LARGE, aside
+from antiphon.api.seal import Seal
 from antiphon.serving.service import Service
 from antiphon.surfaces.content import remote
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import decode, tools, wire
-from antiphon.surfaces.messages.seal import Seal
 from antiphon.surfaces.surface import Options, Parameter
 
 _SESSION = re.compile(r"session_([0-9A-Za-z-]{8,})$")
@@ -66,7 +66,7 @@ class Arrivals:
         body = await exchange.body(self._options.max_body)
         # A PDF takes its time, however short it is.
         large = len(body) > LARGE or b'"document"' in body
-        draft = await aside(large, partial(decode.read, body))
+        draft = await aside(large, partial(decode.read, body, self._options.server_tools))
         request = draft.request
         if not counting:
             _check_length(request)

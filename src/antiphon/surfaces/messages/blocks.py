@@ -11,32 +11,44 @@ from typing import assert_never
 
 import msgspec
 
-from antiphon.api.conversation import Image, Part, Text, Thinking, Tool, ToolResult, ToolUse
+from antiphon.api.conversation import Image, Part, Role, Text, Thinking, Tool, ToolResult, ToolUse, Turn
 from antiphon.api.errors import BadRequest
+from antiphon.api.seal import Forged, Seal
 from antiphon.prompt import documents
+from antiphon.prompt.documents import titled
 from antiphon.prompt.render import introduced
+from antiphon.server_tools import history
+from antiphon.server_tools.result import told_result
 from antiphon.surfaces.content import pictures
 from antiphon.surfaces.content.gathering import Gathering
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.messages import tools, wire
-from antiphon.surfaces.messages.placeholders import placeholder, titled
-from antiphon.surfaces.messages.seal import Forged, Seal
+from antiphon.surfaces.messages.placeholders import placeholder
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
     """What blocks are read with: whether the model sees, what was fetched, the seal, the names of toolset members
     as the model knows them, by member and toolset. `untold` are tools that the next block to refer to them tells the
-    model of, by name."""
+    model of, by name; `served` the names of server tools as the model knows them."""
 
     vision: bool
     seal: Seal
     fetched: Mapping[str, Fetched] = {}
     members: Mapping[tuple[str, str], str] = {}
     untold: Mapping[str, list[Tool]] = {}
+    served: history.Names = {}
 
-    def parts(self, content: list[wire.AnyBlock], role: str, where: str, *, asking: bool) -> tuple[Part, ...]:
-        """The parts of one message. `asking` is true of the last user turn, where a picture that cannot be seen
-        is an error rather than a gap."""
+    def turns(self, content: list[wire.AnyBlock], role: Role, where: str, *, asking: bool) -> list[Turn]:
+        """The turns of one message: several where server tools were run between what the model said. `asking` is true
+        of the last user turn, where a picture that cannot be seen is an error rather than a gap."""
+        ours: set[str] = set()
+        parts = self._parts(content, role, where, ours, asking=asking)
+        return history.rounds(parts, ours) if ours else [Turn(role=role, parts=parts)]
+
+    def _parts(
+        self, content: list[wire.AnyBlock], role: Role, where: str, ours: set[str], *, asking: bool
+    ) -> tuple[Part, ...]:
+        """The parts of a message in their order; `ours` takes in the ids of its calls of server tools."""
         gathering: Gathering[Part] = Gathering()
         for index, block in enumerate(content):
             at = f"{where}.{index}"
@@ -49,6 +61,13 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                     gathering.part(self._tool_use(block, at))
                 case wire.ToolResult():
                     gathering.part(self._tool_result(block, at))
+                case wire.Other(kind, fields) if role == "assistant" and (
+                    call := history.call(kind, fields, self.served)
+                ):
+                    ours.add(call.id)
+                    gathering.part(call)
+                case wire.Other(kind, fields) if history.answers(kind, fields, ours):
+                    gathering.part(told_result(fields, self.seal, self._untold)[0])
                 case _:
                     self._showing(block, gathering, at, asking=asking and role == "user", sees=role == "user")
         return gathering.done()
@@ -80,12 +99,15 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             case _:
                 assert_never(block)
 
+    def _untold(self, name: str) -> Tool | None:
+        waiting = self.untold.get(name)
+        return waiting.pop(0) if waiting else None
+
     def _tools(self, block: wire.Other) -> Iterator[Tool]:
         """The tools that this block is the first to tell of."""
         for kind, fields in tools.references(block, nested=False):
-            waiting = self.untold.get(tools.named(kind, fields))
-            if waiting and kind != "tool_removal":
-                yield waiting.pop(0)
+            if kind != "tool_removal" and (told := self._untold(tools.named(kind, fields))):
+                yield told
 
     def _thinking(self, block: wire.ThinkingBlock, where: str) -> str:
         try:

@@ -7,10 +7,11 @@ share an id, a prefill may end with a space."""
 
 from __future__ import annotations
 
+from antiphon.api.conversation import Role
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.messages import wire
 
-Indexed = tuple[int, str, list[wire.AnyBlock]]
+Indexed = tuple[int, Role, list[wire.AnyBlock]]
 
 
 def check(messages: list[Indexed]) -> None:

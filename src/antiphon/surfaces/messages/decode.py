@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
 
-from antiphon.api.conversation import Conversation, Generation, Sampling, Text, ThinkingPolicy, ToolChoice, Turn
+from antiphon.api.conversation import Conversation, Generation, Sampling, Text, ThinkingPolicy, Tool, ToolChoice, Turn
 from antiphon.api.errors import BadRequest
+from antiphon.api.seal import Seal
 from antiphon.prompt.render import introduced
+from antiphon.server_tools import unavailable
+from antiphon.server_tools.registry import ServerTools
+from antiphon.server_tools.tool import Declared
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.messages import caching, checks, tools, wire
 from antiphon.surfaces.messages.blocks import Reader, addresses
-from antiphon.surfaces.messages.seal import Seal
 from antiphon.surfaces.schemas import checked_schema
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
@@ -38,14 +42,18 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read: the nouns, and what only this surface needs to know.
 
     `ignored` names what was accepted and not acted upon; `members` tells toolset members by the names the model
-    knows; `server_tool` is the name and type of a server tool that the request leaves no way around; `hour` says that
-    the last cache mark is to be kept for an hour."""
+    knows; `served` are the tools that run here, `deferred` those of all that a result may still bring up, `searchable`
+    those that a search is made among; `server_tool` is the name and type of a server tool that is not set up and that
+    the request leaves no way around; `hour` says that the last cache mark is to be kept for an hour."""
 
     conversation: Conversation
     generation: Generation
     withheld: bool
     ignored: tuple[str, ...]
     members: Mapping[str, tuple[str, str]]
+    served: Mapping[str, Declared]
+    deferred: Mapping[str, Tool]
+    searchable: Mapping[str, Tool]
     server_tool: tuple[str, str] | None
     hour: bool = False
 
@@ -65,8 +73,9 @@ class Draft(msgspec.Struct, kw_only=True):
     box: tools.Toolbox
 
 
-def read(body: bytes) -> Draft:
-    """Read a body as far as it can be read by itself, and check what can be checked."""
+def read(body: bytes, offered: ServerTools) -> Draft:
+    """Read a body as far as it can be read by itself, and check what can be checked. `offered` are the server tools
+    that are set up."""
     request, unknown = wire.read(body)
     if not isinstance(request.thread, msgspec.UnsetType) and bytes(request.thread) != b"null":
         # With this very code the SDKs send the whole history instead; ignoring it would lose the conversation.
@@ -86,7 +95,7 @@ def read(body: bytes) -> Draft:
         referring=b'"tool_reference"' in body,
         marked=b'"cache_control"' in body,
         messages=messages,
-        box=tools.toolbox(request.tools),
+        box=tools.toolbox(request.tools, offered),
     )
 
 
@@ -108,14 +117,20 @@ def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetch
     server_tool = _server_tool(draft, choice.mode, choice.name)
     if server_tool:
         choice = ToolChoice()
+    elif choice.mode == "auto" and (name := _asked_for(draft)):
+        choice = ToolChoice(mode="tool", name=name, parallel=choice.parallel)
     reader = Reader(
         vision=card.vision,
         seal=seal,
         fetched=fetched,
         members={there: name for name, there in box.members.items()},
         untold=box.told,
+        served={
+            (str(each.use.get("name")), str(each.use.get("server_name", ""))): name for name, each in box.served.items()
+        },
     )
-    turns = (*_turns(draft.messages, reader), *_untold(draft, reader))
+    messages = _turns(draft.messages, reader)
+    turns = (*chain.from_iterable(messages), *_untold(draft, reader))
     conversation = Conversation(system=_system(request), turns=turns, tools=box.all())
     ignored = [*draft.unknown, *box.ignored]
     mark = caching.last_mark(request) if draft.marked else None
@@ -126,7 +141,7 @@ def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetch
         tool_choice=choice,
         thinking=_thinking(request, ignored),
         output_schema=_output_schema(request),
-        cached_turns=mark.messages if mark else None,
+        cached_turns=sum(map(len, messages[: mark.messages])) if mark else None,
     )
     if request.context_management is not msgspec.UNSET:
         ignored.append("context_management")
@@ -136,6 +151,9 @@ def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetch
         withheld=request.thinking is not None and request.thinking.display == "omitted",
         ignored=tuple(dict.fromkeys(ignored)),
         members=box.members,
+        served=box.served,
+        deferred=box.deferred,
+        searchable=box.searchable,
         server_tool=server_tool,
         hour=mark is not None and mark.hour,
     )
@@ -161,17 +179,18 @@ def _indexed(index: int, message: wire.Message) -> checks.Indexed:
     return index, role, blocks
 
 
-def _turns(messages: list[checks.Indexed], reader: Reader) -> tuple[Turn, ...]:
+def _turns(messages: list[checks.Indexed], reader: Reader) -> list[list[Turn]]:
+    """The turns of each message."""
     last = max((at for at, (_, role, _) in enumerate(messages) if role == "assistant"), default=-1)
     turns = []
     for at, (index, role, blocks) in enumerate(messages):
-        parts = reader.parts(
-            _unbilled(blocks) if role == "system" else blocks, role, f"messages.{index}.content", asking=at > last
-        )
+        where = f"messages.{index}.content"
         if role == "system":
-            parts = tuple(part for part in parts if isinstance(part, Text))
-        turns.append(Turn(role=wire.ROLES[role], parts=parts))
-    return tuple(turns)
+            (turn,) = reader.turns(_unbilled(blocks), role, where, asking=at > last)
+            turns.append([Turn(role=role, parts=tuple(part for part in turn.parts if isinstance(part, Text)))])
+        else:
+            turns.append(reader.turns(blocks, role, where, asking=at > last))
+    return turns
 
 
 def _unbilled(blocks: list[wire.AnyBlock]) -> list[wire.AnyBlock]:
@@ -230,9 +249,17 @@ def _server_tool(draft: Draft, mode: str, name: str | None) -> tuple[str, str] |
     first = next(iter(box.server.items()))
     if mode == "any":
         return first
-    # A coding assistant delegates its web search to a request of its own, with this sentence and this one tool.
-    searching = first[1].startswith("web_search_") and "Perform a web search for the query" in last_text(draft)
-    return first if searching else None
+    return first if unavailable.wants_search(first[1], last_text(draft)) else None
+
+
+def _asked_for(draft: Draft) -> str:
+    """The name of the one tool there is, where it runs here and the user asks for nothing but a call of it."""
+    box = draft.box
+    if len(box.callable) != 1 or box.deferred:
+        return ""
+    (name,) = box.callable
+    words = box.served[name].asked_for if name in box.served else ""
+    return name if words and words in last_text(draft) else ""
 
 
 def last_text(draft: Draft) -> str:

@@ -20,6 +20,10 @@ from antiphon.api.events import (
     Block,
     Finished,
     Reply,
+    ServerResult,
+    ServerResultBlock,
+    ServerToolBlock,
+    ServerToolStart,
     Started,
     TextBlock,
     TextDelta,
@@ -31,9 +35,9 @@ from antiphon.api.events import (
     ToolStart,
     Usage,
 )
+from antiphon.api.seal import Seal
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.messages import sent
-from antiphon.surfaces.messages.seal import Seal
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -64,6 +68,7 @@ class _At(Enum):
     TEXT = "a block of text open"
     THINKING = "a block of thinking open"
     TOOL = "a tool call open"
+    RESULT = "the result of a server tool open"
     DONE = "the message is over"
 
 
@@ -79,15 +84,31 @@ def frame(name: str, data: Mapping[str, Any]) -> bytes:
 
 def usage_sent(style: Style, usage: Usage) -> sent.Usage:
     """The figures as the API reports them."""
-    long, short = (usage.created, 0) if style.hour else (0, usage.created)
     return sent.Usage(
         input_tokens=usage.prompt - usage.cached - usage.created,
         cache_creation_input_tokens=usage.created,
         cache_read_input_tokens=usage.cached,
-        cache_creation=sent.CacheCreation(ephemeral_5m_input_tokens=short, ephemeral_1h_input_tokens=long),
+        cache_creation=_created(style, usage),
         output_tokens=usage.output,
         output_tokens_details=sent.OutputDetails(thinking_tokens=usage.thinking),
+        server_tool_use=dict(usage.server_tools) or None,
         service_tier=style.tier,
+        iterations=[_iteration(style, each) for each in usage.rounds] or msgspec.UNSET,
+    )
+
+
+def _created(style: Style, usage: Usage) -> sent.CacheCreation:
+    long, short = (usage.created, 0) if style.hour else (0, usage.created)
+    return sent.CacheCreation(ephemeral_5m_input_tokens=short, ephemeral_1h_input_tokens=long)
+
+
+def _iteration(style: Style, usage: Usage) -> sent.Iteration:
+    return sent.Iteration(
+        input_tokens=usage.prompt - usage.cached - usage.created,
+        cache_creation_input_tokens=usage.created,
+        cache_read_input_tokens=usage.cached,
+        cache_creation=_created(style, usage),
+        output_tokens=usage.output,
     )
 
 
@@ -129,7 +150,7 @@ def _tool_sent(style: Style, id: str, name: str, input: msgspec.Raw) -> sent.Too
     return sent.ToolUse(id=id, name=member, input=input, toolset_name=toolset or msgspec.UNSET)
 
 
-def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.ToolUse:
+def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.ToolUse | Mapping[str, Any]:
     match block:
         case TextBlock(text):
             # No `citations` where there are none: some clients take the key only with a list.
@@ -140,6 +161,10 @@ def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.
             return sent.Thinking(msgspec.Raw(shown), signature)
         case ToolBlock():
             return _tool_sent(style, block.id, block.name, msgspec.Raw(block.input.encode("utf-8", "replace")))
+        case ServerToolBlock(told, input):
+            return {**told, "input": msgspec.Raw(input.encode("utf-8", "replace"))}
+        case ServerResultBlock(told):
+            return told
         case _:
             assert_never(block)
 
@@ -167,6 +192,7 @@ _DELTAS = {
     _At.TEXT: (b'"text_delta","text":', b'{"type":"text","text":""}'),
     _At.THINKING: (b'"thinking_delta","thinking":', b'{"type":"thinking","thinking":"","signature":""}'),
     _At.TOOL: (b'"input_json_delta","partial_json":', b""),
+    _At.RESULT: (b"", b""),
 }
 _OPENED_BY: dict[type, _At] = {TextDelta: _At.TEXT, ThinkingDelta: _At.THINKING, ToolDelta: _At.TOOL}
 _DONE, _THINKING = _At.DONE, _At.THINKING
@@ -226,8 +252,13 @@ class Encoder:
                 if self._at is _At.FRESH:
                     out.append(self.start(usage))
             case ToolStart(id, name):
-                block = _to_json(_tool_sent(self._style, id, name, msgspec.Raw(b"{}")))
-                self._open(_At.TOOL, block, out)
+                call = _to_json(_tool_sent(self._style, id, name, msgspec.Raw(b"{}")))
+                self._open(_At.TOOL, call, out)
+            case ServerToolStart(_, block):
+                self._open(_At.TOOL, _to_json(block), out)
+            case ServerResult(block):
+                self._open(_At.RESULT, _to_json(block), out)
+                self._close(out)
             case ToolEnd():
                 if self._at is not _At.TOOL:
                     raise Internal("a tool call ended that was never begun")

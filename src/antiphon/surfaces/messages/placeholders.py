@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from antiphon.server_tools.result import words
+
 Fields = dict[str, Any]
 
 
@@ -24,12 +26,6 @@ def placeholder(kind: str, fields: Fields) -> str:
     return f"[{_short(kind, 60)} omitted]"
 
 
-def titled(tag: str, body: str, **fields: str | None) -> str:
-    """A document or search result as text, in tags that models are used to."""
-    lines = [f"<{name}>{value}</{name}>" for name, value in fields.items() if value]
-    return "\n".join([f"<{tag}>", *lines, body, f"</{tag}>"])
-
-
 def _nothing(fields: Fields) -> str:
     return ""
 
@@ -41,33 +37,10 @@ def _server_use(fields: Fields) -> str:
 
 
 def _server_result(fields: Fields) -> str:
-    found = _found(fields.get("content"))
+    found = words(fields.get("content"))
     if not found:
         return ""
     return f"[{str(fields.get('type', 'tool result')).removesuffix('_tool_result')} result]\n{found}"
-
-
-def _found(content: Any, depth: int = 0) -> str:
-    """The words in whatever a server tool returned: titles, addresses, texts, output, error codes."""
-    if isinstance(content, str):
-        return content
-    if depth > 8:
-        return ""
-    if isinstance(content, list):
-        return "\n".join(filter(None, (_found(each, depth + 1) for each in content)))
-    if not isinstance(content, dict):
-        return ""
-    if code := _text(content, "error_code"):
-        return f"error: {code}"
-    if _text(content, "type") == "web_search_result":
-        return f"- {_text(content, 'title')} {_text(content, 'url')}".rstrip()
-    if name := _text(content, "tool_name"):
-        return f"- {name}"
-    kept = [_text(content, key) for key in ("title", "url", "text", "stdout", "stderr")]
-    if _text(content, "type") == "text" or _text(content, "media_type") == "text/plain":
-        kept.append(_text(content, "data"))
-    kept += [_found(content.get(key), depth + 1) for key in ("content", "source", "tool_references", "lines")]
-    return "\n".join(filter(None, kept))
 
 
 def _container_upload(fields: Fields) -> str:
@@ -102,7 +75,7 @@ def _compaction(fields: Fields) -> str:
 
 
 def _mcp_result(fields: Fields) -> str:
-    found = _found(fields.get("content"))
+    found = words(fields.get("content"))
     return f"[{'error' if fields.get('is_error') is True else 'result'}]\n{found}" if found else ""
 
 

@@ -48,11 +48,11 @@ class ToolUse(msgspec.Struct, tag="tool_use"):
 
 
 Block = Text | Thinking | ToolUse
-# The call of a server tool, which nothing here can run, and its error.
+# The call of a tool that runs here, and what came of it: the tool's own to describe.
 _SERVER_TOOL = {
-    "description": "The call of a server tool, or its error.",
+    "description": "The call of a server tool, or its result.",
     "type": "object",
-    "properties": {"type": {"type": "string", "pattern": "server_tool_use|_tool_result$"}},
+    "properties": {"type": {"type": "string", "pattern": "^(server_tool_use|mcp_tool_use|.*_tool_result)$"}},
     "required": ["type"],
 }
 AnyBlock = Annotated[Any, Meta(extra_json_schema={"anyOf": [{"$ref": "SentBlock"}, _SERVER_TOOL]})]
@@ -71,8 +71,19 @@ class OutputDetails(msgspec.Struct):
     thinking_tokens: int
 
 
+class Iteration(msgspec.Struct, tag="message"):
+    """The figures of one round of a reply with server tools."""
+
+    input_tokens: int
+    cache_creation_input_tokens: int
+    cache_read_input_tokens: int
+    cache_creation: CacheCreation
+    output_tokens: int
+
+
 class Usage(msgspec.Struct):
-    """Every figure the API reports. The three kinds of input tokens add up to the whole prompt."""
+    """Every figure the API reports. The three kinds of input tokens add up to the whole prompt; of a reply in several
+    rounds, to the prompts of all of them, which `iterations` tells one by one."""
 
     input_tokens: int
     cache_creation_input_tokens: int
@@ -80,10 +91,11 @@ class Usage(msgspec.Struct):
     cache_creation: CacheCreation
     output_tokens: int
     output_tokens_details: OutputDetails
-    server_tool_use: None = None
+    server_tool_use: dict[str, int] | None = None
     service_tier: str = "standard"
     inference_geo: str = "not_available"
     speed: str = "standard"
+    iterations: list[Iteration] | UnsetType = UNSET
 
 
 class ContextManagement(msgspec.Struct, frozen=True):

@@ -1,8 +1,9 @@
 """`tools` and `tool_choice` → the tools a model sees and how it must use them.
 
-Custom tools and the client tools whose schema the API defines reach the model. Server tools are accepted and not
-shown, for nothing here could run them. Deferred tools stay out until something in the conversation refers to
-them, and then are told of at that place: what the prompt begins with never changes.
+Custom tools and the client tools whose schema the API defines reach the model, and so do server tools that are set up
+here. Other server tools are accepted and not shown, for nothing here could run them. Deferred tools stay out until
+something in the conversation refers to them, and then are told of at that place: what the prompt begins with never
+changes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from msgspec import Raw
 from antiphon.api.conversation import Tool, ToolChoice
 from antiphon.api.errors import BadRequest
 from antiphon.prompt.known_tools import known, toolset
+from antiphon.server_tools.registry import ServerTools
+from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.messages import wire
 from antiphon.surfaces.schemas import checked_schema
@@ -45,15 +48,18 @@ _custom = msgspec.json.Decoder(Custom)
 
 
 class Toolbox(msgspec.Struct, kw_only=True):
-    """What a request brings: tools by the names the model knows them by; server tools, name → type; members of
-    toolsets, name → (member, toolset). The prompt begins with the `first` tools, of which some may be `withdrawn`; the
-    `later` ones came up in the conversation. `told` are all that ever did, in that order, by name."""
+    """What a request brings: tools by the names the model knows them by; `served` are those that run here, `server`
+    the server tools that nothing here runs, name → type; members of toolsets, name → (member, toolset). The prompt
+    begins with the `first` tools, of which some may be `withdrawn`; the `later` ones came up in the conversation.
+    `told` are all that ever did, in that order, by name; `searchable` all that were declared as deferred."""
 
     first: dict[str, Tool] = {}
     later: dict[str, Tool] = {}
     withdrawn: set[str] = set()
     deferred: dict[str, Tool] = {}
     told: dict[str, list[Tool]] = {}
+    searchable: dict[str, Tool] = {}
+    served: dict[str, Declared] = {}
     server: dict[str, str] = {}
     members: dict[str, tuple[str, str]] = {}
     ignored: list[str] = []
@@ -100,16 +106,23 @@ class Toolbox(msgspec.Struct, kw_only=True):
         if tool.name in self:
             raise BadRequest("tools: Tool names must be unique.")
         (self.deferred if deferred else self.first)[tool.name] = tool
+        if deferred:
+            self.searchable[tool.name] = tool
+
+    def serve(self, declared: Declared, where: str) -> None:
+        """Put a tool in that runs here."""
+        self.add(declared.tool, where, deferred=declared.deferred)
+        self.served[declared.tool.name] = declared
 
     def __contains__(self, name: str) -> bool:
         return name in self.first or name in self.later or name in self.deferred or name in self.server
 
 
-def toolbox(raws: list[Raw] | None) -> Toolbox:
-    """All tools of a request."""
+def toolbox(raws: list[Raw] | None, offered: ServerTools) -> Toolbox:
+    """All tools of a request, with those of the `offered` server tools that it declares."""
     box = Toolbox()
     for index, raw in enumerate(raws or ()):
-        _put(box, raw, f"tools.{index}")
+        _put(box, raw, f"tools.{index}", offered)
     if any(kind.startswith("tool_search_tool_") for kind in box.server.values()):
         # Whoever leaves the search to the server could never reach a tool that the server does not search for.
         box.show_all()
@@ -140,13 +153,18 @@ def refers(fields: dict[str, Any]) -> bool:
     return isinstance(tool, dict) and tool.get("type") == "tool_reference"
 
 
-def _put(box: Toolbox, raw: Raw, where: str) -> None:
+def _put(box: Toolbox, raw: Raw, where: str, offered: ServerTools) -> None:
     told = read(raw, where)
     kind = told.type
     if kind is None or kind == "custom" or (told.input_schema is not msgspec.UNSET and told.name):
         box.add(custom(told, f"{where}.custom"), where, deferred=bool(told.defer_loading))
         return
     settings = wire.value(raw, where)
+    served = offered.declare(kind, settings, where)
+    if served is not None:
+        for declared in served:
+            box.serve(declared, where)
+        return
     tools = known(kind, settings)
     if tools is None:
         name = told.name or kind

@@ -1,0 +1,50 @@
+"""The server tools that are set up here, and what every declaration of one may say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.api.errors import BadRequest
+from antiphon.server_tools.rounds import Bounds
+from antiphon.server_tools.tool import Declared, Family
+
+
+class ServerTools:
+    """The families, and how far one request may go with them."""
+
+    def __init__(self, families: Sequence[Family] = (), bounds: Bounds | None = None) -> None:
+        self.families = tuple(families)
+        self.bounds = bounds or Bounds()
+
+    def declare(self, kind: str, settings: Mapping[str, Any], where: str) -> list[Declared] | None:
+        """The tools behind a declaration of a type; None when no family that is set up takes it, or when only code may
+        call them. Raises BadRequest."""
+        family = next((each for each in self.families if each.takes(kind)), None)
+        if family is None or not _direct(settings):
+            return None
+        most = settings.get("max_uses")
+        if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
+            raise BadRequest(f"{where}.max_uses: Input should be greater than or equal to 1")
+        return [
+            msgspec.structs.replace(
+                each,
+                tool=msgspec.structs.replace(each.tool, strict=settings.get("strict") is True),
+                max_uses=most,
+                deferred=settings.get("defer_loading") is True,
+            )
+            for each in family.declare(kind, settings, where)
+        ]
+
+    async def close(self) -> None:
+        """Let go of what the families hold."""
+        for family in self.families:
+            await family.close()
+
+
+def _direct(settings: Mapping[str, Any]) -> bool:
+    """Whether the model itself may call a tool. Code that runs here calls none."""
+    callers = settings.get("allowed_callers")
+    return not isinstance(callers, list) or "direct" in callers

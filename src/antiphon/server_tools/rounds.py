@@ -1,0 +1,269 @@
+"""One message in several rounds: the model calls, the tool runs here, its result joins the conversation, the model
+goes on.
+
+A layer above single generations. Each round is a request of its own to the model, so that no slot of the engine is
+held while a tool runs; the conversation's name finds the slot, and with it the cache, again. What the rounds say is
+told as the blocks of one message. Calls of one round are told before their results, and a result ends its round: by
+that `history.py` finds the rounds again in the message that the client sends back, and the prompts of both are the
+same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from antiphon.api.conversation import Conversation, Generation, Part, Text, Thinking, Tool, ToolChoice, ToolUse, Turn
+from antiphon.api.errors import PromptTooLong
+from antiphon.api.events import (
+    AnyEvent,
+    Emit,
+    Finished,
+    Fold,
+    Reply,
+    ServerResult,
+    ServerToolStart,
+    Started,
+    StopReason,
+    TextBlock,
+    ThinkingBlock,
+    ToolBlock,
+    ToolStart,
+    Usage,
+    parsed_input,
+)
+from antiphon.api.offload import aside
+from antiphon.api.seal import Seal
+from antiphon.server_tools.result import not_run, slow, told_result
+from antiphon.server_tools.tool import COUNTED, Call, Declared, Fields, ToolFailed
+
+log = logging.getLogger("antiphon")
+
+Run = Callable[[Emit], Coroutine[Any, Any, None]]
+"""Generates one reply of the model's, and emits it batch by batch."""
+Further = Callable[[Conversation, Generation], Awaitable[Run]]
+"""Prepares a further round. Raises PromptTooLong when it does not fit the window."""
+Note = Callable[[str, str, float], None]
+"""Takes down a call that is over: the tool's family, its error code (empty: none), the seconds it took."""
+
+
+_SUMMED = ("prompt", "cached", "created", "output", "thinking")
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one request may go: so many `rounds` of tools before the message pauses, so many `seconds` for a call, so
+    many `calls` in one round."""
+
+    rounds: int = 10
+    seconds: float = 30.0
+    calls: int = 16
+
+
+class Rounds:
+    """The rounds of one request. `declared` are the tools that run here, by the names that the model knows them by;
+    `deferred` those that a result may bring up, `searchable` those that a search is made among. `further` prepares a
+    round; `allow` takes a call in, by the key's allowance; `note` takes down what came of it."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        wanted: Generation,
+        *,
+        declared: Mapping[str, Declared],
+        deferred: Mapping[str, Tool],
+        searchable: Mapping[str, Tool],
+        further: Further,
+        seal: Seal,
+        bounds: Bounds,
+        key: str = "",
+        allow: Callable[[], bool] = lambda: True,
+        note: Note = lambda family, code, seconds: None,
+    ) -> None:
+        self._conversation = conversation
+        self._wanted = wanted
+        self._declared = declared
+        self._deferred = dict(deferred)
+        self._searchable = searchable
+        self._further = further
+        self._seal = seal
+        self._bounds = bounds
+        self._key = key
+        self._allow = allow
+        self._note = note
+        self._uses: Counter[str] = Counter()
+        self._counts = dict.fromkeys(COUNTED, 0) if any(each.counted for each in declared.values()) else {}
+        self._rounds: list[Usage] = []
+        self._clock = asyncio.get_running_loop().time
+
+    async def run(self, first: Run, emit: Emit) -> None:
+        """Emit batches of events, the first beginning with `Started`, the last ending with `Finished`. `first` is the
+        first round, which was prepared already. Cancelling it ends whatever runs: the engine, or the tools."""
+        generate = first
+        for number in range(1, self._bounds.rounds + 1):
+            reply = await self._round(generate, emit)
+            calls = self._calls(reply)
+            results = await self._results(calls, emit) if calls else []
+            reason = self._end(reply, calls, number)
+            if reason is None:
+                await self._grow(reply, results)
+                try:
+                    generate = await self._further(self._conversation, self._wanted_next())
+                    continue
+                except PromptTooLong:
+                    # What the tools brought does not fit the window, and the client has been told it already.
+                    reason = "model_context_window_exceeded"
+            await emit([self._finished(reply, reason)])
+            return
+
+    async def _round(self, generate: Run, emit: Emit) -> Reply:
+        """One reply of the model's. What is told of it has no end, and only the first has a beginning."""
+        folding = Fold()
+
+        async def passing(batch: list[AnyEvent]) -> None:
+            await folding.take(batch)
+            if told := [event for each in batch if (event := self._told(each)) is not None]:
+                await emit(told)
+
+        await generate(passing)
+        reply = folding.reply()
+        self._rounds.append(reply.usage)
+        return reply
+
+    def _told(self, event: AnyEvent) -> AnyEvent | None:
+        kind = type(event)
+        if kind is ToolStart and (declared := self._declared.get(event.name)):  # type: ignore[union-attr]
+            id = _wire_id(event.id, declared)  # type: ignore[union-attr]
+            return ServerToolStart(id, {**declared.use, "id": id, "input": {}})
+        return None if kind is Finished or (kind is Started and self._rounds) else event
+
+    def _end(self, reply: Reply, calls: list[ToolBlock], number: int) -> StopReason | None:
+        """Why the message ends with this round; None when it goes on."""
+        if not calls or any(
+            isinstance(block, ToolBlock) and block.name not in self._declared for block in reply.blocks
+        ):
+            return reply.reason
+        if number == self._bounds.rounds:
+            return "pause_turn"
+        left = self._left()
+        return "max_tokens" if left is not None and left < 1 else None
+
+    def _calls(self, reply: Reply) -> list[ToolBlock]:
+        """The calls of a round that are to be run here. Where it was cut, none: what is left of it is not meant."""
+        if reply.reason != "tool_use":
+            return []
+        blocks = (block for block in reply.blocks if isinstance(block, ToolBlock))
+        return [block for block in blocks if block.complete and block.name in self._declared]
+
+    async def _results(self, blocks: list[ToolBlock], emit: Emit) -> list[ServerResult]:
+        """The results of the calls of one round, each told in its turn; all are run at once."""
+        running = [asyncio.ensure_future(self._result(block, place)) for place, block in enumerate(blocks)]
+        try:
+            for task in running:
+                await emit([await task])
+            return [task.result() for task in running]
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _result(self, block: ToolBlock, place: int) -> ServerResult:
+        declared = self._declared[block.name]
+        id, began = _wire_id(block.id, declared), self._clock()
+        code = ""
+        try:
+            fields = await self._run(declared, block, id, place)
+        except ToolFailed as failure:
+            code, fields = failure.code, declared.failed(failure.code, failure.message)
+        self._note(declared.family, code, self._clock() - began)
+        return ServerResult({"type": declared.result, "tool_use_id": id, **fields})
+
+    async def _run(self, declared: Declared, block: ToolBlock, id: str, place: int) -> Fields:
+        self._uses[block.name] += 1
+        if declared.max_uses is not None and self._uses[block.name] > declared.max_uses:
+            raise ToolFailed("max_uses_exceeded", f"{block.name} may be used {declared.max_uses} times in a request")
+        if place >= self._bounds.calls or not self._allow():
+            raise ToolFailed("too_many_requests", "there were too many calls of tools that run on the server")
+        if declared.counted:
+            self._counts[declared.counted] += 1
+        call = Call(
+            id=id,
+            input=parsed_input(block),
+            conversation=self._conversation,
+            seal=self._seal,
+            searchable=self._searchable,
+            key=self._key,
+        )
+        try:
+            async with asyncio.timeout(self._bounds.seconds):
+                return await declared.run(call)
+        except TimeoutError:
+            message = f"{block.name} took longer than {self._bounds.seconds:g} seconds"
+            raise ToolFailed(declared.late, message) from None
+        except ToolFailed:
+            raise
+        except Exception:
+            log.exception("the server tool %s failed", declared.family)
+            raise ToolFailed("unavailable", f"{block.name} failed on the server") from None
+
+    async def _grow(self, reply: Reply, results: Iterable[ServerResult]) -> None:
+        """The conversation with this round in it, as it will come back from the client."""
+        said = Turn(role="assistant", parts=tuple(self._part(block) for block in reply.blocks))
+        before = self._conversation
+        turns = list(before.turns)
+        if before.prefill:
+            said = Turn(role="assistant", parts=(*turns.pop().parts, *said.parts))
+        found: list[Tool] = []
+        answers = []
+        for result in results:
+            reading = partial(told_result, result.block, self._seal, self._untold)
+            part, brought = await aside(slow(result.block), reading)
+            answers.append(part)
+            found += brought
+        done = {part.tool_use_id for part in answers}
+        calls = (part.id for part in said.parts if isinstance(part, ToolUse) and not part.id.startswith("toolu_"))
+        answers += [not_run(id) for id in calls if id not in done]
+        turns += [said, Turn(role="user", parts=tuple(answers))]
+        tools = (*before.tools, *(msgspec.structs.replace(tool, in_turns=True) for tool in found))
+        self._conversation = msgspec.structs.replace(before, turns=tuple(turns), tools=tools)
+
+    def _untold(self, name: str) -> Tool | None:
+        return self._deferred.pop(name, None)
+
+    def _part(self, block: object) -> Part:
+        match block:
+            case TextBlock(text):
+                return Text(text)
+            case ThinkingBlock(text):
+                return Thinking(text)
+            case ToolBlock():
+                declared = self._declared.get(block.name)
+                id = _wire_id(block.id, declared) if declared else block.id
+                return ToolUse(id=id, name=block.name, input=block.input)
+        raise AssertionError(f"a model does not write {block!r}")
+
+    def _left(self) -> int | None:
+        most = self._wanted.max_tokens
+        return None if most is None else most - sum(each.output for each in self._rounds)
+
+    def _wanted_next(self) -> Generation:
+        """What is wanted of a further round. That a tool must be called was kept by the first."""
+        choice = self._wanted.tool_choice
+        if choice.mode in ("any", "tool"):
+            choice = ToolChoice(parallel=choice.parallel)
+        return msgspec.structs.replace(self._wanted, max_tokens=self._left(), tool_choice=choice)
+
+    def _finished(self, reply: Reply, reason: StopReason) -> Finished:
+        rounds = self._rounds
+        sums = {name: sum(getattr(each, name) for each in rounds) for name in _SUMMED}
+        usage = Usage(**sums, server_tools=self._counts, rounds=tuple(rounds))
+        return Finished(reason, usage, reply.stop_sequence if reason == reply.reason else None, reply.explanation)
+
+
+def _wire_id(id: str, declared: Declared) -> str:
+    return declared.prefix + id.removeprefix("toolu_")
