@@ -207,8 +207,8 @@ def test_server_tools_of_history_are_told_in_words() -> None:
         {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [found]},
     ]
     words = shown(read(body(messages=[USER, {"role": "assistant", "content": history}, USER])).conversation)
-    assert '[web_search {"query":"bees"}]' in words
-    assert "- Bees http://b.example" in words
+    assert '{"query":"bees"}' in words
+    assert "1. Bees\nhttp://b.example" in words
     assert "xxx" not in words
 
 

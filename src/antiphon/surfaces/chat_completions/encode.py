@@ -46,6 +46,8 @@ REASONS: dict[StopReason, sent.Reason] = {
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
+    # Never here: this surface offers no server tools.
+    "pause_turn": "stop",
 }
 
 

@@ -1,0 +1,1 @@
+"""Tools that run here, over scripted models and loopback sites."""
