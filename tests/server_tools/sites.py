@@ -89,10 +89,17 @@ def page(body: bytes, kind: str = "text/html", **headers: str) -> Any:
     return answer
 
 
+PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj "
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 100]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>endobj "
+    b"4 0 obj<</Length 39>>stream\nBT /F 12 Tf 10 50 Td (Bees fly.) Tj ET\nendstream endobj "
+    b"5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj trailer<</Root 1 0 R>>"
+)
 SITE = (
     web.get("/bees.html", page(ARTICLE.encode(), "text/html; charset=utf-8")),
     web.get("/plain.txt", page("Größe zählt.".encode(), "text/plain; charset=utf-8")),
     web.get("/picture.png", page(b"\x89PNG", "image/png")),
+    web.get("/bees.pdf", page(PDF, "application/pdf")),
     web.get("/gone", page(b"")),
     web.get("/endless", _endless),
     web.get("/bomb", page(gzip.compress(b"\0" * 200_000_000, 9), "text/html", **{"content-encoding": "gzip"})),

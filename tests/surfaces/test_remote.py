@@ -11,8 +11,10 @@ from conftest import serving
 from scripted_service import ScriptedService, shown
 
 from antiphon.api.errors import BadRequest
+from antiphon.server_tools import outward
+from antiphon.server_tools.outward import public
 from antiphon.surfaces.content import remote
-from antiphon.surfaces.content.remote import fetch, public
+from antiphon.surfaces.content.remote import fetch
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ async def test_limits_hold(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_redirect_is_judged_like_the_first_address(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A public page that sends us inside gains nothing."""
-    monkeypatch.setattr(remote, "public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(outward, "public", lambda address: address == "127.0.0.1")
     assert "169.254.169.254 is a private address" in await refused(f"{site}/inside")
 
 

@@ -15,6 +15,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest
@@ -31,17 +32,31 @@ WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60
 _LIMITS = ("max_tokens", "model_context_window_exceeded")
 
 
+class ToolCall(NamedTuple):
+    """A call of a tool that ran here."""
+
+    tool: str
+    code: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.tool}:{self.code or 'ok'}:{self.seconds:.2f}"
+
+
 class Watch:
     """What one request used, and when. Times are seconds of `clock`, spans seconds, None where nothing happened.
     `key` is the label of the client's key, `model` the served model's name once it is known; `lost` tokens of the
     prompt before were computed again, and `loss` says why; `failure` is the kind of failure that ended a stream after
     its first byte. `stages` are the stages of the path with the times at which they were entered; one lasts until the
-    next, the last until `ended`."""
+    next, the last until `ended`. A message with tools that run here takes several `rounds`: `prompt` and `cached` are
+    the last one's, beside those of the earlier."""
 
     __slots__ = (
         "began",
         "cached",
         "clock",
+        "earlier_cached",
+        "earlier_prompt",
         "ended",
         "failure",
         "fallbacks",
@@ -59,10 +74,12 @@ class Watch:
         "queued",
         "reason",
         "remembered",
+        "rounds",
         "stages",
         "tokenised",
         "told",
         "told_at",
+        "tools",
     )
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -80,6 +97,19 @@ class Watch:
         self.prompt = self.cached = self.output = self.told = 0
         self.told_at = self.began
         self.remembered = self.fallbacks = self.parse_failures = self.lost = 0
+        self.rounds = self.earlier_prompt = self.earlier_cached = 0
+        self.tools: list[ToolCall] = []
+
+    def asked(self, prompt: int) -> None:
+        """The model is asked, with a prompt of so many tokens: for the reply, or for a further round of it."""
+        self.earlier_prompt += self.prompt
+        self.earlier_cached += self.cached
+        self.prompt, self.cached = prompt, 0
+        self.rounds += 1
+
+    def called(self, tool: str, code: str, seconds: float) -> None:
+        """A call of a tool that runs here is over: the tool's family, its error code (empty: none), the seconds."""
+        self.tools.append(ToolCall(tool, code, seconds))
 
     def enter(self, stage: str) -> float:
         """The request goes on to its next stage; gives the seconds that the one before took."""
@@ -130,7 +160,10 @@ class Watch:
         facts: dict[str, str | int | float] = {"key": self.key} if self.key else {}
         if not self.model:
             return facts
-        facts |= {"in": self.prompt, "cached": self.cached, "out": self.output}
+        prompt, cached = self.earlier_prompt + self.prompt, self.earlier_cached + self.cached
+        facts |= {"in": prompt, "cached": cached, "out": self.output}
+        if self.tools:
+            facts |= {"rounds": self.rounds, "tools": " ".join(map(str, self.tools))}
         if self.lost:
             facts["lost"] = self.lost
         if self.reason:
@@ -191,6 +224,10 @@ class _Metrics:
         self.tokenised = histogram("tokenise_seconds", "Rendering and tokenising the prompt", WAITS)
         self.first = histogram("first_token_seconds", "From the request's head to the first token", WAITS)
         self.gaps = histogram("inter_token_seconds", "Between tokens of a reply, as they leave the engine", GAPS)
+        self.tools = counter("server_tool_calls", "Calls of tools that run here", "tool", "outcome")
+        self.tool_seconds = Histogram(
+            "antiphon_server_tool_seconds", "Time of such calls", ("tool",), buckets=WAITS, registry=registry
+        )
         self.running = gauge("running", "Requests that hold a slot of the engine")
         self.waiting = gauge("waiting", "Requests that wait for a slot of the engine")
 
@@ -224,9 +261,13 @@ def count(seen: Watch, *, surface: str, status: int, gone: bool) -> None:
         _metrics.losses.labels(seen.loss, *whose).inc()
         _metrics.lost.labels(seen.loss, *whose).inc(seen.lost)
     if seen.first is not None:
-        _metrics.input.labels("cached", *whose).inc(seen.cached)
-        _metrics.input.labels("new", *whose).inc(max(seen.prompt - seen.cached, 0))
+        cached = seen.earlier_cached + seen.cached
+        _metrics.input.labels("cached", *whose).inc(cached)
+        _metrics.input.labels("new", *whose).inc(max(seen.earlier_prompt + seen.prompt - cached, 0))
         _metrics.output.labels(*whose).inc(seen.output - seen.told)
+    for call in seen.tools:
+        _metrics.tools.labels(call.tool, call.code or "ok", *whose).inc()
+        _metrics.tool_seconds.labels(call.tool).observe(call.seconds)
     if seen.reason:
         _metrics.replies.labels(seen.reason, *whose).inc()
     _metrics.parse_failures.labels(*whose).inc(seen.parse_failures)

@@ -26,6 +26,9 @@ from antiphon.process.transcript_store import Folder
 from antiphon.process.worker_config import Place, Runtime
 from antiphon.process.worker_state import Shared, file_name
 from antiphon.prompt.transcript import Shelf
+from antiphon.server_tools.registry import ServerTools
+from antiphon.server_tools.rounds import Bounds
+from antiphon.server_tools.set_up import Allowed, set_up
 from antiphon.serving import chat_model, token_model
 from antiphon.serving.model import Choices, Model
 from antiphon.serving.rate_limits import Allowance, Meter
@@ -78,10 +81,24 @@ def meter(settings: Settings, key_hashes: Sequence[bytes], shared: Shared) -> Me
         requests=settings.requests_per_minute,
         input_tokens=settings.input_tokens_per_minute,
         output_tokens=settings.output_tokens_per_minute,
+        tool_calls=settings.tool_calls_per_minute,
     )
     if allowance == Allowance():
         return None
     return Meter(allowance, [label(digest) for digest in key_hashes], file=shared.limits)
+
+
+def server_tools(settings: Settings) -> ServerTools:
+    """The tools that run here, as far as the settings allow any. Raises ValueError."""
+    return set_up(
+        Allowed(
+            search=settings.web_search,
+            search_key=settings.web_search_key,
+            fetch=settings.web_fetch,
+            private=settings.allow_private_urls,
+            bounds=Bounds(rounds=settings.tool_rounds, seconds=settings.tool_timeout),
+        )
+    )
 
 
 def options(settings: Settings, **more: Any) -> surfaces.Options:
@@ -124,6 +141,7 @@ class Application:
         self._seal = seal or seal_key(runtime.settings.state_dir)
         self._shared = Shared(runtime.shared)
         self._service: Service | None = None
+        self._tools = ServerTools()
         self._surfaces: ASGIApp | None = None
         self._tending: list[asyncio.Task[None]] = []
         self._traces = tracing.begin(os.environ)
@@ -158,6 +176,7 @@ class Application:
                 await asyncio.gather(*self._tending, return_exceptions=True)
                 if self._service is not None:
                     await self._service.close()
+                await self._tools.close()
                 if self._traces is not None:
                     self._traces.close()
                 self.stopped = True
@@ -177,8 +196,10 @@ class Application:
             meter=bounds,
             shelf=self._shelf("messages"),
         )
+        self._tools = server_tools(settings)
         asked = options(
             settings,
+            server_tools=self._tools,
             seal_key=self._seal,
             key_hashes=hashes,
             meter=bounds,

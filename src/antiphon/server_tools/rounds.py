@@ -82,8 +82,8 @@ class Rounds:
         seal: Seal,
         bounds: Bounds,
         key: str = "",
-        allow: Callable[[], bool] = lambda: True,
-        note: Note = lambda family, code, seconds: None,
+        allow: Callable[[], bool] | None = None,
+        note: Note | None = None,
     ) -> None:
         self._conversation = conversation
         self._wanted = wanted
@@ -180,14 +180,15 @@ class Rounds:
             fields = await self._run(declared, block, id, place)
         except ToolFailed as failure:
             code, fields = failure.code, declared.failed(failure.code, failure.message)
-        self._note(declared.family, code, self._clock() - began)
+        if self._note is not None:
+            self._note(declared.family, code, self._clock() - began)
         return ServerResult({"type": declared.result, "tool_use_id": id, **fields})
 
     async def _run(self, declared: Declared, block: ToolBlock, id: str, place: int) -> Fields:
         self._uses[block.name] += 1
         if declared.max_uses is not None and self._uses[block.name] > declared.max_uses:
             raise ToolFailed("max_uses_exceeded", f"{block.name} may be used {declared.max_uses} times in a request")
-        if place >= self._bounds.calls or not self._allow():
+        if place >= self._bounds.calls or not (self._allow is None or self._allow()):
             raise ToolFailed("too_many_requests", "there were too many calls of tools that run on the server")
         if declared.counted:
             self._counts[declared.counted] += 1

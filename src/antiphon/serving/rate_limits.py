@@ -22,8 +22,10 @@ import msgspec
 from antiphon.api.errors import RateLimited
 
 _BUCKET = struct.Struct("dd")
-_KINDS = ("requests", "input-tokens", "output-tokens")
-_REQUESTS, _INPUT, _OUTPUT = range(3)
+_KINDS = ("requests", "input-tokens", "output-tokens", "tool-calls")
+_REQUESTS, _INPUT, _OUTPUT, _CALLS = range(4)
+_TOLD = 3
+"""Of the kinds, those that the API has headers for."""
 
 Header = tuple[bytes, bytes]
 
@@ -34,6 +36,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    tool_calls: int = 0
 
 
 class Meter:
@@ -48,7 +51,7 @@ class Meter:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._most = (allowance.requests, allowance.input_tokens, allowance.output_tokens)
+        self._most = (allowance.requests, allowance.input_tokens, allowance.output_tokens, allowance.tool_calls)
         self._place = {key: index + 1 for index, key in enumerate(dict.fromkeys(keys))}
         self._clock = clock
         self._now = now
@@ -65,11 +68,23 @@ class Meter:
                 self._require(key, kind, needed)
             self._add(key, _REQUESTS, 1)
 
-    def spend_input(self, key: str, tokens: int) -> None:
-        """Take a prompt in. One that is longer than the whole allowance passes when nothing else was used."""
+    def spend_input(self, key: str, tokens: int, *, further: bool = False) -> None:
+        """Take a prompt in. One that is longer than the whole allowance passes when nothing else was used. That of a
+        `further` round passes too: the request was taken in, and the next one waits for what it owes."""
         with self._locked():
-            self._require(key, _INPUT, min(tokens, self._most[_INPUT]))
+            if not further:
+                self._require(key, _INPUT, min(tokens, self._most[_INPUT]))
             self._add(key, _INPUT, tokens)
+
+    def take_call(self, key: str) -> bool:
+        """Take a call of a tool in that runs here. Whether the key may still make one."""
+        with self._locked():
+            try:
+                self._require(key, _CALLS, 1)
+            except RateLimited:
+                return False
+            self._add(key, _CALLS, 1)
+            return True
 
     def settle(self, key: str, *, cached: int, output: int) -> None:
         """A request is over: give back what was cached, count what was said."""
@@ -81,8 +96,8 @@ class Meter:
         """The `anthropic-ratelimit-*` headers: limit, what remains, and when the bucket will be full again."""
         found: list[Header] = []
         with self._locked():
-            used = [self._used(key, kind) for kind in range(len(_KINDS))]
-        for kind, name in enumerate(_KINDS):
+            used = [self._used(key, kind) for kind in range(_TOLD)]
+        for kind, name in enumerate(_KINDS[:_TOLD]):
             if most := self._most[kind]:
                 full = self._now() + used[kind] * 60 / most
                 reset = datetime.fromtimestamp(math.ceil(full), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -131,20 +131,23 @@ class Service:
         message: str | None = None,
         previous: str | None = None,
         patient: bool = False,
+        further: bool = False,
     ) -> Prepared:
         """Render, tokenise, fit and constrain. Every failure that a status can tell is raised here. With the id of the
         `message` that the reply will be, the prompt can be compared with a later one; with that of a `previous` message
-        it is compared with that one's. A `patient` request comes after all others that wait."""
+        it is compared with that one's. A `patient` request comes after all others that wait. A `further` round of a
+        request that was taken in is not refused for what the key or the engine has to do besides."""
         at, watch = self._models.meant(model), metrics.watch()
         watch.model = at.card.name
-        self._lines[at.card.name].refuse_if_full()
-        if self._meter:
-            self._meter.admit(watch.key)
+        if not further:
+            self._lines[at.card.name].refuse_if_full()
+            if self._meter:
+                self._meter.admit(watch.key)
         task = await at.task(conversation, generation, session)
         watch.fallbacks += task.unheld
-        watch.prompt = task.usage.prompt
+        watch.asked(task.usage.prompt)
         if self._meter:
-            self._meter.spend_input(watch.key, watch.prompt)
+            self._meter.spend_input(watch.key, watch.prompt, further=further)
         descent = None
         if task.made is not None:
             descent = await self._predecessors.follow(task.made, session=session, message=message, previous=previous)
@@ -164,19 +167,21 @@ class Service:
         A failure is raised as a `Failure`. Cancelling it, or raising from `emit`, frees the engine."""
         watch, line = metrics.watch(), self._lines[prepared.card.name]
         watch.enter("queue")
+        begun, before = False, watch.output
         try:
             async with line.slot(watch.key, prepared.prompt_tokens, patient=prepared.patient):
-                watch.queued = watch.enter("generate")
+                begun = True
+                watch.queued = (watch.queued or 0.0) + watch.enter("generate")
                 await self._reply(prepared, emit)
         except Overloaded as failure:
-            if watch.queued is not None:
+            if begun:
                 line.turn_away(failure)
             raise
         finally:
             watch.enter("reply")
             if self._meter:
-                unused = watch.cached if watch.queued is not None else watch.prompt
-                self._meter.settle(watch.key, cached=unused, output=watch.output)
+                unused = watch.cached if begun else prepared.prompt_tokens
+                self._meter.settle(watch.key, cached=unused, output=watch.output - before)
 
     async def _reply(self, prepared: Prepared, emit: Emit) -> None:
         """One reply: held to the demand by the engine, or else checked."""

@@ -216,9 +216,28 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     version_optional: Annotated[
         bool, About("Take requests without an `anthropic-version` header too, which the original refuses.")
     ] = False
-    allow_private_urls: Annotated[bool, About("Fetch images and documents from addresses of private networks too.")] = (
-        False
-    )
+    allow_private_urls: Annotated[
+        bool,
+        About(
+            "Reach addresses of private networks too, where a request points at pictures, documents, pages or tools."
+        ),
+    ] = False
+    web_search: Annotated[
+        str,
+        About(
+            "What the tool `web_search` searches with: `searxng+http://HOST`, `brave`, `tavily`, "
+            "`url+https://HOST/PATH?q={query}` or `command+PROGRAM`. Without, the tool is unavailable."
+        ),
+    ] = ""
+    web_search_key: Annotated[str, About("The key that the search engine asks for.", secret=True)] = ""
+    web_fetch: Annotated[bool, About("Let the tool `web_fetch` fetch pages that a conversation names.")] = False
+    tool_rounds: Annotated[
+        int, Meta(ge=1, le=100), About("How often a message may call tools that run here before it pauses.")
+    ] = 10
+    tool_timeout: Annotated[float, Meta(gt=0), About("Seconds that one call of a tool that runs here may take.")] = 30
+    tool_calls_per_minute: Annotated[
+        int, Meta(ge=0), About("How many calls of tools that run here each key may make in a minute; 0 is no limit.")
+    ] = 0
 
     @property
     def loopback(self) -> bool:

@@ -121,7 +121,7 @@ class _Messages:
 
     def _run(self, exchange: Exchange, whole: Arrived, prepared: Prepared) -> Run:
         """What generates the message: the model alone, or in rounds with the tools that run here."""
-        asked = whole.asked
+        asked, key, meter = whole.asked, exchange.watch.key, self._options.meter
         first = partial(self._service.run, prepared)
         if asked.server_tool:
             return partial(self._unavailable, asked.server_tool, whole.text, prepared.prompt_tokens)
@@ -131,7 +131,7 @@ class _Messages:
         async def further(conversation: Conversation, wanted: Generation) -> Run:
             patient = exchange.batch is not None
             again = await self._service.prepare(
-                whole.request.model, conversation, wanted, session=whole.session, patient=patient
+                whole.request.model, conversation, wanted, session=whole.session, patient=patient, further=True
             )
             return partial(self._service.run, again)
 
@@ -144,7 +144,9 @@ class _Messages:
             further=further,
             seal=self._seal,
             bounds=self._options.server_tools.bounds,
-            key=exchange.watch.key,
+            key=key,
+            allow=partial(meter.take_call, key) if meter else None,
+            note=exchange.watch.called,
         )
         return partial(rounds.run, first)
 

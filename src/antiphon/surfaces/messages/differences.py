@@ -112,10 +112,12 @@ DIFFERENCES = (
     ),
     Difference(
         "server_tools",
-        "Server tools (web search and fetch, code execution)",
+        "Server tools",
         "Run on the server.",
-        "Accepted and not shown to the model. A request that has nothing else gets their error `unavailable`.",
-        "Nothing here could run them, and a model told to search would make up what it found.",
+        "Those that the operator set up run; of the others none is shown to the model, and a request that has nothing "
+        "else gets their error `unavailable`. See [Server tools](server-tools.md).",
+        "They reach out of the server, so somebody must have said where to; and a model told to search would make up "
+        "what it found.",
     ),
     Difference(
         "threads",
