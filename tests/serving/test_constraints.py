@@ -6,19 +6,21 @@ import json
 from typing import Any
 
 import llguidance
+import msgspec
 import pytest
 
 from antiphon.api.conversation import Generation, ThinkingPolicy, Tool, ToolChoice
 from antiphon.api.errors import Internal
 from antiphon.api.events import TextBlock, ThinkingBlock, ToolBlock
 from antiphon.constraint import lark
-from antiphon.constraint.plan import plan
+from antiphon.constraint.plan import Speech, plan
 from antiphon.engines.scripted import Rule
 from antiphon.parsing.formats import format_named, reasoning_named
 from tests.serving.served import reply, said, served, tool
 
 GOOD = '<tool_call>\n{"name": "look", "arguments": {"at": 1}}\n</tool_call>'
 BAD = '<tool_call>\n{"name": "look", "arguments": {"at": "one"}}\n</tool_call>'
+HERMES = Speech(format=format_named("hermes"), reasoning=reasoning_named("think"))
 FORCED = Generation(max_tokens=100, tool_choice=ToolChoice(mode="any"))
 LOOK = said("?", tools=(tool(at={"type": "integer"}),))
 
@@ -78,28 +80,20 @@ def test_every_demand_compiles(mode: Any, starts_thinking: bool, thinking: Any) 
         demand = plan(
             (STRICT, tool("jump", height={"type": "number"})),
             wanted,
-            format_named("hermes"),
-            reasoning_named("think"),
-            starts_thinking=starts_thinking,
-            trained=True,
+            msgspec.structs.replace(HERMES, starts_thinking=starts_thinking),
+            dialect="llguidance",
         )
-        assert demand is not None
         for node in (demand.whole, demand.answer):
+            assert node is not None
             for ids in (lambda marker: None, lambda marker: 7):
                 assert lark.problem(lark.lower(node, ids)) == ""
 
 
 def test_nothing_demanded() -> None:
-    """Without a demand the model is free."""
-    free = plan(
-        (tool(),),
-        Generation(),
-        format_named("hermes"),
-        reasoning_named("think"),
-        starts_thinking=False,
-        trained=True,
-    )
-    assert free is None
+    """Without tools, or with none whose calls are held, the model is free."""
+    loose = Tool(name="look", schema=LOOK.tools[0].schema, strict=False)
+    for tools, hold in (((), "always"), ((loose,), "always"), ((tool(),), "strict"), ((STRICT,), "never")):
+        assert plan(tools, Generation(), HERMES, dialect="llguidance", hold=hold).whole is None
 
 
 def test_recursive_schemas_compile() -> None:
@@ -109,8 +103,8 @@ def test_recursive_schemas_compile() -> None:
         '"properties": {"child": {"$ref": "#/$defs/n"}, "v": {"type": "integer"}}, "required": ["v"]}}}'
     )
     wanted = Generation(output_schema=schema)
-    demand = plan((), wanted, format_named("hermes"), reasoning_named("none"), starts_thinking=False, trained=True)
-    assert demand is not None
+    demand = plan((), wanted, HERMES, dialect="llguidance")
+    assert demand.whole is not None
     assert lark.problem(lark.lower(demand.whole, lambda marker: None)) == ""
 
 
@@ -127,15 +121,9 @@ async def test_one_call_in_auto_mode() -> None:
 def test_an_answer_with_a_header() -> None:
     """Where an answer stands in a message with a header, a structured output does too, and thinking may come before."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-    demand = plan(
-        (),
-        Generation(output_schema=schema),
-        format_named("gpt-oss"),
-        reasoning_named("gpt-oss"),
-        starts_thinking=False,
-        trained=True,
-    )
-    assert demand is not None
+    speech = Speech(format=format_named("gpt-oss"), reasoning=reasoning_named("gpt-oss"))
+    demand = plan((), Generation(output_schema=schema), speech, dialect="llguidance")
+    assert demand.whole is not None
     grammar = lark.lower(demand.whole, lambda marker: None)
     assert lark.problem(grammar) == ""
     matcher = llguidance.LLMatcher(

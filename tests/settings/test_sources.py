@@ -36,6 +36,7 @@ def test_every_option_from_every_source(option: sources.Option, empty_folder: Pa
     """Each option means the same, whichever way it is given."""
     texts = {bool: "true", int: "7", float: "2.5"}
     words = {"log_level": "debug", "log_format": "json", "history_thinking": "template"}
+    words["hold_calls"] = "strict"
     words["lora"] = f"sea={empty_folder}/x"
     words["allowed_host"] = "*.example.org"
     text = words.get(option.name) or texts.get(option.type, str(empty_folder / "x"))

@@ -67,14 +67,15 @@ class Turn(Noun, frozen=True, kw_only=True):
 class Tool(Noun, frozen=True, kw_only=True):
     """A function the model may call. `schema` is the JSON Schema of its input, as parsed (key order kept).
 
-    `strict` asks that calls match the schema whatever the model would like to write. A prompt only ever grows at its
+    `strict` asks that calls match the schema whatever the model would like to write; false lets the model go, none
+    leaves it to the server. A prompt only ever grows at its
     end: a tool that came up on the way is told of `in_turns`, by the text of one of them, and not where the prompt
     begins; one that was `withdrawn` can no longer be called, though what the prompt says of it stays."""
 
     name: str
     schema: dict[str, Any]
     description: str = ""
-    strict: bool = False
+    strict: bool | None = None
     in_turns: bool = False
     withdrawn: bool = False
 

@@ -13,9 +13,10 @@ import msgspec
 
 
 class Literal(msgspec.Struct, frozen=True, tag=True):
-    """Exactly this text."""
+    """Exactly this text. Where it is `spaced` for the eye, a model may leave its blanks out."""
 
     text: str
+    spaced: bool = False
 
 
 class Marker(msgspec.Struct, frozen=True, tag=True):
@@ -45,9 +46,12 @@ class Until(msgspec.Struct, frozen=True, tag=True):
 
 
 class Free(msgspec.Struct, frozen=True, tag=True):
-    """Any text in which none of these markers occurs."""
+    """Any text in which none of the markers `without` occurs. One of `then` may occur, and what belongs to it follows
+    it. Control tokens are no text: those of `marks` may stand in it all the same."""
 
-    without: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    then: tuple[tuple[str, Node], ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 class Sequence(msgspec.Struct, frozen=True, tag=True):
@@ -84,7 +88,53 @@ def schemas(node: Node) -> list[dict[str, Any]]:
     if isinstance(node, Json):
         return [node.schema]
     inner = [getattr(node, "node", None), getattr(node, "separator", None), *getattr(node, "nodes", ())]
+    inner += [each for _, each in getattr(node, "then", ())]
     return [schema for each in inner if each is not None for schema in schemas(each)]
+
+
+def lead(node: Node) -> str:
+    """The fixed text that whatever a node allows begins with."""
+    match node:
+        case Literal(text) | Marker(text):
+            return text
+        case Either(nodes):
+            texts = [lead(each) for each in nodes]
+            pairs = enumerate(zip(min(texts), max(texts), strict=False))
+            return min(texts)[: next((at for at, (one, other) in pairs if one != other), len(min(texts)))]
+        case Repeat(inner, least) if least:
+            return lead(inner)
+        case Sequence(nodes):
+            fixed = ""
+            for each in nodes:
+                fixed += lead(each)
+                if not isinstance(each, Literal | Marker):
+                    break
+            return fixed
+        case _:
+            return ""
+
+
+def after(node: Node, text: str) -> Node | None:
+    """What is left of a node when so much fixed text of it has been written; None where it does not begin so."""
+    match node:
+        case _ if not text:
+            return node
+        case Literal(fixed) | Marker(fixed):
+            return msgspec.structs.replace(node, text=fixed[len(text) :]) if fixed.startswith(text) else None
+        case Either(nodes):
+            left = tuple(rest for each in nodes if (rest := after(each, text)) is not None)
+            return (left[0] if len(left) == 1 else Either(left)) if left else None
+        case Repeat(inner, least, most, separator):
+            once = after(inner, text)
+            again = inner if separator is None else Sequence((separator, inner))
+            return once and Sequence((once, Repeat(again, max(least - 1, 0), most - 1)) if most > 1 else (once,))
+        case Sequence((Literal(fixed) | Marker(fixed), *others)) if text.startswith(fixed):
+            return after(Sequence(tuple(others)), text[len(fixed) :])
+        case Sequence((first, *others)):
+            rest = after(first, text)
+            return rest and Sequence((rest, *others))
+        case _:
+            return None
 
 
 def closed(schema: Any) -> Any:

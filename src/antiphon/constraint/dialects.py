@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from antiphon.constraint import Inexpressible, Node, json_schema, lark, structural_tag
 from antiphon.constraint.markers import TokenId
-from antiphon.constraint.plan import Demand
+from antiphon.constraint.plan import Demand, Part
 
 log = logging.getLogger("antiphon")
 
@@ -32,27 +33,39 @@ DIALECTS = {
 
 
 class Held(NamedTuple):
-    """The grammars of a demand: of the whole output, and of what follows the thinking. `exact` says that whatever they
-    allow keeps the demand."""
+    """The grammars of a demand: of the whole output, and of what follows the thinking (none: it is free). `exact` says
+    that whatever they allow keeps the demand, `parts` what becomes of each schema."""
 
-    whole: str
-    answer: str
+    whole: str | None
+    answer: str | None
     exact: bool
+    parts: tuple[Part, ...]
 
 
-async def hold(name: str, demand: Demand | None, token_id: TokenId) -> Held | None:
-    """The demand in the dialect of this name; None where nothing is demanded or the dialect cannot say it."""
-    if demand is None or name not in DIALECTS:
-        return None
+def hold(name: str, demand: Demand, token_id: TokenId) -> Held:
+    """The demand in the dialect of this name, as far as the dialect can say it. Compiling a large schema
+    takes up to a second: not for the event loop."""
+    if demand.whole is None or demand.answer is None:
+        return _free(demand, "")
+    if name not in DIALECTS:
+        return _free(demand, "the engine takes no grammar")
     dialect = DIALECTS[name]
     try:
         whole, answer = (dialect.lower(node, token_id) for node in (demand.whole, demand.answer))
     except Inexpressible as reason:
         log.info("the model runs free: %s", reason)
-        return None
-    for grammar in (whole, answer):
-        # Compiling a large schema takes up to a second; other streams go on meanwhile.
-        if problem := await asyncio.to_thread(dialect.problem, grammar):
+        return _free(demand, str(reason))
+    for grammar in {whole, answer}:
+        if problem := dialect.problem(grammar):
             log.warning("the demand on the output cannot be compiled, the model runs free: %s", problem)
-            return None
-    return Held(whole, answer, dialect.exact(demand.whole))
+            return _free(demand, f"the grammar does not compile: {problem}")
+    return Held(whole, answer, dialect.exact(demand.whole) and not any(map(_left, demand.parts)), demand.parts)
+
+
+def _free(demand: Demand, reason: str) -> Held:
+    parts = tuple(msgspec.structs.replace(part, free=part.free or reason) for part in demand.parts)
+    return Held(None, None, False, parts)
+
+
+def _left(part: Part) -> bool:
+    return bool(part.unheld or part.free)

@@ -34,13 +34,14 @@ class JsonRules:
 
     def __init__(self, node: Json, rule: Callable[[str], str], named: Callable[[str, str], None], prefix: str) -> None:
         self._schema = node.schema
-        self._item = _quoted(node.item_separator)
-        self._key = _quoted(node.key_separator)
+        # They are patterns: a model that was trained on JSON without blanks is not made to write them.
+        item, key = (text.replace(" ", " ?") for text in (node.item_separator, node.key_separator))
+        self._item, self._key = f"/{item}/", f"/{key}/"
         self._guidance = {
             # Left free, a weak model fills its budget with blanks.
             "whitespace_flexible": False,
-            "item_separator": node.item_separator,
-            "key_separator": node.key_separator,
+            "item_separator": item,
+            "key_separator": key,
         }
         self._rule = rule
         self._named = named

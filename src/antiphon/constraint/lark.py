@@ -36,6 +36,8 @@ class _Lowering:
     def lower(self, node: Node) -> str:
         """An expression for the node."""
         match node:
+            case Literal(text, spaced) if spaced:
+                return self.rule(f"/{_pattern(text).replace(' ', ' ?')}/")
             case Literal(text):
                 return json.dumps(text, ensure_ascii=False) if text else '""'
             case Marker(text):
@@ -46,8 +48,8 @@ class _Lowering:
                 return self.rule(f"/{_slashed(regex)}/")
             case Until(marker):
                 return self._until(marker)
-            case Free(without):
-                return self._free(without)
+            case Free():
+                return self._free(node)
             case Sequence(nodes):
                 return " ".join(self.lower(each) for each in nodes)
             case Either(nodes):
@@ -77,14 +79,56 @@ class _Lowering:
         lead = _slashed(re.escape("".join(str(part) for part in parts[:first])))
         return self.rule(f"/(?s:.*){lead}/") + " " + self._spelt(parts[first:])
 
-    def _free(self, without: tuple[str, ...]) -> str:
-        # Patterns never match control tokens, so only markers that are text must be kept out.
-        texts = [re.escape(marker) for marker in without if self._token_id(marker) is None]
-        if not texts:
-            return self.rule("/(?s:.*)/")
-        name = f"FREE{len(self.rules)}"
-        self.rules.append(f"{name}: /(?s:.*)/ & ~/(?s:.*)({_slashed('|'.join(texts))})(?s:.*)/")
+    def _free(self, node: Free) -> str:
+        """Text, with what may stand in it. A pattern takes all it can and gives nothing back, so where a trigger is
+        text, what comes before it and the trigger are one pattern, which ends there."""
+        # A marker that has control tokens is written with these; the same letters are text that speaks of it.
+        markers = (*node.without, *(trigger for trigger, _ in node.then))
+        out = [_pattern(marker) for marker in markers if split(marker, self._token_id) == [marker]]
+        plain = self._text("(?s:.*)", out)
+        begun, marked = list[str](), list[str]()
+        follows: dict[int, list[str]] = {}
+        for trigger, rest in node.then:
+            parts = split(trigger, self._token_id)
+            at = next((at for at, part in enumerate(parts) if isinstance(part, int)), len(parts))
+            written = _pattern("".join(map(str, parts[:at])))
+            if not at:
+                follows.setdefault(int(parts[0]), []).append("".join(f"{part}" for part in parts[1:2]))
+                marked.append(f"{self._spelt(parts)} {self.lower(rest)}")
+            elif at < len(parts):
+                before = self._text(f"(?s:.*){written}", out)
+                begun.append(f"{before} {self._spelt(parts[at:])} {self.lower(rest)}")
+            else:
+                before = self._text(f"(?s:.*){written}", [each for each in out if each != written])
+                begun.append(f"{self.rule(before, '[lazy]')} {self.lower(rest)}")
+        text = self.rule(f"({' | '.join(begun)})* {plain}") if begun else plain
+        pieces = [f"{each} {text}" for each in marked]
+        for id in self._marks(node):
+            if id not in follows:
+                pieces.append(f"<[{id}]> {text}")
+            elif all(follows[id]):
+                # Some triggers begin with this token: here none of them goes on.
+                others = "|".join(map(_pattern, follows[id]))
+                pieces.append(f"<[{id}]> {self._text('(?s:.*)', out, f'({others})(?s:.*)')}")
+        return f"{text} ({' | '.join(pieces)})*" if pieces else text
+
+    def _text(self, pattern: str, out: list[str], *unlike: str) -> str:
+        """A terminal: what matches the pattern, has none of the patterns `out` in it, and is like no other."""
+        unlike = (*([f"(?s:.*)({'|'.join(out)})(?s:.*)"] if out else []), *unlike)
+        return self._terminal(" & ".join([f"/{pattern}/", *(f"~/{each}/" for each in unlike)]))
+
+    def _terminal(self, body: str) -> str:
+        name = self._known.setdefault(body, f"T{len(self._known)}")
+        if (line := f"{name}: {body}") not in self.rules:
+            self.rules.append(line)
         return name
+
+    def _marks(self, node: Free) -> list[int]:
+        """The control tokens that may stand in text: not those that only a trigger may bring, beyond its first."""
+        ids = [self._token_id(mark) for mark in node.marks]
+        inner = {part for trigger, _ in node.then for part in split(trigger, self._token_id)[1:]}
+        barred = {self._token_id(mark) for mark in node.without} | inner
+        return sorted({id for id in ids if id is not None} - barred)
 
     def _repeat(self, node: Repeat) -> str:
         inner = self.rule(self.lower(node.node))
@@ -95,6 +139,11 @@ class _Lowering:
         more = f"({self.lower(node.separator)} {inner})"
         repeated = f"{inner} {more}{{{max(node.least - 1, 0)},{node.most - 1}}}"
         return repeated if node.least else f"({repeated})?"
+
+
+def _pattern(text: str) -> str:
+    """The regular expression of a text."""
+    return _slashed(re.sub(r"[.+*?()|\[\]{}^$\\]", r"\\\g<0>", text).replace("\n", r"\n"))
 
 
 def _slashed(regex: str) -> str:

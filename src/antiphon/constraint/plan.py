@@ -2,71 +2,253 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Many
+from functools import lru_cache
+from typing import Any
+from typing import Literal as OneOf
+
 import msgspec
 
 from antiphon.api.conversation import Generation, Tool
-from antiphon.constraint import Either, Free, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, Until, closed
+from antiphon.api.errors import BadRequest
+from antiphon.constraint import Either, Free, Json, Literal, Marker, Node, Pattern, Sequence, Until, after, lead
+from antiphon.constraint import schemas as json_schemas
+from antiphon.constraint.schema import Unheld, lower
+from antiphon.constraint.schema.capabilities import CAPABILITIES
+from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Format, Reasoning
 
 MOST_CALLS = 8
 """Parallel calls that a forced turn of a model trained on tools may make. One that was not (its template knows none)
 does not know when to stop either, and makes one."""
 
-
 _THINKING = ("enabled", "adaptive", "between_tools")
+_NAME_ENDS = ('"', "'", "(", "\n", " ", ">")
+_UNNAMED = "the format writes each parameter by itself, and the schema names none"
+_RELEASED = "the tool is let go, and nobody forced a call"
+_NO_BEGINNING = "nothing in the format tells the beginning of a call from text"
+_PARAMETERS_APART = "the format writes each parameter by itself"
+_TEXT_FREE = "the format writes text as it is, up to a marker"
+_NOTES = frozenset(
+    {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "nullable"}
+)
+_TOLD = _NOTES | {
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "$defs",
+    "definitions",
+    "$schema",
+    "$id",
+    "id",
+}
+
+Called = tuple[str, dict[str, Any]]
+"""A tool's name and its schema."""
+
+HoldCalls = OneOf["always", "strict", "never"]
+"""Which calls that a model makes of its own accord are held to the names and schemas of the tools, from the moment that
+one begins: `always` all but those of a tool that says `strict: false`, `strict` those of a tool that says `strict:
+true`, `never` none. What is forced is held in any case."""
 
 
-class Demand(msgspec.Struct, frozen=True):
-    """What must be true of an output: `whole` of all of it, `answer` of what comes after the thinking."""
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A schema of a request: that of a tool's input by its `name`, or that of the output (`name` is empty). `free` says
+    why nothing holds the model to it (empty: something does), `unheld` what is left to check."""
 
-    whole: Node
-    answer: Node
+    name: str
+    free: str = ""
+    unheld: tuple[Unheld, ...] = ()
+
+
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
+    """What must be true of an output: `whole` of all of it, `answer` of what comes after the thinking (none: it is
+    free). `parts` tells what becomes of each schema."""
+
+    whole: Node | None = None
+    answer: Node | None = None
+    parts: tuple[Part, ...] = ()
+
+
+class Speech(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model writes. `marks` are the control tokens that may stand in its text. `starts_thinking` says that the
+    prompt leaves it in its thinking, `trained` that it knows tools by itself, `thinks` that it thinks unless told not
+    to."""
+
+    format: Format
+    reasoning: Reasoning
+    marks: tuple[str, ...] = ()
+    starts_thinking: bool = False
+    trained: bool = True
+    thinks: bool = False
 
 
 def plan(
-    tools: tuple[Tool, ...],
-    wanted: Generation,
-    format: Format,
-    reasoning: Reasoning,
-    *,
-    starts_thinking: bool,
-    trained: bool,
-    thinks: bool = False,
-) -> Demand | None:
-    """What the request demands, or None where the output is free. With thinking, the reasoning runs free and the demand
-    begins after it. `trained` says that the model knows tools by itself, `thinks` that it thinks unless told not to."""
-    answer = _answer(tools, wanted, format, MOST_CALLS if trained and wanted.tool_choice.parallel else 1)
-    if answer is None:
-        return None
-    whole = answer
-    if format.answer and isinstance(answer, Json):
-        whole = format.answer(answer)
-    elif reasoning.closes:
-        think = Sequence((Until(reasoning.closes[0]), Pattern(r"\n{0,2}")))
-        if starts_thinking:
-            whole = Sequence((think, answer))
-        elif wanted.thinking.mode in _THINKING or (thinks and wanted.thinking.mode == "default"):
-            opened = Sequence((Marker(reasoning.opens[0]), think)) if reasoning.opens else think
-            whole = Sequence((Either((opened, Literal(""))), answer))
-    return Demand(whole, answer)
-
-
-def _answer(tools: tuple[Tool, ...], wanted: Generation, format: Format, most: int) -> Node | None:
-    choice = wanted.tool_choice
-    named = [(tool.name, tool.schema) for tool in tools if choice.mode != "tool" or tool.name == choice.name]
-    if choice.mode == "none" and tools and format.openers and wanted.output_schema is None:
-        # The tools stay in the prompt, which keeps its prefix; the model is only kept from opening a call.
-        return Free(format.openers)
+    tools: tuple[Tool, ...], wanted: Generation, speech: Speech, *, dialect: str, hold: HoldCalls = "always"
+) -> Demand:
+    """What the request demands. With thinking, the reasoning runs free and the demand begins after it. Raises
+    BadRequest for a schema that the model must keep and no value can."""
+    choice, format = wanted.tool_choice, speech.format
+    # Whatever the engine takes, a schema that no value satisfies is refused.
+    dialect = dialect if dialect in CAPABILITIES else "llguidance"
+    named = tuple(tool for tool in tools if choice.mode != "tool" or tool.name == choice.name)
+    most = MOST_CALLS if speech.trained and choice.parallel else 1
     if choice.mode in ("any", "tool"):
-        return format.grammar(named, most) if named and format.grammar else None
-    if wanted.output_schema is not None:
-        answer = Json(closed(wanted.output_schema))
-        offered = format.grammar(named, most) if named and format.grammar and choice.mode == "auto" else None
-        return answer if offered is None else Either((offered, format.answer(answer) if format.answer else answer))
-    if choice.mode == "auto" and any(tool.strict for tool in tools) and format.grammar and format.openers:
-        # The model may say what it likes; a call, once begun, must be right. Tools that are not strict may be given
-        # any object.
-        loose = [(tool.name, tool.schema if tool.strict else {"type": "object"}) for tool in tools]
-        free = Free(format.openers)
-        return Sequence((free, Repeat(Sequence((format.grammar(loose, 1), free)), 0, most)))
-    return None
+        schemas, parts = _schemas(named, format, dialect, forced=True)
+        answer = format.grammar(schemas, most) if schemas and format.grammar else None
+    elif wanted.output_schema is not None:
+        found = lower(wanted.output_schema, dialect, at="output_config.format.schema")
+        schemas, parts = _schemas(named, format, dialect, forced=True) if choice.mode == "auto" else ([], ())
+        parts = (*parts, Part(name="", unheld=found.unheld))
+        answer = Json(found.schema)
+        if schemas and format.grammar:
+            answer = Either((format.grammar(schemas, most), format.answer(answer) if format.answer else answer))
+    elif choice.mode == "auto":
+        return _offered(named, speech, dialect, hold, most)
+    else:
+        # The tools stay in the prompt, which keeps its prefix; the model is only kept from opening a call.
+        free = Free(_openers(format), marks=speech.marks) if tools and format.openers else None
+        return Demand(whole=free, answer=free)
+    return Demand(whole=answer and _after_thinking(answer, wanted, speech), answer=answer, parts=parts)
+
+
+def _after_thinking(answer: Node, wanted: Generation, speech: Speech) -> Node:
+    format, reasoning = speech.format, speech.reasoning
+    if format.answer and isinstance(answer, Json):
+        return format.answer(answer)
+    if not reasoning.closes:
+        return answer
+    think = Sequence((Until(reasoning.closes[0]), Pattern(r"\n{0,2}")))
+    if speech.starts_thinking:
+        return Sequence((think, answer))
+    if wanted.thinking.mode in _THINKING or (speech.thinks and wanted.thinking.mode == "default"):
+        opened = Sequence((Marker(reasoning.opens[0]), think)) if reasoning.opens else think
+        return Sequence((Either((opened, Literal(""))), answer))
+    return answer
+
+
+def _offered(tools: tuple[Tool, ...], speech: Speech, dialect: str, hold: HoldCalls, most: int) -> Demand:
+    """The model may say what it likes; a call, once begun, must be right."""
+    format, reasoning = speech.format, speech.reasoning
+    held = tuple(
+        tool for tool in tools if hold != "never" and (tool.strict or (hold == "always" and tool.strict is None))
+    )
+    schemas, parts = _schemas(held, format, dialect, forced=False)
+    known = {name for name, _ in schemas}
+    released = [tool.name for tool in tools if tool.name not in known]
+    parts = (*parts, *(Part(name=tool.name, free=_RELEASED) for tool in tools if tool not in held))
+    calls = triggers(format, schemas, released, most) if schemas else ()
+    if not calls:
+        return Demand(parts=tuple(msgspec.structs.replace(part, free=part.free or _NO_BEGINNING) for part in parts))
+    thoughts = tuple((opener, _thought(speech)) for opener in reasoning.opens) if reasoning.closes else ()
+    begun = {trigger for trigger, _ in calls}
+    others = tuple(opener for opener in _openers(format) if not any(trigger in opener for trigger in begun))
+    answer = Free(others, then=(*calls, *thoughts), marks=speech.marks)
+    if speech.starts_thinking and reasoning.closes:
+        return Demand(whole=_thought(speech, answer), answer=answer, parts=parts)
+    return Demand(whole=answer, answer=answer, parts=parts)
+
+
+def _thought(speech: Speech, *answer: Node) -> Node:
+    """Thinking that has begun, and what follows it. It may go on to the end of the reply."""
+    close = speech.reasoning.closes[0]
+    return Either((Sequence((Until(close), *answer)), Free((close,))))
+
+
+def _openers(format: Format) -> tuple[str, ...]:
+    """What calls are opened with. Where one opener has another in it, that one tells of both."""
+    openers = tuple(opener for opener in format.openers if opener not in format.asides)
+    return tuple(opener for opener in openers if not any(other in opener for other in openers if other != opener))
+
+
+def triggers(format: Format, tools: Many[Called], released: Many[str], most: int) -> tuple[tuple[str, Node], ...]:
+    """The texts that a call begins with, each with the grammar of what follows it: the format's openers, or, where a
+    call has none, its own beginning up to the name. Of `released` tools only the name is held. Empty where nothing
+    tells a call from text."""
+    if format.grammar is None:
+        return ()
+    if format.triggers:
+        return format.triggers(tools)
+    calls = format.grammar(tools, most)
+    heads = {name: lead(format.grammar([(name, schema)], 1)) for name, schema in (*tools, *((n, {}) for n in released))}
+    start = lead(calls)
+    known = {opener: _rest(calls, start, opener) for opener in _openers(format) if opener in start}
+    names = {opener: tuple(_named(heads[name], opener, name) for name in released) for opener in known}
+    if known:
+        # Another way to open a call goes on as this one does.
+        usual = next(iter(known))
+        ways = {opener: opener if opener in known else usual for opener in _openers(format)}
+        return tuple((opener, Either((known[way], *names[way]))) for opener, way in ways.items())
+    found = [(opener, calls) for opener in _openers(format)]
+    for name, _ in tools:
+        begun = _named(heads[name], "", name).text if name in heads[name] else ""
+        if not begun.endswith(_NAME_ENDS):
+            return ()
+        found.append((begun, _rest(calls, begun, begun)))
+    return tuple(found)
+
+
+def _rest(calls: Node, start: str, opener: str) -> Node:
+    """What follows the opener, of calls that start so."""
+    rest = after(calls, start[: start.index(opener)] + opener)
+    assert rest is not None
+    return rest
+
+
+def _named(head: str, opener: str, name: str) -> Marker:
+    """From an opener on, a call's head to the end of the name, and to what ends the name if that is text."""
+    at = head.index(opener) + len(opener)
+    end = head.index(name, at) + len(name)
+    return Marker(head[at : end + 1] if head[: end + 1].endswith(_NAME_ENDS) else head[at:end])
+
+
+def _schemas(tools: Many[Tool], format: Format, dialect: str, *, forced: bool) -> tuple[list[Called], tuple[Part, ...]]:
+    """The schemas of tools as the dialect has them, and what becomes of them. Where no call is forced, a tool that no
+    grammar can hold is let go, unless it is strict."""
+    schemas, parts = list[Called](), list[Part]()
+    for tool in tools:
+        try:
+            found = lower(tool.schema, dialect, at=f"tools.{tool.name}.input_schema")
+        except BadRequest as reason:
+            if forced or tool.strict:
+                raise
+            parts.append(Part(name=tool.name, free=str(reason)))
+            continue
+        if not forced and "properties" not in tool.schema and _apart(format):
+            parts.append(Part(name=tool.name, free=_UNNAMED))
+            continue
+        schemas.append((tool.name, found.schema))
+        parts.append(Part(name=tool.name, unheld=(*found.unheld, *loose(format, tool.schema))))
+    return schemas, tuple(parts)
+
+
+def loose(format: Format, schema: dict[str, Any]) -> tuple[Unheld, ...]:
+    """What of a tool's schema a format's grammar leaves out because it writes every parameter by itself, and text as it
+    is: all that is said of several at once, and of a text more than that it is one."""
+    if not _apart(format):
+        return ()
+    signature = Signature(schema)
+    left = [Unheld(f"/{key}", key, _PARAMETERS_APART) for key in schema if key not in _TOLD]
+    for name in signature.parameters():
+        inner = signature.shape.schema_of(name)
+        kinds = signature.kinds(name)
+        if (not kinds or "string" in kinds) and not signature.choices(name):
+            said = (key for key in inner if not _says_type(key, inner))
+            left += [Unheld(f"/properties/{name}/{key}", key, _TEXT_FREE) for key in said]
+    return tuple(left)
+
+
+def _says_type(key: str, schema: dict[str, Any]) -> bool:
+    """Whether a keyword says no more of a value than its type."""
+    if key in ("anyOf", "oneOf"):
+        each = [member for member in schema[key] if isinstance(member, dict)]
+        return all(_says_type(inner, member) for member in each for inner in member)
+    return key in _NOTES or key == "type"
+
+
+@lru_cache(maxsize=256)
+def _apart(format: Format) -> bool:
+    probe = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    held = json_schemas(format.grammar([("f", probe)], 1)) if format.grammar else []
+    return not any("a" in schema.get("properties", ()) for schema in held)

@@ -17,6 +17,7 @@ _Format = dict[str, Any]
 
 # Left free, a weak model fills its budget with blanks.
 _WHITE_SPACE = 1
+_MOST_TRIGGERED = 64
 
 
 def lower(node: Node, token_id: TokenId) -> str:
@@ -36,8 +37,8 @@ def _format(node: Node, token_id: TokenId) -> _Format:
             return {"type": "regex", "pattern": regex}
         case Until(marker):
             return _sequence([_free((marker,)), *(_part(part) for part in split(marker, token_id))])
-        case Free(without):
-            return _free(without)
+        case Free(without, then):
+            return _triggered(without, then, token_id) if then else _free(without)
         case Sequence(nodes):
             return _sequence([_format(each, token_id) for each in nodes])
         case Either(nodes):
@@ -58,6 +59,13 @@ def _text(text: str) -> _Format:
 
 def _free(without: tuple[str, ...]) -> _Format:
     return {"type": "any_text", "excludes": list(without)}
+
+
+def _triggered(without: tuple[str, ...], then: tuple[tuple[str, Node], ...], token_id: TokenId) -> _Format:
+    """Text, and what its triggers bring. Control tokens are text to xgrammar."""
+    text = _free((*without, *(trigger for trigger, _ in then)))
+    brought = [_sequence([_format(Marker(trigger), token_id), _format(rest, token_id), text]) for trigger, rest in then]
+    return _sequence([text, _times({"type": "or", "elements": brought}, 0, _MOST_TRIGGERED)])
 
 
 def _sequence(elements: list[_Format]) -> _Format:

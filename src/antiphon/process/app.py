@@ -72,6 +72,7 @@ def choices(place: Place) -> Choices:
         chat_template=template,
         window=settings.context_length,
         history_thinking=settings.history_thinking,
+        hold_calls=settings.hold_calls,
     )
 
 

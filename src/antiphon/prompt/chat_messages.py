@@ -27,7 +27,7 @@ def request(
     do not tell which of them it was. With `strict` every tool is called so, whatever the client says of it."""
     body: dict[str, Any] = {"messages": messages(conversation)}
     if tools:
-        body["tools"] = [_tool(tool, strict=strict or tool.strict) for tool in tools]
+        body["tools"] = [_tool(tool, strict=strict or bool(tool.strict)) for tool in tools]
         body["tool_choice"] = _choice(wanted)
         if not wanted.tool_choice.parallel:
             body["parallel_tool_calls"] = False

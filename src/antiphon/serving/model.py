@@ -12,6 +12,7 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, Generation
 from antiphon.api.events import Emit, Reply, Usage
+from antiphon.constraint.plan import HoldCalls
 from antiphon.engines import Health
 from antiphon.prompt.inspection import Find, Inspection
 from antiphon.prompt.predecessors import Made
@@ -47,6 +48,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     chat_template: str = ""
     window: int = 0
     history_thinking: Literal["keep", "template"] = "keep"
+    hold_calls: HoldCalls = "always"
 
 
 def call_id() -> str:

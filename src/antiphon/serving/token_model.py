@@ -5,6 +5,7 @@ Everything that can go wrong with a template or a parser's name goes wrong here,
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 
@@ -14,10 +15,12 @@ from antiphon.api.conversation import Conversation, Generation, callable_tools
 from antiphon.api.events import Emit, Reply, Usage
 from antiphon.constraint import dialects
 from antiphon.constraint.check import demands
-from antiphon.constraint.plan import plan
+from antiphon.constraint.dialects import Held
+from antiphon.constraint.plan import HoldCalls, Speech, plan
 from antiphon.engines import Description, Engine, Health, Job
 from antiphon.observability import metrics
 from antiphon.parsing.arguments import Signature
+from antiphon.parsing.course import TURN_ENDS
 from antiphon.parsing.formats import Format, Reasoning
 from antiphon.parsing.parser import Parser
 from antiphon.prompt import inspection
@@ -45,8 +48,8 @@ _CHATML = (
 
 
 class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
-    """The model. `token_ids` holds the format's markers that are one control token each; `adapter` is the one that it
-    is generated with (empty: none)."""
+    """The model. `token_ids` holds the markers and other control tokens that may stand in its output, if they are one
+    token each; `adapter` is the one that it is generated with (empty: none)."""
 
     card: ModelCard
     engine: Engine
@@ -56,6 +59,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: Reasoning
     visible: tuple[str, ...]
     token_ids: dict[str, int]
+    hold_calls: HoldCalls
     adapter: str = ""
 
     def adapted(self, adapter: str, shelf: Shelf | None = None) -> TokenModel:
@@ -82,6 +86,26 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
         """The prompt token by token."""
         turns = repaired(conversation)
         return await inspection.inspect(self.prompter, self.engine.spell, turns, wanted.thinking, find, self.card.name)
+
+    async def held(self, conversation: Conversation, wanted: Generation, *, starts_thinking: bool) -> Held:
+        """What the engine holds the model to. Raises BadRequest for a schema that no value satisfies."""
+        speech = Speech(
+            format=self.format,
+            reasoning=self.reasoning,
+            marks=tuple(self.token_ids),
+            starts_thinking=starts_thinking,
+            trained=self.prompter.renderer.native_tools,
+            thinks=self.card.thinking,
+        )
+        dialect, tools = self.description.grammar, conversation.callable_tools
+
+        def holding() -> Held:
+            return dialects.hold(
+                dialect, plan(tools, wanted, speech, dialect=dialect, hold=self.hold_calls), self.token_ids.get
+            )
+
+        # Schemas that are new take a while; other streams go on meanwhile.
+        return await asyncio.to_thread(holding) if tools or wanted.output_schema is not None else holding()
 
     async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> TokenTask:
         """The request as a job for the engine."""
@@ -173,7 +197,9 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
     markers = {*format.openers, *format.visible, *reasoning.opens, *reasoning.closes, *reasoning.dropped}
     control = set(described.control_tokens)
     visible = tuple(sorted(markers & control if control else markers))
-    ids = {marker: await engine.tokenise([marker]) for marker in visible}
+    # A model may write any control token that its template has, and end its turn with another than the usual one.
+    marks = {token for token in control if token in source or token in TURN_ENDS} - {described.eos_token}
+    ids = {marker: await engine.tokenise([marker]) for marker in {*visible, *marks}}
     window = min(choices.window or described.window, described.window)
     card = ModelCard(
         name=choices.name or described.model,
@@ -210,6 +236,7 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
         reasoning=reasoning,
         visible=visible,
         token_ids={marker: found[0] for marker, found in ids.items() if len(found) == 1},
+        hold_calls=choices.hold_calls,
     )
 
 
@@ -230,22 +257,13 @@ async def _plan(
 ) -> Plan:
     """What to generate: within the window, and held to what the request demands."""
     limit, window_bound = room(prompt.length, wanted.max_tokens, at.card.window)
-    demand = plan(
-        conversation.callable_tools,
-        wanted,
-        at.format,
-        at.reasoning,
-        starts_thinking=prompt.starts_thinking,
-        trained=at.prompter.renderer.native_tools,
-        thinks=at.card.thinking,
-    )
-    held = await dialects.hold(at.description.grammar, demand, at.token_ids.get)
+    held = await at.held(conversation, wanted, starts_thinking=prompt.starts_thinking)
     job = Job(
         prompt=prompt.ids,
         max_tokens=limit,
         sampling=wanted.sampling,
         visible=at.visible,
-        grammar=held.whole if held else None,
+        grammar=held.whole,
         images=prompt.pictures,
         conversation=conversation_name(session, prompt.chain),
         text=prompt.text,
@@ -254,30 +272,29 @@ async def _plan(
     return Plan(
         job=job,
         prompt_tokens=prompt.length,
-        parser=partial(_parser, at, conversation, wanted, prompt.starts_thinking, held is not None),
+        parser=partial(_parser, at, conversation, wanted, prompt.starts_thinking),
         window_bound=window_bound,
         thinking_limit=thinking_room(wanted.thinking, conversation, limit),
         cut_short=at.reasoning.cut_short,
-        answer_grammar=held.answer if held else None,
-        held=held is not None and held.exact,
+        answer_grammar=held.answer,
+        held=held.exact,
         opens_thinking=tuple(at.token_ids[marker] for marker in at.reasoning.opens if marker in at.token_ids),
         one_call=not wanted.tool_choice.parallel,
         after_mark=await at.prompter.after(prompt, conversation, wanted.thinking, wanted.cached_turns),
     )
 
 
-def _parser(
-    at: TokenModel, conversation: Conversation, wanted: Generation, starts_thinking: bool, held: bool
-) -> Parser:
+def _parser(at: TokenModel, conversation: Conversation, wanted: Generation, starts_thinking: bool) -> Parser:
+    tools = callable_tools(conversation, wanted)
     return Parser(
         at.format,
         at.reasoning,
-        {tool.name: Signature(tool.schema) for tool in callable_tools(conversation, wanted)},
+        {tool.name: Signature(tool.schema) for tool in tools},
         new_id=call_id,
         stop=wanted.stop_sequences,
         starts_thinking=starts_thinking,
         # No grammar holds what is written inside thinking: what is demanded comes after it.
-        calls_in_thinking=not held and not demands(wanted),
+        calls_in_thinking=not demands(wanted) and not any(tool.strict for tool in tools),
         # What continues a text is not the whole of it, and what is to match a schema is no call.
         bare_calls=not conversation.prefill and wanted.output_schema is None and at.format.name != "plain",
         thinking_tokens={at.token_ids[mark]: mark for mark in at.reasoning.opens if mark in at.token_ids},

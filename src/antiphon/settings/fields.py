@@ -78,6 +78,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "sampled here, so that only new turns are computed, or what the chat `template` would show."
         ),
     ] = "keep"
+    hold_calls: Annotated[
+        Literal["always", "strict", "never"],
+        About(
+            "Which tool calls that nobody forced are held to the tools' names and schemas once the model begins one: "
+            "`always` all but those of tools that say `strict: false`, `strict` those of tools that say `strict: "
+            "true`, `never` none. Forced calls and structured outputs always are."
+        ),
+    ] = "always"
     chat_template: Annotated[
         str, About("A Jinja file to use in place of the model's own chat template.", path=True)
     ] = ""

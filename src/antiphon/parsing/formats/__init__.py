@@ -32,6 +32,10 @@ Grammar = Callable[[Sequence[tuple[str, dict[str, Any]]], int], Node]
 there may be at most. At least one is demanded."""
 
 
+Triggers = Callable[[Sequence[tuple[str, dict[str, Any]]]], tuple[tuple[str, Node], ...]]
+"""The texts that calls of these tools begin with in the midst of others, each with the grammar of what follows it."""
+
+
 class Example(msgspec.Struct, frozen=True):
     """A raw output, and the calls it means as (name, JSON text of the input)."""
 
@@ -70,11 +74,13 @@ class Format(_Record, frozen=True, kw_only=True):
     several that say yes, the one with the highest `rank` is taken. `reasoning` names the marking of thinking that
     goes with the format.
     `call_id` makes the id that the family's templates demand from (tool name, index in the conversation). `grammar`
-    holds forced calls to the format, `answer` makes of a demand on the visible answer one on the whole output, where an
-    answer has a header of its own."""
+    holds forced calls to the format; where other calls begin otherwise than with an opener or with the beginning of
+    such a call, `triggers` says how. `asides` are those of the openers that open anything but calls. `answer` makes of
+    a demand on the visible answer one on the whole output, where an answer has a header of its own."""
 
     read: Read
     openers: tuple[str, ...] = ()
+    asides: tuple[str, ...] = ()
     bare: str = ""
     hints: tuple[str, ...] = ()
     visible: tuple[str, ...] = ()
@@ -84,6 +90,7 @@ class Format(_Record, frozen=True, kw_only=True):
     reasoning: str = "think"
     call_id: Callable[[str, int], str] | None = None
     grammar: Grammar | None = None
+    triggers: Triggers | None = None
     answer: Callable[[Node], Node] | None = None
     example: Example | None = None
 

@@ -48,6 +48,7 @@ FORMATS = (
         names=("cohere_command3", "cohere_command4", "cohere"),
         summary="a JSON list between <|START_ACTION|> and <|END_ACTION|> (Command R7B, Command A)",
         openers=(START, *CITATION),
+        asides=CITATION,
         visible=(END,),
         read=read,
         grammar=grammar,

@@ -62,6 +62,8 @@ FORMATS = (
         openers=(CALL,),
         read=read,
         grammar=grammar,
+        # To say something the model calls a tool that nobody declared.
+        triggers=lambda tools: (),
         recognises=lambda template: (
             CALL in template and ("directly-answer" in template or "directly_answer" in template)
         ),

@@ -102,6 +102,8 @@ FORMATS = (
         read=_unused,
         converse=converse,
         grammar=_grammar("", "\n", "", TO),
+        # A call that opens the reply begins with the tool's name alone.
+        triggers=lambda tools: (),
         recognises=lambda template: ">>>all" in template or f"'{TO}'" in template or f'"{TO}"' in template,
         rank=50,
         example=Example('f\n{"x": 1}', (("f", '{"x": 1}'),)),

@@ -1,7 +1,7 @@
 """IBM Granite 3 and the older 20B function calling model: a JSON list after a marker that nothing closes. Granite 4
 writes as Hermes does. Granite 3.2 marks its thinking with sentences, 3.3 with tags."""
 
-from antiphon.constraint import Literal, Marker
+from antiphon.constraint import Either, Literal, Marker, Sequence
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json.calls import block, blocks_grammar, list_grammar
 
@@ -18,7 +18,7 @@ FORMATS = (
         summary="a JSON list after <|tool_call|> or <tool_call> (Granite 3.0 to 3.3)",
         openers=(CALL, TAG),
         read=block("<|/tool_call|>", "</tool_call>", "<|end_of_text|>"),
-        grammar=list_grammar(Marker(CALL), Literal("")),
+        grammar=list_grammar(Sequence((Marker(CALL), Either((Literal(" "), Literal(""))))), Literal("")),
         recognises=_recognises,
         rank=40,
         reasoning="granite",

@@ -158,6 +158,14 @@ def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
     return Sequence((MAY_THINK, Repeat(Sequence((Marker(CHANNEL), calls)), 1, most, again)))
 
 
+def triggers(tools: Many[tuple[str, dict[str, Any]]]) -> tuple[tuple[str, Node], ...]:
+    """The address of a call, which stands before the channel or after it."""
+    kind = Either((Literal(""), Literal(" json"), Sequence((Literal(" "), Marker(CONSTRAIN), Literal("json")))))
+    header = Either((kind, Sequence((Marker(CHANNEL), Literal("commentary"), kind))))
+    calls = tuple(Sequence((Literal(name), header, *_body(schema))) for name, schema in tools)
+    return (("to=functions.", Either(calls)),)
+
+
 def _body(schema: dict[str, Any]) -> tuple[Node, Node]:
     return Marker(MESSAGE), Json(closed(schema))
 
@@ -180,6 +188,7 @@ FORMATS = (
         read=unused,
         converse=converse,
         grammar=grammar,
+        triggers=triggers,
         answer=answer,
         recognises=_recognises,
         rank=60,

@@ -42,6 +42,7 @@ FORMATS = (
         names=("inkling",),
         summary="a JSON object of name and args after <|content_invoke_tool_json|> (Inkling)",
         openers=(CALL, MODEL),
+        asides=(MODEL,),
         visible=(END, OVER, THINKING, TEXT, *OTHERS),
         read=read,
         converse=converse,

@@ -23,7 +23,7 @@ ARGUMENT_KEYS = ("arguments", "parameters", "input", "args", "params", "tool_inp
 def call_grammar(name: str, schema: dict[str, Any], key: str = "arguments") -> Node:
     """The grammar of one call object to this tool, spaced as models were trained to write it."""
     head = f'{{"name": {lenient.quoted(name)}, "{key}": '
-    return Sequence((Literal(head), Json(closed(schema)), Literal("}")))
+    return Sequence((Literal(head, spaced=True), Json(closed(schema)), Literal("}")))
 
 
 def list_grammar(before: Node, after: Node, key: str = "arguments") -> Grammar:

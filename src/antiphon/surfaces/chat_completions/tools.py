@@ -80,7 +80,7 @@ def _tool(function: wire.Function, where: str) -> Tool:
         schema = told if "type" in told else {"type": "object", **told}
     if schema["type"] != "object":
         raise BadRequest(f"{where}.parameters.type: Input should be 'object'")
-    return Tool(name=function.name, description=function.description or "", schema=schema, strict=bool(function.strict))
+    return Tool(name=function.name, description=function.description or "", schema=schema, strict=function.strict)
 
 
 def _choice(

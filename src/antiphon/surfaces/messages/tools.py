@@ -189,8 +189,8 @@ def _put_known(box: Toolbox, kind: str, settings: dict[str, Any], tools: list[To
                 name = f"{family}_{tool.name}"
             box.members[name] = (tool.name, family)
             tool = msgspec.structs.replace(tool, name=name)
-        elif told.strict:
-            tool = msgspec.structs.replace(tool, strict=True)
+        elif told.strict is not None:
+            tool = msgspec.structs.replace(tool, strict=told.strict)
         box.add(tool, where, deferred=bool(deferred))
 
 
@@ -209,7 +209,7 @@ def custom(told: Custom, where: str) -> Tool:
     description = told.description or ""
     if not isinstance(told.input_examples, msgspec.UnsetType) and bytes(told.input_examples) not in (b"[]", b"null"):
         description += f"\n\nExamples of input: {bytes(told.input_examples).decode()}"
-    return Tool(name=told.name, description=description, schema=schema, strict=bool(told.strict))
+    return Tool(name=told.name, description=description, schema=schema, strict=told.strict)
 
 
 def references(block: wire.AnyBlock, *, nested: bool) -> Iterator[tuple[str, dict[str, Any]]]:
