@@ -41,7 +41,7 @@ from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.parsing.parser import Parser
 from antiphon.serving import chat_model
 from antiphon.serving.model import Choices, call_id
-from antiphon.serving.service import Service
+from antiphon.serving.service import MOST_ATTEMPTS, Service
 from tests.engines.far import Far, call, delta, used
 from tests.serving.served import reply, said, tool
 
@@ -218,14 +218,18 @@ async def test_the_request_says_everything(far: Far) -> None:
     await service.close()
 
 
-async def test_what_was_demanded_is_checked_and_asked_for_twice(far: Far) -> None:
-    """A server that does not force a call has a second attempt; then the client is told, and no reply is made up."""
+async def test_what_was_demanded_is_checked_and_asked_for_again(far: Far) -> None:
+    """A server that does not force a call has further attempts; then the client is told, and no reply is made up."""
     free = [delta(content="I would rather not."), delta("stop")]
     kept = [delta(tool_calls=[call(0, "weigh", '{"grams": 3}')]), delta("tool_calls")]
     wrong = [delta(tool_calls=[call(0, "weigh", '{"grams": "three"}')]), delta("tool_calls")]
     wanted = Generation(max_tokens=50, tool_choice=ToolChoice(mode="any"))
     service = await before(far)
-    for replies, fails in (([free, kept], False), ([wrong, kept], False), ([free, wrong], True)):
+    for replies, fails in (
+        ([free, kept], False),
+        ([wrong, kept], False),
+        ([free, *[wrong] * (MOST_ATTEMPTS - 1)], True),
+    ):
         far.replies = [list(each) for each in replies]
         far.asked.clear()
         if fails:
@@ -233,7 +237,7 @@ async def test_what_was_demanded_is_checked_and_asked_for_twice(far: Far) -> Non
                 await reply(service, said("Hi", tools=(WEIGH,)), wanted)
         else:
             assert calls(await reply(service, said("Hi", tools=(WEIGH,)), wanted)) == [("weigh", {"grams": 3})]
-        assert len(far.asked) == 2
+        assert len(far.asked) == (MOST_ATTEMPTS if fails else 2)
     await service.close()
 
 

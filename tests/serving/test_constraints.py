@@ -9,13 +9,14 @@ import llguidance
 import msgspec
 import pytest
 
-from antiphon.api.conversation import Generation, ThinkingPolicy, Tool, ToolChoice
+from antiphon.api.conversation import Generation, Sampling, ThinkingPolicy, Tool, ToolChoice
 from antiphon.api.errors import Internal
 from antiphon.api.events import TextBlock, ThinkingBlock, ToolBlock
 from antiphon.constraint import lark
 from antiphon.constraint.plan import Speech, plan
 from antiphon.engines.scripted import Rule
 from antiphon.parsing.formats import format_named, reasoning_named
+from antiphon.serving.service import MOST_ATTEMPTS
 from tests.serving.served import reply, said, served, tool
 
 GOOD = '<tool_call>\n{"name": "look", "arguments": {"at": 1}}\n</tool_call>'
@@ -143,3 +144,52 @@ async def test_calls_in_thinking_are_not_what_was_demanded() -> None:
     assert [type(block) for block in got.blocks] == [ThinkingBlock, ToolBlock]
     got = await reply(service, LOOK)
     assert [type(block) for block in got.blocks].count(ToolBlock) == 2
+
+
+CUT = [
+    ('{"a": [1, 2', True),
+    ('{"a": [1, "x", 2', False),
+    ('{"a": [1], "b": "lo', True),
+    ('{"b": 5, "a": [', False),
+    ('{"a": [1], "b": 5', True),
+    ("{", True),
+]
+
+
+@pytest.mark.parametrize(("text", "could_match"), CUT)
+async def test_a_cut_reply_is_a_beginning(text: str, could_match: bool) -> None:
+    """A structured output that its limit cut is the beginning of one that could have matched: what was said to its end
+    in it is checked, what was being said is not."""
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "array", "items": {"type": "integer"}}, "b": {"type": "string"}},
+        "required": ["a", "b"],
+    }
+    pieces = tuple(text)
+    service, engine = await served(Rule(pieces=(*pieces, "x" * 9)))
+    wanted = Generation(max_tokens=max(len(pieces), 1), output_schema=schema)
+    if could_match:
+        assert (await reply(service, said("?"), wanted)).reason == "max_tokens"
+        assert len(engine.jobs) == 1
+    else:
+        with pytest.raises(Internal, match=r"at \$\.(a\[1\]|b)"):
+            await reply(service, said("?"), wanted)
+        assert len(engine.jobs) == MOST_ATTEMPTS
+
+
+async def test_another_attempt_has_other_luck() -> None:
+    """What would come out the same again is asked for otherwise: with more heat and another seed."""
+    service, engine = await served(Rule(text=BAD, times=2), Rule(text=GOOD))
+    wanted = msgspec.structs.replace(FORCED, sampling=Sampling(temperature=0.0, seed=7))
+    got = await reply(service, LOOK, wanted)
+    assert [type(block) for block in got.blocks] == [ToolBlock]
+    assert [job.sampling.seed for job in engine.jobs] == [7, 8, 9]
+    assert [job.sampling.temperature for job in engine.jobs] == [0.0, 0.7, 0.7]
+
+
+async def test_a_call_of_ones_own_accord_is_free_without_grammars() -> None:
+    """Where the engine takes no grammar, a call that nobody forced streams as the model writes it."""
+    service, engine = await served(Rule(text=BAD))
+    got = await reply(service, LOOK)
+    assert [type(block) for block in got.blocks] == [ToolBlock]
+    assert len(engine.jobs) == 1

@@ -14,6 +14,9 @@ import msgspec
 Role = Literal["user", "assistant", "system"]
 
 
+_WARM = 0.7
+
+
 class Noun(msgspec.Struct, frozen=True):
     """Base of the values in this file: frozen, compared by content."""
 
@@ -108,6 +111,11 @@ class Sampling(Noun, frozen=True, kw_only=True):
     seed: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+
+    def otherwise(self) -> Sampling:
+        """The same for a further attempt, which a low temperature or the same seed would not change."""
+        warm = None if self.temperature is None else max(self.temperature, _WARM)
+        return msgspec.structs.replace(self, temperature=warm, seed=None if self.seed is None else self.seed + 1)
 
 
 class Generation(Noun, frozen=True, kw_only=True):

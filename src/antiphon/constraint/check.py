@@ -9,6 +9,7 @@ import msgspec
 
 from antiphon.api.conversation import Generation, Tool
 from antiphon.api.events import Reply, TextBlock, ToolBlock
+from antiphon.parsing.json import lenient
 
 
 def demands(wanted: Generation) -> bool:
@@ -17,42 +18,66 @@ def demands(wanted: Generation) -> bool:
 
 
 def complaint(reply: Reply, tools: tuple[Tool, ...], wanted: Generation) -> str:
-    """What the reply breaks of the demand; empty when nothing. A reply that was cut or refused is not blamed for it."""
-    if reply.reason in ("max_tokens", "model_context_window_exceeded", "stop_sequence", "refusal"):
+    """What the reply breaks of the demand; empty when nothing. One that was cut need only be the beginning of one that
+    keeps it; one that was refused, or ended by a stop sequence of the client's, is not blamed."""
+    if reply.reason in ("stop_sequence", "refusal"):
         return ""
+    cut = reply.reason in ("max_tokens", "model_context_window_exceeded")
     calls = [block for block in reply.blocks if isinstance(block, ToolBlock)]
     choice = wanted.tool_choice
     if choice.mode in ("any", "tool"):
         allowed = {tool.name: tool for tool in tools if choice.mode == "any" or tool.name == choice.name}
         if not calls:
-            return "no tool was called"
+            return "" if cut else "no tool was called"
         if not choice.parallel and len(calls) > 1:
             return "more than one tool was called"
         for call in calls:
             if call.name not in allowed:
                 return f"the tool {call.name!r} was called, which is not allowed here"
-            if problem := violation(allowed[call.name].schema, call.input):
+            if problem := violation(allowed[call.name].schema, call.input, cut=cut and not call.complete):
                 return f"the input of {call.name!r} does not match its schema: {problem}"
         return ""
     if wanted.output_schema is not None and not calls:
         text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock))
-        if problem := violation(wanted.output_schema, text):
+        if problem := violation(wanted.output_schema, _closed(text) if cut else text, cut=cut):
             return f"the output does not match its schema: {problem}"
     return ""
 
 
-def violation(schema: dict[str, object], text: str) -> str:
-    """Where and why the JSON text does not match the schema, as `at $.path: what`; empty when it does."""
+def violation(schema: dict[str, object], text: str, *, cut: bool = False) -> str:
+    """Where and why the JSON text does not match the schema, as `at $.path: what`; empty when it does. Where the text
+    was `cut` and closed, only what had been said to its end counts."""
     try:
-        jsonschema_rs.validate(schema, msgspec.json.decode(text))
+        value = msgspec.json.decode(text)
+        open_path = _last(value) if cut else None
+        for error in jsonschema_rs.validator_for(schema).iter_errors(value):
+            path = list(error.instance_path)
+            if open_path is None or path != open_path[: len(path)]:
+                return f"at {_written(path)}: {error.message}"
     except msgspec.DecodeError as error:
         return f"it is no JSON: {error}"
-    except jsonschema_rs.ValidationError as error:
-        return f"at {_written(error.instance_path)}: {error.message}"
     except ValueError:
         # The schema itself is broken: nothing can be said against the reply.
         return ""
     return ""
+
+
+def _closed(text: str) -> str:
+    """The beginning of a JSON text as a whole one."""
+    try:
+        return lenient.whole(text)[0] if text.strip() else "null"
+    except lenient.Broken:
+        return text
+
+
+def _last(value: object) -> list[str | int]:
+    """The path to what was written last in a value."""
+    path: list[str | int] = []
+    while isinstance(value, dict | list) and value:
+        step = next(reversed(value)) if isinstance(value, dict) else len(value) - 1
+        value = value[step]
+        path.append(step)
+    return path
 
 
 def _written(path: Iterable[str | int]) -> str:

@@ -120,6 +120,12 @@ class ChatTask(msgspec.Struct, frozen=True, kw_only=True):
         """Nothing here holds the model for certain, so nothing can be let go of."""
         return None
 
+    def again(self) -> ChatTask:
+        """The same with other luck."""
+        given = self.wanted.sampling.otherwise()
+        luck = {name: value for name in ("temperature", "seed") if (value := getattr(given, name)) is not None}
+        return msgspec.structs.replace(self, bodies=tuple(body | luck for body in self.bodies))
+
     def attempt(self) -> _Attempt:
         """One reply."""
         return _Attempt(self)

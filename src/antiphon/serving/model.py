@@ -98,6 +98,9 @@ class Task(Protocol):
         """The same without what holds the model to the demand, for an engine that turns out not to take it; None where
         nothing does."""
 
+    def again(self) -> Task:
+        """The same, to be asked for once more: sampled otherwise, where it would come out the same."""
+
     def attempt(self) -> Attempt:
         """One reply to it."""
 

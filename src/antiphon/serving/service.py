@@ -26,6 +26,9 @@ __all__ = ["ModelCard", "Prepared", "Service"]
 
 log = logging.getLogger("antiphon")
 
+MOST_ATTEMPTS = 5
+"""How often a reply that must be checked is asked for."""
+
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has passed every check and only waits to be run: its prompt's length in tokens, and what `run`
@@ -184,7 +187,7 @@ class Service:
                 self._meter.settle(watch.key, cached=unused, output=watch.output - before)
 
     async def _reply(self, prepared: Prepared, emit: Emit) -> None:
-        """One reply: held to the demand by the engine, or else checked."""
+        """One reply: held to the demand by the engine, or else checked. Where nothing is demanded, it may be free."""
         if not prepared.task.unheld:
             attempt = prepared.task.attempt()
             try:
@@ -197,6 +200,9 @@ class Service:
                 log.warning("the engine does not take the grammar, the model runs free: %s", refusal)
             metrics.watch().fallbacks += 1
             prepared = msgspec.structs.replace(prepared, task=freed)
+            if not freed.unheld:
+                await self._generate(prepared, freed.attempt(), emit)
+                return
         await emit(await self._checked(prepared))
 
     async def _generate(self, prepared: Prepared, attempt: Attempt, emit: Emit) -> None:
@@ -226,19 +232,21 @@ class Service:
             watch.generated(attempt.usage)
 
     async def _checked(self, prepared: Prepared) -> list[AnyEvent]:
-        """The events of a whole reply that keeps what the request demands; the model has two attempts."""
-        problem = ""
-        for _ in range(2):
+        """The events of a whole reply that keeps what the request demands. The model has a few attempts, from the
+        prompt that is cached by then."""
+        problem, task = "", prepared.task
+        for _ in range(MOST_ATTEMPTS):
             events: list[AnyEvent] = []
 
             async def keep(batch: list[AnyEvent], into: list[AnyEvent] = events) -> None:
                 into += batch
 
-            await self._generate(prepared, prepared.task.attempt(), keep)
+            await self._generate(prepared, task.attempt(), keep)
             problem = complaint(fold(events), prepared.tools, prepared.wanted)
             if not problem:
                 return events
             log.warning("the reply does not keep what was demanded: %s", problem)
+            task = task.again()
         raise Internal(f"the model could not be held to what the request demands: {problem}")
 
     async def close(self) -> None:

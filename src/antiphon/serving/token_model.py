@@ -120,6 +120,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
             model=self,
             prompt=prompt,
             plan=course,
+            demands=demands(wanted),
             unheld=demands(wanted) and not course.held,
             made=await self.prompter.made(prompt, wanted.thinking, self.card.name, text=text),
         )
@@ -130,11 +131,12 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, ready to be generated. `unheld` says that no grammar holds the model to what the request demands."""
+    """A request, ready to be generated. `unheld` says that no grammar holds the model to all that it `demands`."""
 
     model: TokenModel
     prompt: Prompt
     plan: Plan
+    demands: bool
     unheld: bool
     made: Made
 
@@ -150,7 +152,12 @@ class TokenTask(msgspec.Struct, frozen=True, kw_only=True):
             return None
         job = msgspec.structs.replace(self.plan.job, grammar=None)
         free = msgspec.structs.replace(self.plan, job=job, answer_grammar=None, held=False)
-        return msgspec.structs.replace(self, plan=free, unheld=True)
+        return msgspec.structs.replace(self, plan=free, unheld=self.demands)
+
+    def again(self) -> TokenTask:
+        """The same with other luck."""
+        job = msgspec.structs.replace(self.plan.job, sampling=self.plan.job.sampling.otherwise())
+        return msgspec.structs.replace(self, plan=msgspec.structs.replace(self.plan, job=job))
 
     def attempt(self) -> _Attempt:
         """One generation."""
