@@ -34,14 +34,15 @@ class JsonRules:
 
     def __init__(self, node: Json, rule: Callable[[str], str], named: Callable[[str, str], None], prefix: str) -> None:
         self._schema = node.schema
-        # They are patterns: a model that was trained on JSON without blanks is not made to write them.
+        # A model that was trained on JSON without blanks is not made to write them.
         item, key = (text.replace(" ", " ?") for text in (node.item_separator, node.key_separator))
         self._item, self._key = f"/{item}/", f"/{key}/"
         self._guidance = {
             # Left free, a weak model fills its budget with blanks.
             "whitespace_flexible": False,
-            "item_separator": item,
-            "key_separator": key,
+            # Here no patterns: the llguidance within llama.cpp takes them to the letter, and writes the question mark.
+            "item_separator": node.item_separator,
+            "key_separator": node.key_separator,
         }
         self._rule = rule
         self._named = named
