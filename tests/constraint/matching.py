@@ -34,6 +34,13 @@ class Grammar:
         self.matcher.reset()
         return whole
 
+    def begins(self, text: str) -> bool:
+        """Whether the text is a beginning of something that the grammar wants, or all of it."""
+        written = list(text.encode())
+        begun = self.matcher.try_consume_tokens(written) == len(written)
+        self.matcher.reset()
+        return begun
+
     def holds(self, value: Any) -> bool:
         """Whether the value can be written, with its members in the schema's order."""
         return self.allows(json.dumps(ordered(value, self.lowered.schema), ensure_ascii=False))
