@@ -1,8 +1,10 @@
-"""How sure are forced calls and structured outputs? Asks a running server for many of both and judges every reply by an
+"""How sure are calls and structured outputs? Asks a running server for many of each and judges every reply by an
 independent validator: `python bench/guarantees.py http://127.0.0.1:8000 [number of each]`.
 
-Ten schemas, temperature 1, streamed and not, with and without thinking asked for. Prints a table; the exit status is 1
-when any reply was invalid.
+Ten schemas, temperature 1, streamed and not, with and without thinking asked for: calls that are forced, structured
+outputs, and calls that the model makes of its own accord, because earlier turns of the conversation have some. Prints a
+line of each; the exit status is 1 when any reply was invalid. A server that was started with `--hold-calls never` shows
+what the last kind would be without.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import anthropic
@@ -107,7 +110,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def ask(client: anthropic.Anthropic, number: int, structured: bool) -> str:
+def ask(client: anthropic.Anthropic, number: int, *, structured: bool) -> str:
     """One request; returns `valid`, or what was wrong, or `cut` for a reply that met its token limit."""
     name, schema = list(SCHEMAS.items())[number % len(SCHEMAS)]
     streamed, thinking = bool(number // 10 % 2), bool(number // 20 % 2)
@@ -130,6 +133,40 @@ def ask(client: anthropic.Anthropic, number: int, structured: bool) -> str:
     else:
         message = client.messages.create(**body)
     return judge(message, schema, name, structured)
+
+
+def offer(client: anthropic.Anthropic, number: int) -> str:
+    """One request that may be answered with a call or without. Returns `valid` or what was wrong of the calls in the
+    reply, `cut`, or `text` where there was none."""
+    tools: Any = [{"name": f"fill_{each}", "input_schema": SCHEMAS[each]} for each in SCHEMAS]
+    given: Any = [("plain", {"city": "Graz"}), ("enums", {"unit": "celsius", "level": 2}), ("plain", {"city": "Bern"})]
+    turns: Any = []
+    for at, (name, value) in enumerate(given):
+        call = {"type": "tool_use", "id": f"toolu_{at}", "name": f"fill_{name}", "input": value}
+        turns.append({"role": "user", "content": f"Fill in the form `{name}` about subject number {at}."})
+        turns.append({"role": "assistant", "content": [call]})
+        turns.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": call["id"], "content": "ok"}]})
+        turns.append({"role": "assistant", "content": "Done."})
+    asked = list(SCHEMAS)[number % len(SCHEMAS)]
+    turns.append({"role": "user", "content": f"Fill in the form `{asked}` about subject number {number}."})
+    message = client.messages.create(
+        model="claude-test",
+        max_tokens=400,
+        system="Every request is answered with a call of the tool whose name has the form's name in it.",
+        tools=tools,
+        messages=turns,
+        extra_body={"temperature": 1.0},
+    )
+    calls = [block for block in message.content if block.type == "tool_use"]
+    if message.stop_reason == "max_tokens":
+        return "cut"
+    if not calls:
+        return "text"
+    found = [
+        verdict(SCHEMAS[name], call.input) if (name := call.name.removeprefix("fill_")) in SCHEMAS else "no such tool"
+        for call in calls
+    ]
+    return next((each.partition(":")[0] for each in found if each != "valid"), "valid")
 
 
 def judge(message: Any, schema: dict[str, Any], name: str, structured: bool) -> str:
@@ -169,13 +206,17 @@ def main() -> int:
     client = anthropic.Anthropic(base_url=sys.argv[1], api_key="any", timeout=600)
     number = int(sys.argv[2]) if len(sys.argv) > 2 else 200
     bad = 0
-    for structured in (False, True):
+    kinds = {
+        "calls of its own accord": partial(offer, client),
+        "forced calls": partial(ask, client, structured=False),
+        "structured outputs": partial(ask, client, structured=True),
+    }
+    for kind, one in kinds.items():
         began = time.monotonic()
         with ThreadPoolExecutor(4) as pool:
-            results = collections.Counter(pool.map(lambda n, s=structured: ask(client, n, s), range(number)))
-        kind = "structured outputs" if structured else "forced calls"
+            results = collections.Counter(pool.map(one, range(number)))
         print(f"{kind}: {number} in {time.monotonic() - began:.0f} s: {dict(results)}", flush=True)
-        bad += number - results["valid"] - results["cut"]
+        bad += number - results["valid"] - results["cut"] - results["text"]
     return 1 if bad else 0
 
 

@@ -187,3 +187,15 @@ def test_what_a_model_writes_well_is_allowed(name):
         matcher = _matcher(node)
         assert matcher.try_consume_tokens(list(raw)) == len(raw), raw
         assert matcher.is_accepting()
+
+
+@pytest.mark.parametrize("name", sorted(set(GRAMMARS) - UNHELD))
+def test_tools_that_are_let_go(name):
+    """Beside a tool that is held there may be one that is not: of that one the name is held and the rest is free."""
+    format = registry()[name]
+    speech = Speech(format=format, reasoning=reasoning_named(format.reasoning))
+    tools = (Tool(name="f", schema=CHOICES), Tool(name="free", schema={"type": "object"}, strict=False))
+    demand = plan(tools, Generation(), speech, dialect="llguidance")
+    assert demand.whole is not None
+    assert not _matcher(demand.whole).is_error()
+    assert {part.name: bool(part.free) for part in demand.parts} == {"f": False, "free": True}

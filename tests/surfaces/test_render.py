@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from conftest import Running, serving
 
-from antiphon.engines.scripted import Rule, Scripted
+from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.serving.model import Choices
+from antiphon.serving.service import Service
+from antiphon.serving.token_model import load
 from tests.serving.served import served
 
 THOUGHT = "<think>\nHow to greet?\n</think>\n\nHello there."
@@ -148,3 +151,36 @@ async def test_wrong_requests_are_told_as_a_message_would_be(behind: tuple[Runni
         assert response.status == 405
     # No length of the reply is asked for: nothing is generated.
     await rendered(server, {"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
+
+
+async def test_schemas_say_what_becomes_of_them() -> None:
+    """Of each schema it is told whether a grammar holds the model to it, what is left to check, and why. A strict one
+    that no value satisfies is refused."""
+    model = await load(Scripted(Script()), Choices(name="m"))
+    held = msgspec.structs.replace(model.description, grammar="llguidance")
+    service = Service([msgspec.structs.replace(model, description=held)])
+    one = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "integer"}}}}
+    apart = {"type": "object", "properties": {"a": {**one["properties"]["a"], "uniqueItems": True}}}
+    tools = [
+        {"name": "whole", "input_schema": one},
+        {"name": "part", "input_schema": apart},
+        {"name": "free", "input_schema": one, "strict": False},
+    ]
+    async with serving(service) as running:  # type: ignore[arg-type]
+        told = await rendered(running, running.ask(tools=tools))
+        found = {each["tool"]: each for each in told["schemas"]}
+        assert {name: each["held"] for name, each in found.items()} == {
+            "whole": "whole",
+            "part": "part",
+            "free": "none",
+        }
+        assert [each["keyword"] for each in found["part"]["checked"]] == ["uniqueItems"]
+        assert all(each["path"] and each["reason"] for each in found["part"]["checked"])
+        assert found["free"]["reason"]
+        assert found["whole"]["reason"] is None
+        never = {"type": "object", "properties": {"a": {"allOf": [{"type": "string"}, {"type": "integer"}]}}}
+        never["required"] = ["a"]
+        strict = [{"name": "never", "input_schema": never, "strict": True}]
+        status, _, error = await running.post(running.ask(tools=strict), "/v1/messages/render")
+        assert status == 400
+        assert "no value can match" in error["error"]["message"]

@@ -107,11 +107,15 @@ def lead(node: Node) -> str:
             fixed = ""
             for each in nodes:
                 fixed += lead(each)
-                if not isinstance(each, Literal | Marker):
+                if not _fixed(each):
                     break
             return fixed
         case _:
             return ""
+
+
+def _fixed(node: Node) -> bool:
+    return isinstance(node, Literal | Marker) or (isinstance(node, Sequence) and all(map(_fixed, node.nodes)))
 
 
 def after(node: Node, text: str) -> Node | None:
@@ -128,7 +132,7 @@ def after(node: Node, text: str) -> Node | None:
             once = after(inner, text)
             again = inner if separator is None else Sequence((separator, inner))
             return once and Sequence((once, Repeat(again, max(least - 1, 0), most - 1)) if most > 1 else (once,))
-        case Sequence((Literal(fixed) | Marker(fixed), *others)) if text.startswith(fixed):
+        case Sequence((first, *others)) if _fixed(first) and text.startswith(fixed := lead(first)):
             return after(Sequence(tuple(others)), text[len(fixed) :])
         case Sequence((first, *others)):
             rest = after(first, text)

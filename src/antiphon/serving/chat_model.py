@@ -17,6 +17,7 @@ from antiphon.api.errors import BadRequest, EngineFailed
 from antiphon.api.events import AnyEvent, Emit, Reply, Started, Usage
 from antiphon.api.offload import LARGE, aside
 from antiphon.constraint.check import demands
+from antiphon.constraint.plan import Part
 from antiphon.engines import Health
 from antiphon.engines.chat import ChatServer, Chunk, Used
 from antiphon.parsing.arguments import Signature
@@ -64,6 +65,12 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
         raise BadRequest(
             f"{self.card.name} is behind a chat server that makes the prompt itself, so it is not known here"
         )
+
+    async def parts(self, conversation: Conversation, wanted: Generation) -> tuple[Part, ...]:
+        """What is demanded is checked, whatever the server holds its model to."""
+        reason = "the chat server makes the reply"
+        output = [Part(name="", free=reason)] if wanted.output_schema is not None else []
+        return (*(Part(name=tool.name, free=reason) for tool in callable_tools(conversation, wanted)), *output)
 
     async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> ChatTask:
         """The request as the server takes it. Where nobody counts, only the server can say whether it fits."""

@@ -12,7 +12,7 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, Generation
 from antiphon.api.events import Emit, Reply, Usage
-from antiphon.constraint.plan import HoldCalls
+from antiphon.constraint.plan import HoldCalls, Part
 from antiphon.engines import Health
 from antiphon.prompt.inspection import Find, Inspection
 from antiphon.prompt.predecessors import Made
@@ -124,6 +124,9 @@ class Model(Protocol):
 
     async def inspect(self, conversation: Conversation, wanted: Generation, find: Find | None) -> Inspection:
         """What the model would see, beside an earlier prompt if one is found. BadRequest where that is not known."""
+
+    async def parts(self, conversation: Conversation, wanted: Generation) -> tuple[Part, ...]:
+        """What would become of each schema of a request. Raises BadRequest as `task` does."""
 
     async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> Task:
         """A request, rendered, tokenised, fitted and constrained. `session` names who is speaking."""

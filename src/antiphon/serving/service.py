@@ -13,6 +13,7 @@ from antiphon.api.conversation import Conversation, Generation, Tool, callable_t
 from antiphon.api.errors import BadRequest, Internal, Overloaded
 from antiphon.api.events import AnyEvent, Emit, Finished, Fold, Started, Usage, fold
 from antiphon.constraint.check import complaint
+from antiphon.constraint.plan import Part
 from antiphon.observability import metrics
 from antiphon.prompt.inspection import Inspection
 from antiphon.prompt.predecessors import Descent, Loss, Miss, Predecessors
@@ -22,7 +23,7 @@ from antiphon.serving.model import Attempt, Model, ModelCard, Task
 from antiphon.serving.rate_limits import Meter
 from antiphon.serving.registry import Catalogue
 
-__all__ = ["ModelCard", "Prepared", "Service"]
+__all__ = ["ModelCard", "Part", "Prepared", "Service"]
 
 log = logging.getLogger("antiphon")
 
@@ -123,6 +124,10 @@ class Service:
         at = self._models.meant(model)
         find = None if first else partial(self._predecessors.before, session=session, previous=previous)
         return await at.inspect(conversation, generation, find)
+
+    async def parts(self, model: str, conversation: Conversation, generation: Generation) -> tuple[Part, ...]:
+        """What would become of each schema of a request: held, or left to check, and why."""
+        return await self._models.meant(model).parts(conversation, generation)
 
     async def prepare(
         self,

@@ -16,7 +16,7 @@ from antiphon.api.events import Emit, Reply, Usage
 from antiphon.constraint import dialects
 from antiphon.constraint.check import demands
 from antiphon.constraint.dialects import Held
-from antiphon.constraint.plan import HoldCalls, Speech, plan
+from antiphon.constraint.plan import HoldCalls, Part, Speech, plan
 from antiphon.engines import Description, Engine, Health, Job
 from antiphon.observability import metrics
 from antiphon.parsing.arguments import Signature
@@ -86,6 +86,10 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
         """The prompt token by token."""
         turns = repaired(conversation)
         return await inspection.inspect(self.prompter, self.engine.spell, turns, wanted.thinking, find, self.card.name)
+
+    async def parts(self, conversation: Conversation, wanted: Generation) -> tuple[Part, ...]:
+        """What becomes of each schema."""
+        return (await self.held(conversation, wanted, starts_thinking=False)).parts
 
     async def held(self, conversation: Conversation, wanted: Generation, *, starts_thinking: bool) -> Held:
         """What the engine holds the model to. Raises BadRequest for a schema that no value satisfies."""

@@ -1,4 +1,4 @@
-"""POST /v1/messages/render: what the model would see of a message's request, token by token.
+"""POST /v1/messages/render: what the model would see of a message's request, token by token, and be held to.
 
 It takes the body of a message, generates nothing and waits for no slot of the engine. `docs/render.md` describes it.
 """
@@ -12,7 +12,7 @@ import msgspec
 
 from antiphon.api.seal import Seal
 from antiphon.prompt.inspection import Comparison, Span
-from antiphon.serving.service import Service
+from antiphon.serving.service import Part, Service
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent, wire
 from antiphon.surfaces.messages.arrivals import HEADERS, TYPES, Arrivals
@@ -39,8 +39,27 @@ class SentComparison(msgspec.Struct):
     reason: str | None
 
 
+class SentUnheld(msgspec.Struct):
+    """A keyword that is left to check: where it stands in the schema, and why."""
+
+    path: str
+    keyword: str
+    reason: str
+
+
+class SentHolding(msgspec.Struct):
+    """What becomes of a schema: of the tool's of this name, or of the output's where there is none. `held` says whether
+    a grammar holds the model to all of it, to a part (then `checked` says what is checked), or to nothing (then
+    `reason` says why)."""
+
+    tool: str | None
+    held: Literal["whole", "part", "none"]
+    checked: list[SentUnheld]
+    reason: str | None
+
+
 class Rendered(msgspec.Struct, kw_only=True):
-    """A prompt, token by token."""
+    """A prompt, token by token, and what the model is held to."""
 
     type: Literal["rendered_prompt"] = "rendered_prompt"
     model: str
@@ -53,6 +72,7 @@ class Rendered(msgspec.Struct, kw_only=True):
     ids: Sequence[int]
     tokens: Sequence[str]
     spans: list[SentSpan]
+    schemas: list[SentHolding]
 
 
 class _Render:
@@ -72,6 +92,7 @@ class _Render:
             # A client that asks for diagnostics and names no message says that there was none.
             first=probing is not None and not probing.previous_message_id,
         )
+        parts = await self._service.parts(request.model, asked.conversation, asked.generation)
         card = self._service.card(request.model)
         exchange.facts["model"] = request.model
         rendered = Rendered(
@@ -85,12 +106,19 @@ class _Render:
             ids=inspection.ids,
             tokens=inspection.tokens,
             spans=[_span(span) for span in inspection.spans],
+            schemas=[_holding(part) for part in parts],
         )
         await exchange.reply(200, msgspec.json.encode(rendered))
 
 
 def _span(span: Span) -> SentSpan:
     return SentSpan(span.kind, span.role or None, span.text, span.first, span.end)
+
+
+def _holding(part: Part) -> SentHolding:
+    held: Literal["whole", "part", "none"] = "none" if part.free else "part" if part.unheld else "whole"
+    checked = [SentUnheld(each.path, each.keyword, each.reason) for each in part.unheld]
+    return SentHolding(part.name or None, held, checked, part.free or None)
 
 
 def _comparison(previous: Comparison) -> SentComparison:
@@ -104,7 +132,8 @@ def _routes(service: Service, options: Options) -> list[Route]:
 
 _TOLD = Operation(
     summary="What the model would see",
-    description="The rendered prompt of the same request for a reply, token by token. Nothing is generated.",
+    description="The rendered prompt of the same request for a reply, token by token, and what the model would be held "
+    "to. Nothing is generated.",
     body=wire.Request,
     replies={"application/json": Rendered},
     parameters=HEADERS,
