@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from functools import lru_cache
 
 import jsonschema_rs
 import msgspec
 
 from antiphon.api.conversation import Generation, Tool
+from antiphon.api.errors import BadRequest
 from antiphon.api.events import Reply, TextBlock, ToolBlock
+from antiphon.constraint.schema.modern import modern
 from antiphon.parsing.json import lenient
 
 
@@ -46,18 +50,19 @@ def complaint(reply: Reply, tools: tuple[Tool, ...], wanted: Generation) -> str:
 
 def violation(schema: dict[str, object], text: str, *, cut: bool = False) -> str:
     """Where and why the JSON text does not match the schema, as `at $.path: what`; empty when it does. Where the text
-    was `cut` and closed, only what had been said to its end counts."""
+    was `cut` and closed, only what had been said to its end counts. The schema is read as the grammar's is: by its own
+    draft, and without keywords that say nothing."""
     try:
         value = msgspec.json.decode(text)
         open_path = _last(value) if cut else None
-        for error in jsonschema_rs.validator_for(schema).iter_errors(value):
+        for error in _validator(json.dumps(schema)).iter_errors(value):
             path = list(error.instance_path)
             if open_path is None or path != open_path[: len(path)]:
                 return f"at {_written(path)}: {error.message}"
     except msgspec.DecodeError as error:
         return f"it is no JSON: {error}"
-    except ValueError:
-        # The schema itself is broken: nothing can be said against the reply.
+    except (ValueError, BadRequest, RecursionError):
+        # Nothing can be said against the reply by a schema that leads nowhere, or of a value nested without bounds.
         return ""
     return ""
 
@@ -78,6 +83,12 @@ def _last(value: object) -> list[str | int]:
         value = value[step]
         path.append(step)
     return path
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> jsonschema_rs.Validator:
+    read = modern(json.loads(schema)).schema
+    return jsonschema_rs.Draft202012Validator(read, validate_formats=True, ignore_unknown_formats=True, offline=True)
 
 
 def _written(path: Iterable[str | int]) -> str:

@@ -51,29 +51,50 @@ class JsonRules:
         self._ready: dict[str, str] = {}
         self._count = 0
         self._any = ""
-        self._plain = self._plain_definitions()
+        self._waiting: list[str] = []
+        self._plain: dict[int, bool] = {}
+        self._specials: set[str] = set()
+        self._specials = self._special()
+
+    def own(self) -> str:
+        """An expression for a value that matches the schema, as llguidance makes it by itself."""
+        return self._own({key: value for key, value in self._schema.items() if key != "$defs"})
 
     def whole(self) -> str:
         """An expression for a value that matches the schema."""
-        return self._value({key: value for key, value in self._schema.items() if key != "$defs"})
+        told = self._value({key: value for key, value in self._schema.items() if key != "$defs"})
+        while self._waiting:
+            name = self._waiting.pop()
+            self._named(self._ready[name], self._value(self._definitions[name]))
+        return told
 
-    def _plain_definitions(self) -> dict[str, bool]:
-        plain = dict.fromkeys(self._definitions, True)
-        self._plain = plain
-        changed = True
-        while changed:
-            changed = False
-            for name, part in self._definitions.items():
-                if plain[name] and not self._is_plain(part):
-                    plain[name], changed = False, True
-        return plain
+    def _special(self) -> set[str]:
+        """The definitions that are not plain, by themselves or by what they refer to."""
+        users: dict[str, list[str]] = {}
+        for name, part in self._definitions.items():
+            for reference in _references(part):
+                users.setdefault(reference, []).append(name)
+        waiting = [name for name, part in self._definitions.items() if not self._is_plain(part)]
+        special: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            if name not in special:
+                special.add(name)
+                waiting += users.get(name, ())
+        self._plain.clear()
+        return special
 
     def _is_plain(self, part: Any) -> bool:
         """Whether llguidance holds this part as well by itself. So it does what is not lowered: nobody else can."""
         if not isinstance(part, dict):
             return part is not True
+        if id(part) not in self._plain:
+            self._plain[id(part)] = self._looks_plain(part)
+        return self._plain[id(part)]
+
+    def _looks_plain(self, part: Part) -> bool:
         if part.keys() == {"$ref"}:
-            return self._plain.get(_target(part), True)
+            return _target(part) not in self._specials
         if part.keys() == {"anyOf"}:
             return all(map(self._is_plain, part["anyOf"]))
         kind = part.get("type")
@@ -117,9 +138,10 @@ class JsonRules:
         return self._rule(f"%json {json.dumps(whole, ensure_ascii=False)}")
 
     def _reference(self, name: str) -> str:
+        """The rule of a definition, which is written later: definitions may follow one another without end."""
         if name not in self._ready:
-            self._ready[name] = ready = f"{self._prefix}{len(self._ready)}"
-            self._named(ready, self._value(self._definitions[name]))
+            self._ready[name] = f"{self._prefix}{len(self._ready)}"
+            self._waiting.append(name)
         return self._ready[name]
 
     def _terminal(self, body: str) -> str:

@@ -19,8 +19,9 @@ from antiphon.constraint.markers import TokenId, split
 
 
 class _Lowering:
-    def __init__(self, token_id: TokenId) -> None:
+    def __init__(self, token_id: TokenId, *, flat: bool = False) -> None:
         self._token_id = token_id
+        self._flat = flat
         self.rules: list[str] = []
         self._known: dict[str, str] = {}
         self._values: dict[str, str] = {}
@@ -64,7 +65,7 @@ class _Lowering:
         if key not in self._values:
             name = f"j{len(self._values)}_"
             rules = JsonRules(node, self.rule, lambda name, body: self.rules.append(f"{name}: {body}"), name)
-            self._values[key] = rules.whole()
+            self._values[key] = rules.own() if self._flat else rules.whole()
         return self._values[key]
 
     def _spelt(self, parts: list[str | int]) -> str:
@@ -154,7 +155,34 @@ def lower(node: Node, token_id: TokenId) -> str:
     """The grammar that an engine with llguidance takes."""
     lowering = _Lowering(token_id)
     start = lowering.lower(node)
+    if _depth(start, lowering.rules) > _DEEPEST:
+        lowering = _Lowering(token_id, flat=True)
+        start = lowering.lower(node)
     return "\n".join(["%llguidance {}", f"start: {start}", *lowering.rules, ""])
+
+
+_DEEPEST = 300
+"""Rules within rules. llguidance goes down them on its stack, and one that is too deep ends the process, its engine's
+as well as ours; in `%json` definitions do not nest."""
+_RULES = re.compile(r'"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\])*/|(\b[a-z]\w*)')
+
+
+def _depth(start: str, rules: list[str]) -> int:
+    """How deep rules are gone down, each the first time that it is met."""
+    inner = {"": _RULES.findall(start)}
+    for rule in rules:
+        name, _, body = rule.partition(": ")
+        inner[name.partition("[")[0]] = [] if body.startswith("%json") else _RULES.findall(body)
+    deepest, met, path = 0, {""}, [iter(inner[""])]
+    while path:
+        deepest = max(deepest, len(path))
+        found = next(path[-1], None)
+        if found is None:
+            path.pop()
+        elif found in inner and found not in met:
+            met.add(found)
+            path.append(iter(inner[found]))
+    return deepest
 
 
 @lru_cache(maxsize=256)

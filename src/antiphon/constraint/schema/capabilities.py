@@ -25,6 +25,8 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     """Characters of all the values of an enumeration together."""
     members: int = 1_000
     """Named members of an object."""
+    references: int = 100
+    """References that follow one another."""
     parts: int = 20_000
     """Parts of the whole schema."""
 

@@ -4,6 +4,7 @@ each is followed. A case is a list of schemas whose own keywords all hold togeth
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -61,7 +62,9 @@ class Cases:
         self._made: dict[str, Schema] = {}
         self._made_ids: set[int] = set()
         self._canonicals: dict[int, jsonschema_rs.CanonicalSchema | None] = {}
-        self._opened: dict[int, tuple[list[Node], list[Fork]]] = {}
+        self._besides: dict[int, list[Node]] = {}
+        self._choices: dict[int, list[Fork]] = {}
+        self._naming = 0
 
     def target(self, reference: str) -> Node:
         """The part that a reference of the document points to."""
@@ -90,14 +93,14 @@ class Cases:
                 return None
             if isinstance(node, dict) and id(node) not in found:
                 found[id(node)] = node
-                waiting += reversed(self._open(node)[0])
+                waiting += reversed(self._beside(node))
         return list(found.values())
 
     def choice(self, node: Schema) -> tuple[Node, ...] | None:
         """The alternatives of a part that says nothing else."""
-        beside, forks = self._open(node)
-        alone = len(forks) == 1 and not beside and node.keys() in ({"anyOf"}, {"oneOf"})
-        return forks[0].nodes if alone and forks[0].nodes else None
+        if node.keys() not in ({"anyOf"}, {"oneOf"}):
+            return None
+        return self._forks(node)[0].nodes or None
 
     def refers(self, node: Node) -> bool:
         """Whether a part, or any that stands in its place, refers to another."""
@@ -118,19 +121,20 @@ class Cases:
         if flat is None:
             return []
         done: list[Case] = []
-        waiting = [(tuple(flat), tuple(fork for node in flat for fork in self._open(node)[1]))]
+        waiting = deque([(tuple(flat), tuple(fork for node in flat for fork in self._forks(node)))])
         while waiting:
-            case, forks = waiting.pop()
-            if not forks:
+            case, forks = waiting.popleft()
+            told = len(done) + len(waiting)
+            for index, fork in enumerate(forks):
+                ways = [(case, ())] if told > MOST else list(self._ways(case, fork))
+                if told and told + len(ways) > MOST:
+                    self._say(fork.origin, fork.keyword, "it and its neighbours make too many combinations")
+                    continue
+                rest = forks[index + 1 :]
+                waiting += [(way, (*rest, *more)) for way, more in ways]
+                break
+            else:
                 done.append(case)
-                continue
-            fork, *rest = forks
-            ways = list(self._ways(case, fork))
-            if len(ways) > 1 and len(done) + len(waiting) + len(ways) > MOST and (done or waiting or rest):
-                self._say(fork.origin, fork.keyword, "it and its neighbours make too many combinations")
-                waiting.append((case, tuple(rest)))
-                continue
-            waiting += reversed([(way, (*rest, *more)) for way, more in ways])
         return done
 
     def _ways(self, case: Case, fork: Fork) -> Iterator[tuple[Case, tuple[Fork, ...]]]:
@@ -144,39 +148,52 @@ class Cases:
             known = {id(each) for each in case}
             new = [each for each in added if id(each) not in known]
             if types((*case, *new)):
-                yield (*case, *new), tuple(more for each in new for more in self._open(each)[1])
+                yield (*case, *new), tuple(more for each in new for more in self._forks(each))
 
-    def _open(self, node: Schema) -> tuple[list[Node], list[Fork]]:
-        """What must hold with a part, and the choices that it leaves."""
-        if id(node) not in self._opened:
-            # What it takes to open a part may ask of the same part; nothing said of it is never too strict.
-            self._opened[id(node)] = ([], [])
-            self._opened[id(node)] = self._opening(node)
-        return self._opened[id(node)]
+    def _beside(self, node: Schema) -> list[Node]:
+        """What must hold with a part, whatever is chosen."""
+        if id(node) not in self._besides:
+            # What it takes to tell may ask of the same part; nothing said of it is never too strict.
+            self._besides[id(node)] = []
+            told: list[Node] = [self.target(node["$ref"])] if "$ref" in node else []
+            told += node.get("allOf", [])
+            if "not" in node and (opposite := self._opposite(node, "not")) is not None:
+                told.append(opposite)
+            if node.get("propertyNames", True) is not True:
+                told.append(self._named(node))
+            self._besides[id(node)] = told
+        return self._besides[id(node)]
 
-    def _opening(self, node: Schema) -> tuple[list[Node], list[Fork]]:
-        beside: list[Node] = [self.target(node["$ref"])] if "$ref" in node else []
-        beside += node.get("allOf", [])
-        forks = [Fork(tuple(node["anyOf"]), node, "anyOf")] if "anyOf" in node else []
+    def _forks(self, node: Schema) -> list[Fork]:
+        """The choices that a part leaves."""
+        if id(node) not in self._choices:
+            self._choices[id(node)] = []
+            self._choices[id(node)] = list(self._chosen(node))
+        return self._choices[id(node)]
+
+    def _chosen(self, node: Schema) -> Iterator[Fork]:
+        if "anyOf" in node:
+            yield Fork(tuple(node["anyOf"]), node, "anyOf")
         if "oneOf" in node:
-            forks.append(Fork(tuple(self._one_of(node)), node, "oneOf"))
-        if "not" in node and (opposite := self._opposite(node, "not")) is not None:
-            beside.append(opposite)
+            yield Fork(tuple(self._one_of(node)), node, "oneOf")
         if "if" in node and ("then" in node or "else" in node):
-            forks.append(Fork(tuple(self._if(node)), node, "if"))
+            yield Fork(tuple(self._if(node)), node, "if")
         for name, needed in node.get("dependentRequired", {}).items():
-            forks.append(self._dependent(node, name, "dependentRequired", {"required": [name, *needed]}))
+            present: Schema = {"required": list(dict.fromkeys((name, *needed)))}
+            yield self._dependent(node, name, "dependentRequired", present)
         for name, needed in node.get("dependentSchemas", {}).items():
-            whole = {"required": [name], "allOf": [needed]}
-            forks.append(self._dependent(node, name, "dependentSchemas", whole))
-        if node.get("propertyNames", True) is not True:
-            beside.append(self._named(node))
-        return beside, forks
+            yield self._dependent(node, name, "dependentSchemas", {"required": [name], "allOf": [needed]})
 
     def _named(self, node: Schema) -> Node:
         """What `propertyNames` says, in the words of `properties` and `patternProperties`."""
+        if self._naming > _FEW:
+            self._say(node, "propertyNames", "it stands in others of its kind")
+            return True
+        self._naming += 1
+        cases = self.of((node["propertyNames"],))
+        self._naming -= 1
         told: Schema = {"properties": {}, "patternProperties": {}, "additionalProperties": False}
-        for case in self.of((node["propertyNames"],)):
+        for case in cases:
             if "string" not in types(case):
                 continue
             literal, patterns, sizes = _names(case)
@@ -276,11 +293,11 @@ class Cases:
         if id(node) not in self._canonicals:
             alone = self.standing(node)
             found = None
-            if len(json.dumps(alone)) <= _SMALL:
-                try:
+            try:
+                if len(json.dumps(alone)) <= _SMALL:
                     found = jsonschema_rs.canonicalize(alone, offline=True, validate_formats=False)
-                except (ValueError, jsonschema_rs.ValidationError):
-                    found = None
+            except (ValueError, RecursionError, jsonschema_rs.ValidationError):
+                found = None
             self._canonicals[id(node)] = found
         return self._canonicals[id(node)]
 

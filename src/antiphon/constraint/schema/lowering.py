@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,13 +12,14 @@ import jsonschema_rs
 import msgspec
 
 from antiphon.api.errors import BadRequest
+from antiphon.constraint import Json, lark
 from antiphon.constraint.schema import containers, scalars
 from antiphon.constraint.schema.capabilities import CAPABILITIES, Capability
 from antiphon.constraint.schema.cases import TYPE_OF, Case, Cases, Node, is_integer, speaks_of, types
 from antiphon.constraint.schema.containers import either
 from antiphon.constraint.schema.modern import Modern, Schema, Unheld, modern
 from antiphon.constraint.schema.parts import Dead, Lowering, Part
-from antiphon.constraint.schema.trimming import Trimming
+from antiphon.constraint.schema.trimming import Trimming, depth
 from antiphon.constraint.schema.vocabulary import TYPES
 
 _SHAPES: dict[str, Callable[[Lowering, Case], Part]] = {
@@ -29,6 +31,8 @@ _SHAPES: dict[str, Callable[[Lowering, Case], Part]] = {
 _LITERAL = frozenset({"enum", "const", "type", "format"})
 """Keywords beside which the values of an enumeration need no check but that of their type."""
 _DOUBLE = 2**53
+_DEEPEST = 300
+"""Parts within parts. Engines go down them on their stack, and one that is too deep ends their process."""
 _HOPS = 32
 """References that are followed from one to the next."""
 
@@ -46,16 +50,50 @@ def lower(schema: Schema, dialect: str, *, at: str = "", window: int | None = No
     request, for errors; `window` is the room for a value in tokens, where it is known. With `closing`, objects that
     list their members have no others. Raises BadRequest, with the path, for a schema that refers to another host or to
     nothing, or that no value can match. May take some 10 ms; the same schema costs nothing the second time."""
-    return _lowered(json.dumps(schema), dialect, at, window, closing)
+    try:
+        written = json.dumps(schema)
+    except RecursionError:
+        raise BadRequest(f"{at or 'schema'}: it is nested too deeply to be read") from None
+    return _lowered(written, dialect, at, window, closing)
 
 
 @lru_cache(maxsize=512)
 def _lowered(schema: str, dialect: str, at: str, window: int | None, closing: bool) -> Lowered:
-    whole = _Lowering(modern(json.loads(schema), at), CAPABILITIES[dialect], closing)
-    told = whole.whole(window)
-    if isinstance(told, Dead):
-        raise BadRequest(f"{at or 'schema'} at {told.place}: no value can match: {told.reason}")
-    return Lowered(told, tuple(whole.unheld.values()))
+    read = modern(json.loads(schema), at)
+    left: tuple[Unheld, ...] = ()
+    for capability in _rungs(CAPABILITIES[dialect]):
+        whole = _Lowering(read, capability, closing)
+        told = whole.whole(window)
+        if isinstance(told, Dead):
+            raise BadRequest(f"{at or 'schema'} at {told.place}: no value can match: {told.reason}")
+        problem = _problem(told, dialect)
+        if not problem:
+            return Lowered(told, (*whole.unheld.values(), *left))
+        left = (Unheld("#", "*", f"a grammar of all of it costs too much: {problem.partition(chr(10))[0]}"),)
+    return Lowered({}, left)
+
+
+def _problem(told: Schema, dialect: str) -> str:
+    """Why the whole cannot be given to an engine, though each part can; empty where it can."""
+    if depth(told) > _DEEPEST:
+        return "its parts stand too deep within one another"
+    return lark.problem(lark.lower(Json(told), lambda text: None)) if dialect == "llguidance" else ""
+
+
+def _rungs(capability: Capability) -> Iterator[Capability]:
+    """What a dialect can hold, and less and less, for a schema of which each part can be held and the whole cannot."""
+    yield capability
+    keywords = capability.keywords - {"pattern", "patternProperties", "format", "multipleOf"}
+    for share in (8, 64):
+        yield msgspec.structs.replace(
+            capability,
+            keywords=keywords,
+            parts=capability.parts // share,
+            choices=capability.choices // share,
+            members=capability.members // share,
+            items=capability.items // share,
+            references=capability.references // share,
+        )
 
 
 class _Lowering:
@@ -71,14 +109,15 @@ class _Lowering:
             self.unheld.setdefault((each.path, each.keyword), each)
         self._parts: dict[tuple[int, ...], Part] = {}
         self._definitions: dict[str, Part] = {}
-        self._waiting: list[tuple[str, tuple[Node, ...], str]] = []
+        self._waiting: deque[tuple[str, tuple[Node, ...], str, int]] = deque()
+        self._level = 0
         self._count = 0
 
     def whole(self, window: int | None) -> Part:
         """The whole schema, with its definitions, without what no value fits."""
         root = self.part((self._root["$defs"]["d0"],), "#")
         while self._waiting:
-            name, nodes, place = self._waiting.pop()
+            name, nodes, place, self._level = self._waiting.popleft()
             self._definitions[name] = self._made(nodes, place)
         return Trimming(self._definitions, self.least, window).whole(root)
 
@@ -102,13 +141,21 @@ class _Lowering:
         if key not in self._parts:
             # What is referred to may refer back: it gets a name, and is made later.
             if any(map(self.cases.refers, nodes)):
+                if self._level >= self.capability.references:
+                    self._leave(told, "$ref", f"a grammar follows {self.capability.references} references")
+                    return {}
                 name = f"p{len(self._definitions)}"
                 self._definitions[name] = {}
                 self._parts[key] = {"$ref": f"#/$defs/{name}"}
-                self._waiting.append((name, told, place))
+                self._waiting.append((name, told, place, self._level + 1))
             else:
                 self._parts[key] = self._made(told, place)
         return self._parts[key]
+
+    def _leave(self, nodes: tuple[Node, ...], keyword: str, reason: str) -> None:
+        for node in nodes:
+            if isinstance(node, dict):
+                self.say(node, keyword, reason)
 
     def _followed(self, node: Node) -> Node:
         """What a part that is a reference and nothing else refers to, so that all who do share it."""

@@ -95,7 +95,7 @@ class _Reading:
             read |= self._referred(node, value, place)
         elif keyword in ONE:
             read[keyword] = self._read(value, place, depth)
-        elif keyword in LIST and isinstance(value, list):
+        elif keyword in LIST and isinstance(value, list) and value:
             read[keyword] = [self._read(each, f"{place}/{index}", depth) for index, each in enumerate(value)]
         elif keyword in RECORD and isinstance(value, dict):
             named = {name: self._read(each, f"{place}/{step(name)}", depth) for name, each in value.items()}
@@ -106,7 +106,7 @@ class _Reading:
                 # Which members such a pattern speaks of cannot be known, so nothing holds for those that are not named.
                 read["additionalProperties"] = True
         elif keyword in PLAIN and PLAIN[keyword](value) and (keyword != "pattern" or _is_pattern(value)):
-            read[keyword] = value
+            read[keyword] = _once(value) if keyword in ("required", "type") else value
         elif keyword in PLAIN or keyword in LIST or keyword in RECORD:
             self._say([str(value)], place, keyword)
 
@@ -150,7 +150,14 @@ def _renamed(node: Schema) -> Schema:
             found = {name: needed for name, needed in dependencies.items() if isinstance(needed, kind)}
             if found:
                 told.setdefault(keyword, found)
+    needs = told.get("dependentRequired")
+    if isinstance(needs, dict) and PLAIN["dependentRequired"](needs):
+        told["dependentRequired"] = {name: _once(needed) for name, needed in needs.items()}
     return told
+
+
+def _once(value: Any) -> Any:
+    return list(dict.fromkeys(value)) if isinstance(value, list) else value
 
 
 def step(name: str) -> str:

@@ -160,6 +160,9 @@ def _expressions(at: Lowering, case: Case) -> Part:
         for keyword in ("pattern", "format"):
             if keyword not in node or (keyword == "format" and node["format"] not in _CHECKED_FORMATS):
                 continue
+            if not at.holds(keyword):
+                at.say(node, keyword, "the grammar knows no expressions")
+                continue
             if keyword == "format" and node["format"] not in at.capability.formats:
                 at.say(node, keyword, "the grammar does not know this format")
                 continue

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from antiphon.constraint.schema.modern import Schema
 from antiphon.constraint.schema.parts import Dead, Part
-from antiphon.constraint.schema.vocabulary import references
+from antiphon.constraint.schema.vocabulary import inner, references
 
 _ROUNDS = 40
 """How often sizes are reckoned anew. What changes still is taken as possible."""
@@ -139,3 +140,21 @@ class Trimming:
         told["prefixItems"] = kept
         if not kept:
             del told["prefixItems"]
+
+
+def depth(schema: Schema) -> int:
+    """How deep the parts of a whole schema stand within one another, each definition where it is first met."""
+    definitions, met = schema.get("$defs", {}), set[str]()
+    path: list[Iterator[Any]] = [inner(schema)]
+    deepest = 0
+    while path:
+        deepest = max(deepest, len(path))
+        part = next(path[-1], None)
+        if part is None:
+            path.pop()
+        elif isinstance(part, dict) and "$ref" not in part:
+            path.append(inner(part))
+        elif isinstance(part, dict) and part["$ref"] not in met:
+            met.add(part["$ref"])
+            path.append(iter([definitions[part["$ref"].rpartition("/")[2]]]))
+    return deepest
