@@ -27,7 +27,7 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     """Named members of an object."""
     references: int = 100
     """References that follow one another."""
-    parts: int = 20_000
+    parts: int = 10_000
     """Parts of the whole schema."""
 
 

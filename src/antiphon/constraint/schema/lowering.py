@@ -119,6 +119,8 @@ class _Lowering:
         while self._waiting:
             name, nodes, place, self._level = self._waiting.popleft()
             self._definitions[name] = self._made(nodes, place)
+        if self._count > self.capability.parts:
+            self.say(self._root, "*", f"a grammar has up to {self.capability.parts} parts")
         return Trimming(self._definitions, self.least, window).whole(root)
 
     def say(self, node: Schema, keyword: str, reason: str) -> None:
@@ -170,7 +172,6 @@ class _Lowering:
         if flat is None:
             return Dead(place, "`false` allows nothing")
         if self._count > self.capability.parts:
-            self.say(flat[0], "*", f"a grammar has up to {self.capability.parts} parts")
             return {}
         if (values := self._literal(flat)) is not None:
             return values
@@ -215,8 +216,8 @@ class _Lowering:
             return [values]
         told: list[Part | str] = []
         for kind in types(case):
-            if speaks_of(case, kind):
-                self._count += 1 + sum(len(node.get("properties", ())) for node in case)
+            if speaks_of(case, kind) and self._count <= self.capability.parts:
+                self._count += len(case) + sum(len(node.get("properties", ())) for node in case)
                 told.append(_SHAPES[kind](self, case))
             else:
                 told.append("integer" if kind == "number" and is_integer(case) else kind)
