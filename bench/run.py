@@ -2,7 +2,8 @@
 
 Prints a table, and with `--write FILE` writes it as a page. Figures are ratios to a peer of the same run wherever there
 is one: the machine's own speed says nothing. Parts: `relay`, `bursts`, `length`, `litellm` (over a paced upstream),
-`large` (large requests beside paced streams), `engine` (llama.cpp), `start`; and `vllm`, with `--vllm`.
+`large` (large requests beside paced streams), `engine` (llama.cpp), `start`; `vllm`, with `--vllm`; and, only where it
+is named, `prefill` (long prompts beside llama.cpp with its own defaults; an hour).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import beside, large, paced, servers
+from bench import beside, large, paced, prefill, servers
 from bench.measuring import Row
 from tests.faults.processes import memory, workers
 
@@ -58,15 +59,21 @@ def page(rows: list[Row]) -> str:
     return head + table + ("\nWhere a target is missed:\n\n" if notes else "") + "".join(notes)
 
 
-PARTS = ("relay", "bursts", "length", "litellm", "large", "engine", "vllm", "start")
-UNASKED = tuple(part for part in PARTS if part != "vllm")
-"""vLLM's environment is gigabytes of packages: only where it is asked for."""
+PARTS = ("relay", "bursts", "length", "litellm", "large", "engine", "prefill", "vllm", "start")
+UNASKED = tuple(part for part in PARTS if part not in ("vllm", "prefill"))
+"""What takes gigabytes of packages or an hour is measured only where it is asked for."""
 
 
 def measured(folder: Path, parts: set[str]) -> list[Row]:
     """The rows of these parts."""
     rows = paced.measured(folder, parts) if parts & {"relay", "bursts", "length", "litellm"} else []
-    one_by_one = {"large": large.measured, "engine": beside.llama_cpp, "vllm": beside.vllm, "start": start}
+    one_by_one = {
+        "large": large.measured,
+        "engine": beside.llama_cpp,
+        "prefill": prefill.measured,
+        "vllm": beside.vllm,
+        "start": start,
+    }
     for part, measure in one_by_one.items():
         rows += measure(folder) if part in parts else []
     return rows

@@ -44,7 +44,8 @@ class Application:
         finally:
             self.running -= 1
         status, body = self._reply(text)
-        await send({"type": "http.response.start", "status": status, "headers": [(b"retry-after", b"0")]})
+        headers = [(b"retry-after", b"0"), *[(b"x-should-retry", b"false")] * bool(body.get("final"))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
@@ -101,21 +102,22 @@ async def test_every_request_is_answered_by_the_application(tmp_path: Path) -> N
 
 
 async def test_what_cannot_be_answered_now_is_asked_again(tmp_path: Path) -> None:
-    """529 and 429 never become results; what fails on the server's side does after a few attempts."""
+    """529 and 429 never become results; what fails on the server's side does after a few attempts, or at once where the
+    server says that it must not be sent again."""
     seen = Counter[str]()
 
     def reply(text: str) -> tuple[int, dict[str, Any]]:
         seen[text] += 1
-        if text == "dead":
-            return 500, {"type": "error"}
+        if text in ("dead", "lost"):
+            return 500, {"type": "error", "final": text == "lost"}
         return ((529, 429)[seen[text] % 2], {}) if seen[text] < 6 else (200, {})
 
     store = Store(tmp_path)
-    kept(store, ["busy", "dead"])
+    kept(store, ["busy", "dead", "lost"])
     async with working(store, Application(reply)):
         found = await ended(store)
-    assert [found["n0"]["type"], found["n1"]["type"]] == ["succeeded", "errored"]
-    assert seen == {"busy": 6, "dead": ATTEMPTS}
+    assert [found[f"n{n}"]["type"] for n in range(3)] == ["succeeded", "errored", "errored"]
+    assert seen == {"busy": 6, "dead": ATTEMPTS, "lost": 1}
 
 
 async def test_who_comes_next_goes_on_where_the_last_one_was_cut_off(tmp_path: Path) -> None:

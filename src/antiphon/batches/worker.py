@@ -37,11 +37,13 @@ _SWEEP = 3600.0
 
 
 class Answer(msgspec.Struct):
-    """What the application answered: its status, its body, and for how many seconds it asks to wait."""
+    """What the application answered: its status, its body, for how many seconds it asks to wait, and whether the
+    same may be sent again."""
 
     status: int
     body: bytes
     wait: float
+    again: bool
 
 
 async def post(application: ASGIApp, body: bytes, about: About) -> Answer:
@@ -73,7 +75,8 @@ async def post(application: ASGIApp, body: bytes, about: About) -> Answer:
         INSIDE: about.key,
     }
     await application(scope, receive, send)
-    return Answer(status, b"".join(chunks), float(headers.get(b"retry-after", b"1")))
+    again = headers.get(b"x-should-retry") != b"false"
+    return Answer(status, b"".join(chunks), float(headers.get(b"retry-after", b"1")), again)
 
 
 class Worker:
@@ -204,7 +207,7 @@ class Worker:
                 await asyncio.sleep(min(answer.wait, _LONGEST_WAIT))
                 continue
             failed += answer.status >= 500
-            if answer.status < 500 or failed == ATTEMPTS:
+            if answer.status < 500 or failed == ATTEMPTS or not answer.again:
                 break
         how, name = ("succeeded", "message") if answer.status == 200 else ("errored", "error")
         return {"type": how, name: msgspec.Raw(answer.body)}

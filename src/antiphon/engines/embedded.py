@@ -27,13 +27,16 @@ _HTTP_THREADS = 256
 _WARNINGS_ONLY = 2
 _STEP_TOKENS = 256
 _SIMILAR = 0.9
+# How often a thread looks at a barrier before it sleeps. With OpenMP's own 300,000, some milliseconds, it keeps a core
+# from the very thread that it waits for: prompts were read at 128 tokens/s beside a busy neighbour, with this at 164.
+_SPINS = "10000"
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to run. `window` is the context length of each slot in tokens, `parallel` the number of slots.
-    `threads` 0 is one for each core but one, `gpu_layers` -1 leaves it to the engine, `port` 0 takes a
-    free one, `cache_mb` bounds the store of idle conversations. `lora` are the files of adapters, in force only for
-    requests that ask for them. Whoever calls must show `key`, if there is one.
+    `threads` 0 is one for each core but one, `prefill_threads` 0 as many, `gpu_layers` -1 leaves it to the engine,
+    `port` 0 takes a free one, `cache_mb` bounds the store of idle conversations. `lora` are the files of adapters, in
+    force only for requests that ask for them. Whoever calls must show `key`, if there is one.
     `log` is the file for llama.cpp's own log; without it all of that goes to standard error. If it takes
     more memory beside the model's file than `memory_mb` (0: no ceiling), it ends, and the file `cause` says so."""
 
@@ -43,6 +46,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     window: int
     parallel: int = 4
     threads: int = 0
+    prefill_threads: int = 0
     mmproj: str = ""
     lora: tuple[str, ...] = ()
     gpu_layers: int = -1
@@ -79,13 +83,15 @@ def parameters(launch: Launch) -> Any:
     params.n_parallel = launch.parallel
     params.n_ctx = launch.window * launch.parallel
     params.n_gpu_layers = launch.gpu_layers
-    # Threads meet at a barrier many times a token, and spin while one of them is not running: on two cores (2026-11)
-    # two threads gave 80 tokens/s alone, 19 beside a busy neighbour and less than 1 beside another engine; one thread
-    # 50, 39 and 20. So one core is left to those who ask and to the surface. Polling between steps (llama.cpp's
-    # default 50) gained nothing that could be measured, and burns a core while a stream waits.
-    for group in (params.cpuparams, params.cpuparams_batch):
-        group.n_threads = launch.threads or machine.threads()
-        group.poll = 0
+    # Threads meet at a barrier many times a token, and wait there while one of them is not running: on two cores
+    # (2026-11) two threads gave 107 tokens/s alone and 33 beside a busy neighbour, one thread 87 and 81. So one core is
+    # left to those who ask and to the surface. A prompt is read in large steps with few barriers: two threads read 261
+    # tokens/s alone and 164 beside a neighbour, one 160 and 147. (llama.cpp reads prompts with these threads, and takes
+    # the same for the tokens of several streams.) Polling between steps (llama.cpp's default 50) gained nothing that
+    # could be measured, and burns a core while a stream waits.
+    params.cpuparams.n_threads = launch.threads or machine.threads()
+    params.cpuparams_batch.n_threads = launch.prefill_threads or params.cpuparams.n_threads
+    params.cpuparams.poll = params.cpuparams_batch.poll = 0
     if not launch.mmproj and not _accelerated():
         # A step takes as long as its batch, and streams and cancellations wait for it. 256 tokens are read as fast as
         # llama.cpp's 2048 on a processor, where those took ten seconds. (An image may need one large batch.)
@@ -153,6 +159,7 @@ def main() -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
     _follow_parent()
+    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when the library is loaded
     if launch.memory_mb:
         ceiling.keep(launch.memory_mb << 20, launch.cause)
     try:

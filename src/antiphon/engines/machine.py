@@ -28,6 +28,11 @@ def threads(engines: int = 1) -> int:
     return max(1, (cores() - 1) // engines)
 
 
+def prefill_threads(engines: int = 1) -> int:
+    """The same for a whole batch of a prompt's tokens, which meets few barriers for its work: no core is left over."""
+    return max(1, cores() // engines)
+
+
 def _quota() -> int | None:
     """Whole cores of time that a control group may take; None without a limit."""
     try:

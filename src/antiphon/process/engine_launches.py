@@ -97,6 +97,7 @@ def _planned(settings: Settings, model: ModelSettings, wanted: _Wanted, budget: 
         window=room.window,
         parallel=room.parallel,
         threads=model.threads or machine.threads(engines),
+        prefill_threads=model.threads or machine.prefill_threads(engines),
         mmproj=model.mmproj,
         lora=tuple(model.adapters.values()),
         gpu_layers=model.gpu_layers,

@@ -98,7 +98,10 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     threads: Annotated[
         int,
         Meta(ge=0),
-        About("Threads of the embedded engine; 0 is the cores this process may use, but one, shared by all engines."),
+        About(
+            "Threads of the embedded engine. 0 is, shared by all engines, the cores that this process may use to read "
+            "prompts, and one less to write replies."
+        ),
     ] = 0
     memory_limit_mb: Annotated[
         int,
