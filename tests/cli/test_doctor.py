@@ -71,6 +71,7 @@ def test_the_default_model_is_sound() -> None:
         "formats",
     } <= set(findings)
     # A machine that is busy with other things is noted, and is no fault of the model's.
+    assert findings["calls by SmolLM2-135M-Instruct"]["status"] == "fine"
     asked = findings["a request to SmolLM2-135M-Instruct"]
     assert asked["status"] in ("fine", "note")
     assert "streamed a call of a tool" in asked["detail"]
@@ -85,6 +86,8 @@ def test_a_running_server_is_asked(tmp_path: Path) -> None:
         assert status == 0, findings
         assert "a server runs at" in findings["port"]["detail"]
         assert findings["a request to scripted"]["status"] == "fine"
+        # The scripted engine takes no grammar.
+        assert findings["calls by scripted"]["status"] == "note"
         status, findings = examined(script(tmp_path), port=port)
         assert status == 1
         assert findings["a request"]["remedy"] == "give the server's key with --api-key"

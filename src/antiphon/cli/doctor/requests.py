@@ -94,6 +94,7 @@ def _requests(server: Server, remedy: str) -> Iterator[Finding]:
         return
     for model in models:
         yield _request(server, model.name, remedy)
+        yield _holding(server, model.name)
 
 
 def _request(server: Server, model: str, remedy: str) -> Finding:
@@ -123,6 +124,31 @@ def _request(server: Server, model: str, remedy: str) -> Finding:
             check, NOTE, detail, "the machine is busy or slow; a smaller model or an attached engine is quicker"
         )
     return Finding(check, FINE, detail)
+
+
+def _holding(server: Server, model: str) -> Finding:
+    """What holds a call that the model makes of its own accord, by what the server says of a schema."""
+    check = f"calls by {model}"
+    wanted = "what a request forces is checked all the same; docs/engines.md says which engines take grammars"
+    body = {"model": model, "max_tokens": 1, "tools": [_TOOL], "messages": [{"role": "user", "content": "Hello"}]}
+    try:
+        told = asyncio.run(asyncio.wait_for(_rendered(server, body), _PATIENCE))
+    except (Unreachable, aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
+        return Finding(check, NOTE, f"nobody can say what holds them: {error or type(error).__name__}", wanted)
+    schema = told["schemas"][0]
+    if schema["held"] == "none":
+        return Finding(check, NOTE, f"nothing holds them to the tools and their schemas: {schema['reason']}", wanted)
+    left = ", ".join(f"{each['keyword']} ({each['reason']})" for each in schema["checked"])
+    detail = "held by a grammar to the tools and their schemas once one begins"
+    return Finding(check, FINE, f"{detail}, but for {left}" if left else detail)
+
+
+async def _rendered(server: Server, body: dict[str, Any]) -> dict[str, Any]:
+    async with server.session() as session, session.post(f"{server.base}/v1/messages/render", json=body) as response:
+        told: dict[str, Any] = await response.json()
+        if response.status != 200:
+            raise Unreachable(told["error"]["message"])
+        return told
 
 
 class Told:
