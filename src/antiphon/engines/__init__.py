@@ -54,7 +54,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     because the format's parser looks for it; `banned` are tokens that must not be sampled. `grammar` is in the dialect
     that the engine described. `conversation` tells conversations apart, so that an engine with several slots can keep a
     cache together. `text` is what `prompt` was tokenised from, for engines that take pictures only beside text.
-    `adapter` is one that the engine described (empty: the model as it is)."""
+    `adapter` is one that the engine described (empty: the model as it is). What was computed for one `owner` serves no
+    other (empty: everybody is the same)."""
 
     prompt: Sequence[int]
     max_tokens: int
@@ -66,13 +67,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     conversation: str | None = None
     text: str = ""
     adapter: str = ""
+    owner: str = ""
 
 
 class Prefilled(msgspec.Struct, frozen=True):
-    """The engine has begun on the prompt: of its `prompt` tokens, `cached` need not be computed again."""
+    """The engine is at work on the prompt: of its `prompt` tokens, `cached` need not be computed again, `restored` of
+    them because they were read from disk. So many are `read` by now, the cached ones among them."""
 
     prompt: int
     cached: int
+    restored: int = 0
+    read: int = 0
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -114,7 +119,8 @@ class Engine(Protocol):
 
     def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """Sample. Yields whatever pieces one read brought; the last piece has an `end`. Yields a `Prefilled`, first
-        where the engine knows by then, else before the pieces that it comes with. A second one takes its place."""
+        where the engine knows by then, else before the pieces that it comes with. A second one takes its place: there
+        may be one for every step of a long prompt."""
 
     async def health(self) -> Health:
         """Whether it answers now. Never raises."""
@@ -123,18 +129,29 @@ class Engine(Protocol):
         """Let go of connections."""
 
 
+class Prefixes(msgspec.Struct, frozen=True, kw_only=True):
+    """The store of computed prefixes: its folder, how many bytes it may hold, and the digest of the engine that tells
+    whose states fit it (`identity.py`)."""
+
+    folder: str
+    capacity: int
+    engine: bytes
+
+
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach an engine. It may ask for a `key`; `tokenizer` is the folder or hub id of its tokenizer files.
     `patience` is how many seconds a request waits for a server that is (re)starting, `silence` how many a server may
     say nothing in the middle of its work. Where its slots are ours to give, `slots` is the file in which the workers
-    note who has which (empty: there is one worker). `adapters` are the files of adapters by the names that are theirs
-    here, for a server that calls them by their files. An engine that ends may have said why in the file `cause`."""
+    note who has which (empty: there is one worker), and `prefixes` the store of what they lose. `adapters` are the
+    files of adapters by the names that are theirs here, for a server that calls them by their files. An engine that
+    ends may have said why in the file `cause`."""
 
     key: str = ""
     tokenizer: str = ""
     patience: float = 30.0
     silence: float = 600.0
     slots: str | None = None
+    prefixes: Prefixes | None = None
     adapters: dict[str, str] = {}
     cause: str = ""
 

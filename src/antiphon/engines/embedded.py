@@ -36,7 +36,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What to run. `window` is the context length of each slot in tokens, `parallel` the number of slots.
     `threads` 0 is one for each core but one, `prefill_threads` 0 as many, `gpu_layers` -1 leaves it to the engine,
     `port` 0 takes a free one, `cache_mb` bounds the store of idle conversations. `lora` are the files of adapters, in
-    force only for requests that ask for them. Whoever calls must show `key`, if there is one.
+    force only for requests that ask for them. `prefixes` is the folder where the states of slots are written to and
+    read from. Whoever calls must show `key`, if there is one.
     `log` is the file for llama.cpp's own log; without it all of that goes to standard error. If it takes
     more memory beside the model's file than `memory_mb` (0: no ceiling), it ends, and the file `cause` says so."""
 
@@ -51,6 +52,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lora: tuple[str, ...] = ()
     gpu_layers: int = -1
     cache_mb: int = 8192
+    prefixes: str = ""
     key: str = ""
     log: str = ""
     memory_mb: int = 0
@@ -99,6 +101,9 @@ def parameters(launch: Launch) -> Any:
     params.n_threads_http = _HTTP_THREADS
     # The store tells conversations apart by their tokens alone, and the cache of an adapter's is another.
     params.cache_ram_mib = 0 if launch.lora else launch.cache_mb
+    if launch.prefixes:
+        # Names of files are put behind it as they are.
+        params.slot_save_path = os.path.join(launch.prefixes, "")
     # A slot that holds less than this share of a prompt is filled from the store of idle conversations, if that has
     # more of it. (With llama.cpp's own 0.1, a slot that holds the same instructions is good enough.)
     params.slot_prompt_similarity = _SIMILAR

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import logging
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -21,11 +22,13 @@ import msgspec
 
 from antiphon.api.errors import EngineFailed
 from antiphon.api.offload import aside
-from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Reach, gguf
+from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Prefixes, Reach, gguf, identity
 from antiphon.engines.attached import Attached, message
 from antiphon.engines.blocks import blocks
 from antiphon.engines.pictures import PictureCosts
-from antiphon.engines.slots import ANY, Slots
+from antiphon.engines.prefix_cache import ANY, PrefixCache, Seat
+from antiphon.engines.prefix_store import PrefixStore
+from antiphon.engines.slots import Slots
 
 log = logging.getLogger("antiphon")
 
@@ -61,16 +64,23 @@ _chunk = msgspec.json.Decoder(_Chunk)
 
 class LlamaCpp:
     """A llama.cpp server. Its slots are given out here where it is ours alone: `slots` is then the file in which the
-    workers share what they know of them (empty: there is one worker). `adapters` names the files of its adapters."""
+    workers share what they know of them (empty: there is one worker), and in `prefixes` is kept what they lose.
+    `adapters` names the files of its adapters."""
 
     def __init__(
-        self, server: Attached, slots: str | None = None, adapters: Mapping[str, str] = MappingProxyType({})
+        self,
+        server: Attached,
+        slots: str | None = None,
+        prefixes: Prefixes | None = None,
+        adapters: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._server = server
         self._adapter_files = adapters
         self._adapters: dict[str, int] = {}
         self._slots_file = slots
-        self._slots = Slots(0)
+        self._stored = prefixes
+        self._prefixes = PrefixCache(server, Slots(0))
+        self._identities: dict[str, bytes] = {}
         self._costs: PictureCosts | None = None
         self._marker = self._begins = ""
         self._spelled: dict[int, bytes] = {}
@@ -96,7 +106,9 @@ class LlamaCpp:
             self._costs = costs if await costs.measure() else None
         self._adapters = await self._numbered() if self._adapter_files else {}
         if self._slots_file is not None:
-            self._slots = Slots(props.get("total_slots") or 0, self._slots_file)
+            slots, at = Slots(props.get("total_slots") or 0, self._slots_file), self._stored
+            self._prefixes = PrefixCache(self._server, slots, PrefixStore(at.folder, at.capacity) if at else None)
+            self._identities = await asyncio.to_thread(self._identified)
         return Description(
             model=(file.name if file else "") or Path(path).stem,
             window=props["default_generation_settings"]["n_ctx"],
@@ -129,6 +141,16 @@ class LlamaCpp:
                 raise ValueError(f"llama.cpp has no adapter {file} (--lora {name}=…): start it with --lora {file}")
             named[name] = known.pop(path)
         return named | known
+
+    def _identified(self) -> dict[str, bytes]:
+        """What tells the states of the adapters apart, and those of the model without any."""
+        engine = self._stored.engine if self._stored else b""
+        return {"": engine} | {name: engine + identity.of_file(file) for name, file in self._adapter_files.items()}
+
+    def _domain(self, job: Job) -> bytes:
+        """What is computed in one is of no use to another, or not to be used by it."""
+        whose = self._identities.get(job.adapter, job.adapter.encode())
+        return hashlib.blake2b(whose + b"\0" + job.owner.encode(), digest_size=16).digest()
 
     async def _start(self) -> tuple[int, ...]:
         plain = await self.tokenise(["a"])
@@ -173,33 +195,51 @@ class LlamaCpp:
         return [self._spelled[id] for id in ids]
 
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
-        """By `/completion`, streamed."""
-        started, counted = False, 0
+        """By `/completion`, streamed. The beginning that is to be kept by itself is computed by a request of its own,
+        which samples nothing."""
         # Which ids the engine has for a picture only it knows.
-        with self._slots.taken(() if job.images else job.prompt, job.conversation, job.adapter) as slot:
-            body = self._body(job)
-            if slot != ANY:
-                body["id_slot"] = slot
-            if job.images:
-                body["prompt"] = await self._with_pictures(job)
-            async with aclosing(self._server.stream("/completion", body)) as reads:
-                async for events in reads:
-                    pieces: list[Piece] = []
-                    for chunk in map(_chunk.decode, events):
-                        if chunk.error is not None:
-                            raise EngineFailed(f"the engine broke off: {message(chunk.error)}")
-                        if chunk.prompt_progress is None:
-                            count, counted = max(chunk.tokens_predicted - counted, 0), chunk.tokens_predicted
-                            pieces.append(Piece(chunk.content, count, chunk.tokens, _ends(chunk)))
-                        elif not started:
-                            started = True
-                            yield Prefilled(chunk.prompt_progress.total, chunk.prompt_progress.cache)
-                    if pieces:
-                        yield pieces
-                        if pieces[-1].end != "none":
-                            return
+        prompt = () if job.images else job.prompt
+        async with self._prefixes.seat(prompt, job.conversation, self._domain(job)) as seat:
+            bodies, cached = [await self._body(job, seat)], None
+            if seat.beginning:
+                bodies.insert(0, bodies[0] | {"prompt": job.prompt[: seat.beginning], "n_predict": 0, "grammar": ""})
+            while bodies:
+                body = bodies.pop(0)
+                async with aclosing(self._reads(body, seat)) as reads:
+                    async for read in reads:
+                        if isinstance(read, _Progress):
+                            cached = read.cache if cached is None else cached
+                            length = read.total if job.images else len(job.prompt)
+                            yield Prefilled(length, cached, min(seat.restored, cached), read.processed)
+                        elif not bodies:
+                            yield read
+                if bodies:
+                    await self._prefixes.keep(seat)
+                    bodies[0]["cache_prompt"] = True
 
-    def _body(self, job: Job) -> dict[str, Any]:
+    async def _reads(self, body: dict[str, Any], seat: Seat) -> AsyncGenerator[_Progress | list[Piece], None]:
+        """What one request brings, up to its end. The seat learns what is in its slot."""
+        counted = 0
+        async with aclosing(self._server.stream("/completion", body)) as reads:
+            async for events in reads:
+                pieces: list[Piece] = []
+                for chunk in map(_chunk.decode, events):
+                    if chunk.error is not None:
+                        raise EngineFailed(f"the engine broke off: {message(chunk.error)}")
+                    if chunk.prompt_progress is not None:
+                        self._prefixes.check(seat, chunk.prompt_progress.cache)
+                        seat.read = chunk.prompt_progress.processed
+                        yield chunk.prompt_progress
+                        continue
+                    count, counted = max(chunk.tokens_predicted - counted, 0), chunk.tokens_predicted
+                    pieces.append(Piece(chunk.content, count, chunk.tokens, _ends(chunk)))
+                    seat.sampled += chunk.tokens
+                if pieces:
+                    yield pieces
+                    if pieces[-1].end != "none":
+                        return
+
+    async def _body(self, job: Job, seat: Seat) -> dict[str, Any]:
         sampling = job.sampling
         body: dict[str, Any] = {
             "prompt": job.prompt,
@@ -207,10 +247,14 @@ class LlamaCpp:
             "stream": True,
             "return_tokens": True,
             "return_progress": True,
-            "cache_prompt": True,
+            "cache_prompt": not seat.fresh,
             "response_fields": _FIELDS,
             "preserved_tokens": job.visible,
         }
+        if seat.slot != ANY:
+            body["id_slot"] = seat.slot
+        if job.images:
+            body["prompt"] = await self._with_pictures(job)
         if job.grammar is not None:
             body["grammar"] = job.grammar
         if self._adapters:
@@ -236,7 +280,8 @@ class LlamaCpp:
         return await self._server.health("llama.cpp")
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Write to disk what would be lost, and close the connections."""
+        await self._prefixes.close()
         await self._server.close()
 
 
@@ -256,7 +301,7 @@ def _ends(chunk: _Chunk) -> Literal["none", "stop", "length"]:
 
 
 def _connect(address: str, reach: Reach) -> LlamaCpp:
-    return LlamaCpp(Attached(address, reach), reach.slots, reach.adapters)
+    return LlamaCpp(Attached(address, reach), reach.slots, reach.prefixes, reach.adapters)
 
 
 ENGINE = EngineKind(

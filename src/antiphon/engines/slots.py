@@ -4,41 +4,65 @@ An engine of several slots, left to itself, gives a prompt the slot whose tokens
 that slot is lost. So a side request with the same instructions (a sub-agent, a title) takes the slot of the main
 conversation and leaves it the instructions alone. Here a prompt goes to the slot that it goes on from, else to the slot
 of its own conversation, else to the one that is worth least: empty ones first, then conversations of a single request,
-then the one that was silent for the longest time. Several workers share what is known in a file.
-
-A prompt is known by a hash for each `PAGE` of its tokens, each over all tokens up to there: equal hashes are equal
-beginnings.
+then the one that was silent for the longest time. Several workers share what is known in a file; who starts the engine
+again removes that file, because its slots are empty then.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
+import secrets
 import time
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-PAGE = 64
-_HASH = 8
+from antiphon.engines.pages import HASH, PAGE, Pages, shared
+
 _KEPT = 0.95
 """A prompt goes on from a slot when it begins with this share of what the slot holds."""
-ANY = -1
-"""No slot is given: all are taken, or none is known. The engine chooses."""
 
 
 class Slot(msgspec.Struct, array_like=True):
-    """What is known of a slot: the hashes of the last prompt in it, its conversation, how many requests of that it has
-    had, when the last began or ended, and the process that uses it now (0: none)."""
+    """What is known of a slot.
+
+    It holds so many `tokens`, whose whole `pages` have these hashes (none where it is not known what it holds), of a
+    `conversation` in a `domain`, of which it has had so many `requests`. `used` is when the last of them began or
+    ended. `user` is the process that used it last, `busy` says that it still does. `stored` of the leading tokens are
+    on disk, the others were computed from the time `since` on. `turn` is another number after each use."""
 
     pages: bytes = b""
+    tokens: int = 0
+    domain: bytes = b""
     conversation: str = ""
     requests: int = 0
     used: float = 0.0
-    process: int = 0
+    user: int = 0
+    busy: bool = False
+    stored: int = 0
+    since: float = 0.0
+    turn: int = 0
+
+    @property
+    def unstored(self) -> int:
+        """How many tokens would be lost with the slot."""
+        return max(self.tokens - self.stored, 0) if self.pages else 0
+
+    @property
+    def taken(self) -> bool:
+        """Whether a process that lives works with it."""
+        return self.busy and alive(self.user)
+
+
+class Taken(msgspec.Struct):
+    """The slot at this index is held for a prompt. `before` is what it held, `slots` what all held."""
+
+    at: int
+    slot: Slot
+    before: Slot
+    slots: list[Slot]
 
 
 class Slots:
@@ -46,32 +70,59 @@ class Slots:
     Times are monotonic seconds, the same for all processes."""
 
     def __init__(self, count: int, file: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self.count = count
+        self.now = clock
         self._known = [Slot() for _ in range(count)]
         self._file = Path(file) if file else None
-        self._clock = clock
 
-    @contextlib.contextmanager
-    def taken(self, prompt: Sequence[int], conversation: str | None, adapter: str = "") -> Iterator[int]:
-        """Hold the slot for this prompt while the engine works on it. What was computed with one `adapter` is of no use
-        to another."""
-        if not self._known:
-            yield ANY
-            return
-        pages = hashes(prompt, adapter)
-        conversation = f"{adapter}:{conversation}" if conversation else ""
+    def take(self, pages: Pages, conversation: str = "", domain: bytes = b"") -> Taken | None:
+        """A slot for this prompt, until `leave`; None when all are taken."""
+        hashes = pages.hashes
         with self._locked() as slots:
-            at = _chosen(slots, pages, conversation)
-            if at != ANY:
-                slot = slots[at]
-                goes_on = _shared(slot.pages, pages) >= _KEPT * len(slot.pages) and bool(slot.pages)
-                requests = slot.requests + 1 if goes_on else 1
-                slots[at] = Slot(pages, conversation, requests, self._clock(), os.getpid())
-        try:
-            yield at
-        finally:
-            if at != ANY:
-                with self._locked() as slots:
-                    slots[at].process, slots[at].used = 0, self._clock()
+            at = _chosen(slots, hashes, conversation, domain)
+            if at is None:
+                return None
+            before = slots[at]
+            slots[at] = Slot(
+                pages=hashes,
+                tokens=pages.tokens,
+                domain=domain,
+                conversation=conversation,
+                requests=before.requests + 1 if _goes_on(before, hashes) else 1,
+                used=self.now(),
+                user=os.getpid(),
+                busy=True,
+                stored=min(before.stored, _tokens(shared(before.pages, hashes))),
+                since=before.since if before.unstored else self.now(),
+                turn=secrets.randbits(62),
+            )
+            return Taken(at, slots[at], before, list(slots))
+
+    def leave(self, taken: Taken, pages: Pages | None) -> None:
+        """The slot is free again, and holds what these pages are of; None where that is what it held before."""
+        slot = taken.slot
+        if pages is None:
+            slot = msgspec.structs.replace(taken.before, turn=slot.turn)
+        else:
+            slot.pages, slot.tokens = pages.hashes, pages.tokens
+        slot.busy, slot.used = False, self.now()
+        self._put(taken.at, slot)
+
+    def stored(self, at: int, slot: Slot) -> None:
+        """All that the slot holds is on disk, if it is still the same."""
+        slot.stored = slot.tokens
+        self._put(at, slot)
+
+    def known(self) -> list[Slot]:
+        """What is known of all."""
+        with self._locked() as slots:
+            return slots
+
+    def _put(self, at: int, slot: Slot) -> None:
+        with self._locked() as slots:
+            # Otherwise the engine was started anew, or somebody else has it by now.
+            if slots[at].turn == slot.turn:
+                slots[at] = slot
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[list[Slot]]:
@@ -103,46 +154,31 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Slot])
 
 
-def hashes(prompt: Sequence[int], adapter: str = "") -> bytes:
-    """The hashes of the whole pages of a prompt that the model reads with this adapter."""
-    data, size = memoryview(array("i", prompt).tobytes()), PAGE * 4
-    running, found = hashlib.blake2b(adapter.encode(), digest_size=_HASH), []
-    for start in range(0, len(data) - size + 1, size):
-        running.update(data[start : start + size])
-        found.append(running.copy().digest())
-    return b"".join(found)
+def _tokens(hashes: int) -> int:
+    """The tokens of so many bytes of hashes."""
+    return hashes // HASH * PAGE
 
 
-def _shared(one: bytes, other: bytes) -> int:
-    """How many leading bytes of hashes are equal: whole hashes."""
-    most = min(len(one), len(other))
-    low, high = 0, most // _HASH
-    while low < high:
-        # Each hash is over all before it: where one is equal, all before it are.
-        middle = (low + high + 1) // 2
-        end = middle * _HASH
-        if one[end - _HASH : end] == other[end - _HASH : end]:
-            low = middle
-        else:
-            high = middle - 1
-    return low * _HASH
+def _goes_on(slot: Slot, pages: bytes) -> bool:
+    return bool(slot.pages) and shared(slot.pages, pages) >= _KEPT * len(slot.pages)
 
 
-def _chosen(slots: list[Slot], pages: bytes, conversation: str) -> int:
-    free = [at for at, slot in enumerate(slots) if not slot.process or not _alive(slot.process)]
+def _chosen(slots: list[Slot], pages: bytes, conversation: str, domain: bytes) -> int | None:
+    free = [at for at, slot in enumerate(slots) if not slot.taken]
     if not free:
-        return ANY
-    shared = {at: _shared(slots[at].pages, pages) for at in free}
-    going_on = [at for at in free if slots[at].pages and shared[at] >= _KEPT * len(slots[at].pages)]
+        return None
+    common = {at: shared(slots[at].pages, pages) for at in free}
+    own = [at for at in free if conversation and slots[at].conversation == conversation and slots[at].domain == domain]
+    going_on = [at for at in free if _goes_on(slots[at], pages)]
     if going_on:
-        return max(going_on, key=lambda at: (shared[at], slots[at].conversation == conversation, slots[at].used))
-    own = [at for at in free if conversation and slots[at].conversation == conversation and slots[at].requests]
+        return max(going_on, key=lambda at: (common[at], at in own, slots[at].used))
     if own:
-        return max(own, key=lambda at: (shared[at], slots[at].used))
+        return max(own, key=lambda at: (common[at], slots[at].used))
     return min(free, key=lambda at: (bool(slots[at].pages), slots[at].requests > 1, slots[at].used))
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """Whether there is a process with this number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,0 +1,270 @@
+"""What is computed already of a prompt: in a slot of the engine, or on disk (`prefix_store.py`).
+
+A prompt gets a slot (`slots.py`). What the slot holds is written to disk first where it would be lost; what the disk
+has is read into it where that is clearly more. The beginning that a prompt shares with other conversations, an agent's
+instructions, is computed first and kept by itself, since it is what a new conversation begins with. Otherwise slots
+are written while they rest: soon when the engine is quiet, later beside others at work, because the engine computes
+nothing while it writes. Nothing waits for the disk itself: the engine writes into the page cache, and checksum and
+index follow on a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from antiphon.engines.attached import Attached
+from antiphon.engines.pages import HASH, PAGE, Pages, shared
+from antiphon.engines.prefix_store import Found, Prefix, PrefixStore
+from antiphon.engines.slots import Slot, Slots, Taken, alive
+from antiphon.api.errors import BadRequest, Failure
+
+log = logging.getLogger("antiphon")
+
+ANY = -1
+"""No slot is given: the engine's slots are not ours to give."""
+
+_LEAST = 256
+"""Tokens that are worth a file, or reading one."""
+_MUCH = 1024
+"""Tokens that are written before long even where their conversation never rests."""
+_QUIET, _RESTING, _LONG = 2.0, 10.0, 60.0
+"""A slot is written after so many seconds of rest: when no other is at work, when others are, or (since its first token
+that is not on disk) at the next end of a reply."""
+_LOOK = 0.5
+_TURN = 0.01
+_PAUSE = 60.0
+"""Seconds without another try after the engine could not write."""
+_FAREWELL = 10.0
+_MOST_MISSES = 2
+
+
+class Seat:
+    """A prompt's slot. `beginning` tokens of the prompt are to be computed first, and then kept with `PrefixCache.keep`
+    (0: none). `restored` of the prompt's tokens were read from disk. Where it is `fresh`, what the slot held before may
+    not be re-used. Whoever generates notes in `read` how many tokens of the prompt the engine has (None: it was never
+    asked), and in `sampled` the ids that followed."""
+
+    def __init__(self, taken: Taken | None = None, pages: Pages | None = None) -> None:
+        self.slot = taken.at if taken else ANY
+        self.taken = taken
+        self.pages = pages
+        self.prefix: Prefix | None = None
+        self.beginning = self.restored = 0
+        self.read: int | None = None
+        self.fresh = False
+        self.sampled: list[int] = []
+
+
+class PrefixCache:
+    """The slots of one engine, and what of them is on disk (no `store`: nothing)."""
+
+    def __init__(self, server: Attached, slots: Slots, store: PrefixStore | None = None) -> None:
+        self._server = server
+        self._slots = slots
+        self._store = store
+        self._tending: asyncio.Task[None] | None = None
+        self._keeping: set[asyncio.Task[bool]] = set()
+        self._pause = 0.0
+        self._branches = True
+        self._misses = 0
+
+    @contextlib.asynccontextmanager
+    async def seat(self, prompt: Sequence[int], conversation: str | None, domain: bytes) -> AsyncIterator[Seat]:
+        """A slot for this prompt, ready for it (an empty prompt is one that nothing is known of). Waits for one."""
+        if not self._slots.count:
+            yield Seat()
+            return
+        pages, conversation = Pages(domain, prompt), conversation or ""
+        while (taken := self._slots.take(pages, conversation, domain)) is None:
+            await asyncio.sleep(_TURN)
+        seat = Seat(taken, pages)
+        try:
+            await self._prepare(seat, taken, pages)
+            yield seat
+        finally:
+            self._slots.leave(taken, _content(seat, prompt, domain))
+            if self._store is not None and self._tending is None:
+                self._tending = asyncio.create_task(self._tend())
+
+    async def _prepare(self, seat: Seat, taken: Taken, pages: Pages) -> None:
+        before, store = taken.before, self._store
+        hashes, have = pages.hashes, _common(before.pages, pages.hashes)
+        seat.fresh = bool(before.tokens) and before.domain != taken.slot.domain
+        if store is None:
+            return
+        if before.tokens - max(have, before.stored) >= _LEAST and before.unstored >= _LEAST and not before.busy:
+            await self._save(taken.at, before)
+        found = await asyncio.to_thread(store.find, taken.slot.domain, hashes)
+        prefix, tokens = self._best(found)
+        if prefix is not None and tokens >= have + _LEAST and await self._restore(taken.at, prefix):
+            seat.prefix, seat.restored, seat.fresh, have = prefix, tokens, False, tokens
+            taken.slot.stored = tokens
+        seat.beginning = _beginning(taken, found, have)
+
+    def _best(self, found: Found) -> tuple[Prefix | None, int]:
+        """What to restore, and how many of the prompt's tokens that is expected to bring. Some models can go on only
+        from the end of what was stored: a branch must bring clearly more."""
+        whole = found.whole.tokens if found.whole else 0
+        if self._branches and found.branch and found.shared >= whole + _LEAST:
+            return found.branch, found.shared
+        return found.whole, whole
+
+    def check(self, seat: Seat, cached: int) -> None:
+        """The engine tells that it need not compute so many tokens of the prompt. Where it restores less than it said,
+        it is not asked again."""
+        if seat.prefix is None or self._store is None:
+            return
+        prefix, seat.prefix = seat.prefix, None
+        if cached >= seat.restored - max(_LEAST, seat.restored // 4):
+            self._misses = 0
+            return
+        log.info("of %d tokens that were restored from disk the engine re-uses %d", seat.restored, cached)
+        if prefix.tokens > seat.restored + PAGE:
+            self._branches = False
+            return
+        self._misses += 1
+        if self._misses >= _MOST_MISSES:
+            self._give_up("this engine does not go on from what it restores")
+
+    def _give_up(self, why: str) -> None:
+        log.warning("computed prefixes are not kept on disk: %s", why)
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+
+    async def keep(self, seat: Seat) -> None:
+        """The slot holds the beginning, and no more: keep it."""
+        taken, tokens, seat.beginning = seat.taken, seat.beginning, 0
+        if taken is None:
+            return
+        slot = taken.slot
+        begun = msgspec.structs.replace(slot, pages=slot.pages[: tokens // PAGE * HASH], tokens=tokens, conversation="")
+        if await self._save(taken.at, begun):
+            slot.stored = max(slot.stored, tokens)
+
+    async def _save(self, at: int, slot: Slot, turn: int | None = None) -> bool:
+        """Write what the slot holds, which is this, if it is still the same `turn`. Gives whether the engine has written
+        it; the rest goes on by itself."""
+        store = self._store
+        if store is None or time.monotonic() < self._pause:
+            return False
+        draft = store.draft()
+        try:
+            written = await self._server.ask("POST", f"/slots/{at}?action=save", {"filename": draft})
+        except BadRequest as failure:
+            self._give_up(failure.message)
+            return False
+        except Failure as failure:
+            log.warning("the engine could not write what it computed: %s", failure.message)
+            self._pause = time.monotonic() + _PAUSE
+            store.discard(draft)
+            return False
+        same = turn is None or self._slots.known()[at].turn == turn
+        if not same or written["n_saved"] + PAGE < slot.tokens:
+            store.discard(draft)
+            return same
+        log.debug("slot %d: %d tokens are written to disk", at, slot.tokens)
+        work = asyncio.to_thread(store.keep, draft, slot.domain, slot.pages, slot.tokens, slot.conversation)
+        task = asyncio.create_task(work)
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+        return True
+
+    async def _restore(self, at: int, prefix: Prefix) -> bool:
+        store = self._store
+        if store is None or not await asyncio.to_thread(store.intact, prefix):
+            return False
+        began = time.monotonic()
+        try:
+            await self._server.ask("POST", f"/slots/{at}?action=restore", {"filename": prefix.name})
+        except Failure as failure:
+            log.info("the engine does not restore %s: %s", prefix.name, failure.message)
+            await asyncio.to_thread(store.drop, prefix)
+            return False
+        log.debug("slot %d: %d tokens are restored in %.2f s", at, prefix.tokens, time.monotonic() - began)
+        return True
+
+    async def _tend(self) -> None:
+        """Write the slots that rest, until there is none left to write."""
+        try:
+            while True:
+                await asyncio.sleep(_LOOK)
+                slots = self._slots.known()
+                waiting = self._ours(slots)
+                if not waiting or self._store is None:
+                    return
+                for at in waiting:
+                    if _due(slots, at, self._slots.now()):
+                        await self._save_resting(at, slots[at])
+                        break
+        finally:
+            self._tending = None
+
+    def _ours(self, slots: list[Slot]) -> list[int]:
+        """The slots that this process has to write some time: those that it used last, or that a dead one did."""
+        mine = os.getpid()
+        written = [at for at, slot in enumerate(slots) if slot.unstored >= _LEAST and not slot.busy]
+        return [at for at in written if slots[at].user == mine or not alive(slots[at].user)]
+
+    async def _save_resting(self, at: int, slot: Slot) -> None:
+        if await self._save(at, slot, slot.turn):
+            self._slots.stored(at, slot)
+
+    async def close(self) -> None:
+        """Write what is not on disk yet."""
+        if self._tending is not None:
+            self._tending.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                slots = self._slots.known() if self._store is not None else []
+                for at in self._ours(slots):
+                    await self._save_resting(at, slots[at])
+                await asyncio.gather(*self._keeping)
+        if self._store is not None:
+            self._store.close()
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """How many leading tokens are the same, in whole pages."""
+    return shared(one, other) // HASH * PAGE
+
+
+def _content(seat: Seat, prompt: Sequence[int], domain: bytes) -> Pages | None:
+    """What the slot holds afterwards; None where it is what it held before."""
+    if seat.read is None:
+        return Pages(domain, prompt[: seat.restored]) if seat.restored else None
+    if not prompt or seat.pages is None or seat.read < len(prompt):
+        return Pages(domain, prompt[: seat.read])
+    # The last token was sampled, but nothing was computed of it.
+    seat.pages.extend(seat.sampled[:-1])
+    return seat.pages
+
+
+def _beginning(taken: Taken, found: Found, have: int) -> int:
+    """How many tokens the prompt has in common with other conversations, where that is worth a file of its own: there
+    is none yet, and the slot does not go beyond."""
+    mine, hashes = taken.slot, taken.slot.pages
+    both = [
+        _common(slot.pages, hashes)
+        for slot in (taken.before if at == taken.at else slot for at, slot in enumerate(taken.slots))
+        if slot.conversation != mine.conversation or not mine.conversation
+        if shared(slot.pages, hashes) < min(len(slot.pages), len(hashes))
+    ]
+    if found.branch and (found.branch.conversation != mine.conversation or not mine.conversation):
+        both.append(found.shared)
+    most = max(both, default=0)
+    there = found.whole.tokens if found.whole else 0
+    return most if have <= most and most >= there + _LEAST else 0
+
+
+def _due(slots: list[Slot], at: int, now: float) -> bool:
+    slot = slots[at]
+    rest = _RESTING if any(each.taken for each in slots) else _QUIET
+    return now - slot.used >= rest or (slot.unstored >= _MUCH and now - slot.since >= _LONG)
