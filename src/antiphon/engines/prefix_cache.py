@@ -142,6 +142,7 @@ class PrefixCache:
     async def keep(self, seat: Seat) -> None:
         """The slot holds the beginning, and no more: keep it."""
         taken, tokens, seat.beginning = seat.taken, seat.beginning, 0
+        seat.sampled.clear()
         if taken is None:
             return
         slot = taken.slot

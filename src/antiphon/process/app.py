@@ -233,7 +233,8 @@ class Application:
             patience=settings.queue_timeout,
             silence=settings.engine_timeout,
             # Only our own engine's slots are ours to give.
-            slots=self._slots(place.name) if place.gguf else None,
+            slots=self._shared.slots(place.name) if place.gguf else None,
+            prefixes=place.prefixes,
             adapters=place.settings.adapters,
             cause=place.cause,
         )
@@ -248,10 +249,6 @@ class Application:
         except BaseException:
             await engine.close()
             raise
-
-    def _slots(self, name: str) -> str:
-        """Where the workers note which conversation has which slot; a single one needs no file for that."""
-        return self._shared.slots(name) if self._runtime.settings.workers > 1 else ""
 
     def _folder(self, name: str) -> Shelf | None:
         """What the workers remember together. A single one remembers by itself; several may each get a turn of the same

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from antiphon.engines import gguf, machine, memory, model_store
+from antiphon.engines import Prefixes, gguf, identity, machine, memory, model_store
 from antiphon.engines.embedded import Launch
 from antiphon.engines.model_store import ModelUnavailable
+from antiphon.engines.prefix_store import PrefixStore
 from antiphon.process.worker_state import file_name
 from antiphon.settings.fields import ModelSettings, Settings
 
@@ -20,11 +22,16 @@ _MOST_CACHE_MB, _CACHE_SHARE = 8192, 0.1
 _USUAL_WINDOW = 4096
 
 
+# What engines have computed, on disk: of what is free, and at most.
+_DISK_SHARE, _MOST_DISK = 0.1, 16_000_000_000
+
+
 class Planned(NamedTuple):
-    """An engine to start, and a sentence when it gets less than was asked for it."""
+    """An engine to start, a sentence when it gets less than was asked for it, and where what it computes is kept."""
 
     launch: Launch
     note: str
+    prefixes: Prefixes | None
 
 
 class _Wanted(NamedTuple):
@@ -89,6 +96,7 @@ def _planned(settings: Settings, model: ModelSettings, wanted: _Wanted, budget: 
     )
     engines = sum(not each.attached for each in settings.served.values())
     files = Path(settings.state_dir) / f"engine-{settings.port}-{file_name(wanted.name)}"
+    kept = store(settings)
     launch = Launch(
         model=str(wanted.path),
         # Other users of the machine reach the engine's port too, and ours is not the only key that must hold.
@@ -101,8 +109,21 @@ def _planned(settings: Settings, model: ModelSettings, wanted: _Wanted, budget: 
         mmproj=model.mmproj,
         lora=tuple(model.adapters.values()),
         gpu_layers=model.gpu_layers,
-        cache_mb=min(_MOST_CACHE_MB, int(free * _CACHE_SHARE) >> 20),
+        # What is on disk is in the system's own cache, too.
+        cache_mb=0 if kept else min(_MOST_CACHE_MB, int(free * _CACHE_SHARE) >> 20),
+        prefixes=kept.folder if kept else "",
         log="" if settings.log_level == "debug" else f"{files}.log",
         cause=f"{files}.cause",
     )
-    return Planned(launch, room.note)
+    return Planned(launch, room.note, kept and msgspec.structs.replace(kept, engine=identity.of_engine(launch)))
+
+
+def store(settings: Settings) -> Prefixes | None:
+    """Where engines keep what they compute, the same for all that share a state folder; None where nothing is kept."""
+    folder = Path(settings.state_dir) / "prefixes"
+    capacity = settings.cache_disk * 1_000_000
+    if capacity < 0:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = PrefixStore(folder, 0).held()
+        capacity = min(_MOST_DISK, int((shutil.disk_usage(folder).free + held) * _DISK_SHARE))
+    return Prefixes(folder=str(folder), capacity=capacity, engine=b"") if capacity else None

@@ -37,7 +37,8 @@ class EngineUnavailable(Exception):
 
 class EngineProcess:
     """A child process that runs the engine. `say` is told in a sentence of every death and return, `report` when it
-    dies again and again (and, with nothing, when that is over). `pause` is what the first restart waits, in seconds."""
+    dies again and again (and, with nothing, when that is over), `starting` before each start. `pause` is what the first
+    restart waits, in seconds."""
 
     def __init__(
         self,
@@ -45,10 +46,12 @@ class EngineProcess:
         say: Callable[[str], None],
         pause: float = _FIRST_PAUSE,
         report: Callable[[str], None] = lambda sentence: None,
+        starting: Callable[[], None] = lambda: None,
     ) -> None:
         self.launch = launch
         self._say = say
         self._report = report
+        self._starting = starting
         self._who = f"the engine of {launch.name}" if launch.name else "the engine"
         self._deaths = 0
         self._first_pause = pause
@@ -140,6 +143,7 @@ class EngineProcess:
     def _spawn(self) -> Answer:
         """Start the child and hear its answer. One that dies before it answers has answered with its death."""
         self._forget_cause()
+        self._starting()
         command = [sys.executable, "-m", "antiphon.engines.embedded"]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._child = child

@@ -88,8 +88,15 @@ def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) ->
         if name not in planned:
             places.append(Place(settings=model, engine=model.model, name=name))
             continue
-        launch, note = planned[name]
-        engines.append(EngineProcess(launch, say, report=partial(sharing.crashes, launch.name)))
+        launch, note, prefixes = planned[name]
+        engines.append(
+            EngineProcess(
+                launch,
+                say,
+                report=partial(sharing.crashes, launch.name),
+                starting=partial(sharing.forget_slots, launch.name),
+            )
+        )
         say(f"loading {launch.name} ({Path(launch.model).name}) …")
         with waiting():
             port = engines[-1].start()
@@ -102,6 +109,7 @@ def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) ->
                 name=launch.name,
                 gguf=launch.model,
                 cause=launch.cause,
+                prefixes=prefixes,
             )
         )
         if note:

@@ -6,6 +6,7 @@ import os
 
 import msgspec
 
+from antiphon.engines import Prefixes
 from antiphon.settings.keys import hashed
 from antiphon.settings.sources import BadSettings, ModelSettings, Settings
 
@@ -15,7 +16,8 @@ RUNTIME_VARIABLE = "ANTIPHON_RUNTIME"
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """A model as a worker finds it. `engine` is where its engine answers (`llama.cpp+http://127.0.0.1:1234`) and
     `key` what that asks for, `name` what clients are shown (empty: what the engine calls it), `gguf` the model's file
-    where it is known, `cause` the file in which its engine says why it ended."""
+    where it is known, `cause` the file in which its engine says why it ended. What that computes is kept in
+    `prefixes`."""
 
     settings: ModelSettings
     engine: str
@@ -23,6 +25,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     gguf: str = ""
     cause: str = ""
+    prefixes: Prefixes | None = None
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):

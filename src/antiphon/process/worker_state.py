@@ -3,7 +3,7 @@
     stopping    a pipe without words: the supervisor holds its end open, and lets go when it is asked to stop
     crashes/    for each engine that dies again and again, a sentence
     limits      what each key has used (`serving/rate_limits.py`)
-    slots-…     what is in the slots of each embedded engine (`engines/slots.py`), when there are several workers
+    slots-…     what is in the slots of each embedded engine (`engines/slots.py`)
     remembered/ the tokens of each model's conversations (`transcript_store.py`), when there are several workers
     metrics/    what each worker has counted (`observability/metrics.py`), when there are several
 
@@ -35,6 +35,10 @@ def file_name(model: str) -> str:
     return f"{_UNSAFE.sub('-', model)[:60]}-{hashlib.blake2b(model.encode(), digest_size=4).hexdigest()}"
 
 
+def _slots(model: str) -> str:
+    return f"slots-{file_name(model)}"
+
+
 class Shared:
     """A worker's view of the folder; an empty path means there is none."""
 
@@ -54,7 +58,7 @@ class Shared:
 
     def slots(self, model: str) -> str:
         """The file of what is in the slots of a model's engine; empty when there is no folder."""
-        return str(Path(self._folder) / f"slots-{file_name(model)}") if self._folder else ""
+        return str(Path(self._folder) / _slots(model)) if self._folder else ""
 
     def crashes(self) -> str:
         """What there is to say of engines that die again and again; mostly nothing."""
@@ -122,6 +126,10 @@ class Sharing:
                 draft.replace(file)
             else:
                 file.unlink(missing_ok=True)
+
+    def forget_slots(self, model: str) -> None:
+        """A model's engine is started, and holds nothing."""
+        (Path(self.folder) / _slots(model)).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove the folder."""

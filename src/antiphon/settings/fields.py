@@ -191,6 +191,15 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     cache_dir: Annotated[str, About("Where fetched models live.", default="`$XDG_CACHE_HOME/antiphon`", path=True)] = (
         msgspec.field(default_factory=_cache_home)
     )
+    cache_disk: Annotated[
+        int,
+        Meta(ge=-1),
+        About(
+            "How much of the disk may hold what embedded engines have computed of prompts, in megabytes, so that it "
+            "outlives them; 0 keeps nothing.",
+            default="a tenth of what is free, at most 16000",
+        ),
+    ] = -1
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], About("How much to log; `debug` also shows the engine's own log.")
     ] = "info"
