@@ -13,9 +13,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.engines.slots import ANY, PAGE, Slots, _shared, hashes
+from antiphon.engines.pages import PAGE, Pages, shared
+from antiphon.engines.slots import Slots, Taken
 
 INSTRUCTIONS = list(range(40 * PAGE))
+
+
+@contextlib.contextmanager
+def taken(slots: Slots, prompt: list[int], conversation: str = "", domain: bytes = b"") -> Iterator[Taken | None]:
+    """A slot that holds the prompt afterwards."""
+    pages = Pages(domain, prompt)
+    slot = slots.take(pages, conversation, domain)
+    try:
+        yield slot
+    finally:
+        if slot is not None:
+            slots.leave(slot, pages)
 
 
 class Engine:
@@ -28,9 +41,9 @@ class Engine:
     @contextlib.contextmanager
     def ask(self, prompt: list[int], conversation: str) -> Iterator[int]:
         """Gives how many tokens are re-used."""
-        with self._slots.taken(prompt, conversation) as at:
-            assert at != ANY
-            before, self.held[at] = self.held[at], prompt
+        with taken(self._slots, prompt, conversation) as slot:
+            assert slot is not None
+            before, self.held[slot.at] = self.held[slot.at], prompt
             yield next((i for i, (a, b) in enumerate(zip(before, prompt, strict=False)) if a != b), len(before))
 
     def asked(self, prompt: list[int], conversation: str) -> int:
@@ -52,9 +65,9 @@ def tokens(seed: int, pages: int) -> list[int]:
     return [source.randrange(2**31) for _ in range(pages * PAGE)]
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("same", [True, False])
 @pytest.mark.parametrize("file", [True, False])
-def test_a_main_conversation_keeps_its_slot(shared: bool, file: bool, tmp_path: Path) -> None:
+def test_a_main_conversation_keeps_its_slot(same: bool, file: bool, tmp_path: Path) -> None:
     """Between the turns of a main conversation come many side requests, three at once, with its instructions or with
     others: each turn re-uses the whole one before it. The same when what is known is shared in a file."""
     name = str(tmp_path / "slots") if file else ""
@@ -69,7 +82,7 @@ def test_a_main_conversation_keeps_its_slot(shared: bool, file: bool, tmp_path: 
             with contextlib.ExitStack() as busy:
                 for number in range(3):
                     seed = 1000 * turn + 10 * each + number
-                    busy.enter_context(engine.ask([*INSTRUCTIONS * shared, *tokens(seed, 12)], f"side {seed}"))
+                    busy.enter_context(engine.ask([*INSTRUCTIONS * same, *tokens(seed, 12)], f"side {seed}"))
 
 
 def test_a_conversation_that_goes_back_takes_its_own_slot() -> None:
@@ -87,26 +100,27 @@ def test_a_conversation_that_goes_back_takes_its_own_slot() -> None:
 def test_no_slot_twice() -> None:
     """A slot in use is given to nobody else; when all are, none is."""
     slots = Slots(2)
-    with slots.taken(INSTRUCTIONS, "a") as one, slots.taken(INSTRUCTIONS, "a") as other:
-        assert {one, other} == {0, 1}
-        with slots.taken(INSTRUCTIONS, "a") as none:
-            assert none == ANY
-    with Slots(0).taken(INSTRUCTIONS, "a") as none:
-        assert none == ANY
+    with taken(slots, INSTRUCTIONS, "a") as one, taken(slots, INSTRUCTIONS, "a") as other:
+        assert one is not None
+        assert other is not None
+        assert {one.at, other.at} == {0, 1}
+        with taken(slots, INSTRUCTIONS, "a") as none:
+            assert none is None
 
 
-def test_an_adapter_has_slots_of_its_own() -> None:
-    """The same conversation with another adapter takes another slot, and finds its own again."""
+def test_a_domain_has_slots_of_its_own() -> None:
+    """The same conversation with another adapter, or of another key, takes another slot, and finds its own again."""
     slots, found = Slots(2), list[int]()
-    for adapter in ("", "sea", "", "sea"):
-        with slots.taken(INSTRUCTIONS, "a", adapter) as one:
-            found.append(one)
+    for domain in (b"", b"sea", b"", b"sea"):
+        with taken(slots, INSTRUCTIONS, "a", domain) as one:
+            assert one is not None
+            found.append(one.at)
     assert found[:2] == found[2:]
     assert found[0] != found[1]
 
 
 def _take_and_die(file: str) -> None:
-    Slots(2, file).taken(INSTRUCTIONS, "a").__enter__()
+    Slots(2, file).take(Pages(b"", INSTRUCTIONS), "a")
     os._exit(0)
 
 
@@ -119,10 +133,44 @@ def test_two_processes(tmp_path: Path) -> None:
     process.start()
     process.join(60)
     mine, yours = Slots(2, str(file)), Slots(2, str(file))
-    with mine.taken([*INSTRUCTIONS, *tokens(1, 1)], "a") as one, yours.taken(tokens(2, 9), "b") as other:
-        assert {one, other} == {0, 1}
-    with yours.taken([*INSTRUCTIONS, *tokens(1, 2)], None) as again:
-        assert again == one
+    with taken(mine, [*INSTRUCTIONS, *tokens(1, 1)], "a") as one, taken(yours, tokens(2, 9), "b") as other:
+        assert one is not None
+        assert other is not None
+        assert {one.at, other.at} == {0, 1}
+    with taken(yours, [*INSTRUCTIONS, *tokens(1, 2)]) as again:
+        assert again is not None
+        assert again.at == one.at
+
+
+def test_an_engine_that_started_again_holds_nothing(tmp_path: Path) -> None:
+    """Its file was removed: nothing is taken to be in its slots, also not what was at work when it died."""
+    file = tmp_path / "slots"
+    slots = Slots(2, str(file))
+    with taken(slots, INSTRUCTIONS, "a"):
+        file.unlink()
+    assert [slot.tokens for slot in slots.known()] == [0, 0]
+    with taken(slots, INSTRUCTIONS, "a"):
+        pass
+    assert sorted(slot.tokens for slot in slots.known()) == [0, len(INSTRUCTIONS)]
+
+
+def test_a_slot_knows_what_of_it_is_on_disk() -> None:
+    """What a prompt goes on from stays on disk; what it adds, or has in place of it, does not."""
+    slots = Slots(1)
+    with taken(slots, INSTRUCTIONS, "a") as one:
+        assert one is not None
+    slots.stored(0, one.slot)
+    assert slots.known()[0].unstored == 0
+    with taken(slots, [*INSTRUCTIONS, *tokens(1, 3)], "a"):
+        pass
+    assert slots.known()[0].unstored == 3 * PAGE
+    with taken(slots, [*INSTRUCTIONS[: 10 * PAGE], *tokens(2, 3)], "b"):
+        pass
+    assert slots.known()[0].unstored == 3 * PAGE
+    with taken(slots, tokens(3, 3), "c"):
+        pass
+    slots.stored(0, one.slot)
+    assert slots.known()[0].unstored == 3 * PAGE, "another turn of the slot was written"
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, PAGE - 1))
@@ -130,5 +178,5 @@ def test_hashes_tell_what_is_shared(same: int, one: int, other: int, rest: int) 
     """Two prompts share as many pages as they have whole ones in common."""
     begin = tokens(1, same)
     first, second = [*begin, *tokens(2, one)], [*begin, *tokens(3, other), *tokens(4, 1)[:rest]]
-    shared = _shared(hashes(first), hashes(second))
-    assert shared == len(hashes(begin))
+    common = shared(Pages(b"", first).hashes, Pages(b"", second).hashes)
+    assert common == len(Pages(b"", begin).hashes)

@@ -13,7 +13,9 @@ from antiphon.engines.embedded import Launch
 
 _SAMPLES, _SAMPLE = 64, 4096
 # Everything else that an engine is started with counts, so that what is added later is not forgotten here.
-_INDIFFERENT = ("port", "name", "key", "log", "threads", "parallel", "window", "cache_mb", "prefixes", "memory_mb", "cause")
+_INDIFFERENT = frozenset(
+    ("port", "name", "key", "log", "cause", "threads", "parallel", "window", "cache_mb", "memory_mb", "prefixes")
+)
 
 
 def of_file(path: str) -> bytes:

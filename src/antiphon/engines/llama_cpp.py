@@ -39,6 +39,7 @@ class _Progress(msgspec.Struct):
     total: int = 0
     cache: int = 0
     processed: int = 0
+    time_ms: float = 0
 
 
 class _Timings(msgspec.Struct):
@@ -227,9 +228,9 @@ class LlamaCpp:
                     if chunk.error is not None:
                         raise EngineFailed(f"the engine broke off: {message(chunk.error)}")
                     if chunk.prompt_progress is not None:
-                        self._prefixes.check(seat, chunk.prompt_progress.cache)
-                        seat.read = chunk.prompt_progress.processed
-                        yield chunk.prompt_progress
+                        done = chunk.prompt_progress
+                        self._prefixes.progress(seat, done.cache, done.processed, done.time_ms / 1000)
+                        yield done
                         continue
                     count, counted = max(chunk.tokens_predicted - counted, 0), chunk.tokens_predicted
                     pieces.append(Piece(chunk.content, count, chunk.tokens, _ends(chunk)))

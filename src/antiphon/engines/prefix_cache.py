@@ -1,11 +1,12 @@
 """What is computed already of a prompt: in a slot of the engine, or on disk (`prefix_store.py`).
 
-A prompt gets a slot (`slots.py`). What the slot holds is written to disk first where it would be lost; what the disk
-has is read into it where that is clearly more. The beginning that a prompt shares with other conversations, an agent's
-instructions, is computed first and kept by itself, since it is what a new conversation begins with. Otherwise slots
-are written while they rest: soon when the engine is quiet, later beside others at work, because the engine computes
-nothing while it writes. Nothing waits for the disk itself: the engine writes into the page cache, and checksum and
-index follow on a thread.
+A prompt gets a slot (`slots.py`). What the slot holds is written to disk first where it would be lost, and computing
+it again would take longer than writing it; what the disk has is read into it where that is clearly more. The beginning
+that a prompt shares with other conversations, an agent's instructions, is computed first and kept by itself, since it
+is what a new conversation begins with. Otherwise slots are written while they rest: soon when the engine is quiet,
+later beside others at work, because the engine computes nothing while it writes; and only when they have grown by a
+part, because all of a slot is written each time. Nothing waits for the disk itself: the engine writes into the page
+cache, and checksum and index follow on a thread.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
+from antiphon.api.errors import BadRequest, Failure
 from antiphon.engines.attached import Attached
 from antiphon.engines.pages import HASH, PAGE, Pages, shared
 from antiphon.engines.prefix_store import Found, Prefix, PrefixStore
 from antiphon.engines.slots import Slot, Slots, Taken, alive
-from antiphon.api.errors import BadRequest, Failure
 
 log = logging.getLogger("antiphon")
 
 ANY = -1
 """No slot is given: the engine's slots are not ours to give."""
 
-_LEAST = 256
+_LEAST = 128
 """Tokens that are worth a file, or reading one."""
-_MUCH = 1024
-"""Tokens that are written before long even where their conversation never rests."""
+_GROWN = 8
+"""A slot that rests is written when this part of it is not on disk."""
 _QUIET, _RESTING, _LONG = 2.0, 10.0, 60.0
 """A slot is written after so many seconds of rest: when no other is at work, when others are, or (since its first token
 that is not on disk) at the next end of a reply."""
@@ -72,6 +73,8 @@ class PrefixCache:
         self._tending: asyncio.Task[None] | None = None
         self._keeping: set[asyncio.Task[bool]] = set()
         self._pause = 0.0
+        # Seconds that a token takes: to be computed (a guess, until it was measured), and to be written.
+        self._computing, self._writing = 0.01, 0.0
         self._branches = True
         self._misses = 0
 
@@ -82,7 +85,8 @@ class PrefixCache:
             yield Seat()
             return
         pages, conversation = Pages(domain, prompt), conversation or ""
-        while (taken := self._slots.take(pages, conversation, domain)) is None:
+        # Other processes let go of slots, too, and nobody tells of it.
+        while (taken := self._slots.take(pages, conversation, domain)) is None:  # noqa: ASYNC110
             await asyncio.sleep(_TURN)
         seat = Seat(taken, pages)
         try:
@@ -99,7 +103,7 @@ class PrefixCache:
         seat.fresh = bool(before.tokens) and before.domain != taken.slot.domain
         if store is None:
             return
-        if before.tokens - max(have, before.stored) >= _LEAST and before.unstored >= _LEAST and not before.busy:
+        if self._worth_writing(before, have):
             await self._save(taken.at, before)
         found = await asyncio.to_thread(store.find, taken.slot.domain, hashes)
         prefix, tokens = self._best(found)
@@ -116,9 +120,18 @@ class PrefixCache:
             return found.branch, found.shared
         return found.whole, whole
 
-    def check(self, seat: Seat, cached: int) -> None:
-        """The engine tells that it need not compute so many tokens of the prompt. Where it restores less than it said,
-        it is not asked again."""
+    def _worth_writing(self, slot: Slot, kept: int = 0) -> bool:
+        """Whether what a slot holds is better written than lost, when so many tokens are `kept` in any case."""
+        lost = slot.tokens - max(slot.stored, kept)
+        known = bool(slot.pages) and not slot.busy
+        return known and lost >= PAGE and lost * self._computing >= slot.tokens * self._writing
+
+    def progress(self, seat: Seat, cached: int, read: int, seconds: float) -> None:
+        """The engine has `read` so many tokens of the prompt in so many seconds, of which it had `cached` some. Where
+        it restores less than it said, it is not asked again."""
+        seat.read = read
+        if read - cached >= _LEAST:
+            self._computing = seconds / (read - cached)
         if seat.prefix is None or self._store is None:
             return
         prefix, seat.prefix = seat.prefix, None
@@ -151,12 +164,12 @@ class PrefixCache:
             slot.stored = max(slot.stored, tokens)
 
     async def _save(self, at: int, slot: Slot, turn: int | None = None) -> bool:
-        """Write what the slot holds, which is this, if it is still the same `turn`. Gives whether the engine has written
-        it; the rest goes on by itself."""
+        """Write what the slot holds, which is this, if it is still the same `turn`. Gives whether the engine has
+        written it; the rest goes on by itself."""
         store = self._store
         if store is None or time.monotonic() < self._pause:
             return False
-        draft = store.draft()
+        draft, began = store.draft(), time.monotonic()
         try:
             written = await self._server.ask("POST", f"/slots/{at}?action=save", {"filename": draft})
         except BadRequest as failure:
@@ -171,7 +184,9 @@ class PrefixCache:
         if not same or written["n_saved"] + PAGE < slot.tokens:
             store.discard(draft)
             return same
-        log.debug("slot %d: %d tokens are written to disk", at, slot.tokens)
+        took = time.monotonic() - began
+        self._writing = took / slot.tokens
+        log.debug("slot %d: %d tokens were written in %.2f s", at, slot.tokens, took)
         work = asyncio.to_thread(store.keep, draft, slot.domain, slot.pages, slot.tokens, slot.conversation)
         task = asyncio.create_task(work)
         self._keeping.add(task)
@@ -189,7 +204,7 @@ class PrefixCache:
             log.info("the engine does not restore %s: %s", prefix.name, failure.message)
             await asyncio.to_thread(store.drop, prefix)
             return False
-        log.debug("slot %d: %d tokens are restored in %.2f s", at, prefix.tokens, time.monotonic() - began)
+        log.debug("slot %d: %d tokens were restored in %.2f s", at, prefix.tokens, time.monotonic() - began)
         return True
 
     async def _tend(self) -> None:
@@ -198,7 +213,7 @@ class PrefixCache:
             while True:
                 await asyncio.sleep(_LOOK)
                 slots = self._slots.known()
-                waiting = self._ours(slots)
+                waiting = [at for at in _ours(slots) if slots[at].unstored >= max(_LEAST, slots[at].tokens // _GROWN)]
                 if not waiting or self._store is None:
                     return
                 for at in waiting:
@@ -207,12 +222,6 @@ class PrefixCache:
                         break
         finally:
             self._tending = None
-
-    def _ours(self, slots: list[Slot]) -> list[int]:
-        """The slots that this process has to write some time: those that it used last, or that a dead one did."""
-        mine = os.getpid()
-        written = [at for at, slot in enumerate(slots) if slot.unstored >= _LEAST and not slot.busy]
-        return [at for at in written if slots[at].user == mine or not alive(slots[at].user)]
 
     async def _save_resting(self, at: int, slot: Slot) -> None:
         if await self._save(at, slot, slot.turn):
@@ -225,8 +234,9 @@ class PrefixCache:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL):
                 slots = self._slots.known() if self._store is not None else []
-                for at in self._ours(slots):
-                    await self._save_resting(at, slots[at])
+                for at in _ours(slots):
+                    if self._worth_writing(slots[at]):
+                        await self._save_resting(at, slots[at])
                 await asyncio.gather(*self._keeping)
         if self._store is not None:
             self._store.close()
@@ -265,7 +275,13 @@ def _beginning(taken: Taken, found: Found, have: int) -> int:
     return most if have <= most and most >= there + _LEAST else 0
 
 
+def _ours(slots: list[Slot]) -> list[int]:
+    """The slots that this process has to look after: those that it used last, or that a dead one did."""
+    free, mine = [at for at, slot in enumerate(slots) if not slot.busy], os.getpid()
+    return [at for at in free if slots[at].user == mine or not alive(slots[at].user)]
+
+
 def _due(slots: list[Slot], at: int, now: float) -> bool:
-    slot = slots[at]
-    rest = _RESTING if any(each.taken for each in slots) else _QUIET
-    return now - slot.used >= rest or (slot.unstored >= _MUCH and now - slot.since >= _LONG)
+    """Whether a slot is to be written now."""
+    rest = _RESTING if any(slot.taken for slot in slots) else _QUIET
+    return now - slots[at].used >= rest or now - slots[at].since >= _LONG

@@ -19,7 +19,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -30,8 +30,8 @@ log = logging.getLogger("antiphon")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS prefixes (
-    name TEXT PRIMARY KEY, domain BLOB NOT NULL, last BLOB NOT NULL, conversation TEXT NOT NULL, tokens INTEGER NOT NULL,
-    size INTEGER NOT NULL, checksum INTEGER NOT NULL, used REAL NOT NULL);
+    name TEXT PRIMARY KEY, domain BLOB NOT NULL, last BLOB NOT NULL, conversation TEXT NOT NULL,
+    tokens INTEGER NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL, used REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS by_last ON prefixes (domain, last);
 CREATE INDEX IF NOT EXISTS by_use ON prefixes (used, size);
 CREATE TABLE IF NOT EXISTS pages (

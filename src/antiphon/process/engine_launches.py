@@ -58,9 +58,9 @@ def plan(settings: Settings) -> dict[str, Planned]:
     }
     needed = [_needed(planned[name].launch, wanted[name]) for name in models]
     for (name, model), ceiling in zip(models.items(), memory.ceilings(needed, free), strict=True):
-        launch, note = planned[name]
         limit = model.memory_limit_mb or ceiling >> 20
-        planned[name] = Planned(msgspec.structs.replace(launch, memory_mb=limit), note)
+        launch = msgspec.structs.replace(planned[name].launch, memory_mb=limit)
+        planned[name] = planned[name]._replace(launch=launch)
     return planned
 
 

@@ -279,7 +279,7 @@ async def _plan(
         conversation=conversation_name(session, prompt.chain),
         text=prompt.text,
         adapter=at.adapter,
-        owner=telemetry.watch().key,
+        owner=metrics.watch().key,
     )
     return Plan(
         job=job,
