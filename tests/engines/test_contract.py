@@ -72,7 +72,8 @@ async def pieces(engine: Engine, asked: Job) -> tuple[Prefilled | None, list[Pie
     prefilled, found = None, list[Piece]()
     async for read in engine.generate(asked):
         if isinstance(read, Prefilled):
-            assert prefilled is None
+            # There may be one for every step: of the same prompt, and more of it is read.
+            assert prefilled is None or (prefilled.cached == read.cached and prefilled.read <= read.read)
             prefilled = read
         else:
             assert read
