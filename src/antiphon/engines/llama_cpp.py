@@ -314,8 +314,8 @@ ENGINE = EngineKind(
         "llguidance grammars, where llama.cpp was built with them (the embedded one is)",
         "pictures, with a projector (`--mmproj`)",
         "adapters by name, each a model of its own: `--lora NAME=PATH`; an attached server is started with the same "
-        "file and `--cache-ram 0`, because llama.cpp's store of idle prompts takes one adapter's for another's (the "
-        "embedded engine has none then: a conversation that loses its slot is read anew)",
+        "file and `--cache-ram 0`, because llama.cpp's store of idle prompts takes one adapter's for another's",
+        "conversations back from disk that have lost their slot or their engine (the embedded one)",
         "seeds, penalties and biases; what was cached is told before the first token",
     ),
     shows="`make test`: the embedded engine is held to the contract of engines, and its adapters to their own cache",

@@ -227,17 +227,20 @@ class PrefixCache:
         if await self._save(at, slot, slot.turn):
             self._slots.stored(at, slot)
 
+    async def _keep_all(self) -> None:
+        slots = self._slots.known() if self._store is not None else []
+        for at in _ours(slots):
+            if self._worth_writing(slots[at]):
+                await self._save_resting(at, slots[at])
+        await asyncio.gather(*self._keeping)
+
     async def close(self) -> None:
         """Write what is not on disk yet."""
         if self._tending is not None:
             self._tending.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL):
-                slots = self._slots.known() if self._store is not None else []
-                for at in _ours(slots):
-                    if self._worth_writing(slots[at]):
-                        await self._save_resting(at, slots[at])
-                await asyncio.gather(*self._keeping)
+                await self._keep_all()
         if self._store is not None:
             self._store.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 from pathlib import Path
@@ -51,9 +52,9 @@ def plan(settings: Settings) -> dict[str, Planned]:
     # Models of the same file share its pages.
     weights = sum(path.stat().st_size for path in {each.path for each in wanted.values()})
     bytes_wanted = [wanted[name].window * models[name].parallel * wanted[name].token_bytes for name in models]
-    budgets = memory.budgets(bytes_wanted, max(0, free - weights))
+    budgets, kept = memory.budgets(bytes_wanted, max(0, free - weights)), prefixes(settings)
     planned = {
-        name: _planned(settings, models[name], wanted[name], budget, free // len(models))
+        name: _planned(settings, models[name], wanted[name], budget, free // len(models), kept)
         for name, budget in zip(models, budgets, strict=True)
     }
     needed = [_needed(planned[name].launch, wanted[name]) for name in models]
@@ -86,7 +87,9 @@ def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
     )
 
 
-def _planned(settings: Settings, model: ModelSettings, wanted: _Wanted, budget: int, free: int) -> Planned:
+def _planned(
+    settings: Settings, model: ModelSettings, wanted: _Wanted, budget: int, free: int, kept: Prefixes | None
+) -> Planned:
     room = memory.fit(
         window=wanted.window,
         fixed=model.context_length > 0,
@@ -96,7 +99,6 @@ def _planned(settings: Settings, model: ModelSettings, wanted: _Wanted, budget: 
     )
     engines = sum(not each.attached for each in settings.served.values())
     files = Path(settings.state_dir) / f"engine-{settings.port}-{file_name(wanted.name)}"
-    kept = store(settings)
     launch = Launch(
         model=str(wanted.path),
         # Other users of the machine reach the engine's port too, and ours is not the only key that must hold.
@@ -118,12 +120,13 @@ def _planned(settings: Settings, model: ModelSettings, wanted: _Wanted, budget: 
     return Planned(launch, room.note, kept and msgspec.structs.replace(kept, engine=identity.of_engine(launch)))
 
 
-def store(settings: Settings) -> Prefixes | None:
+def prefixes(settings: Settings) -> Prefixes | None:
     """Where engines keep what they compute, the same for all that share a state folder; None where nothing is kept."""
     folder = Path(settings.state_dir) / "prefixes"
     capacity = settings.cache_disk * 1_000_000
     if capacity < 0:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        held = PrefixStore(folder, 0).held()
-        capacity = min(_MOST_DISK, int((shutil.disk_usage(folder).free + held) * _DISK_SHARE))
+        with contextlib.closing(PrefixStore(folder, 0)) as store:
+            free = shutil.disk_usage(folder).free + store.held()
+        capacity = min(_MOST_DISK, int(free * _DISK_SHARE))
     return Prefixes(folder=str(folder), capacity=capacity, engine=b"") if capacity else None

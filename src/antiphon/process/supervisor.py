@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engines import connect
+from antiphon.engines.prefix_store import PrefixStore
 from antiphon.observability import request_log
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.process import banner, engine_launches, workers
@@ -84,6 +85,9 @@ def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) ->
     """Start the engines that models need, into the list of those that must be stopped again; gives where each model is,
     and what there is to say of them."""
     planned, places, notes = engine_launches.plan(settings), [], []
+    if kept := next((each.prefixes for each in planned.values()), None):
+        # There may be very many.
+        threading.Thread(target=PrefixStore(kept.folder, kept.capacity).sweep, daemon=True).start()
     for name, model in settings.served.items():
         if name not in planned:
             places.append(Place(settings=model, engine=model.model, name=name))
