@@ -14,7 +14,20 @@ from antiphon.engines.embedded import Launch
 _SAMPLES, _SAMPLE = 64, 4096
 # Everything else that an engine is started with counts, so that what is added later is not forgotten here.
 _INDIFFERENT = frozenset(
-    ("port", "name", "key", "log", "cause", "threads", "parallel", "window", "cache_mb", "memory_mb", "prefixes")
+    (
+        "port",
+        "name",
+        "key",
+        "log",
+        "cause",
+        "threads",
+        "prefill_threads",
+        "parallel",
+        "window",
+        "cache_mb",
+        "memory_mb",
+        "prefixes",
+    )
 )
 
 
