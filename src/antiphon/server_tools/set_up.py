@@ -10,13 +10,14 @@ from antiphon.server_tools.pages import Reading
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.tool import Family
+from antiphon.server_tools.tool_search import ToolSearch
 from antiphon.server_tools.web_fetch import WebFetch
 from antiphon.server_tools.web_search import WebSearch
 
 
 class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     """What may run. `search` names a backend (empty: none) and `search_key` is its key; `fetch` allows pages to be
-    fetched, from addresses of private networks too with `private`."""
+    fetched, from addresses of private networks too with `private`. Tool search reaches nothing, and always runs."""
 
     search: str = ""
     search_key: str = ""
@@ -27,7 +28,7 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
 
 def set_up(allowed: Allowed) -> ServerTools:
     """The tools. Raises ValueError, in a sentence, where one cannot be set up as it is told."""
-    families: list[Family] = []
+    families: list[Family] = [ToolSearch()]
     if allowed.search:
         families.append(WebSearch(backend(allowed.search, allowed.search_key)))
     if allowed.fetch:
