@@ -12,10 +12,11 @@ import pytest
 from antiphon.api.conversation import Generation, Sampling, ThinkingPolicy, Tool, ToolChoice
 from antiphon.api.errors import Internal
 from antiphon.api.events import TextBlock, ThinkingBlock, ToolBlock
-from antiphon.constraint import lark
+from antiphon.constraint import dialects, lark
 from antiphon.constraint.plan import Speech, plan
 from antiphon.engines.scripted import Rule
 from antiphon.parsing.formats import format_named, reasoning_named
+from antiphon.serving.holding import Holding
 from antiphon.serving.service import MOST_ATTEMPTS
 from tests.serving.served import reply, said, served, tool
 
@@ -193,3 +194,25 @@ async def test_a_call_of_ones_own_accord_is_free_without_grammars() -> None:
     got = await reply(service, LOOK)
     assert [type(block) for block in got.blocks] == [ToolBlock]
     assert len(engine.jobs) == 1
+
+
+async def test_the_same_demand_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tools that were sent before, as every request of a conversation does, are not made into a grammar again; other
+    tools, or another choice, are."""
+    made = 0
+    hold = dialects.hold
+
+    def counted(*args: Any) -> dialects.Held:
+        nonlocal made
+        made += 1
+        return hold(*args)
+
+    monkeypatch.setattr(dialects, "hold", counted)
+    holding = Holding(lambda marker: None, "always")
+    for _ in range(3):
+        again = (msgspec.structs.replace(LOOK.tools[0]),)
+        assert (await holding.held(again, Generation(), HERMES, "llguidance")).whole
+    assert made == 1
+    await holding.held(LOOK.tools, FORCED, HERMES, "llguidance")
+    await holding.held((STRICT,), Generation(), HERMES, "llguidance")
+    assert made == 3

@@ -5,7 +5,6 @@ Everything that can go wrong with a template or a parser's name goes wrong here,
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from functools import partial
 
@@ -13,10 +12,9 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, Generation, callable_tools
 from antiphon.api.events import Emit, Reply, Usage
-from antiphon.constraint import dialects
 from antiphon.constraint.check import demands
 from antiphon.constraint.dialects import Held
-from antiphon.constraint.plan import HoldCalls, Part, Speech, plan
+from antiphon.constraint.plan import Part, Speech
 from antiphon.engines import Description, Engine, Health, Job
 from antiphon.observability import metrics
 from antiphon.parsing.arguments import Signature
@@ -37,6 +35,7 @@ from antiphon.prompt.transcript import Seams, Shelf
 from antiphon.prompt.turns import repaired
 from antiphon.serving.format_selection import chosen_format, chosen_reasoning
 from antiphon.serving.generation import Course, Plan
+from antiphon.serving.holding import Holding
 from antiphon.serving.model import Choices, ModelCard, call_id
 
 log = logging.getLogger("antiphon")
@@ -59,7 +58,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: Reasoning
     visible: tuple[str, ...]
     token_ids: dict[str, int]
-    hold_calls: HoldCalls
+    holding: Holding
     adapter: str = ""
 
     def adapted(self, adapter: str, shelf: Shelf | None = None) -> TokenModel:
@@ -101,15 +100,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
             trained=self.prompter.renderer.native_tools,
             thinks=self.card.thinking,
         )
-        dialect, tools = self.description.grammar, conversation.callable_tools
-
-        def holding() -> Held:
-            return dialects.hold(
-                dialect, plan(tools, wanted, speech, dialect=dialect, hold=self.hold_calls), self.token_ids.get
-            )
-
-        # Schemas that are new take a while; other streams go on meanwhile.
-        return await asyncio.to_thread(holding) if tools or wanted.output_schema is not None else holding()
+        return await self.holding.held(conversation.callable_tools, wanted, speech, self.description.grammar)
 
     async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> TokenTask:
         """The request as a job for the engine."""
@@ -211,6 +202,7 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
     # A model may write any control token that its template has, and end its turn with another than the usual one.
     marks = {token for token in control if token in source or token in TURN_ENDS} - {described.eos_token}
     ids = {marker: await engine.tokenise([marker]) for marker in {*visible, *marks}}
+    token_ids = {marker: found[0] for marker, found in ids.items() if len(found) == 1}
     window = min(choices.window or described.window, described.window)
     card = ModelCard(
         name=choices.name or described.model,
@@ -246,8 +238,8 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
         format=format,
         reasoning=reasoning,
         visible=visible,
-        token_ids={marker: found[0] for marker, found in ids.items() if len(found) == 1},
-        hold_calls=choices.hold_calls,
+        token_ids=token_ids,
+        holding=Holding(token_ids.get, choices.hold_calls),
     )
 
 

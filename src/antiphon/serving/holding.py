@@ -1,0 +1,47 @@
+"""What the engine holds a model to. Conversations send the same tools with every request: a demand that was met lately
+is not made anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+
+from antiphon.api.conversation import Generation, Tool
+from antiphon.constraint import dialects
+from antiphon.constraint.dialects import Held
+from antiphon.constraint.markers import TokenId
+from antiphon.constraint.plan import HoldCalls, Speech, plan
+
+_MOST = 64
+
+
+class Holding:
+    """The demands of requests to one model, in the terms of its engine. `hold_calls` is the operator's choice."""
+
+    def __init__(self, token_id: TokenId, hold_calls: HoldCalls) -> None:
+        self._token_id = token_id
+        self._hold_calls = hold_calls
+        self._recent: OrderedDict[Any, Held] = OrderedDict()
+
+    async def held(self, tools: tuple[Tool, ...], wanted: Generation, speech: Speech, dialect: str) -> Held:
+        """What the engine holds the model to. Raises BadRequest for a schema that no value satisfies."""
+
+        def made() -> Held:
+            demand = plan(tools, wanted, speech, dialect=dialect, hold=self._hold_calls)
+            return dialects.hold(dialect, demand, self._token_id)
+
+        if not tools and wanted.output_schema is None:
+            return made()
+        schemas = msgspec.json.encode([[(tool.name, tool.strict, tool.schema) for tool in tools], wanted.output_schema])
+        key = (schemas, dialect, wanted.tool_choice, wanted.thinking.mode, speech.starts_thinking)
+        if key in self._recent:
+            self._recent.move_to_end(key)
+            return self._recent[key]
+        # Schemas that are new take a while; other streams go on meanwhile.
+        self._recent[key] = held = await asyncio.to_thread(made)
+        if len(self._recent) > _MOST:
+            self._recent.popitem(last=False)
+        return held
