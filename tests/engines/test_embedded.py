@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
+from pathlib import Path
+
 import pytest
 
-from antiphon.engines import embedded, machine
+from antiphon.engines import embedded, machine, memory, model_store
 from antiphon.engines.embedded import Launch
+from antiphon.process.engine_process import EngineProcess
+from antiphon.settings.fields import Settings
 
 
 @pytest.mark.parametrize(
@@ -28,3 +34,22 @@ def test_cores_are_shared_by_engines(engines: int) -> None:
     assert machine.prefill_threads(engines) * engines <= max(machine.cores(), engines)
     assert 1 <= machine.threads(engines) <= machine.prefill_threads(engines)
     assert machine.threads(engines) * engines <= max(machine.cores() - 1, engines)
+
+
+@pytest.mark.xdist_group("engine")
+@pytest.mark.parametrize("kind", memory.CACHE_TYPES)
+def test_a_cache_of_each_type_answers(kind: memory.CacheType, tmp_path: Path) -> None:
+    """The engine starts with it, and a prompt has the answer that leaves nothing to chance."""
+    model = model_store.default_model(Path(Settings().cache_dir))
+    launch = Launch(
+        model=str(model), window=512, parallel=1, threads=1, cache_mb=0, cache_type=kind, log=str(tmp_path / "log")
+    )
+    process = EngineProcess(launch, print)
+    try:
+        url = f"http://127.0.0.1:{process.start()}/completion"
+        body = json.dumps({"prompt": "The capital of France is", "n_predict": 1, "temperature": 0}).encode()
+        asked = urllib.request.Request(url, body, {"content-type": "application/json"})
+        with urllib.request.urlopen(asked, timeout=120) as response:
+            assert json.load(response)["content"].strip() == "Paris"
+    finally:
+        process.stop()

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engines import ceiling, machine
+from antiphon.engines.memory import CacheType
 
 _PR_SET_PDEATHSIG = 1
 # Each open request holds one of these threads, also while it waits for a slot. With llama.cpp's own choice
@@ -33,7 +34,8 @@ _SPINS = "10000"
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to run. `window` is the context length of each slot in tokens, `parallel` the number of slots.
+    """What to run. `window` is the context length of each slot in tokens, `parallel` the number of slots, `cache_type`
+    that of the values that are kept of each token (all but f16 need flash attention, which llama.cpp uses if it can).
     `threads` 0 is one for each core but one, `prefill_threads` 0 as many, `gpu_layers` -1 leaves it to the engine,
     `port` 0 takes a free one, `cache_mb` bounds the store of idle conversations. `lora` are the files of adapters, in
     force only for requests that ask for them. `prefixes` is the folder where the states of slots are written to and
@@ -46,6 +48,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: str = ""
     window: int
     parallel: int = 4
+    cache_type: CacheType = "f16"
     threads: int = 0
     prefill_threads: int = 0
     mmproj: str = ""
@@ -84,6 +87,7 @@ def parameters(launch: Launch) -> Any:
     params.kv_unified = False
     params.n_parallel = launch.parallel
     params.n_ctx = launch.window * launch.parallel
+    params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, f"GGML_TYPE_{launch.cache_type.upper()}")
     params.n_gpu_layers = launch.gpu_layers
     # Threads meet at a barrier many times a token, and wait there while one of them is not running: on two cores
     # (2026-11) two threads gave 107 tokens/s alone and 33 beside a busy neighbour, one thread 87 and 81. So one core is

@@ -9,6 +9,7 @@ The price is memory: window times slots. This file keeps that price within what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
 
 import msgspec
 
@@ -19,7 +20,8 @@ _SHARE_OF_FREE_MEMORY = 0.6
 # Below this a coding assistant cannot work: its instructions alone are some 15 to 20 thousand tokens.
 _USEFUL_WINDOW = 32768
 _SMALLEST_WINDOW = 2048
-
+# With a single one, a side request of an assistant takes the place of its conversation.
+_USEFUL_SLOTS = 2
 
 # What an engine takes beyond what is known beforehand: buffers of a step, threads, the texts and grammars of requests.
 _MARGIN, _MARGIN_SHARE = 1 << 30, 0.25
@@ -27,12 +29,38 @@ _LEFT_TO_OTHERS = 0.1
 _SMALLEST_CEILING = 512 << 20
 
 
+CacheType = Literal["f16", "q8_0", "q4_0"]
+CACHE_TYPES = get_args(CacheType)
+# Bits for each value of the cache, the scales of its blocks of 32 included.
+_BITS: dict[CacheType, float] = {"f16": 16, "q8_0": 8.5, "q4_0": 4.5}
+_BLOCK = 32
+
+
 class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """The window of each slot in tokens, the number of slots, and a sentence when less was given than asked."""
+    """The window of each slot in tokens, the number of slots, the type of the cache's values, and a sentence when less
+    was given than asked."""
 
     window: int
     parallel: int
+    cache_type: CacheType = "f16"
     note: str = ""
+
+
+def smaller(token_bytes: int, cache_type: CacheType) -> int:
+    """Bytes that a token takes in a cache of this type, where it takes so many in one of f16."""
+    return int(token_bytes * _BITS[cache_type] / _BITS["f16"])
+
+
+def can_be_smaller(values: Mapping[str, Scalar]) -> bool:
+    """Whether llama.cpp takes a cache of another type than f16 for a model with this header: its heads are of whole
+    blocks, and it keeps keys and values as they are (no latent attention)."""
+    architecture = values.get("general.architecture", "")
+    width, heads = (values.get(f"{architecture}.{key}", 0) for key in ("embedding_length", "attention.head_count"))
+    if not (isinstance(width, int) and isinstance(heads, int) and heads):
+        return False
+    lengths = [values.get(f"{architecture}.attention.{each}_length", width // heads) for each in ("key", "value")]
+    latent = values.get(f"{architecture}.attention.kv_lora_rank", 0)
+    return not latent and all(isinstance(length, int) and length % _BLOCK == 0 for length in lengths)
 
 
 def cache_bytes_per_token(values: Mapping[str, Scalar]) -> int:
@@ -74,24 +102,37 @@ def ceilings(needed: Sequence[int], free: int) -> list[int]:
     return [max(int(each * share), _SMALLEST_CEILING) for each in wanted]
 
 
-def fit(*, window: int, fixed: bool, parallel: int, token_bytes: int, budget: int) -> Room:
-    """The room for windows of `window` tokens, `parallel` of them, in `budget` bytes. First the window shrinks
-    to what is still useful, then the slots, then the window again; a `fixed` window (asked for) never shrinks."""
-    wanted_window, wanted_parallel = window, parallel
-
-    def fits() -> bool:
-        return window * parallel * token_bytes <= budget
-
-    while not fits() and not fixed and window // 2 >= _USEFUL_WINDOW:
-        window //= 2
-    while not fits() and parallel > 1:
-        parallel //= 2
-    while not fits() and not fixed and window // 2 >= _SMALLEST_WINDOW:
-        window //= 2
+def fit(
+    *,
+    window: int,
+    fixed: bool,
+    parallel: int,
+    token_bytes: int,
+    budget: int,
+    cache_types: Sequence[CacheType] = ("f16",),
+) -> Room:
+    """The room for windows of `window` tokens, `parallel` of them, in `budget` bytes; `token_bytes` are for f16. First
+    the window shrinks to what is still useful, then the slots down to two, then the cache is of the next of the
+    `cache_types`, and window and slots are tried anew. With the last type, there may be a single slot and at last a
+    window that is small. A `fixed` window (asked for) never shrinks."""
+    shapes = [(window, parallel)]
+    while not fixed and shapes[-1][0] // 2 >= _USEFUL_WINDOW:
+        shapes.append((shapes[-1][0] // 2, parallel))
+    while shapes[-1][1] // 2 >= _USEFUL_SLOTS:
+        shapes.append((shapes[-1][0], shapes[-1][1] // 2))
+    choices = [(*shape, kind) for kind in cache_types for shape in shapes]
+    if shapes[-1][1] > 1:
+        choices.append((shapes[-1][0], 1, cache_types[-1]))
+    while not fixed and choices[-1][0] // 2 >= _SMALLEST_WINDOW:
+        choices.append((choices[-1][0] // 2, 1, cache_types[-1]))
+    fitting = ((w, p, kind) for w, p, kind in choices if w * p * smaller(token_bytes, kind) <= budget)
+    got_window, got_parallel, kind = next(fitting, choices[-1])
     reasons = []
-    if window < wanted_window:
-        reasons.append(f"the window is {window} tokens instead of {wanted_window} (--context-length asks for more)")
-    if parallel < wanted_parallel:
-        reasons.append(f"{parallel} instead of {wanted_parallel} requests are worked on at once")
+    if kind != cache_types[0]:
+        reasons.append(f"the cache is of {kind} instead of {cache_types[0]} (--cache-type)")
+    if got_window < window:
+        reasons.append(f"the window is {got_window} tokens instead of {window} (--context-length asks for more)")
+    if got_parallel < parallel:
+        reasons.append(f"{got_parallel} instead of {parallel} requests are worked on at once")
     note = f"to fit into memory, {' and '.join(reasons)}" if reasons else ""
-    return Room(window=window, parallel=parallel, note=note)
+    return Room(window=got_window, parallel=got_parallel, cache_type=kind, note=note)

@@ -12,6 +12,7 @@ import msgspec
 
 from antiphon.engines import Prefixes, gguf, identity, machine, memory, model_store
 from antiphon.engines.embedded import Launch
+from antiphon.engines.memory import CacheType
 from antiphon.engines.model_store import ModelUnavailable
 from antiphon.engines.prefix_store import PrefixStore
 from antiphon.process.worker_state import file_name
@@ -36,12 +37,14 @@ class Planned(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """A model's file, and what it takes to run it: a window in tokens, bytes for each token of it."""
+    """A model's file, and what it takes to run it: a window in tokens, bytes of f16 for each token of it, and the types
+    that its cache may have, the first one wanted most."""
 
     path: Path
     name: str
     window: int
     token_bytes: int
+    cache_types: tuple[CacheType, ...]
 
 
 def plan(settings: Settings) -> dict[str, Planned]:
@@ -51,7 +54,7 @@ def plan(settings: Settings) -> dict[str, Planned]:
     free = machine.free_bytes()
     # Models of the same file share its pages.
     weights = sum(path.stat().st_size for path in {each.path for each in wanted.values()})
-    bytes_wanted = [wanted[name].window * models[name].parallel * wanted[name].token_bytes for name in models]
+    bytes_wanted = [_windows_bytes(wanted[name], wanted[name].window, models[name].parallel) for name in models]
     budgets, kept = memory.budgets(bytes_wanted, max(0, free - weights)), prefixes(settings)
     planned = {
         name: _planned(settings, models[name], wanted[name], budget, free // len(models), kept)
@@ -69,8 +72,12 @@ def _needed(launch: Launch, wanted: _Wanted) -> int:
     """Bytes of memory that an engine is known to take, its files included: some machines keep the weights in an order
     of their own, beside the file's."""
     files = [launch.model, *filter(None, [launch.mmproj]), *launch.lora]
-    windows = launch.window * launch.parallel * wanted.token_bytes
+    windows = _windows_bytes(wanted, launch.window, launch.parallel, launch.cache_type)
     return windows + (launch.cache_mb << 20) + sum(Path(file).stat().st_size for file in files)
+
+
+def _windows_bytes(wanted: _Wanted, window: int, parallel: int, cache_type: CacheType | None = None) -> int:
+    return window * parallel * memory.smaller(wanted.token_bytes, cache_type or wanted.cache_types[0])
 
 
 def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
@@ -84,7 +91,14 @@ def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
         name=name or (path.stem if model.model else model_store.DEFAULT.name),
         window=model.context_length or file.window or _USUAL_WINDOW,
         token_bytes=memory.cache_bytes_per_token(file.values),
+        cache_types=_cache_types(model, file),
     )
+
+
+def _cache_types(model: ModelSettings, file: gguf.ModelFile) -> tuple[CacheType, ...]:
+    if model.cache_type != "auto":
+        return (model.cache_type,)
+    return ("f16", "q8_0") if memory.can_be_smaller(file.values) else ("f16",)
 
 
 def _planned(
@@ -96,6 +110,7 @@ def _planned(
         parallel=model.parallel,
         token_bytes=wanted.token_bytes,
         budget=budget,
+        cache_types=wanted.cache_types,
     )
     engines = sum(not each.attached for each in settings.served.values())
     files = Path(settings.state_dir) / f"engine-{settings.port}-{file_name(wanted.name)}"
@@ -106,6 +121,7 @@ def _planned(
         name=wanted.name,
         window=room.window,
         parallel=room.parallel,
+        cache_type=room.cache_type,
         threads=model.threads or machine.threads(engines),
         prefill_threads=model.threads or machine.prefill_threads(engines),
         mmproj=model.mmproj,

@@ -95,6 +95,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     parallel: Annotated[
         int, Meta(ge=1, le=256), About("How many requests the embedded engine works on at once; more will wait.")
     ] = 4
+    cache_type: Annotated[
+        Literal["auto", "f16", "q8_0", "q4_0"],
+        About(
+            "How the embedded engine keeps what it computes of tokens: `q8_0` takes about half the memory of `f16`, "
+            "`q4_0` about a quarter, at some cost in quality. `auto` is `f16`, and `q8_0` before a window would "
+            "shrink below 32768 tokens or the slots below two."
+        ),
+    ] = "auto"
     threads: Annotated[
         int,
         Meta(ge=0),

@@ -29,7 +29,9 @@ def models(settings: Settings) -> Iterator[Finding]:
     if whole and any(not model.attached for model in settings.served.values()):
         for name, planned in engine_launches.plan(settings).items():
             check = _called("room", name)
-            told = f"{planned.launch.parallel} windows of {planned.launch.window} tokens"
+            launch = planned.launch
+            told = f"{launch.parallel} windows of {launch.window} tokens in {launch.cache_type}, at most "
+            told += f"{launch.memory_mb} MB beside the file"
             yield Finding(check, NOTE if planned.note else FINE, told, planned.note)
 
 
