@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import logging
 import os
 import secrets
@@ -14,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from antiphon import surfaces
+from antiphon import __version__, surfaces
 from antiphon.api.errors import Failure
 from antiphon.api.offload import SLICE
 from antiphon.engines import Engine, Reach, connect
@@ -240,15 +242,24 @@ class Application:
         )
         # The same turns are other tokens to another model.
         engine = self._attach(place, reach)
+        shelf = partial(self._lasting, place) if place.prefixes else self._shelf
         try:
             if isinstance(engine, ChatServer):
                 return [await chat_model.load(engine, choices(place))]
-            model = await token_model.load(engine, choices(place), self._shelf(place.name))
+            model = await token_model.load(engine, choices(place), shelf(place.name))
             names = model.description.adapters
-            return [model, *(model.adapted(name, self._shelf(f"{place.name}:{name}")) for name in names)]
+            return [model, *(model.adapted(name, shelf(f"{place.name}:{name}")) for name in names)]
         except BaseException:
             await engine.close()
             raise
+
+    def _lasting(self, place: Place, name: str) -> Shelf:
+        """What is remembered of a model beyond the server's end, beside what its engine computed: of the same file and
+        engine, rendered in the same way."""
+        assert place.prefixes is not None
+        given = msgspec.structs.asdict(place.settings), choices(place).chat_template, __version__, name
+        owner = place.prefixes.engine + hashlib.sha256(msgspec.json.encode(given)).digest()
+        return Folder(str(Path(self._runtime.settings.state_dir) / "transcripts"), owner=owner)
 
     def _folder(self, name: str) -> Shelf | None:
         """What the workers remember together. A single one remembers by itself; several may each get a turn of the same

@@ -1,25 +1,31 @@
 """What workers remember of conversations, shared between them: a folder with one small file for each thing.
 
 A file is written beside its place and then moved there, so that a reader finds all of it or nothing, whichever process
-ends in between. Only the owner can read them. The oldest files go when the folder has grown beyond its bound; the
-supervisor takes the folder away at the end.
+ends in between; one that was damaged since does not fit its checksum, and is not there. Only the owner can read them.
+The oldest files go when the folder has grown beyond its bound.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+
+_CHECKSUM = 4
+"""In bytes."""
 
 
 class Folder:
     """A shelf in a folder, bounded by `capacity` bytes of files. Looking a name up costs one system call when it is not
-    there."""
+    there. Shelves of another `owner` may share a folder, and find nothing of each other's."""
 
-    def __init__(self, folder: str, capacity: int = 64_000_000) -> None:
+    def __init__(self, folder: str, capacity: int = 64_000_000, owner: bytes = b"") -> None:
+        self._owner = owner
         self._folder = Path(folder)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._capacity = capacity
@@ -29,12 +35,16 @@ class Folder:
     async def first(self, names: Sequence[bytes]) -> tuple[int, bytes] | None:
         """Which of the names is the first under which something is still there, and what was put there."""
         for at, name in enumerate(names):
-            path = self._folder / name.hex()
+            path = self._path(name)
             with contextlib.suppress(OSError):
-                value = path.read_bytes()
-                os.utime(path)
-                return at, value
+                checksum, value = (content := path.read_bytes())[:_CHECKSUM], content[_CHECKSUM:]
+                if checksum == _checksum(value):
+                    os.utime(path)
+                    return at, value
         return None
+
+    def _path(self, name: bytes) -> Path:
+        return self._folder / hashlib.blake2b(self._owner + name, digest_size=16).hexdigest()
 
     async def put(self, name: bytes, value: bytes) -> None:
         """Keep a value. A disk that is full, or a folder that is gone, loses it silently: it was only remembered."""
@@ -43,8 +53,8 @@ class Folder:
             handle, temporary = tempfile.mkstemp(dir=self._folder, prefix="new-")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(value)
-                os.replace(temporary, self._folder / name.hex())
+                    file.write(_checksum(value) + value)
+                os.replace(temporary, self._path(name))
             except OSError:
                 os.unlink(temporary)
                 raise
@@ -67,3 +77,7 @@ class Folder:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             excess -= size
+
+
+def _checksum(value: bytes) -> bytes:
+    return zlib.crc32(value).to_bytes(_CHECKSUM, "big")
