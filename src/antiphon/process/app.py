@@ -28,6 +28,7 @@ from antiphon.process.transcript_store import Folder
 from antiphon.process.worker_config import Place, Runtime
 from antiphon.process.worker_state import Shared, file_name
 from antiphon.prompt.transcript import Shelf
+from antiphon.server_tools.mcp_client import Server
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.set_up import Allowed, set_up
@@ -99,6 +100,11 @@ def server_tools(settings: Settings) -> ServerTools:
             search_key=settings.web_search_key,
             fetch=settings.web_fetch,
             private=settings.allow_private_urls,
+            mcp=settings.mcp_connector,
+            mcp_servers=tuple(
+                Server(name=name, url=each.url, token=each.token, command=each.command, trusted=True)
+                for name, each in settings.mcp.items()
+            ),
             bounds=Bounds(rounds=settings.tool_rounds, seconds=settings.tool_timeout),
         )
     )

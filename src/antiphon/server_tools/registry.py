@@ -8,16 +8,21 @@ from typing import Any
 import msgspec
 
 from antiphon.api.errors import BadRequest
+from antiphon.server_tools.mcp_connector import Connector
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.tool import Declared, Family
 
 
 class ServerTools:
-    """The families, and how far one request may go with them."""
+    """The families, the `connector` to servers that have tools of their own (none: there is none), and how far one
+    request may go with them."""
 
-    def __init__(self, families: Sequence[Family] = (), bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, families: Sequence[Family] = (), bounds: Bounds | None = None, connector: Connector | None = None
+    ) -> None:
         self.families = tuple(families)
         self.bounds = bounds or Bounds()
+        self.connector = connector
 
     def declare(self, kind: str, settings: Mapping[str, Any], where: str) -> list[Declared] | None:
         """The tools behind a declaration of a type; None when no family that is set up takes it, or when only code may
@@ -37,6 +42,10 @@ class ServerTools:
             )
             for each in family.declare(kind, settings, where)
         ]
+
+    def asks(self, kind: str) -> bool:
+        """Whether somebody has to be asked which tools are behind a declaration of a type."""
+        return self.connector is not None and self.connector.takes(kind)
 
     async def close(self) -> None:
         """Let go of what the families hold."""

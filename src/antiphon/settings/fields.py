@@ -158,6 +158,15 @@ class RaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     models: dict[str, dict[str, Any]] = {}
 
 
+class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An MCP server that any program can name: at a `url`, with a bearer `token` if it wants one, or a `command` that
+    is started for each use."""
+
+    url: str = ""
+    token: str = ""
+    command: tuple[str, ...] = ()
+
+
 class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set. Numbers named `…_timeout`, `…_interval` and `…_period` are seconds. `models` holds
     the tables of the file, each filled up with what is set for all; `ray` is for `antiphon.ray` alone."""
@@ -259,6 +268,10 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = ""
     web_search_key: Annotated[str, About("The key that the search engine asks for.", secret=True)] = ""
     web_fetch: Annotated[bool, About("Let the tool `web_fetch` fetch pages that a conversation names.")] = False
+    mcp_connector: Annotated[
+        bool, About("Let requests name MCP servers by their addresses (`mcp_servers`), besides those in `[mcp.NAME]`.")
+    ] = False
+    mcp: dict[str, McpSettings] = {}
     tool_rounds: Annotated[
         int, Meta(ge=1, le=100), About("How often a message may call tools that run here before it pauses.")
     ] = 10

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.settings.fields import ModelSettings, RaySettings, Settings, names_engine, options
+from antiphon.settings.fields import McpSettings, ModelSettings, RaySettings, Settings, names_engine, options
 from antiphon.settings.options import Option
 
 __all__ = ["BadSettings", "ModelSettings", "Option", "Settings", "load", "options", "shown", "validated"]
@@ -42,7 +42,7 @@ def load(
     Raises BadSettings."""
     environment = os.environ if environment is None else environment
     file = file or environment.get(CONFIG_VARIABLE) or None
-    given, tables, ray = _from_file(Path(file or CONFIG_FILE), required=file is not None)
+    given, tables, others = _from_file(Path(file or CONFIG_FILE), required=file is not None)
     for option in options():
         if option.variable in environment:
             text = environment[option.variable]
@@ -51,7 +51,7 @@ def load(
         flag = (flags or {}).get(option.field)
         if flag is not None and flag != ():
             given[option.field] = _checked(option, flag, option.flag)
-    return validated(Settings(**given, models=_tables(given, tables), ray=ray))
+    return validated(Settings(**given, models=_tables(given, tables), **others))
 
 
 def _tables(given: dict[str, Any], tables: dict[str, dict[str, Any]]) -> dict[str, ModelSettings]:
@@ -66,15 +66,15 @@ def _tables(given: dict[str, Any], tables: dict[str, dict[str, Any]]) -> dict[st
     return {name: ModelSettings(**{**shared, **table}) for name, table in tables.items()}
 
 
-def _from_file(path: Path, *, required: bool) -> tuple[dict[str, Any], dict[str, dict[str, Any]], RaySettings]:
-    """What the file sets, by field, what it sets for each model, and for Ray. Relative paths in it are relative to its
-    folder."""
+def _from_file(path: Path, *, required: bool) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, Any]]:
+    """What the file sets, by field, what it sets for each model, and for Ray and MCP servers. Relative paths
+    in it are relative to its folder."""
     try:
         keys = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         if required:
             raise BadSettings(f"the configuration file {path} does not exist") from None
-        return {}, {}, RaySettings()
+        return {}, {}, {}
     except (OSError, ValueError) as error:
         raise BadSettings(f"the configuration file {path} cannot be read: {error}") from None
     tables = keys.pop("models", {})
@@ -88,7 +88,20 @@ def _from_file(path: Path, *, required: bool) -> tuple[dict[str, Any], dict[str,
         ray = msgspec.convert(keys.pop("ray", {}), RaySettings)
     except msgspec.ValidationError:
         raise BadSettings(f"{path}: [ray] holds tables called surface, engine and models.NAME, nothing else") from None
-    return _table(keys, options(), str(path), path.parent), own, ray
+    mcp = _mcp(keys.pop("mcp", {}), str(path))
+    return _table(keys, options(), str(path), path.parent), own, {"ray": ray, "mcp": mcp}
+
+
+def _mcp(tables: Any, source: str) -> dict[str, McpSettings]:
+    """The MCP servers of the file."""
+    try:
+        servers = msgspec.convert(tables, dict[str, McpSettings])
+    except msgspec.ValidationError as error:
+        raise BadSettings(f"{source}: [mcp.NAME] holds url and token, or command as a list: {error}") from None
+    for name, server in servers.items():
+        if bool(server.url) == bool(server.command):
+            raise BadSettings(f"{source}: [mcp.{name}] needs a url or a command, and not both")
+    return servers
 
 
 def _table(keys: dict[str, Any], allowed: list[Option], source: str, folder: Path) -> dict[str, Any]:
@@ -191,6 +204,9 @@ def shown(settings: Settings) -> str:
     for name, table in tables.items():
         if table:
             lines += ["", f"[ray.{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    for name, server in settings.mcp.items():
+        place = f"command = {_toml(list(server.command))}" if server.command else f"url = {_toml(server.url)}"
+        lines += ["", f"[mcp.{_toml(name)}]", place, *(["# token: set, not shown"] if server.token else [])]
     return "\n".join(lines) + "\n"
 
 

@@ -73,11 +73,25 @@ class Arrivals:
         if exchange.batch is not None:
             _check_batched(request)
         card = self._service.card(request.model)
+        await self._ask(draft)
         fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
         asked = await aside(large, partial(decode.asked, draft, card, self._seal, fetched))
         if asked.ignored:
             exchange.extra.append((b"antiphon-ignored", _listed(asked.ignored)))
         return Arrived(request=request, asked=asked, session=_session(exchange, request), text=decode.last_text(draft))
+
+    async def _ask(self, draft: decode.Draft) -> None:
+        """Ask the servers that a request names for their tools."""
+        offered, servers = self._options.server_tools, draft.request.mcp_servers or []
+        if offered.connector is None:
+            if servers:
+                draft.unknown.append("mcp_servers")
+        elif servers or draft.box.asking:
+            placed = [(f"mcp_servers.{index}", each) for index, each in enumerate(servers)]
+            taken = draft.box.names()
+            found = await offered.connector.declared(placed, draft.box.asking, taken, offered.bounds.seconds)
+            for declared in found:
+                draft.box.serve(declared, "tools")
 
 
 def _check_headers(exchange: Exchange, *, version_optional: bool) -> None:

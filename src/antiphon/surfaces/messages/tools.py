@@ -51,7 +51,8 @@ class Toolbox(msgspec.Struct, kw_only=True):
     """What a request brings: tools by the names the model knows them by; `served` are those that run here, `server`
     the server tools that nothing here runs, name → type; members of toolsets, name → (member, toolset). The prompt
     begins with the `first` tools, of which some may be `withdrawn`; the `later` ones came up in the conversation.
-    `told` are all that ever did, in that order, by name; `searchable` all that were declared as deferred."""
+    `told` are all that ever did, in that order, by name; `searchable` all that were declared as deferred;
+    `asking` the declarations behind which others have to be asked what there is."""
 
     first: dict[str, Tool] = {}
     later: dict[str, Tool] = {}
@@ -60,6 +61,7 @@ class Toolbox(msgspec.Struct, kw_only=True):
     told: dict[str, list[Tool]] = {}
     searchable: dict[str, Tool] = {}
     served: dict[str, Declared] = {}
+    asking: list[tuple[str, dict[str, Any]]] = []
     server: dict[str, str] = {}
     members: dict[str, tuple[str, str]] = {}
     ignored: list[str] = []
@@ -114,6 +116,10 @@ class Toolbox(msgspec.Struct, kw_only=True):
         self.add(declared.tool, where, deferred=declared.deferred)
         self.served[declared.tool.name] = declared
 
+    def names(self) -> set[str]:
+        """The names of all tools."""
+        return {*self.first, *self.later, *self.deferred, *self.server}
+
     def __contains__(self, name: str) -> bool:
         return name in self.first or name in self.later or name in self.deferred or name in self.server
 
@@ -160,6 +166,9 @@ def _put(box: Toolbox, raw: Raw, where: str, offered: ServerTools) -> None:
         box.add(custom(told, f"{where}.custom"), where, deferred=bool(told.defer_loading))
         return
     settings = wire.value(raw, where)
+    if offered.asks(kind):
+        box.asking.append((where, settings))
+        return
     served = offered.declare(kind, settings, where)
     if served is not None:
         for declared in served:

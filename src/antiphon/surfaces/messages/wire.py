@@ -97,6 +97,7 @@ class Request(msgspec.Struct):
     metadata: Metadata | None = None
     cache_control: Raw | UnsetType = UNSET
     diagnostics: Diagnostics | None = None
+    mcp_servers: list[Any] | None = None
     context_management: Ignored = UNSET
     thread: Ignored = UNSET
 

@@ -1,0 +1,202 @@
+"""Talking to MCP servers, by the official library: what they list, and what their tools answer.
+
+A server that a client names is reached through the one way out: its name is resolved and judged here, and the
+connection goes to the judged address. What the operator names is trusted as far as where it is. What any of them sends
+is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from antiphon.server_tools.outward import Outward, Refused
+from antiphon.server_tools.tool import ToolFailed
+
+if TYPE_CHECKING:
+    import httpx2
+    from mcp.client.client import Client
+
+MAX_BYTES = 8 * 1024 * 1024
+"""Of one answer."""
+MAX_TOOLS = 1000
+MAX_PAGES = 50
+MAX_TEXT = 400_000
+"""In characters, of one result."""
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """An MCP server: at an address, or a program of the operator's. `trusted` ones may be on private networks."""
+
+    name: str
+    url: str = ""
+    token: str = ""
+    command: tuple[str, ...] = ()
+    trusted: bool = False
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool as its server lists it."""
+
+    name: str
+    input_schema: dict[str, Any]
+    description: str | None = None
+
+
+class McpClient:
+    """Connects anew for each listing and each call: nothing is kept that could die in the meantime. Raises ValueError
+    when the library is not installed."""
+
+    def __init__(self, outward: Outward) -> None:
+        try:
+            import mcp  # noqa: F401
+        except ImportError:
+            raise ValueError("MCP servers need a library: pip install 'antiphon[tools]'") from None
+        self._outward = outward
+
+    async def tools(self, server: Server) -> list[Listed]:
+        """Its tools. Raises ToolFailed."""
+        found: list[Listed] = []
+        async with self._connected(server) as client:
+            cursor: str | None = None
+            for _ in range(MAX_PAGES):
+                page = await client.list_tools(cursor=cursor)
+                found += [
+                    Listed(name=each.name, description=each.description, input_schema=dict(each.input_schema))
+                    for each in page.tools
+                ]
+                cursor = page.next_cursor
+                if len(found) > MAX_TOOLS:
+                    raise ToolFailed("unavailable", f"it lists more than {MAX_TOOLS} tools")
+                if not cursor:
+                    return found
+        raise ToolFailed("unavailable", f"its list has more than {MAX_PAGES} pages")
+
+    async def call(self, server: Server, tool: str, input: dict[str, Any]) -> tuple[list[str], bool]:
+        """What a tool answers, as texts, and whether that is an error. Raises ToolFailed."""
+        async with self._connected(server) as client:
+            result = await client.call_tool(tool, input)
+            texts = [_text(each.model_dump(mode="json", by_alias=True, exclude_none=True)) for each in result.content]
+            if not texts and result.structured_content is not None:
+                texts = [msgspec.json.encode(result.structured_content).decode()]
+            return _cut(texts), bool(result.is_error)
+
+    @contextlib.asynccontextmanager
+    async def _connected(self, server: Server) -> AsyncIterator[Client]:
+        from mcp.client.client import Client
+
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                transport = await self._transport(server, stack)
+                yield await stack.enter_async_context(Client(transport, mode="auto", cache=None))
+        except BaseExceptionGroup as group:
+            raise _told(group) from None
+        except ToolFailed:
+            raise
+        except Exception as trouble:
+            raise _told(trouble) from None
+
+    async def _transport(self, server: Server, stack: contextlib.AsyncExitStack) -> Any:
+        from mcp.client.sse import sse_client
+        from mcp.client.stdio import StdioServerParameters, stdio_client
+        from mcp.client.streamable_http import streamable_http_client
+
+        if server.command:
+            program, *arguments = server.command
+            return stdio_client(StdioServerParameters(command=program, args=arguments))
+        outward = Outward(allow_private=True) if server.trusted else self._outward
+        outward.judge(server.url)
+        headers = {"authorization": f"Bearer {server.token}"} if server.token else {}
+        if urlsplit(server.url).path.rstrip("/").endswith("/sse"):
+            return sse_client(server.url, headers=headers, httpx_client_factory=partial(_web, outward))
+        return streamable_http_client(
+            server.url, http_client=await stack.enter_async_context(_web(outward, headers=headers))
+        )
+
+
+def _web(
+    outward: Outward,
+    headers: dict[str, str] | None = None,
+    timeout: httpx2.Timeout | None = None,
+    auth: httpx2.Auth | None = None,
+) -> httpx2.AsyncClient:
+    """A client whose connections go only where they may, and whose answers end."""
+    import httpx2
+
+    class Bounded(httpx2.AsyncByteStream):
+        def __init__(self, inner: httpx2.AsyncByteStream) -> None:
+            self._inner = inner
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for chunk in self._inner:
+                size += len(chunk)
+                if size > MAX_BYTES:
+                    raise ToolFailed("unavailable", f"it sends more than {MAX_BYTES} bytes")
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self._inner.aclose()
+
+    class Judged(httpx2.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            outward.judge(str(request.url))
+            host = request.url.host
+            (place, *_) = await outward.resolve(host, request.url.port or 0)
+            request.extensions = {**request.extensions, "sni_hostname": host}
+            # The header `host` was made before, and stays.
+            request.url = request.url.copy_with(host=place["host"])
+            # Packed bytes would not be counted as they are unpacked.
+            request.headers["accept-encoding"] = "identity"
+            response = await super().handle_async_request(request)
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            response.stream = Bounded(response.stream)
+            return response
+
+    return httpx2.AsyncClient(
+        transport=Judged(), trust_env=False, headers=headers, timeout=timeout or httpx2.Timeout(60), auth=auth
+    )
+
+
+def _told(trouble: BaseException) -> ToolFailed:
+    """A failure in a sentence that tells nothing of the network behind the server."""
+    while isinstance(trouble, BaseExceptionGroup):
+        trouble = trouble.exceptions[0]
+    if isinstance(trouble, ToolFailed):
+        return trouble
+    if isinstance(trouble, Refused):
+        return ToolFailed("unavailable", str(trouble))
+    from mcp.shared.exceptions import MCPError
+
+    said = str(trouble)[:500] if isinstance(trouble, MCPError) else type(trouble).__name__
+    return ToolFailed("unavailable", said)
+
+
+def _text(block: dict[str, Any]) -> str:
+    """A block of a result in words: the API has a place for text only."""
+    match block.get("type"):
+        case "text":
+            return str(block.get("text", ""))
+        case "resource":
+            inside = block.get("resource") or {}
+            text = inside.get("text")
+            return text if isinstance(text, str) else f"[{inside.get('mimeType', 'data')} at {inside.get('uri')}]"
+        case "resource_link":
+            return f"[{block.get('name', 'resource')} at {block.get('uri')}]"
+        case kind:
+            return f"[{kind}: {block.get('mimeType', 'unknown type')}, {len(str(block.get('data', '')))} characters]"
+
+
+def _cut(texts: list[str]) -> list[str]:
+    left, kept = MAX_TEXT, list[str]()
+    for text in texts:
+        if len(text) > left:
+            return [*kept, text[:left] + f"\n[cut here: the result has {sum(map(len, texts))} characters]"]
+        kept.append(text)
+        left -= len(text)
+    return kept

@@ -1,0 +1,150 @@
+"""The MCP connector, over real servers of the official library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from anthropic.types.beta import BetaMessage
+
+from antiphon.server_tools.mcp_client import McpClient, Server
+from antiphon.server_tools.mcp_connector import Connector
+from antiphon.server_tools.outward import Outward
+from antiphon.server_tools.registry import ServerTools
+from antiphon.server_tools.rounds import Bounds
+from antiphon.server_tools.tool_search import ToolSearch
+from tests.server_tools import sites
+from tests.server_tools.mcp_servers import FLOOD, listening
+from tests.server_tools.serving import Fields, call, running, says, user
+from tests.server_tools.test_rounds import goes_on, kinds
+
+ADD = call("add", a=2, b=3)
+
+
+def offered(*own: Server, private: bool = True, open: bool = True, **bounds: Any) -> ServerTools:
+    """Server tools with a connector."""
+    connector = Connector(McpClient(Outward(allow_private=private)), own, open=open)
+    return ServerTools([ToolSearch()], Bounds(**bounds), connector)
+
+
+def naming(url: str, **more: Any) -> Fields:
+    """The fields of a request that names this server and uses its tools."""
+    return {
+        "mcp_servers": [{"type": "url", "name": "things", "url": url}],
+        "tools": [{"type": "mcp_toolset", "mcp_server_name": "things", **more}],
+    }
+
+
+@pytest.mark.parametrize("kind", ["http", "sse"])
+async def test_a_call_over_both_transports(kind: str) -> None:
+    """The tool is listed, called, and what it answers is told in blocks of its own; the history is its own prefix, and
+    a description full of control tokens is text."""
+    async with listening(kind) as url, running(offered(), says(ADD, "Five.", "Yes.")) as server:
+        messages = [user("Add.")]
+        first = await server.post(messages=messages, **naming(url))
+        BetaMessage.model_validate(first)
+        assert kinds(first) == ["mcp_tool_use", "mcp_tool_result", "text"]
+        use, result = first["content"][:2]
+        assert (use["name"], use["server_name"], use["input"]) == ("add", "things", {"a": 2, "b": 3})
+        assert (result["is_error"], result["content"]) == (False, [{"type": "text", "text": "5"}])
+        messages += [{"role": "assistant", "content": first["content"]}, user("Sure?")]
+        await server.post(messages=messages, **naming(url))
+        goes_on(server)
+        control = await server.engine.tokenise(["<|im_end|>"])
+        head = server.engine.jobs[0]
+        # System prompt and user turn are closed, and nothing else.
+        assert list(head.prompt).count(control[0]) == 2
+        assert "Obey the next page" in head.text
+
+
+async def test_results_of_every_kind() -> None:
+    """Pictures and files are told in words; fake results and calls in them stay text."""
+    async with listening() as url, running(offered(), says(call("show"), "Seen.")) as server:
+        message = await server.post(messages=[user("Show.")], **naming(url))
+        text, picture, file = (each["text"] for each in message["content"][1]["content"])
+        assert "fake" in text
+        assert picture.startswith("[image: image/png")
+        assert file == "The notes."
+        marker = (await server.engine.tokenise(["<tool_call>"]))[0]
+        assert list(server.engine.jobs[1].prompt).count(marker) == 1
+
+
+async def test_failures_are_told_in_results() -> None:
+    """A tool that fails and one that takes too long are results that say so, and the model goes on."""
+    async with listening() as url:
+        tools = offered(seconds=3.0)
+        async with running(tools, says(call("fail") + "\n" + call("wait"), "Well.")) as server:
+            message = await server.post(messages=[user("Try.")], **naming(url))
+    assert kinds(message) == ["mcp_tool_use", "mcp_tool_use", "mcp_tool_result", "mcp_tool_result", "text"]
+    failed, late = message["content"][2:4]
+    assert failed["is_error"]
+    assert "it broke" in failed["content"][0]["text"] or "fail" in failed["content"][0]["text"]
+    assert late["is_error"]
+    assert "longer than 3 seconds" in late["content"][0]["text"]
+
+
+async def test_which_tools_there_are() -> None:
+    """`configs`, `default_config`, a pinned list, and the first version's `allowed_tools`; deferred ones come up by a
+    search."""
+    async with listening() as url:
+        one = {"default_config": {"enabled": False}, "configs": {"add": {"enabled": True}}}
+        async with running(offered(), says("a", "b", "c")) as server:
+            await server.post(messages=[user("x")], **naming(url, **one))
+            await server.post(
+                messages=[user("x")],
+                mcp_servers=[
+                    {
+                        "type": "url",
+                        "name": "things",
+                        "url": url,
+                        "tool_configuration": {"allowed_tools": ["add"]},
+                    }
+                ],
+            )
+            pinned = [{"name": "other", "description": "Is pinned.", "input_schema": {"type": "object"}}]
+            await server.post(messages=[user("x")], **naming("http://127.0.0.1:9/mcp", tools=pinned))
+            first, second, third = (job.text for job in server.engine.jobs)
+        assert first == second
+        assert '"add"' in first
+        assert '"wait"' not in first
+        assert "Is pinned." in third
+        fields = naming(url, default_config={"defer_loading": True})
+        fields["tools"].append({"type": "tool_search_tool_bm25", "name": "tool_search_tool_bm25"})
+        outputs = call("tool_search_tool_bm25", query="adds"), ADD, "Five."
+        async with running(offered(), says(*outputs)) as server:
+            message = await server.post(messages=[user("Add.")], **fields)
+            assert kinds(message)[::2] == ["server_tool_use", "mcp_tool_use", "text"]
+            assert message["content"][3]["content"][0]["text"] == "5"
+            goes_on(server)
+
+
+async def test_servers_of_the_operator() -> None:
+    """Any program may name them, also where it may name none of its own; nothing a client sends starts a program."""
+    async with listening() as url:
+        own = Server(name="house", url=url, trusted=True)
+        async with running(offered(own, private=False, open=False), says(ADD, "Five.")) as server:
+            toolset = {"type": "mcp_toolset", "mcp_server_name": "house"}
+            message = await server.post(messages=[user("Add.")], tools=[toolset])
+            assert message["content"][1]["content"][0]["text"] == "5"
+            status, answer = await server.answer(messages=[user("Add.")], **naming(url))
+            assert (status, "mcp_connector" in answer["error"]["message"]) == (400, True)
+            wrong = {"type": "stdio", "name": "x", "url": "", "command": ["true"]}
+            status, _ = await server.answer(messages=[user("x")], mcp_servers=[wrong])
+            assert status == 400
+
+
+async def test_where_a_client_may_not_reach() -> None:
+    """A server on a private network is refused before a connection is made."""
+    async with listening() as url, running(offered(private=False), says("a")) as server:
+        for address in (url, url.replace("127.0.0.1", "localhost"), "file:///etc/passwd"):
+            status, answer = await server.answer(messages=[user("x")], **naming(address))
+            assert status == 400
+            assert "MCP server 'things'" in answer["error"]["message"]
+
+
+async def test_a_server_that_floods_or_is_gone() -> None:
+    """The request fails with a sentence, within its time."""
+    async with sites.listening(FLOOD) as url, running(offered(seconds=5.0), says("a")) as server:
+        for address in (f"{url}/mcp", "http://127.0.0.1:9/mcp"):
+            status, answer = await server.answer(messages=[user("x")], **naming(address))
+            assert (status, "Connection error" in answer["error"]["message"]) == (400, True)
