@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,20 +39,54 @@ def test_cores_are_shared_by_engines(engines: int) -> None:
     assert machine.threads(engines) * engines <= max(machine.cores() - 1, engines)
 
 
+@contextmanager
+def running(folder: Path, **fields: Any) -> Iterator[Callable[..., dict[str, Any]]]:
+    """An engine of the default model, as a function that asks it to complete a prompt, greedily."""
+    model = model_store.default_model(Path(Settings().cache_dir))
+    launch = Launch(model=str(model), parallel=1, threads=1, cache_mb=0, log=str(folder / "log"), **fields)
+    process = EngineProcess(launch, print)
+    try:
+        url = f"http://127.0.0.1:{process.start()}/completion"
+
+        def complete(prompt: str, tokens: int, **more: Any) -> dict[str, Any]:
+            asked = {"prompt": prompt, "n_predict": tokens, "temperature": 0, "return_tokens": True, **more}
+            request = urllib.request.Request(url, json.dumps(asked).encode(), {"content-type": "application/json"})
+            with urllib.request.urlopen(request, timeout=300) as response:
+                answer: dict[str, Any] = json.load(response)
+                return answer
+
+        yield complete
+    finally:
+        process.stop()
+
+
 @pytest.mark.xdist_group("engine")
 @pytest.mark.parametrize("kind", memory.CACHE_TYPES)
 def test_a_cache_of_each_type_answers(kind: memory.CacheType, tmp_path: Path) -> None:
     """The engine starts with it, and a prompt has the answer that leaves nothing to chance."""
-    model = model_store.default_model(Path(Settings().cache_dir))
-    launch = Launch(
-        model=str(model), window=512, parallel=1, threads=1, cache_mb=0, cache_type=kind, log=str(tmp_path / "log")
-    )
-    process = EngineProcess(launch, print)
-    try:
-        url = f"http://127.0.0.1:{process.start()}/completion"
-        body = json.dumps({"prompt": "The capital of France is", "n_predict": 1, "temperature": 0}).encode()
-        asked = urllib.request.Request(url, body, {"content-type": "application/json"})
-        with urllib.request.urlopen(asked, timeout=120) as response:
-            assert json.load(response)["content"].strip() == "Paris"
-    finally:
-        process.stop()
+    with running(tmp_path, window=512, cache_type=kind) as complete:
+        assert complete("The capital of France is", 1)["content"].strip() == "Paris"
+
+
+LINES = "".join(f"    total_{n} = first_{n} + second_{n}\n" for n in range(12))
+ASKED: list[tuple[str, dict[str, Any]]] = [
+    (f"def sums():\n{LINES}\n# The same once more.\ndef sums():\n{LINES[:60]}", {}),
+    (f"def sums():\n{LINES}\n# The same once more.\ndef sums():\n{LINES[:60]}", {"stop": ["total_5"]}),
+    ("Colours: red, red, red, red, ", {"grammar": '%llguidance {}\nstart: ("red, " | "blue, "){1,20}'}),
+    ("Once upon a time there was a lighthouse.", {}),
+]
+
+
+@pytest.mark.xdist_group("engine")
+def test_guessing_ahead_changes_no_token(tmp_path: Path) -> None:
+    """With and without, a greedy reply has the same tokens and the same count of them, where much is guessed and where
+    nothing is, up to a stop sequence and under a grammar."""
+    told, guessed = [], 0
+    for speculate in ("off", "ngram"):
+        (tmp_path / speculate).mkdir()
+        with running(tmp_path / speculate, window=2048, speculate=speculate) as complete:
+            answers = [complete(prompt, 120, **more) for prompt, more in ASKED]
+        told.append([(each["tokens"], each["content"], each["tokens_predicted"]) for each in answers])
+        guessed = sum(each["timings"].get("draft_n_accepted", 0) for each in answers)
+    assert told[0] == told[1]
+    assert guessed > 0

@@ -35,7 +35,13 @@ def test_the_order_of_sources(empty_folder: Path) -> None:
 def test_every_option_from_every_source(option: sources.Option, empty_folder: Path) -> None:
     """Each option means the same, whichever way it is given."""
     texts = {bool: "true", int: "7", float: "2.5"}
-    words = {"log_level": "debug", "log_format": "json", "history_thinking": "template", "cache_type": "q4_0"}
+    words = {
+        "log_level": "debug",
+        "log_format": "json",
+        "history_thinking": "template",
+        "cache_type": "q4_0",
+        "speculate": "ngram",
+    }
     words["hold_calls"] = "strict"
     words["lora"] = f"sea={empty_folder}/x"
     words["allowed_host"] = "*.example.org"

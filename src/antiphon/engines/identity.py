@@ -20,6 +20,7 @@ _INDIFFERENT = frozenset(
         "key",
         "log",
         "cause",
+        "speculate",
         "threads",
         "prefill_threads",
         "parallel",

@@ -122,6 +122,7 @@ def _planned(
         window=room.window,
         parallel=room.parallel,
         cache_type=room.cache_type,
+        speculate=model.speculate,
         threads=model.threads or machine.threads(engines),
         prefill_threads=model.threads or machine.prefill_threads(engines),
         mmproj=model.mmproj,

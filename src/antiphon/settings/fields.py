@@ -103,6 +103,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "shrink below 32768 tokens or the slots below two."
         ),
     ] = "auto"
+    speculate: Annotated[
+        Literal["off", "ngram"],
+        About(
+            "How the embedded engine guesses tokens ahead, which the model then checks all at once: `ngram` by how the "
+            "conversation went on elsewhere. Files that are read and written again come faster; greedy replies are "
+            "the same."
+        ),
+    ] = "off"
     threads: Annotated[
         int,
         Meta(ge=0),
