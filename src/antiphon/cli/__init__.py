@@ -3,7 +3,7 @@
 A command's module is imported when the command is run, so that help and completion stay quick. Nothing
 imports this room.
 
-Knows: api, engines, parsing, process, prompt, serving, settings, storage, surfaces.
+Knows: api, engines, parsing, process, prompt, server_tools, serving, settings, storage, surfaces.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from antiphon.cli.doctor.machine import machine
 from antiphon.cli.doctor.models import models
 from antiphon.cli.doctor.places import keys, port, state
 from antiphon.cli.doctor.requests import engines_and_requests
+from antiphon.cli.doctor.tools import tools
 from antiphon.cli.options import settings_options
 from antiphon.settings.sources import BadSettings, Settings
 
@@ -41,6 +42,7 @@ def examine(load: Callable[[], Settings], say: Callable[[str], None]) -> Iterato
     yield from machine(Path(settings.cache_dir))
     yield from state(settings)
     yield from keys(settings)
+    yield from tools(settings)
     found, running = port(settings)
     yield found
     broken = False
