@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve browser test test-console bench soak flat engines-real ray openapi check format docs docs-generated clean
+.PHONY: help install clients programs serve browser test test-console bench soak flat schemas hostile engines-real ray openapi check format docs docs-generated clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -83,6 +83,12 @@ flat: install ## ten thousand requests and a thousand disconnects; then whether 
 # The real programs of tests/clients, each in an environment of its own; slow to install, so not a part of `make test`.
 programs: install ## real programs and SDKs, unmodified, against a server (PROGRAMS="claude_code" for one of them)
 	$(BIN)/python -m tests.clients.run $(PROGRAMS)
+
+schemas: install
+	$(BIN)/python -m bench.schemas $(DATA) --write docs/schemas.md $(ARGS)
+
+hostile: install
+	$(BIN)/python -m bench.hostile $(ARGS)
 
 # Each server in an environment of its own under .engines, gigabytes of packages and slow to make; used again afterwards.
 engines-real: install ## the engines' tests over real servers (ARGS="vllm" for one of them)
