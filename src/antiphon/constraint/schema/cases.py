@@ -22,6 +22,8 @@ Say = Callable[[Schema, str, str], None]
 
 MOST = 200
 """Cases that are told apart; a choice that would make more is left to the check."""
+_STEPS = 200_000
+"""Parts that all cases of a document may have together."""
 _SMALL = 6_000
 """Characters of a schema whose opposite is worked out, and pairs of which are compared."""
 _FEW = 6
@@ -40,6 +42,8 @@ TYPE_OF = {
 }
 
 
+FOLLOWED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "then", "else", "dependentRequired", "dependentSchemas"})
+"""Keywords that are followed: what they say stands in a case as parts of its own."""
 _LISTS = ("allOf", "anyOf", "oneOf")
 _SINGLE = ("not", "if", "then", "else")
 
@@ -65,6 +69,7 @@ class Cases:
         self._besides: dict[int, list[Node]] = {}
         self._choices: dict[int, list[Fork]] = {}
         self._naming = 0
+        self._steps = 0
 
     def target(self, reference: str) -> Node:
         """The part that a reference of the document points to."""
@@ -126,8 +131,10 @@ class Cases:
             case, forks = waiting.popleft()
             told = len(done) + len(waiting)
             for index, fork in enumerate(forks):
-                ways = [(case, ())] if told > MOST else list(self._ways(case, fork))
-                if told and told + len(ways) > MOST:
+                is_spent = told > MOST or self._steps > _STEPS
+                ways = [] if is_spent else list(self._ways(case, fork))
+                self._steps += len(ways) * len(case)
+                if is_spent or (told and told + len(ways) > MOST):
                     self._say(fork.origin, fork.keyword, "it and its neighbours make too many combinations")
                     continue
                 rest = forks[index + 1 :]

@@ -15,7 +15,7 @@ from antiphon.api.errors import BadRequest
 from antiphon.constraint import Json, lark
 from antiphon.constraint.schema import containers, scalars
 from antiphon.constraint.schema.capabilities import CAPABILITIES, Capability
-from antiphon.constraint.schema.cases import TYPE_OF, Case, Cases, Node, is_integer, speaks_of, types
+from antiphon.constraint.schema.cases import FOLLOWED, TYPE_OF, Case, Cases, Node, is_integer, speaks_of, types
 from antiphon.constraint.schema.containers import either
 from antiphon.constraint.schema.modern import Modern, Schema, Unheld, modern
 from antiphon.constraint.schema.parts import Dead, Lowering, Part
@@ -182,8 +182,9 @@ class _Lowering:
             return Dead(place, "what is demanded together excludes each other")
         return self._united([self._of_case(case, place) for case in cases])
 
-    def _literal(self, flat: Sequence[Schema]) -> Part | None:
-        """The values of an enumeration that match all else, too; None where there is none that a grammar can hold."""
+    def _literal(self, flat: Sequence[Schema], *, chosen: bool = False) -> Part | None:
+        """The values of an enumeration that match all else, too; None where there is none that a grammar can hold. What
+        was `chosen` of the parts stands beside them, and their choices are not asked again."""
         literal = [node for node in flat if "enum" in node or "const" in node]
         if not literal:
             return None
@@ -197,22 +198,23 @@ class _Lowering:
         if any(isinstance(value, int | float) and abs(value) > _DOUBLE for value in values):
             self.say(node, keyword, "a number of this size is not exact in a grammar")
             return None
-        if len(flat) > 1 or not node.keys() <= _LITERAL or self.cases.of((node,)) != [(node,)]:
-            validator = jsonschema_rs.validator_for(self.cases.standing(*flat), offline=True)
+        said = [{key: each[key] for key in each.keys() - FOLLOWED} for each in flat] if chosen else list(flat)
+        if len(literal) > 1 or not all(each.keys() <= _LITERAL for each in said):
+            validator = jsonschema_rs.validator_for(self.cases.standing(*said), offline=True)
             values = [value for value in values if validator.is_valid(value)]
         else:
-            allowed = types((node,))
-            values = [value for value in values if TYPE_OF[type(value)] in allowed and self._is_whole(node, value)]
+            allowed = types(tuple(flat))
+            values = [value for value in values if TYPE_OF[type(value)] in allowed and self._is_whole(flat, value)]
         if not values:
             return Dead(self.place(node), f"none of the values of {keyword} fits what is said beside it")
         return {"enum": values}
 
-    def _is_whole(self, node: Schema, value: Any) -> bool:
-        return not is_integer((node,)) or not isinstance(value, float) or value.is_integer()
+    def _is_whole(self, flat: Sequence[Schema], value: Any) -> bool:
+        return not is_integer(tuple(flat)) or not isinstance(value, float) or value.is_integer()
 
     def _of_case(self, case: Case, place: str) -> list[Part | str]:
         """What a case allows of each type: a part, or the type's name where all of it is allowed."""
-        if (values := self._literal(case)) is not None:
+        if (values := self._literal(case, chosen=True)) is not None:
             return [values]
         told: list[Part | str] = []
         for kind in types(case):
