@@ -3,7 +3,7 @@
 An engine is always another process or another machine. It knows nothing of conversations, tools or APIs.
 Closing is cancelling: leaving `generate`, for whatever reason, frees the engine's slot.
 
-Knows: api.
+Knows: api, storage.
 """
 
 from __future__ import annotations

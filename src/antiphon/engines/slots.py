@@ -74,6 +74,7 @@ class Slots:
         self.now = clock
         self._known = [Slot() for _ in range(count)]
         self._file = Path(file) if file else None
+        self._held = set[int]()
 
     def take(self, pages: Pages, conversation: str = "", domain: bytes = b"") -> Taken | None:
         """A slot for this prompt, until `leave`; None when all are taken."""
@@ -96,6 +97,7 @@ class Slots:
                 since=before.since if before.unstored else self.now(),
                 turn=secrets.randbits(62),
             )
+            self._held.add(at)
             return Taken(at, slots[at], before, list(slots))
 
     def leave(self, taken: Taken, pages: Pages | None) -> None:
@@ -106,6 +108,7 @@ class Slots:
         else:
             slot.pages, slot.tokens = pages.hashes, pages.tokens
         slot.busy, slot.used = False, self.now()
+        self._held.discard(taken.at)
         self._put(taken.at, slot)
 
     def stored(self, at: int, slot: Slot) -> None:
@@ -126,19 +129,26 @@ class Slots:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[list[Slot]]:
-        """The slots, for this worker alone. Within one, nothing here awaits."""
+        """The slots, for this worker alone; those that it knows of itself when the file cannot be had. Within one,
+        nothing here awaits."""
         if self._file is None:
             yield self._known
             return
         import fcntl  # not on every system, and needed for several workers only
 
-        handle = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            handle = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            yield self._known
+            return
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             slots = self._read(handle)
             yield slots
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, _encoder.encode(slots), 0)
+            # A disk that is full costs what was known. What is half written is not read.
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, _encoder.encode(slots), 0)
         finally:
             os.close(handle)
 
@@ -147,7 +157,12 @@ class Slots:
             slots = _decoder.decode(os.pread(handle, os.fstat(handle).st_size, 0))
         except msgspec.MsgspecError:
             slots = []
-        return slots if len(slots) == len(self._known) else [Slot() for _ in self._known]
+        if len(slots) != len(self._known):
+            return [Slot() for _ in self._known]
+        for at, slot in enumerate(slots):
+            # The disk did not take that this process had let go of it.
+            slot.busy = slot.busy and (slot.user != os.getpid() or at in self._held)
+        return slots
 
 
 _encoder = msgspec.msgpack.Encoder()

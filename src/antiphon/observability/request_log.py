@@ -30,13 +30,21 @@ def write(log: logging.Logger, level: int, head: Mapping[str, Any], facts: Mappi
     if log.isEnabledFor(level):
         told = [_spelt("", value) for value in head.values()]
         told += [_spelt("" if name == "problem" else f"{name}=", value) for name, value in facts.items()]
-        log.log(level, "%s", " ".join(told), extra={"request": {**head, **facts}})
+        log.log(level, "%s", _in_line(" ".join(told)), extra={"request": {**head, **facts}})
 
 
 def _spelt(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return f"{name}{str(value).lower()}"
     return f"{name}{value:.3f}s" if isinstance(value, float) else f"{name}{value}"
+
+
+def _in_line(text: str) -> str:
+    """The text with its line breaks and other control characters spelt out. What a client sent (a path, a model's name,
+    what is quoted in an error) must not look like a line of its own."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class JsonLines(logging.Formatter):

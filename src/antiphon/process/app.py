@@ -7,9 +7,7 @@ import gc
 import hashlib
 import logging
 import os
-import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from antiphon.api.offload import SLICE
 from antiphon.engines import Engine, Reach, connect
 from antiphon.engines.chat import ChatServer
 from antiphon.observability import metrics, request_log, tracing
+from antiphon.process.seal_key import seal_key
 from antiphon.process.transcript_store import Folder
 from antiphon.process.worker_config import Place, Runtime
 from antiphon.process.worker_state import Shared, file_name
@@ -43,24 +42,6 @@ log = logging.getLogger("antiphon")
 
 # Seconds that streams which must end have to say so.
 _FAREWELL = 1.0
-
-
-def seal_key(state_dir: str) -> bytes:
-    """The key that seals thinking: made once, then shared by all workers and kept over restarts."""
-    path = Path(state_dir) / "seal.key"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        try:
-            # Of several workers that start at once, the first one's key is kept.
-            os.link(temporary, path)
-        except FileExistsError:
-            pass
-        finally:
-            os.unlink(temporary)
-    return path.read_bytes()
 
 
 def choices(place: Place) -> Choices:
@@ -147,7 +128,7 @@ class Application:
         self._runtime = runtime
         self._attach = attach
         self._shelf = shelf or self._folder
-        self._seal = seal or seal_key(runtime.settings.state_dir)
+        self._seal = seal or seal_key(runtime.settings.state_dir, runtime.shared)
         self._shared = Shared(runtime.shared)
         self._service: Service | None = None
         self._tools = ServerTools()

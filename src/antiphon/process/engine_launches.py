@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import shutil
 from pathlib import Path
@@ -17,13 +18,14 @@ from antiphon.engines.model_store import ModelUnavailable
 from antiphon.engines.prefix_store import PrefixStore
 from antiphon.process.worker_state import file_name
 from antiphon.settings.fields import ModelSettings, Settings
+from antiphon.storage import files
+
+log = logging.getLogger("antiphon")
 
 # Idle conversations that llama.cpp keeps aside in memory, at most, and as a share of what is free.
 _MOST_CACHE_MB, _CACHE_SHARE = 8192, 0.1
 # The window of a model whose file does not tell one.
 _USUAL_WINDOW = 4096
-
-
 # What engines have computed, on disk: of what is free, and at most.
 _DISK_SHARE, _MOST_DISK = 0.1, 16_000_000_000
 
@@ -55,7 +57,8 @@ def plan(settings: Settings) -> dict[str, Planned]:
     # Models of the same file share its pages.
     weights = sum(path.stat().st_size for path in {each.path for each in wanted.values()})
     bytes_wanted = [_windows_bytes(wanted[name], wanted[name].window, models[name].parallel) for name in models]
-    budgets, kept = memory.budgets(bytes_wanted, max(0, free - weights)), prefixes(settings)
+    budgets = memory.budgets(bytes_wanted, max(0, free - weights))
+    kept = prefixes(settings) if models else None
     planned = {
         name: _planned(settings, models[name], wanted[name], budget, free // len(models), kept)
         for name, budget in zip(models, budgets, strict=True)
@@ -113,7 +116,7 @@ def _planned(
         cache_types=wanted.cache_types,
     )
     engines = sum(not each.attached for each in settings.served.values())
-    files = Path(settings.state_dir) / f"engine-{settings.port}-{file_name(wanted.name)}"
+    own = Path(settings.state_dir) / f"engine-{settings.port}-{file_name(wanted.name)}"
     launch = Launch(
         model=str(wanted.path),
         # Other users of the machine reach the engine's port too, and ours is not the only key that must hold.
@@ -131,18 +134,24 @@ def _planned(
         # What is on disk is in the system's own cache, too.
         cache_mb=0 if kept else min(_MOST_CACHE_MB, int(free * _CACHE_SHARE) >> 20),
         prefixes=kept.folder if kept else "",
-        log="" if settings.log_level == "debug" else f"{files}.log",
-        cause=f"{files}.cause",
+        log="" if settings.log_level == "debug" else f"{own}.log",
+        cause=f"{own}.cause",
     )
     return Planned(launch, room.note, kept and msgspec.structs.replace(kept, engine=identity.of_engine(launch)))
 
 
 def prefixes(settings: Settings) -> Prefixes | None:
-    """Where engines keep what they compute, the same for all that share a state folder; None where nothing is kept."""
+    """Where engines keep what they compute, the same for all that share a state folder; None where nothing is kept, or
+    can be."""
     folder = Path(settings.state_dir) / "prefixes"
     capacity = settings.cache_disk * 1_000_000
+    if capacity:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            log.warning("%s", files.refusal("what engines compute", error, folder, "--state-dir"))
+            return None
     if capacity < 0:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.closing(PrefixStore(folder, 0)) as store:
             free = shutil.disk_usage(folder).free + store.held()
         capacity = min(_MOST_DISK, int(free * _DISK_SHARE))

@@ -69,8 +69,10 @@ class EngineProcess:
     def start(self) -> int:
         """Start it and wait until it answers; gives its port. Raises EngineUnavailable."""
         if self.launch.log:
-            Path(self.launch.log).parent.mkdir(parents=True, exist_ok=True)
-            Path(self.launch.log).write_bytes(b"")
+            # Where it cannot be written, the engine's own words go to standard error.
+            with contextlib.suppress(OSError):
+                Path(self.launch.log).parent.mkdir(parents=True, exist_ok=True)
+                Path(self.launch.log).write_bytes(b"")
         self._thread.start()
         answer = self._first.get()
         if not answer.ready:

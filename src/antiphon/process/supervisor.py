@@ -32,14 +32,13 @@ from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.process import banner, engine_launches, workers
 from antiphon.process.engine_process import EngineProcess
 from antiphon.process.worker_config import Place, Runtime
-from antiphon.process.worker_state import Sharing
+from antiphon.process.worker_state import METRICS_VARIABLE, Sharing
 from antiphon.settings.sources import ModelSettings, Settings
+from antiphon.storage import files
 
 log = logging.getLogger("antiphon")
 
 APPLICATION = "antiphon.process.app:create"
-# What prometheus-client reads when `metrics.py` is imported in a worker; importing it here would be too early.
-METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # Read by now; engines and workers need not inherit it.
 KEYS_VARIABLE = "ANTIPHON_API_KEY"
 
@@ -63,7 +62,7 @@ def _serve(settings: Settings, application: str) -> int:
     if settings.log_format == "json":
         request_log.configure("info", "json")
     os.environ.pop(KEYS_VARIABLE, None)
-    sharing = Sharing(Path(settings.state_dir))
+    sharing = share(settings)
     engines: list[EngineProcess] = []
     try:
         places, notes = start(settings, engines, sharing)
@@ -79,6 +78,21 @@ def _serve(settings: Settings, application: str) -> int:
         for engine in engines:
             engine.stop()
         sharing.close()
+
+
+def share(settings: Settings) -> Sharing:
+    """The folder that the supervisor and its workers share. Raises CannotServe where there is none to be had."""
+    try:
+        sharing = Sharing(Path(settings.state_dir))
+    except OSError as error:
+        raise CannotServe(
+            files.refusal("what workers share", error, settings.state_dir, "--state-dir")
+            + "; no folder for temporary files can be written either"
+        ) from None
+    if sharing.trouble:
+        say(files.refusal("what workers share", sharing.trouble, settings.state_dir, "--state-dir"))
+        say(f"what workers share is kept in {sharing.folder} this time; nothing else is kept until there is room")
+    return sharing
 
 
 def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) -> tuple[tuple[Place, ...], list[str]]:
@@ -126,7 +140,9 @@ def say(sentence: str) -> None:
     if request_log.for_programs():
         log.info("%s", sentence)
     else:
-        print(f"antiphon: {sentence}", file=sys.stderr, flush=True)
+        # A full disk behind it must not end the thread that looks after an engine.
+        with contextlib.suppress(OSError):
+            print(f"antiphon: {sentence}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -223,7 +239,8 @@ class Banner:
             if health is not None:
                 sources = [place.gguf or place.engine for place in self._runtime.models]
                 told = banner.served(health) or [banner.Served(name=place.name) for place in self._runtime.models]
-                print(banner.banner(settings, told, sources=sources, notes=self._notes), flush=True)
+                with contextlib.suppress(OSError):
+                    print(banner.banner(settings, told, sources=sources, notes=self._notes), flush=True)
                 return
 
 

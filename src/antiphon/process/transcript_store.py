@@ -1,8 +1,7 @@
 """What workers remember of conversations, shared between them: a folder with one small file for each thing.
 
-A file is written beside its place and then moved there, so that a reader finds all of it or nothing, whichever process
-ends in between; one that was damaged since does not fit its checksum, and is not there. Only the owner can read them.
-The oldest files go when the folder has grown beyond its bound.
+A reader finds all of a file or nothing, whichever process ends in between; one that was damaged since does not fit its
+checksum, and is not there. Only the owner can read them. The oldest files go when the folder is beyond its bound.
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+
+from antiphon.storage import files
 
 _CHECKSUM = 4
 """In bytes."""
@@ -27,7 +27,6 @@ class Folder:
     def __init__(self, folder: str, capacity: int = 64_000_000, owner: bytes = b"") -> None:
         self._owner = owner
         self._folder = Path(folder)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._capacity = capacity
         # The bound is looked after when this process has written a part of it, so it can be exceeded by such parts.
         self._unswept = 0
@@ -39,7 +38,8 @@ class Folder:
             with contextlib.suppress(OSError):
                 checksum, value = (content := path.read_bytes())[:_CHECKSUM], content[_CHECKSUM:]
                 if checksum == _checksum(value):
-                    os.utime(path)
+                    with contextlib.suppress(OSError):
+                        os.utime(path)
                     return at, value
         return None
 
@@ -49,15 +49,8 @@ class Folder:
     async def put(self, name: bytes, value: bytes) -> None:
         """Keep a value. A disk that is full, or a folder that is gone, loses it silently: it was only remembered."""
         with contextlib.suppress(OSError):
-            # mkstemp's files are for the owner's eyes only.
-            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix="new-")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(_checksum(value) + value)
-                os.replace(temporary, self._path(name))
-            except OSError:
-                os.unlink(temporary)
-                raise
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.write(self._path(name), _checksum(value) + value, durable=False)
             self._unswept += len(value)
             if self._unswept > self._capacity // 16:
                 self._unswept = 0

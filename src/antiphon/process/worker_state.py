@@ -5,6 +5,7 @@
     limits      what each key has used (`serving/rate_limits.py`)
     slots-…     what is in the slots of each embedded engine (`engines/slots.py`)
     remembered/ the tokens of each model's conversations (`transcript_store.py`), when there are several workers
+    seal.key    the key that seals thinking (`seal_key.py`), when the state folder has no room for it
     metrics/    what each worker has counted (`observability/metrics.py`), when there are several
 
 A worker that runs without a supervisor has no folder, and none of this happens.
@@ -16,6 +17,7 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -24,6 +26,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from antiphon.storage import files
+
+log = logging.getLogger("antiphon")
+
+# What prometheus-client reads when `metrics.py` is imported in a worker; importing it here would be too early.
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+# Its files, one for each kind of metric there is, and the size that it gives them at first.
+_METRICS = ("counter", "gauge_livesum", "histogram")
+_METRICS_SIZE = 1 << 20
 _PREFIX = "run-"
 _UNSAFE = re.compile(r"[^\w.-]+")
 # A folder without a pipe's reader may be one that is being made.
@@ -37,6 +48,25 @@ def file_name(model: str) -> str:
 
 def _slots(model: str) -> str:
     return f"slots-{file_name(model)}"
+
+
+def reserve_metrics() -> None:
+    """Take room on the disk for what this worker counts, before anything is counted. prometheus-client maps its files
+    into memory, and a worker that found no room behind such a page would die of it. Where there is none, each worker
+    counts by itself."""
+    folder = os.environ.get(METRICS_VARIABLE)
+    if not folder:
+        return
+    try:
+        for kind in _METRICS:
+            handle = os.open(Path(folder) / f"{kind}_{os.getpid()}.db", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                files.reserve(handle, _METRICS_SIZE)
+            finally:
+                os.close(handle)
+    except OSError as error:
+        del os.environ[METRICS_VARIABLE]
+        log.warning("each worker tells its own metrics alone: %s: %s", folder, files.reason(error))
 
 
 class Shared:
@@ -92,16 +122,18 @@ class Shared:
 
 
 class Sharing:
-    """The supervisor's view: makes the folder within `place`, and removes it."""
+    """The supervisor's view: makes the folder within `place`, and removes it. When that cannot be written, the folder
+    is made where files are kept in memory or for a while, and `trouble` says why. Raises OSError where there is no such
+    place either."""
 
     def __init__(self, place: Path) -> None:
-        # Not among temporary files: what is a few days old is cleaned away there, and this runs for weeks.
-        place.mkdir(parents=True, exist_ok=True)
-        _sweep(place)
-        self.folder = tempfile.mkdtemp(dir=place, prefix=_PREFIX)
-        for name in ("metrics", "crashes"):
-            (Path(self.folder) / name).mkdir()
-        os.mkfifo(Path(self.folder) / "stopping", 0o600)
+        self.trouble: OSError | None = None
+        try:
+            self.folder = _made(place, _PREFIX)
+        except OSError as error:
+            # No first choice: what is a few days old may be cleaned away there, and this runs for weeks.
+            self.trouble = error
+            self.folder = _made_elsewhere(error)
         # Opened for both, because opening for writing alone would wait for a reader.
         self._pipe = os.open(Path(self.folder) / "stopping", os.O_RDWR | os.O_NONBLOCK)
 
@@ -121,9 +153,7 @@ class Sharing:
         file = Path(self.folder) / "crashes" / f"{file_name(model)}.txt"
         with contextlib.suppress(OSError):
             if sentence:
-                draft = file.with_suffix(".new")
-                draft.write_text(sentence, "utf-8")
-                draft.replace(file)
+                files.write(file, sentence.encode(), durable=False)
             else:
                 file.unlink(missing_ok=True)
 
@@ -137,9 +167,30 @@ class Sharing:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _sweep(place: Path) -> None:
+def _made(place: Path, prefix: str) -> str:
+    place.mkdir(parents=True, exist_ok=True)
+    _sweep(place, prefix)
+    folder = Path(tempfile.mkdtemp(dir=place, prefix=prefix))
+    try:
+        for name in ("metrics", "crashes"):
+            (folder / name).mkdir()
+        os.mkfifo(folder / "stopping", 0o600)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return str(folder)
+
+
+def _made_elsewhere(error: OSError) -> str:
+    for place in ("/dev/shm", tempfile.gettempdir()):
+        with contextlib.suppress(OSError):
+            return _made(Path(place), f"antiphon-{_PREFIX}")
+    raise error
+
+
+def _sweep(place: Path, prefix: str) -> None:
     """Remove what servers left behind that were killed: in their folders nobody holds the pipe any more."""
-    for folder in place.glob(f"{_PREFIX}*"):
+    for folder in place.glob(f"{prefix}*"):
         try:
             if time.time() - folder.stat().st_mtime > _YOUNG:
                 os.close(os.open(folder / "stopping", os.O_WRONLY | os.O_NONBLOCK))

@@ -26,6 +26,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
+from antiphon.process.worker_state import reserve_metrics
 from antiphon.settings.sources import Settings
 
 _PR_SET_PDEATHSIG = 1
@@ -117,6 +118,7 @@ def load(application: str) -> Any:
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid != os.getppid():
         sys.exit(1)
+    reserve_metrics()
     module, _, factory = application.partition(":")
     made = getattr(importlib.import_module(module), factory)()
     atexit.register(_leave, made)

@@ -17,6 +17,7 @@ from antiphon.engines import Engine, Reach
 from antiphon.engines.chat import ChatServer
 from antiphon.observability import request_log
 from antiphon.process import app as composition
+from antiphon.process.seal_key import seal_key
 from antiphon.process.supervisor import refuse_wrong_model
 from antiphon.process.worker_config import Place, Runtime
 from antiphon.ray.engine import EngineActor
@@ -89,7 +90,7 @@ def deployments(settings: Settings) -> serve.Application:
         max_ongoing_requests=_UNBOUNDED,
         logging_config=_QUIET,
     )
-    return surface.bind(runtime, composition.seal_key(settings.state_dir), engines, memory.bind())
+    return surface.bind(runtime, seal_key(settings.state_dir), engines, memory.bind())
 
 
 def _engine(settings: Settings, name: str, model: ModelSettings) -> serve.Deployment:

@@ -9,6 +9,7 @@ and the clock (monotonic, since boot) is the machine's.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import mmap
 import os
@@ -20,6 +21,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from antiphon.api.errors import RateLimited
+from antiphon.storage import files
+
+log = logging.getLogger("antiphon")
 
 _BUCKET = struct.Struct("dd")
 _KINDS = ("requests", "input-tokens", "output-tokens", "tool-calls")
@@ -56,9 +60,7 @@ class Meter:
         self._clock = clock
         self._now = now
         size = (len(self._place) + 1) * len(_KINDS) * _BUCKET.size
-        self._handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600) if file else -1
-        if file:
-            os.ftruncate(self._handle, size)
+        self._handle = _shared(file, size) if file else -1
         self._buckets = mmap.mmap(self._handle, size)
 
     def admit(self, key: str) -> None:
@@ -149,3 +151,19 @@ class Meter:
         if self._most[kind]:
             used = max(0.0, self._used(key, kind) + amount)
             _BUCKET.pack_into(self._buckets, self._at(key, kind), used, self._clock())
+
+
+def _shared(file: str, size: int) -> int:
+    """A handle of the file that workers share, -1 where the disk has no room for it: then each counts by itself."""
+    try:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        log.warning("each worker counts what keys use by itself: %s", error)
+        return -1
+    try:
+        files.reserve(handle, size)
+    except OSError as error:
+        os.close(handle)
+        log.warning("each worker counts what keys use by itself: %s: %s", file, files.reason(error))
+        return -1
+    return handle

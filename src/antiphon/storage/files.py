@@ -11,13 +11,14 @@ from pathlib import Path
 DRAFT = "new-"
 """How the names of files and folders begin that are still being written."""
 
-_REMEDIES = {
+REMEDIES = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there",
     errno.EROFS: "make it writable",
     errno.EACCES: "make it writable",
     errno.EPERM: "make it writable",
 }
+"""What to do about a disk that takes nothing more, by the number of the error."""
 
 
 def write(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -76,7 +77,7 @@ def refusal(what: str, error: OSError, folder: Path | str, option: str, size: in
     """The sentence for whoever wanted something kept: what cannot be, why, where, and what to do. `option` chooses
     another folder; `size` is what is needed there, in bytes (0: hardly anything)."""
     needed = f", which needs {_megabytes(size)} there" if size else ""
-    remedy = _REMEDIES.get(error.errno or 0, "see whether the disk is well")
+    remedy = REMEDIES.get(error.errno or 0, "see whether the disk is well")
     return f"{what} cannot be kept in {folder}{needed}: {reason(error)}; {remedy}, or choose another with {option}"
 
 
