@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -62,7 +62,7 @@ async def case(name: str, embedded: Callable[[], tuple[str, str]], files: Path) 
         server = made._server
 
         async def slots() -> int:
-            return sum(slot["is_processing"] for slot in await server.ask("GET", "/slots"))
+            return sum(slot["is_processing"] for slot in await server.ask("GET", "/slots", list[dict[str, Any]]))
 
         found = Case(name, made, slots)
         yield found

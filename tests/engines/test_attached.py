@@ -45,7 +45,7 @@ class Leaving:
 
 
 async def sent(engine: Attached) -> list[bytes]:
-    return [event async for events in engine.stream("/completion", {}) for event in events]
+    return [event async for events in engine.stream("/completion", {}, bytes) for event in events]
 
 
 async def test_a_generation_is_sent_once(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ async def test_a_generation_is_sent_once(tmp_path: Path) -> None:
     cause = tmp_path / "cause"
     cause.write_text("it took too much")
     async with Leaving().there() as server:
-        engine = Attached(server.url, Reach(patience=20, cause=str(cause)))
+        engine = Attached(server.url, Reach(patience=20, cause=str(cause)), "llama.cpp server")
         server.leaves = [0, 0, 0]
         with pytest.raises(EngineLost, match=r"the request is not sent again.*: it took too much"):
             await sent(engine)
@@ -68,12 +68,12 @@ async def test_a_generation_is_sent_once(tmp_path: Path) -> None:
 async def test_a_question_is_sent_again() -> None:
     """What is only asked is asked again, until patience is over."""
     async with Leaving().there() as server:
-        engine = Attached(server.url, Reach(patience=20))
+        engine = Attached(server.url, Reach(patience=20), "llama.cpp server")
         server.leaves = [0, 0]
         await (await engine.open("POST", "/tokenize", {})).read()
         assert server.asked == ["/tokenize"] * 3
         server.leaves = [0] * 100
-        impatient = Attached(server.url, Reach(patience=0.3))
+        impatient = Attached(server.url, Reach(patience=0.3), "llama.cpp server")
         with pytest.raises(Overloaded):
             await impatient.open("POST", "/tokenize", {})
         await engine.close()

@@ -82,7 +82,7 @@ async def odds(made: LlamaCpp, text: str) -> dict[int, float]:
     """The likeliest next tokens by their logarithms, computed in the first slot."""
     prompt = await made.tokenise([text])
     body = {"prompt": prompt, "n_predict": 1, "n_probs": 10, "temperature": 0, "id_slot": 0}
-    answer = await made._server.ask("POST", "/completion", body)
+    answer = await made._server.ask("POST", "/completion", dict[str, Any], body)
     return {each["id"]: each["logprob"] for each in answer["completion_probabilities"][0]["top_logprobs"]}
 
 

@@ -276,7 +276,7 @@ FAILURES: dict[str, tuple[Any, type[Failure], str]] = {
     "says that it is full": (refusal(529, "come back"), Overloaded, "come back"),
     "says what is wrong": ([{"error": {"message": "no such tool", "code": 400}}], BadRequest, "no such tool"),
     "says that it is too long": ([{"error": {"message": LONG, "code": 400}}], PromptTooLong, "5000 tokens > 4096"),
-    "sends nonsense": ([delta(content="one "), '{"choices": ['], EngineFailed, "cannot be read"),
+    "sends nonsense": ([delta(content="one "), '{"choices": ['], EngineFailed, "something else than JSON"),
     "aborts": ([delta(content="one "), delta("abort")], EngineFailed, "abort"),
 }
 

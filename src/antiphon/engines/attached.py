@@ -1,30 +1,38 @@
-"""What every engine that is attached by URL shares: the session, patience with a server that starts, server-sent
-events, and what a failure means.
+"""What every engine that is attached by URL shares: the session, patience with a server that starts, answers of a known
+shape, and server-sent events. What a failure means, `upstream` says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
+import yarl
 
-from antiphon.api.errors import BadRequest, EngineFailed, EngineLost, Failure, Overloaded, TimedOut
+from antiphon.api.errors import BadRequest, EngineFailed, Overloaded
 from antiphon.engines import Health, Reach
+from antiphon.engines.upstream import Told, Upstream
 
-_RETRY_AFTER = 5.0
-_LONGEST_REASON = 500
+Shape = TypeVar("Shape")
+_LEAST_PATIENCE = 10.0
+_SHOWN = 200
 
 
 class Attached:
-    """The HTTP server of an engine at `url`."""
+    """The HTTP server of an engine at `url`, called `name` (`vLLM server`) in what is told of it. Raises ValueError
+    where the address is none."""
 
-    def __init__(self, url: str, reach: Reach) -> None:
+    def __init__(self, url: str, reach: Reach, name: str) -> None:
         self.url = url.rstrip("/")
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(
+                f"the {name} at {url!r} cannot be reached: its address must begin with http:// or https://"
+            )
         self._headers = {"content-type": "application/json"}
         if reach.key:
             self._headers["authorization"] = f"Bearer {reach.key}"
@@ -33,76 +41,107 @@ class Attached:
         self._cause = Path(reach.cause) if reach.cause else None
         self._broken = False
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        shown = str(yarl.URL(self.url).with_user(None).with_query(None))
+        self.upstream = Upstream(name, shown.rstrip("/"), own=bool(reach.cause))
 
     def _session(self, *, fresh: bool = False) -> aiohttp.ClientSession:
         """The session, or the one whose every request has a connection of its own."""
         if fresh not in self._sessions:
-            self._sessions[fresh] = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=self._silence),
-                headers=self._headers,
-                connector=aiohttp.TCPConnector(limit=0, force_close=fresh),
-            )
+            connector = aiohttp.TCPConnector(limit=0, force_close=fresh)
+            self._sessions[fresh] = aiohttp.ClientSession(headers=self._headers, connector=connector)
         return self._sessions[fresh]
 
     async def open(self, method: str, path: str, body: Any = None, *, once: bool = False) -> aiohttp.ClientResponse:
         """A response whose status is good. Waits for a server that is not there yet. What is sent `once` is not sent
         again to a server that was reached and then lost: EngineLost."""
-        data = None if body is None else msgspec.json.encode(body)
         deadline = asyncio.get_running_loop().time() + self._patience
         while True:
             try:
-                # A kept connection may be of a server that is gone; only a fresh one tells that this one was reached.
-                response = await self._session(fresh=once).request(method, self.url + path, data=data)
-            except aiohttp.SocketTimeoutError:
-                raise self._silent() from None
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                if once and not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                    raise EngineLost(self._broke_off("before it answered; the request is not sent again")) from error
-                reason = str(error) or type(error).__name__
-                problem: Exception = Overloaded(f"the engine does not answer: {reason}", retry_after=_RETRY_AFTER)
+                answer = await self._answer(method, path, body, once)
+            except Overloaded:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.25)
             else:
-                if response.status < 300:
-                    return response
-                async with response:
-                    reason = message(await response.read())
-                    problem = _meant(response.status, reason) or EngineFailed(
-                        f"the engine failed ({response.status}): {reason}"
-                    )
-            if not isinstance(problem, Overloaded) or asyncio.get_running_loop().time() > deadline:
-                raise problem
-            await asyncio.sleep(0.25)
+                return answer
 
-    async def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """What a JSON route answers."""
-        async with await self.open(method, path, body) as response:
-            return msgspec.json.decode(await response.read())
+    async def _answer(self, method: str, path: str, body: Any, once: bool) -> aiohttp.ClientResponse:
+        """What comes of asking one time."""
+        asked = f"{method} {path}"
+        data = None if body is None else msgspec.json.encode(body)
+        # What is not worked on is answered at once, or not at all.
+        silence = min(self._silence, max(self._patience, _LEAST_PATIENCE)) if body is None else self._silence
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=silence)
+        try:
+            # A kept connection may be of a server that is gone; only a fresh one tells that this one was reached.
+            session = self._session(fresh=once)
+            response = await session.request(method, self.url + path, data=data, timeout=timeout)
+            if response.status < 300:
+                return response
+            async with response:
+                raise self.upstream.answered(asked, response.status, await response.read())
+        except aiohttp.SocketTimeoutError:
+            raise self.upstream.silent(asked, silence) from None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if once and not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+                raise self.upstream.lost(asked, self._why()) from error
+            raise self.upstream.absent(asked, error) from error
 
-    async def stream(self, path: str, body: Any) -> AsyncGenerator[list[bytes], None]:
-        """The data of the server-sent events that each read from the socket completes. It is left when the reply is
-        over: a stream that the server ends first is a failure. Leaving it closes the connection, which is what tells
-        the server to stop."""
+    async def ask(self, method: str, path: str, shape: type[Shape], body: Any = None) -> Shape:
+        """What a JSON route answers, which must have this shape."""
+        asked, data = f"{method} {path}", b""
+        try:
+            async with await self.open(method, path, body) as response:
+                data = await response.read()
+            return msgspec.json.decode(data, type=shape, strict=False)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as trouble:
+            raise self.upstream.unreadable(asked, data, trouble) from None
+        except TimeoutError:
+            raise self.upstream.silent(asked, self._silence) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self.upstream.broke_off(asked, "in the middle of the answer") from error
+
+    async def stream(self, path: str, body: Any, read: Callable[[bytes], Shape]) -> AsyncGenerator[list[Shape], None]:
+        """The server-sent events that each read from the socket completes, as `read` understands their data. It is left
+        when the reply is over: a stream that the server ends first is a failure. Leaving it closes the connection,
+        which is what tells the server to stop."""
         if self._broken:
             await self._back()
+        asked = f"POST {path}"
         response, rest = await self.open("POST", path, body, once=True), b""
+        began, first = False, b""
         try:
             while data := await response.content.readany():
                 *lines, rest = (rest + data).split(b"\n")
                 if events := _events(lines):
-                    yield events
-            raise EngineFailed(self._broke_off("before the reply was over"))
+                    began = True
+                    yield [self._read(asked, event, read) for event in events]
+                elif not began and len(first) < _SHOWN:
+                    first += data
+            if not began and not self.upstream.own:
+                raise self.upstream.unreadable(asked, first)
+            raise self.upstream.broke_off(asked, "before the reply was over", self._why())
         except TimeoutError:
-            raise self._silent() from None
+            raise self.upstream.silent(asked, self._silence) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise EngineFailed(self._broke_off("in the middle of the reply")) from error
+            raise self.upstream.broke_off(asked, "in the middle of the reply", self._why()) from error
         finally:
             response.close()
 
-    def _broke_off(self, when: str) -> str:
-        """What there is to say of a server that closed the connection."""
-        self._broken, cause = True, ""
+    def _read(self, asked: str, event: bytes, read: Callable[[bytes], Shape]) -> Shape:
+        try:
+            return read(event)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as trouble:
+            raise self.upstream.unreadable(asked, event, trouble) from None
+        except Told as told:
+            raise self.upstream.told(asked, told.error) from None
+
+    def _why(self) -> str:
+        """What a server that closed the connection has said of its end, if it has."""
+        self._broken = True
         with contextlib.suppress(OSError):
-            cause = self._cause.read_text("utf-8") if self._cause else ""
-        return f"the engine broke off {when}" + (f": {cause}" if cause else "")
+            return self._cause.read_text("utf-8") if self._cause else ""
+        return ""
 
     async def _back(self) -> None:
         """Wait until a server that broke off answers. One that is about to end may still take a request, and then that
@@ -111,16 +150,13 @@ class Attached:
             (await self.open("GET", "/health")).release()
         self._broken = False
 
-    def _silent(self) -> TimedOut:
-        return TimedOut(f"the engine said nothing for {self._silence:g} seconds")
-
-    async def health(self, name: str, path: str = "/health") -> Health:
-        """Whether the server called `name` says that it is well."""
+    async def health(self, path: str = "/health") -> Health:
+        """Whether the server says that it is well."""
         try:
             async with self._session().get(self.url + path, timeout=aiohttp.ClientTimeout(total=3)) as response:
-                return Health(response.status == 200, f"{name} answers {response.status}")
+                return Health(response.status == 200, f"{self.upstream} answers {response.status}")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return Health(False, f"{name} does not answer: {error or type(error).__name__}")
+            return Health(False, f"{self.upstream} does not answer: {error or type(error).__name__}")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -133,38 +169,3 @@ def _events(lines: list[bytes]) -> list[bytes]:
     # Older llama.cpp servers report a failure in a line of its own kind.
     events.extend(b'{"error":' + line[7:] + b"}" for line in lines if line.startswith(b"error: {"))
     return events
-
-
-def failed(error: Any) -> Failure:
-    """What an error told within a stream means, by the status that it tells with it."""
-    status = error.get("code", error.get("status_code")) if isinstance(error, dict) else None
-    reason = message(error)
-    return _meant(status, reason) or EngineFailed(f"the engine broke off: {reason}")
-
-
-def _meant(status: Any, reason: str) -> Failure | None:
-    """What a status says of the request or of the engine's load; None where it only says that the engine failed."""
-    if status in (429, 503, 529):
-        return Overloaded(f"the engine is not ready: {reason}", retry_after=_RETRY_AFTER)
-    if status == 504:
-        return TimedOut(f"the engine did not answer in time: {reason}")
-    if status in (400, 413, 422):
-        return BadRequest(f"the engine refused the request: {reason}")
-    return None
-
-
-def message(body: bytes | Any) -> str:
-    """The sentence in a server's error body, whichever of the shapes in use it has."""
-    found = body
-    if isinstance(body, bytes):
-        try:
-            found = msgspec.json.decode(body)
-        except msgspec.DecodeError:
-            return body[:_LONGEST_REASON].decode(errors="replace")
-    while isinstance(found, dict) and (inner := next((found[key] for key in _NESTED if found.get(key)), None)):
-        found = inner
-    return (found if isinstance(found, str) else str(found))[:_LONGEST_REASON] or "unknown error"
-
-
-# `{"error": {"message"}}` (llama.cpp, vLLM, SGLang), `{"message"}` (LMDeploy, older SGLang), `{"detail"}` (FastAPI).
-_NESTED = ("error", "message", "detail")

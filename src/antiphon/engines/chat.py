@@ -13,9 +13,11 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.errors import BadRequest, EngineFailed, Failure, PromptTooLong
+from antiphon.api.errors import EngineFailed, Failure, PromptTooLong
 from antiphon.engines import EngineKind, Health, Reach
-from antiphon.engines.attached import Attached, failed
+from antiphon.engines.answers import Card, Encoded
+from antiphon.engines.attached import Attached
+from antiphon.engines.upstream import Refused, Told
 
 _CONTEXT = re.compile(r"context (?:length|size|window)|maximum context|too many tokens|too long", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{2,}")
@@ -85,6 +87,34 @@ class Chunk(msgspec.Struct):
 
 
 _chunk = msgspec.json.Decoder(Chunk, strict=False)
+_FAILED = ("error", "abort")
+
+
+class _Meta(msgspec.Struct):
+    n_ctx: int | None = None
+    n_ctx_train: int | None = None
+
+
+class _Card(Card):
+    """A model; each kind of server has its own name for the window."""
+
+    context_length: int | None = None
+    max_context_length: int | None = None
+    meta: _Meta | None = None
+
+
+class _Cards(msgspec.Struct):
+    data: list[_Card]
+
+
+class _Counted(msgspec.Struct):
+    """vLLM tells a `count`."""
+
+    count: int | None = None
+
+
+class _Prompt(msgspec.Struct):
+    prompt: str
 
 
 class ChatServer:
@@ -97,25 +127,24 @@ class ChatServer:
 
     async def describe(self) -> tuple[str, int, int]:
         """The model's name, its window in tokens (0: not said) and when it was made, in Unix seconds."""
-        listed = (await self._server.ask("GET", "/models")).get("data") or [{}]
-        card = listed[0]
-        meta = card.get("meta") or {}
-        windows = (card.get("max_model_len"), card.get("context_length"), card.get("max_context_length"))
-        window = next(filter(None, (*windows, meta.get("n_ctx"), meta.get("n_ctx_train"))), 0)
-        return card.get("id") or "chat", int(window), int(card.get("created") or 0)
+        listed = (await self._server.ask("GET", "/models", _Cards)).data
+        card = listed[0] if listed else _Card()
+        meta = card.meta or _Meta()
+        windows = (card.max_model_len, card.context_length, card.max_context_length, meta.n_ctx, meta.n_ctx_train)
+        return card.id or "chat", next(filter(None, windows), 0), card.created or 0
 
     async def count(self, body: dict[str, Any]) -> int | None:
         """How many tokens the prompt of this request takes, by the routes that vLLM or llama.cpp have for it; None
         where there is none."""
         asked = {key: body[key] for key in ("model", "messages", "tools", "chat_template_kwargs") if key in body}
         try:
-            counted = await self._server.ask("POST", self._root + "/tokenize", asked)
-            if isinstance(counted, dict) and isinstance(counted.get("count"), int):
-                return int(counted["count"])
-            prompt = (await self._server.ask("POST", self._root + "/apply-template", asked))["prompt"]
-            text = {"content": prompt, "add_special": True, "parse_special": True}
-            return len((await self._server.ask("POST", self._root + "/tokenize", text))["tokens"])
-        except (Failure, LookupError, TypeError, ValueError):
+            counted = await self._server.ask("POST", self._root + "/tokenize", _Counted, asked)
+            if counted.count is not None:
+                return counted.count
+            made = await self._server.ask("POST", self._root + "/apply-template", _Prompt, asked)
+            text = {"content": made.prompt, "add_special": True, "parse_special": True}
+            return len((await self._server.ask("POST", self._root + "/tokenize", Encoded, text)).tokens)
+        except Failure:
             return None
 
     async def stream(self, body: dict[str, Any]) -> AsyncGenerator[list[Chunk], None]:
@@ -123,15 +152,14 @@ class ChatServer:
         will not come."""
         ended = used = False
         try:
-            async with aclosing(self._server.stream("/chat/completions", body)) as reads:
-                async for events in reads:
-                    chunks = [_read(data) for data in events]
+            async with aclosing(self._server.stream("/chat/completions", body, _read)) as reads:
+                async for chunks in reads:
                     yield chunks
                     ended = ended or any(chunk.end for chunk in chunks)
                     used = used or any(chunk.usage for chunk in chunks)
                     if ended and used:
                         return
-        except BadRequest as refusal:
+        except Refused as refusal:
             raise _overflow(refusal) or refusal from None
         except EngineFailed:
             if not ended:
@@ -139,7 +167,7 @@ class ChatServer:
 
     async def health(self) -> Health:
         """By the list of models, which every such server has."""
-        return await self._server.health("the chat server", "/models")
+        return await self._server.health("/models")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -147,25 +175,24 @@ class ChatServer:
 
 
 def _read(data: bytes) -> Chunk:
-    try:
-        chunk = _chunk.decode(data)
-    except msgspec.MsgspecError as trouble:
-        raise EngineFailed(f"the chat server sent what cannot be read: {trouble}") from None
+    chunk = _chunk.decode(data)
     if chunk.error is not None:
-        raise failed(chunk.error)
+        raise Told(chunk.error)
+    if chunk.end in _FAILED:
+        raise Told(f"it says {chunk.end!r}")
     return chunk
 
 
-def _overflow(refusal: BadRequest) -> PromptTooLong | None:
+def _overflow(refusal: Refused) -> PromptTooLong | None:
     """The refusal in the words that clients know, where it is about a prompt that is too long."""
-    numbers = sorted(int(found) for found in set(_NUMBER.findall(refusal.message)))
-    if not _CONTEXT.search(refusal.message) or len(numbers) < 2:
+    numbers = sorted(int(found) for found in set(_NUMBER.findall(refusal.reason)))
+    if not _CONTEXT.search(refusal.reason) or len(numbers) < 2:
         return None
     return PromptTooLong(numbers[-1], numbers[-2])
 
 
 def _connect(address: str, reach: Reach) -> ChatServer:
-    return ChatServer(Attached(address, reach))
+    return ChatServer(Attached(address, reach, "chat server"))
 
 
 ENGINE = EngineKind(

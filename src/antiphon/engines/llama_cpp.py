@@ -20,47 +20,23 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.api.errors import EngineFailed
 from antiphon.api.offload import aside
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Prefixes, Reach, gguf, identity
-from antiphon.engines.attached import Attached, message
+from antiphon.engines.answers import Adapter, Cards, Chunk, Decoded, Encoded, Pieces, Progress, Props
+from antiphon.engines.attached import Attached
 from antiphon.engines.blocks import blocks
 from antiphon.engines.pictures import PictureCosts
 from antiphon.engines.prefix_cache import ANY, PrefixCache, Seat
 from antiphon.engines.prefix_store import PrefixStore
 from antiphon.engines.slots import Slots
+from antiphon.engines.upstream import Told
 
 log = logging.getLogger("antiphon")
 
 _FIELDS = ["content", "tokens", "stop", "stop_type", "tokens_predicted", "timings"]
 
 
-class _Progress(msgspec.Struct):
-    total: int = 0
-    cache: int = 0
-    processed: int = 0
-    time_ms: float = 0
-
-
-class _Timings(msgspec.Struct):
-    cache_n: int = 0
-    prompt_n: int = 0
-
-
-class _Chunk(msgspec.Struct):
-    """One server-sent event of `/completion`; unknown members are skipped."""
-
-    content: str = ""
-    tokens: list[int] = []
-    stop: bool = False
-    stop_type: str = ""
-    tokens_predicted: int = 0
-    prompt_progress: _Progress | None = None
-    timings: _Timings | None = None
-    error: Any = None
-
-
-_chunk = msgspec.json.Decoder(_Chunk)
+_chunk = msgspec.json.Decoder(Chunk)
 
 
 class LlamaCpp:
@@ -89,14 +65,13 @@ class LlamaCpp:
 
     async def describe(self) -> Description:
         """From `/props`, and from the model file's header where it can be read on this machine."""
-        props = await self._server.ask("GET", "/props")
-        listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
-        self._marker = props.get("media_marker") or ""
-        vision = bool(props.get("modalities", {}).get("vision") and self._marker)
-        path = props.get("model_path") or ""
+        props = await self._server.ask("GET", "/props", Props)
+        card = (await self._server.ask("GET", "/v1/models", Cards)).first
+        self._marker = props.media_marker or ""
+        vision = bool(props.modalities.vision and self._marker)
+        path, template = props.model_path, props.chat_template
         file = await asyncio.to_thread(_header, path)
-        template = props.get("chat_template") or ""
-        named = props.get("bos_token", ""), props.get("eos_token", "")
+        named = props.bos_token, props.eos_token
         control = tuple(t.text for t in file.special_tokens) if file else await self._probed(template, named)
         start = await self._start()
         self._exact = await self._exact_cuts()
@@ -107,12 +82,12 @@ class LlamaCpp:
             self._costs = costs if await costs.measure() else None
         self._adapters = await self._numbered() if self._adapter_files else {}
         if self._slots_file is not None:
-            slots, at = Slots(props.get("total_slots") or 0, self._slots_file), self._stored
+            slots, at = Slots(props.total_slots, self._slots_file), self._stored
             self._prefixes = PrefixCache(self._server, slots, PrefixStore(at.folder, at.capacity) if at else None)
             self._identities = await asyncio.to_thread(self._identified)
         return Description(
             model=(file.name if file else "") or Path(path).stem,
-            window=props["default_generation_settings"]["n_ctx"],
+            window=props.default_generation_settings.n_ctx,
             chat_template=template,
             bos_token=named[0],
             eos_token=named[1],
@@ -122,8 +97,8 @@ class LlamaCpp:
             vision=vision,
             media_marker=self._marker if vision else "",
             grammar="llguidance",
-            created=listed[0].get("created", 0),
-            slots=props.get("total_slots") or 0,
+            created=card.created or 0,
+            slots=props.total_slots,
             adapters=tuple(self._adapter_files),
         )
 
@@ -131,7 +106,8 @@ class LlamaCpp:
         """The server's numbers of its adapters: of the named ones by their names, of others by their files."""
         if self._slots_file is None:
             log.warning("the attached llama.cpp must run with --cache-ram 0, else its store of prompts mixes adapters")
-        known = {each["path"]: each["id"] for each in await self._server.ask("GET", "/lora-adapters")}
+        listed = await self._server.ask("GET", "/lora-adapters", list[Adapter])
+        known = {each.path: each.id for each in listed}
         named = {}
         for name, file in self._adapter_files.items():
             # On another machine the folder may be another.
@@ -155,12 +131,15 @@ class LlamaCpp:
 
     async def _start(self) -> tuple[int, ...]:
         plain = await self.tokenise(["a"])
-        full = (await self._server.ask("POST", "/tokenize", {"content": "a", "add_special": True}))["tokens"]
-        return tuple(full[: full.index(plain[0])]) if plain[0] in full else ()
+        full = (await self._server.ask("POST", "/tokenize", Encoded, {"content": "a", "add_special": True})).tokens
+        return tuple(full[: full.index(plain[0])]) if plain and plain[0] in full else ()
 
     async def _exact_cuts(self) -> bool:
         ids = await self.tokenise(["<tool", "_call>"])
-        return bool((await self._server.ask("POST", "/detokenize", {"tokens": ids}))["content"] == "<tool_call>")
+        return await self._text(ids) == "<tool_call>"
+
+    async def _text(self, ids: Sequence[int]) -> str:
+        return (await self._server.ask("POST", "/detokenize", Decoded, {"tokens": list(ids)})).content
 
     async def _probed(self, template: str, named: tuple[str, str]) -> tuple[str, ...]:
         """The control tokens that can be told from outside: what looks like one in the template and the vocabulary
@@ -174,7 +153,7 @@ class LlamaCpp:
         ids: list[int] = []
         for block in blocks(segments, within=self._exact):
             body = {"content": block, "add_special": False, "parse_special": True}
-            ids += (await self._server.ask("POST", "/tokenize", body))["tokens"]
+            ids += (await self._server.ask("POST", "/tokenize", Encoded, body)).tokens
         return ids
 
     async def picture_tokens(self, pictures: Sequence[bytes]) -> int:
@@ -185,14 +164,12 @@ class LlamaCpp:
         """By `/detokenize`, and `/tokenize` of what that gives: only there the server tells single tokens that are no
         whole characters. The text may have other ids; those are asked for one by one."""
         if set(ids) - self._spelled.keys():
-            text = (await self._server.ask("POST", "/detokenize", {"tokens": list(ids)}))["content"]
-            body = {"content": text, "add_special": False, "parse_special": True, "with_pieces": True}
-            for token in (await self._server.ask("POST", "/tokenize", body))["tokens"]:
-                piece = token["piece"]
-                self._spelled[token["id"]] = piece.encode() if isinstance(piece, str) else bytes(piece)
+            body = {"content": await self._text(ids), "add_special": False, "parse_special": True, "with_pieces": True}
+            for token in (await self._server.ask("POST", "/tokenize", Pieces, body)).tokens:
+                piece = token.piece
+                self._spelled[token.id] = piece.encode() if isinstance(piece, str) else bytes(piece)
         for id in set(ids) - self._spelled.keys():
-            text = (await self._server.ask("POST", "/detokenize", {"tokens": [id]}))["content"]
-            self._spelled[id] = text.encode()
+            self._spelled[id] = (await self._text([id])).encode()
         return [self._spelled[id] for id in ids]
 
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
@@ -208,7 +185,7 @@ class LlamaCpp:
                 body = bodies.pop(0)
                 async with aclosing(self._reads(body, seat)) as reads:
                     async for read in reads:
-                        if isinstance(read, _Progress):
+                        if isinstance(read, Progress):
                             cached = read.cache if cached is None else cached
                             length = read.total if job.images else len(job.prompt)
                             yield Prefilled(length, cached, min(seat.restored, cached), read.processed)
@@ -218,15 +195,13 @@ class LlamaCpp:
                     await self._prefixes.keep(seat)
                     bodies[0]["cache_prompt"] = True
 
-    async def _reads(self, body: dict[str, Any], seat: Seat) -> AsyncGenerator[_Progress | list[Piece], None]:
+    async def _reads(self, body: dict[str, Any], seat: Seat) -> AsyncGenerator[Progress | list[Piece], None]:
         """What one request brings, up to its end. The seat learns what is in its slot."""
         counted = 0
-        async with aclosing(self._server.stream("/completion", body)) as reads:
-            async for events in reads:
+        async with aclosing(self._server.stream("/completion", body, _read)) as reads:
+            async for chunks in reads:
                 pieces: list[Piece] = []
-                for chunk in map(_chunk.decode, events):
-                    if chunk.error is not None:
-                        raise EngineFailed(f"the engine broke off: {message(chunk.error)}")
+                for chunk in chunks:
                     if chunk.prompt_progress is not None:
                         done = chunk.prompt_progress
                         self._prefixes.progress(seat, done.cache, done.processed, done.time_ms / 1000)
@@ -272,13 +247,13 @@ class LlamaCpp:
 
     async def _with_pictures(self, job: Job) -> dict[str, Any]:
         # A server that was started again has another marker than the one described.
-        marker = (await self._server.ask("GET", "/props")).get("media_marker") or self._marker
+        marker = (await self._server.ask("GET", "/props", Props)).media_marker or self._marker
         text = job.text.removeprefix(self._begins).replace(self._marker, marker)
         return {"prompt_string": text, "multimodal_data": await aside(True, partial(_base64, job.images))}
 
     async def health(self) -> Health:
         """By `/health`."""
-        return await self._server.health("llama.cpp")
+        return await self._server.health()
 
     async def close(self) -> None:
         """Write to disk what would be lost, and close the connections."""
@@ -295,14 +270,21 @@ def _header(path: str) -> gguf.ModelFile | None:
     return gguf.read(path) if path and Path(path).is_file() else None
 
 
-def _ends(chunk: _Chunk) -> Literal["none", "stop", "length"]:
+def _read(data: bytes) -> Chunk:
+    chunk = _chunk.decode(data)
+    if chunk.error is not None:
+        raise Told(chunk.error)
+    return chunk
+
+
+def _ends(chunk: Chunk) -> Literal["none", "stop", "length"]:
     if not chunk.stop:
         return "none"
     return "length" if chunk.stop_type == "limit" else "stop"
 
 
 def _connect(address: str, reach: Reach) -> LlamaCpp:
-    return LlamaCpp(Attached(address, reach), reach.slots, reach.prefixes, reach.adapters)
+    return LlamaCpp(Attached(address, reach, "llama.cpp server"), reach.slots, reach.prefixes, reach.adapters)
 
 
 ENGINE = EngineKind(

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.api.errors import EngineFailed
 from antiphon.engines import EngineKind, Job, Reach
-from antiphon.engines.attached import Attached, failed
+from antiphon.engines.answers import Cards
+from antiphon.engines.attached import Attached
 from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, given, pictures
+from antiphon.engines.upstream import Told
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 
@@ -72,12 +73,10 @@ _chatted = msgspec.json.Decoder(_Chatted)
 class LMDeploy(TokenServer):
     """An LMDeploy API server."""
 
-    name = "LMDeploy"
-
     async def _asked(self) -> Runs:
-        listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
-        model = listed[0].get("id") or "lmdeploy"
-        return Runs(model=model, grammar="json_schema", places=(model,), created=listed[0].get("created") or 0)
+        card = (await self._server.ask("GET", "/v1/models", Cards)).first
+        model = card.id or "lmdeploy"
+        return Runs(model=model, grammar="json_schema", places=(model,), created=card.created or 0)
 
     def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
         body: dict[str, Any] = {
@@ -112,14 +111,14 @@ def _needs_chat(job: Job) -> bool:
 
 def _end(reason: str | None) -> Literal["none", "stop", "length"]:
     if reason is not None and reason not in _ENDS:
-        raise EngineFailed(f"the engine broke off: it says {reason!r}")
+        raise Told(f"it says {reason!r}")
     return _ENDS.get(reason or "", "none")
 
 
 def _read(data: bytes) -> Delta:
     event = _generated.decode(data)
     if event.error is not None:
-        raise failed(event.error)
+        raise Told(event.error)
     reason = event.meta_info.finish_reason
     return Delta(
         text=event.text,
@@ -134,7 +133,7 @@ def _read(data: bytes) -> Delta:
 def _read_chat(data: bytes) -> Delta:
     event = _chatted.decode(data)
     if event.error is not None:
-        raise failed(event.error)
+        raise Told(event.error)
     if not event.choices:
         usage = event.usage or _Usage()
         details = usage.prompt_tokens_details
@@ -145,7 +144,7 @@ def _read_chat(data: bytes) -> Delta:
 
 
 def _connect(address: str, reach: Reach) -> LMDeploy:
-    return LMDeploy(Attached(address, reach), reach.tokenizer)
+    return LMDeploy(Attached(address, reach, "LMDeploy server"), reach.tokenizer)
 
 
 ENGINE = EngineKind(

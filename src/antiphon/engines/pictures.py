@@ -11,9 +11,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import msgspec
-
 from antiphon.api.errors import Failure
+from antiphon.engines.answers import Counted, Encoded, Evaluated
 from antiphon.engines.attached import Attached
 
 # One black pixel: the smallest PNG there is.
@@ -39,11 +38,11 @@ class PictureCosts:
         # A prompt that ends with a picture makes the server (build 11549) abort.
         prompt = {"prompt_string": self._marker + _TEXT, "multimodal_data": [_base64(_PROBE)]}
         try:
-            alone = await self._server.ask("POST", "/completion", {"prompt": prompt, "n_predict": 0})
-            text = await self._server.ask("POST", "/tokenize", {"content": _TEXT, "add_special": True})
+            alone = await self._server.ask("POST", "/completion", Evaluated, {"prompt": prompt, "n_predict": 0})
+            text = await self._server.ask("POST", "/tokenize", Encoded, {"content": _TEXT, "add_special": True})
             once, twice = await self._counted([_PROBE]), await self._counted([_PROBE, _PROBE])
-            cost = alone["tokens_evaluated"] - len(text["tokens"])
-        except (Failure, msgspec.DecodeError, LookupError, TypeError):
+            cost = alone.tokens_evaluated - len(text.tokens)
+        except Failure:
             return False
         # A picture beside the probe adds its own tokens and as many for the separator as a second probe would.
         self._beside = once + (twice - once - cost)
@@ -68,8 +67,7 @@ class PictureCosts:
         sources = [{"type": "base64", "media_type": "image/png", "data": _base64(picture)} for picture in pictures]
         blocks = [{"type": "image", "source": source} for source in sources]
         body = {"model": "any", "messages": [{"role": "user", "content": blocks}]}
-        counted: int = (await self._server.ask("POST", "/v1/messages/count_tokens", body))["input_tokens"]
-        return counted
+        return (await self._server.ask("POST", "/v1/messages/count_tokens", Counted, body)).input_tokens
 
 
 def _base64(picture: bytes) -> str:

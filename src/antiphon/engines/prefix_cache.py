@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from antiphon.api.errors import BadRequest, Failure
+from antiphon.engines.answers import Restored, Written
 from antiphon.engines.attached import Attached
 from antiphon.engines.pages import HASH, PAGE, Pages, shared
 from antiphon.engines.prefix_store import Found, Prefix, PrefixStore
@@ -171,7 +172,7 @@ class PrefixCache:
             return False
         draft, began = store.draft(), time.monotonic()
         try:
-            written = await self._server.ask("POST", f"/slots/{at}?action=save", {"filename": draft})
+            written = await self._server.ask("POST", f"/slots/{at}?action=save", Written, {"filename": draft})
         except BadRequest as failure:
             self._give_up(failure.message)
             return False
@@ -181,7 +182,7 @@ class PrefixCache:
             store.discard(draft)
             return False
         same = turn is None or self._slots.known()[at].turn == turn
-        if not same or written["n_saved"] + PAGE < slot.tokens:
+        if not same or written.n_saved + PAGE < slot.tokens:
             store.discard(draft)
             return same
         took = time.monotonic() - began
@@ -199,7 +200,7 @@ class PrefixCache:
             return False
         began = time.monotonic()
         try:
-            await self._server.ask("POST", f"/slots/{at}?action=restore", {"filename": prefix.name})
+            await self._server.ask("POST", f"/slots/{at}?action=restore", Restored, {"filename": prefix.name})
         except Failure as failure:
             log.info("the engine does not restore %s: %s", prefix.name, failure.message)
             await asyncio.to_thread(store.drop, prefix)

@@ -11,12 +11,26 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon.engines import EngineKind, Job, Reach
-from antiphon.engines.attached import Attached, failed
+from antiphon.engines.answers import Cards
+from antiphon.engines.attached import Attached
 from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures
+from antiphon.engines.upstream import Told
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 _FIELDS: dict[Dialect, str] = {"xgrammar": "structural_tag", "llguidance": "ebnf"}
+
+
+class _ModelInfo(msgspec.Struct):
+    model_path: str
+    served_model_name: str | None = None
+    tokenizer_path: str | None = None
+
+
+class _ServerInfo(msgspec.Struct):
+    grammar_backend: str | None = None
+    context_length: int | None = None
+    max_running_requests: int | None = None
 
 
 class _Reason(msgspec.Struct):
@@ -47,20 +61,19 @@ _event = msgspec.json.Decoder(_Event)
 class SGLang(TokenServer):
     """An SGLang server."""
 
-    name = "SGLang"
-
     async def _asked(self) -> Runs:
-        model, server = [await self._server.ask("GET", path) for path in ("/model_info", "/server_info")]
-        backend = server.get("grammar_backend") or "xgrammar"
-        listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
+        model = await self._server.ask("GET", "/model_info", _ModelInfo)
+        server = await self._server.ask("GET", "/server_info", _ServerInfo)
+        listed = await self._server.ask("GET", "/v1/models", Cards)
+        backend = server.grammar_backend or "xgrammar"
         dialect: Dialect = next((known for known in _FIELDS if known == backend), "none")
         return Runs(
-            model=model.get("served_model_name") or model.get("model_path") or "sglang",
+            model=model.served_model_name or model.model_path or "sglang",
             grammar=dialect,
-            places=tuple(filter(None, (model.get("tokenizer_path"), model.get("model_path")))),
-            window=listed[0].get("max_model_len") or server.get("context_length") or 0,
-            slots=server.get("max_running_requests") or 0,
-            adapters=tuple(each["id"] for each in listed[1:] if each.get("parent")),
+            places=tuple(filter(None, (model.tokenizer_path, model.model_path))),
+            window=listed.first.max_model_len or server.context_length or 0,
+            slots=server.max_running_requests or 0,
+            adapters=listed.adapters,
         )
 
     def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
@@ -101,11 +114,11 @@ class _Stream:
         """What the event brings that is new."""
         event = _event.decode(data)
         if event.error is not None:
-            raise failed(event.error)
+            raise Told(event.error)
         meta, reason = event.meta_info, event.meta_info.finish_reason
         if reason is not None and reason.type not in _ENDS:
             # Also when the grammar did not compile: the status tells it is the request that was at fault.
-            raise failed({"code": reason.status_code, "message": reason.message or f"it says {reason.type!r}"})
+            raise Told({"code": reason.status_code, "message": reason.message or f"it says {reason.type!r}"})
         text, ids = event.text or "", event.output_ids
         if len(ids) == meta.completion_tokens:
             text, ids = text[self._text :], ids[self._ids :]
@@ -122,7 +135,7 @@ class _Stream:
 
 
 def _connect(address: str, reach: Reach) -> SGLang:
-    return SGLang(Attached(address, reach), reach.tokenizer)
+    return SGLang(Attached(address, reach, "SGLang server"), reach.tokenizer)
 
 
 ENGINE = EngineKind(

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.api.errors import EngineFailed
 from antiphon.engines import Description, Health, Job, Piece, Prefilled, tokenizer_files
+from antiphon.engines.answers import Encoded
 from antiphon.engines.attached import Attached
 from antiphon.engines.tokenizer_files import TokenizerFiles
 
@@ -52,14 +52,19 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Reader = Callable[[bytes], Delta]
-"""Reads the events of one stream, one after the other."""
+"""Reads the events of one stream, one after the other. Raises Told for an event that tells of a failure."""
+
+
+class _Decoded(msgspec.Struct):
+    """Servers call the text by either name."""
+
+    prompt: str | None = None
+    text: str | None = None
 
 
 class TokenServer(abc.ABC):
     """An engine of this kind. `tokenizer` is the path or hub id of its tokenizer files; without, the server's own
     tokenizer is asked, where it has one."""
-
-    name: str
 
     def __init__(self, server: Attached, tokenizer: str = "") -> None:
         self._server = server
@@ -79,7 +84,7 @@ class TokenServer(abc.ABC):
 
     @abc.abstractmethod
     def _reader(self, job: Job) -> Reader:
-        """What reads the answer. It raises BadRequest or EngineFailed for an event that tells of a failure."""
+        """What reads the answer."""
 
     async def describe(self) -> Description:
         """From the server and from the tokenizer files. Raises ValueError where neither says what must be known."""
@@ -87,7 +92,7 @@ class TokenServer(abc.ABC):
         self._files = files = await asyncio.to_thread(tokenizer_files.find, self._tokenizer, runs.places)
         window = runs.window or (files.window if files else 0)
         if not window:
-            raise ValueError(f"{self.name} does not say what it runs: name the model's files with --tokenizer")
+            raise ValueError(f"{self._server.upstream} does not say what it runs: name its files with --tokenizer")
         if files is None:
             return Description(
                 model=runs.model,
@@ -131,8 +136,7 @@ class TokenServer(abc.ABC):
     async def _encoded(self, text: str, special: bool) -> list[int]:
         """The ids by the server's own tokenizer, with the start tokens where `special`."""
         asked = {"prompt": text, "add_special_tokens": special}
-        ids: list[int] = (await self._server.ask("POST", "/tokenize", asked))["tokens"]
-        return ids
+        return (await self._server.ask("POST", "/tokenize", Encoded, asked)).tokens
 
     async def picture_tokens(self, pictures: Sequence[bytes]) -> int:
         """It tells with the reply, not beforehand."""
@@ -143,10 +147,11 @@ class TokenServer(abc.ABC):
         if self._files is not None:
             return [self._files.spelt(id) for id in ids]
         distinct = list(set(ids))
-        answers = await asyncio.gather(*(self._server.ask("POST", "/detokenize", {"tokens": [id]}) for id in distinct))
+        answers = await asyncio.gather(
+            *(self._server.ask("POST", "/detokenize", _Decoded, {"tokens": [id]}) for id in distinct)
+        )
         texts = {
-            id: (answer.get("prompt") or answer.get("text") or "").encode()
-            for id, answer in zip(distinct, answers, strict=True)
+            id: (answer.prompt or answer.text or "").encode() for id, answer in zip(distinct, answers, strict=True)
         }
         return [texts[id] for id in ids]
 
@@ -162,11 +167,11 @@ class TokenServer(abc.ABC):
             start = list(self._files.start) if self._files else []
             job = msgspec.structs.replace(job, prompt=ids if ids[: len(start)] == start else [*start, *ids])
         path, body = self._request(job, shows_special=shows_special)
-        read, told, last = self._reader(job), False, list[Piece]()
-        async with aclosing(self._server.stream(path, body)) as reads:
-            async for events in reads:
+        told, last = False, list[Piece]()
+        async with aclosing(self._server.stream(path, body, self._reader(job))) as reads:
+            async for deltas in reads:
                 pieces, over = list[Piece](), False
-                for delta in map(read, events):
+                for delta in deltas:
                     if delta.prompt is not None and delta.cached is not None and not told:
                         told = True
                         yield Prefilled(delta.prompt, delta.cached)
@@ -177,7 +182,7 @@ class TokenServer(abc.ABC):
                         last = found
                     over = over or delta.over
                 if over and not last:
-                    raise EngineFailed("the engine ended the reply without saying why")
+                    raise self._server.upstream.told(f"POST {path}", "it ended the reply without saying why")
                 if batch := [*pieces, *last] if over else pieces:
                     yield batch
                 if over:
@@ -185,7 +190,7 @@ class TokenServer(abc.ABC):
 
     async def health(self) -> Health:
         """By `/health`."""
-        return await self._server.health(self.name)
+        return await self._server.health()
 
     async def close(self) -> None:
         """Close the connections."""

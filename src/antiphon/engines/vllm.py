@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.api.errors import BadRequest, EngineFailed
+from antiphon.api.errors import BadRequest
 from antiphon.engines import EngineKind, Job, Reach
-from antiphon.engines.attached import Attached, failed
+from antiphon.engines.answers import Cards
+from antiphon.engines.attached import Attached
 from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures
+from antiphon.engines.upstream import Told
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 _SAMPLING = ("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty")
@@ -54,19 +56,16 @@ _event = msgspec.json.Decoder(_Event)
 class VLLM(TokenServer):
     """A vLLM server."""
 
-    name = "vLLM"
-
     async def _asked(self) -> Runs:
-        listed = (await self._server.ask("GET", "/v1/models")).get("data") or [{}]
-        # Adapters are listed behind the model that they belong to.
-        card = listed[0]
+        listed = await self._server.ask("GET", "/v1/models", Cards)
+        card = listed.first
         return Runs(
-            model=card.get("id") or "vllm",
+            model=card.id or "vllm",
             grammar=await self._dialect(),
-            places=tuple(filter(None, (card.get("root"),))),
-            window=card.get("max_model_len") or 0,
-            created=card.get("created") or 0,
-            adapters=tuple(each["id"] for each in listed[1:] if each.get("parent")),
+            places=tuple(filter(None, (card.root,))),
+            window=card.max_model_len or 0,
+            created=card.created or 0,
+            adapters=listed.adapters,
         )
 
     async def _dialect(self) -> Dialect:
@@ -74,7 +73,7 @@ class VLLM(TokenServer):
         for dialect, grammar in _SMALLEST.items():
             asked = {"prompt": "a", "max_tokens": 1, "structured_outputs": {_FIELDS[dialect]: grammar}}
             try:
-                await self._server.ask("POST", "/v1/completions", asked)
+                await self._server.ask("POST", "/v1/completions", dict[str, Any], asked)
             except BadRequest:
                 continue
             return dialect
@@ -108,7 +107,7 @@ class VLLM(TokenServer):
 def _read(data: bytes) -> Delta:
     event = _event.decode(data)
     if event.error is not None:
-        raise failed(event.error)
+        raise Told(event.error)
     if event.usage is not None and not event.choices:
         details = event.usage.prompt_tokens_details
         cached = (details.cached_tokens if details else None) or 0
@@ -117,12 +116,12 @@ def _read(data: bytes) -> Delta:
         return Delta()
     choice = event.choices[0]
     if choice.finish_reason is not None and choice.finish_reason not in _ENDS:
-        raise EngineFailed(f"the engine broke off: it says {choice.finish_reason!r}")
+        raise Told(f"it says {choice.finish_reason!r}")
     return Delta(text=choice.text, ids=choice.token_ids or (), end=_ENDS.get(choice.finish_reason or "", "none"))
 
 
 def _connect(address: str, reach: Reach) -> VLLM:
-    return VLLM(Attached(address, reach), reach.tokenizer)
+    return VLLM(Attached(address, reach, "vLLM server"), reach.tokenizer)
 
 
 ENGINE = EngineKind(

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api.conversation import Conversation, Generation, Tool, callable_tools
-from antiphon.api.errors import BadRequest, EngineFailed
+from antiphon.api.errors import BadRequest
 from antiphon.api.events import AnyEvent, Emit, Reply, Started, Usage
 from antiphon.api.offload import LARGE, aside
 from antiphon.constraint.check import demands
@@ -37,7 +37,6 @@ log = logging.getLogger("antiphon")
 _UNKNOWN_WINDOW = 32768
 _CHARACTERS = 4
 """Characters that are taken for a token where nobody counts."""
-_FAILED = ("error", "abort")
 
 
 class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,8 +213,6 @@ class _Attempt:
                 more = {"output": self.usage.output + 1, "thinking": self.usage.thinking + bool(thinking)}
                 self.usage = msgspec.structs.replace(self.usage, **more)
         if chunk.end:
-            if chunk.end in _FAILED:
-                raise EngineFailed(f"the chat server broke off: it says {chunk.end!r}")
             self._end = chunk.end
 
     def _count(self, used: Used) -> None:

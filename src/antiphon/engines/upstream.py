@@ -1,0 +1,140 @@
+"""What went wrong with the server of an engine, in words: its address, what was asked, what came, and what to do.
+
+Every failure of a server that is attached by URL is made here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from antiphon.api.errors import BadRequest, EngineFailed, EngineLost, Failure, Overloaded, TimedOut
+
+_RETRY_AFTER = 5.0
+_LONGEST_REASON = 500
+_SHOWN = 120
+
+
+class Refused(BadRequest):
+    """The server refused the request. `reason` is what it said, without what is said here."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Told(Exception):
+    """A server tells of a failure within a stream: `error` is whatever it says."""
+
+    def __init__(self, error: Any) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """The server: what it is called (`vLLM server`), its address without secrets, and whether it is a child of ours."""
+
+    name: str
+    address: str
+    own: bool = False
+
+    def answered(self, asked: str, status: int, body: bytes) -> Failure:
+        """An answer to the request `asked` (`GET /v1/models`) whose status is not good."""
+        reason = message(body)
+        if meant := self._meant(asked, status, reason):
+            return meant
+        return EngineFailed(f"{self} answered {asked} with {status}: {reason}; {self._remedy(status)}")
+
+    def told(self, asked: str, error: Any) -> Failure:
+        """An error told within a stream means what the status means that it tells with it."""
+        status = error.get("code", error.get("status_code")) if isinstance(error, dict) else None
+        reason = message(error)
+        return self._meant(asked, status, reason) or EngineFailed(
+            f"{self} broke off its answer to {asked}: {reason}; {self._see_log}"
+        )
+
+    def unreadable(self, asked: str, body: bytes, trouble: Exception | None = None) -> EngineFailed:
+        """An answer that is not what such a server says."""
+        came, text = "something else than events", body.strip()
+        if not text:
+            return EngineFailed(f"{self} answered {asked} with nothing; {self._check}")
+        if text.startswith(b"<"):
+            came = "an HTML page"
+        elif isinstance(trouble, msgspec.ValidationError):
+            came = f"JSON of another shape ({trouble})"
+        elif trouble is not None:
+            came = "something else than JSON"
+        shown = text[:_SHOWN].decode(errors="replace")
+        return EngineFailed(f"{self} answered {asked} with {came}: {shown!r}; {self._check}")
+
+    def absent(self, asked: str, error: BaseException) -> Overloaded:
+        """It cannot be reached, or hung up on a question."""
+        reason = str(error) or type(error).__name__
+        remedy = "it is being started again" if self.own else "see that it runs, and that the address is right"
+        return Overloaded(f"{self} does not answer {asked}: {reason}; {remedy}", retry_after=_RETRY_AFTER)
+
+    def silent(self, asked: str, seconds: float) -> TimedOut:
+        """It took the request and said no more."""
+        return TimedOut(
+            f"{self} said nothing for {seconds:g} seconds in answer to {asked}; "
+            "if it needs longer for its work, raise --engine-timeout"
+        )
+
+    def lost(self, asked: str, cause: str) -> EngineLost:
+        """It hung up before it answered a generation, and may have been ended by that."""
+        when = "before it answered; the request is not sent again"
+        return EngineLost(f"{self} broke off {asked} {when}{_because(cause)}")
+
+    def broke_off(self, asked: str, when: str, cause: str = "") -> EngineFailed:
+        """It hung up in the middle."""
+        return EngineFailed(f"{self} broke off {asked} {when}{_because(cause) or f'; {self._see_log}'}")
+
+    def _meant(self, asked: str, status: Any, reason: str) -> Failure | None:
+        """What a status says of the request or of the server's load; None where it only says that it failed."""
+        if status in (429, 503, 529):
+            said = f"{self} is not ready ({status} to {asked}): {reason}; try again later"
+            return Overloaded(said, retry_after=_RETRY_AFTER)
+        if status == 504:
+            return TimedOut(f"{self} did not answer {asked} in time ({status}): {reason}; try again later")
+        if status in (400, 413, 422):
+            return Refused(f"{self} refused {asked} ({status}): {reason}", reason)
+        return None
+
+    def _remedy(self, status: int) -> str:
+        if status in (401, 403):
+            return "give its key with --engine-key"
+        return self._see_log if status >= 500 else self._check
+
+    @property
+    def _see_log(self) -> str:
+        return "its log says more"
+
+    @property
+    def _check(self) -> str:
+        return self._see_log if self.own else f"check that this is the address of a {self.name}, its path included"
+
+    def __str__(self) -> str:
+        return f"the {self.name} at {self.address}"
+
+
+def _because(cause: str) -> str:
+    return f": {cause}" if cause else ""
+
+
+def message(body: bytes | Any) -> str:
+    """The sentence in a server's error, whichever of the shapes in use it has."""
+    found = body
+    if isinstance(body, bytes):
+        try:
+            found = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            text = " ".join(body[:_LONGEST_REASON].decode(errors="replace").split())
+            found = "an HTML page" if text.startswith("<") else text
+    while isinstance(found, dict) and (inner := next((found[key] for key in _NESTED if found.get(key)), None)):
+        found = inner
+    return (found if isinstance(found, str) else str(found))[:_LONGEST_REASON] or "it says no more"
+
+
+# `{"error": {"message"}}` (llama.cpp, vLLM, SGLang), `{"message"}` (LMDeploy, older SGLang), `{"detail"}` (FastAPI).
+_NESTED = ("error", "message", "detail")
