@@ -29,9 +29,10 @@ def watching(browser: Browser, real: Server) -> Iterator[Watched]:
 
 
 def at_most(page: Page, tokens: int) -> None:
-    """Let replies have so many tokens."""
+    """Let replies have so many tokens, the likeliest ones."""
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("Most tokens").fill(str(tokens))
+    page.get_by_label("Temperature").fill("0")
 
 
 def test_a_reply_streams(page: Page) -> None:

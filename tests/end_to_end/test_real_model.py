@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from antiphon.constraint.check import violation
 from tests.end_to_end.conftest import Server, serving
 
 pytestmark = pytest.mark.xdist_group("engine")
@@ -28,8 +29,10 @@ WEATHER = {
             "type": "object",
             "properties": {"unit": {"enum": ["c", "f"]}, "tags": {"type": "array", "items": TEXT, "maxItems": 2}},
             "required": ["unit"],
+            "additionalProperties": False,
         },
     },
+    "additionalProperties": False,
     "required": ["city", "options"],
 }
 WRITE = {
@@ -53,8 +56,14 @@ ASK = {
     "properties": {
         "question": {"anyOf": [TEXT, {"type": "null"}]},
         "größe": {"type": ["number", "null"], "minimum": 0, "maximum": 9},
-        "deep": {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]},
+        "deep": {
+            "type": "object",
+            "properties": {"yes": {"type": "boolean"}},
+            "required": ["yes"],
+            "additionalProperties": False,
+        },
     },
+    "additionalProperties": False,
     "required": ["question", "deep"],
 }
 TOOLS = [
@@ -85,7 +94,8 @@ def user(text: str) -> dict[str, Any]:
 
 
 def test_forced_calls_are_valid(real_server: Server) -> None:
-    """A forced call is a call to a declared tool, and its input matches the tool's schema, at temperature 1."""
+    """A forced call is a call to a declared tool, and its input matches the tool's schema, at temperature 1. One
+    that is told as cut matches as far as it came."""
 
     def forced(number: int) -> dict[str, Any]:
         asked = user(f"What is the weather in city number {number}?")
@@ -100,17 +110,40 @@ def test_forced_calls_are_valid(real_server: Server) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(forced, range(24)))
     for answer in answers:
-        assert answer["stop_reason"] == "tool_use", answer
-        for block in answer["content"]:
+        assert answer["stop_reason"] in ("tool_use", "max_tokens"), answer
+        assert answer["content"]
+        for number, block in enumerate(answer["content"], 1):
             assert block["type"] == "tool_use"
-            jsonschema_rs.validate(SCHEMAS[block["name"]], block["input"])
+            cut = answer["stop_reason"] == "max_tokens" and number == len(answer["content"])
+            assert violation(SCHEMAS[block["name"]], json.dumps(block["input"]), cut=cut) == ""
+
+
+def test_a_forced_edit_has_all_that_its_command_needs(real_server: Server) -> None:
+    """Calls of the text editor, whose schema only its type names, have what each command cannot do without."""
+    needs = {"view": [], "create": ["file_text"], "str_replace": ["old_str"], "insert": ["insert_line", "insert_text"]}
+    name = "str_replace_based_edit_tool"
+    for number, command in enumerate(needs):
+        answer = message(
+            real_server,
+            max_tokens=300,
+            temperature=float(number % 2),
+            messages=[user(f"Use the command {command} on /a.txt. The old text is x, the new text is y, at line 1.")],
+            tools=[{"type": "text_editor_20250728", "name": name}],
+            tool_choice={"type": "tool", "name": name, "disable_parallel_tool_use": True},
+        )
+        (block,) = answer["content"]
+        assert (block["type"], block["name"]) == ("tool_use", name)
+        if answer["stop_reason"] != "max_tokens":
+            given = block["input"]
+            assert {"command", "path", *needs[given["command"]]} <= given.keys(), given
 
 
 def test_structured_output_is_valid(real_server: Server) -> None:
-    """The text of a structured output is JSON that matches the schema asked for."""
+    """The text of a structured output is JSON that matches the schema asked for. The schemas have an end, and the limit
+    is beyond it."""
     for schema in (WEATHER, ASK):
         output = {"format": {"type": "json_schema", "schema": schema}}
-        answer = message(real_server, max_tokens=500, messages=[user("Tell me of Paris.")], output_config=output)
+        answer = message(real_server, max_tokens=1500, messages=[user("Tell me of Paris.")], output_config=output)
         (block,) = answer["content"]
         jsonschema_rs.validate(schema, json.loads(block["text"]))
         assert answer["stop_reason"] == "end_turn"

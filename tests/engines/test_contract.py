@@ -65,7 +65,9 @@ def engine(held: Case) -> Engine:
 
 
 async def job(engine: Engine, text: str = PROMPT, **fields: Any) -> Job:
-    return Job(prompt=await engine.tokenise([text]), max_tokens=fields.pop("max_tokens", 20), text=text, **fields)
+    """A job that leaves nothing to luck unless its `sampling` says so."""
+    given = {"max_tokens": 20, "sampling": Sampling(temperature=0.0), **fields}
+    return Job(prompt=await engine.tokenise([text]), text=text, **given)
 
 
 async def pieces(engine: Engine, asked: Job) -> tuple[Prefilled | None, list[Piece]]:

@@ -14,8 +14,10 @@ from antiphon.api.conversation import Generation, Tool
 from antiphon.api.events import TextBlock, ThinkingBlock, parsed_input
 from antiphon.constraint import Free, Node, Until, lark
 from antiphon.constraint.plan import Speech, plan
+from antiphon.constraint.schema.lowering import lower
 from antiphon.parsing.formats import reasoning_named, registry
 from antiphon.parsing.outcome import outcome
+from antiphon.prompt.known_tools import known
 
 GRAMMARS = [name for name, format in registry().items() if format.grammar]
 POINT = {"type": "object", "properties": {"q": {"type": "number"}}}
@@ -37,6 +39,10 @@ SCHEMAS = {
             "n": {"type": ["string", "null"]},
         },
         "required": ["p", "l"],
+    },
+    **{
+        kind: lower(known(kind, {})[0].schema, "llguidance", at="tool").schema
+        for kind in ("text_editor_20250728", "bash_20250124", "memory_20250818")
     },
 }
 CHOICES = {

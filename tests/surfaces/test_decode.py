@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
+from anthropic.types import OutputConfigParam, ThinkingConfigAdaptiveParam
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import SEAL, body, conversation, read, refusal
@@ -155,12 +156,12 @@ def test_unknown_fields_are_accepted_everywhere_and_named() -> None:
         body(
             messages=[{"role": "user", "content": [{"type": "text", "text": "x", "new": 1}], "new": 2}],
             tools=[{**TOOL, "eager_input_streaming": True, "new": 3}],
-            output_config={"effort": "colossal", "new": 4},
+            output_config={"effort": "high", "new": 4},
             speed="fast",
             brand_new={"a": 1},
         )
     )
-    assert asked.ignored == ("brand_new", "speed", "output_config.effort")
+    assert asked.ignored == ("brand_new", "speed")
 
 
 def test_a_thread_is_refused_by_the_code_that_clients_recover_from() -> None:
@@ -275,6 +276,37 @@ def test_every_way_to_ask_for_thinking(thinking: dict[str, Any], policy: Thinkin
     generation = read(body(thinking=thinking, tools=[TOOL], tool_choice=choice)).generation
     assert generation.thinking == policy
     assert generation.tool_choice == ToolChoice(mode="tool", name="f", parallel=False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"output_config": {"effort": "colossal"}},
+            "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'",
+        ),
+        (
+            {"thinking": {"type": "adaptive", "display": "aloud"}},
+            "thinking.adaptive.display: Input should be 'summarized', 'omitted' or 'updates'",
+        ),
+    ],
+)
+def test_words_that_the_api_does_not_know(fields: dict[str, Any], words: str) -> None:
+    """An effort or a display that is none is refused with those that there are."""
+    assert refusal(**fields) == words
+
+
+def test_every_word_of_the_sdk_is_known() -> None:
+    """Efforts and displays, as the official SDK types them."""
+    for effort in literals(OutputConfigParam, "effort"):
+        assert read(body(output_config={"effort": effort})).generation.thinking.effort == effort
+    for display in literals(ThinkingConfigAdaptiveParam, "display"):
+        read(body(thinking={"type": "adaptive", "display": display}))
+
+
+def literals(shape: type, field: str) -> list[str]:
+    """The words that a type of the SDK has for a field."""
+    return [word for part in get_args(get_type_hints(shape)[field]) for word in get_args(part)]
 
 
 @pytest.mark.parametrize("spelling", ["output_config", "output_format"])

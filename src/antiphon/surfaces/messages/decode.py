@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Literal
 
@@ -28,8 +28,8 @@ Mode = Literal["enabled", "disabled", "adaptive", "between_tools"]
 # A line of bookkeeping that a client puts at the head of its prompt: it differs between sessions and would keep
 # them from sharing a prefix.
 _BILLING = re.compile(r"^x-anthropic-billing-header:[^\n]*(?:\n+|$)", re.MULTILINE)
-_EFFORTS: dict[str | None, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
-_DISPLAYS = (None, "summarized", "omitted", "updates")
+_EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+_DISPLAYS = ("summarized", "omitted", "updates")
 _MODES: dict[str, Mode] = {
     "enabled": "enabled",
     "disabled": "disabled",
@@ -272,9 +272,9 @@ def last_text(draft: Draft) -> str:
 
 def _thinking(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
     wished = request.output_config.effort if request.output_config else None
-    effort = _EFFORTS.get(wished)
+    effort = _EFFORTS.get(wished or "")
     if wished is not None and effort is None:
-        ignored.append("output_config.effort")
+        raise BadRequest(f"output_config.effort: Input should be {_alternatives(_EFFORTS)}")
     if request.output_config and request.output_config.task_budget is not msgspec.UNSET:
         ignored.append("output_config.task_budget")
     told = request.thinking
@@ -286,8 +286,8 @@ def _thinking(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
             f"thinking: Input tag '{told.type[:60]}' found using 'type' does not match any of the expected tags: "
             f"{expected}"
         )
-    if told.display not in _DISPLAYS:
-        ignored.append("thinking.display")
+    if told.display is not None and told.display not in _DISPLAYS:
+        raise BadRequest(f"thinking.{told.type}.display: Input should be {_alternatives(_DISPLAYS)}")
     if told.type == "enabled" and told.budget_tokens is None:
         raise BadRequest("thinking.enabled.budget_tokens: Field required")
     budget = told.budget_tokens if told.type == "enabled" else None
@@ -296,6 +296,11 @@ def _thinking(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
     if budget is not None and request.max_tokens and budget >= request.max_tokens:
         raise BadRequest("`max_tokens` must be greater than `thinking.budget_tokens`.")
     return ThinkingPolicy(mode=_MODES[told.type], budget=budget, effort=effort)
+
+
+def _alternatives(values: Iterable[str]) -> str:
+    *most, last = map(repr, values)
+    return f"{', '.join(most)} or {last}"
 
 
 def _output_schema(request: wire.Request) -> dict[str, Any] | None:
