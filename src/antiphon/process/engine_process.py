@@ -108,6 +108,9 @@ class EngineProcess:
             begun = time.monotonic()
             answer = self._spawn()
             if not started_once:
+                if not answer.ready:
+                    # All of its log is there when it has ended.
+                    self._let_go(self._child)
                 self._first.put(answer)
                 if not answer.ready:
                     break
