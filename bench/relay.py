@@ -61,10 +61,10 @@ class Relay:
         await send({"type": "http.response.start", "status": 200, "headers": head})
         if scope["method"] == "POST":
             # Without a watch on the client, a relay would serve the dead.
-            telling = asyncio.ensure_future(self._tell(body, send))
+            encoder = asyncio.ensure_future(self._tell(body, send))
             leaving = asyncio.ensure_future(receive())
-            await asyncio.wait((telling, leaving), return_when=asyncio.FIRST_COMPLETED)
-            for task in (telling, leaving):
+            await asyncio.wait((encoder, leaving), return_when=asyncio.FIRST_COMPLETED)
+            for task in (encoder, leaving):
                 task.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

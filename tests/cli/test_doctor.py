@@ -181,6 +181,6 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
 )
 def test_a_bad_stream_is_recognised(names: list[str], blocks: list[Any], reason: str | None, sentence: str) -> None:
     """What a stream lacks is said."""
-    told = requests.Told()
+    told = requests.TimedReply()
     told.names, told.blocks, told.reason = names, blocks, reason
     assert sentence in told.wrong()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.api.conversation import Generation
+from antiphon.api.conversation import GenerationParams
 from antiphon.api.errors import EngineFailed, EngineLost, Failure, Overloaded, TimedOut
 from antiphon.engines import Engine, Reach, connect, kinds, model_store
 from antiphon.engines.chat import ChatServer
@@ -134,11 +134,11 @@ async def test_in_a_request(name: str, trouble: str, embedded: str, files: Path)
         relay.trouble = trouble
         impatient(engine, 0.4 if trouble == "hangs" else 60)
         with pytest.raises(Failure) as caught:
-            await reply(service, said("Hi"), Generation(max_tokens=2))
+            await reply(service, said("Hi"), GenerationParams(max_tokens=2))
         told(caught.value, relay, *TROUBLES[trouble])
         relay.trouble = ""
         impatient(engine, 60)
-        assert (await reply(service, said("Hi"), Generation(max_tokens=2))).usage.output
+        assert (await reply(service, said("Hi"), GenerationParams(max_tokens=2))).usage.output
 
 
 @pytest.mark.parametrize("name", NAMES)

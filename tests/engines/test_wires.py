@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import tokenizers
 
-from antiphon.api.conversation import Generation, Sampling, Tool, ToolChoice
+from antiphon.api.conversation import GenerationParams, Sampling, Tool, ToolChoice
 from antiphon.api.errors import BadRequest, EngineFailed, Internal, Overloaded, TimedOut
 from antiphon.engines import Engine, Job, Piece, Prefilled, Reach, connect
 from antiphon.engines.token_server import TokenServer
@@ -144,7 +144,7 @@ async def test_adapters_are_models(wire: Wire) -> None:
     service = Service([model, model.adapted("sea")])
     assert [card.name for card in service.cards()] == ["plain", "sea"]
     for name, asked_for in (("plain", None), ("sea", "sea"), ("plain:sea", "sea")):
-        prepared = await service.prepare(name, said("Tell a story."), Generation(max_tokens=2))
+        prepared = await service.prepare(name, said("Tell a story."), GenerationParams(max_tokens=2))
         await emitted(service, prepared)
         assert wire.asked[-1].get("model" if isinstance(wire, VLLMWire) else "lora_path") == asked_for
     await service.close()
@@ -197,7 +197,7 @@ async def test_dialect_is_found_out(files: Path) -> None:
 
 
 LOOK = Tool(name="look", schema={"type": "object", "properties": {"at": {"type": "integer"}}, "required": ["at"]})
-FORCED = Generation(max_tokens=40, tool_choice=ToolChoice(mode="any"))
+FORCED = GenerationParams(max_tokens=40, tool_choice=ToolChoice(mode="any"))
 
 
 @pytest.mark.parametrize("wire", ["vllm", "sglang"], indirect=True)
@@ -217,10 +217,10 @@ async def test_refused_grammar(wire: Wire) -> None:
 async def test_whole_path(wire: Wire) -> None:
     """A conversation is answered through the service, with the engine's own usage."""
     service = Service([await load(await attach(wire), Choices())])
-    got = await reply(service, said("Tell a story."), Generation(max_tokens=30))
+    got = await reply(service, said("Tell a story."), GenerationParams(max_tokens=30))
     assert got.reason == "max_tokens"
     assert (got.usage.output, got.usage.cached) == (30, 0)
-    again = await reply(service, said("Tell a story."), Generation(max_tokens=30, sampling=Sampling(seed=1)))
+    again = await reply(service, said("Tell a story."), GenerationParams(max_tokens=30, sampling=Sampling(seed=1)))
     assert again.usage.prompt == got.usage.prompt
     if not isinstance(wire, WIRES["lmdeploy"]):  # which takes the seed by the route that tells of the cache
         assert again.usage.cached >= got.usage.prompt - 1

@@ -16,7 +16,7 @@ import pytest
 from antiphon.api.errors import EngineLost
 from antiphon.engines import Engine, Job, Reach, connect, machine
 from antiphon.engines.chat import ChatServer
-from antiphon.process.worker_config import RUNTIME_VARIABLE, Runtime
+from antiphon.process.worker_config import RUNTIME_VARIABLE, WorkerConfig
 from tests.end_to_end.conftest import Server, serving
 from tests.faults import processes
 from tests.faults.asking import HEADERS, ask, body
@@ -48,7 +48,7 @@ def engine_of(server: Server) -> Engine:
     """A way to the server's engine beside the server, with its key."""
     (worker,) = processes.workers(server.process.pid)
     variables = dict(line.split(b"=", 1) for line in processes.environment(worker).split(b"\0") if b"=" in line)
-    (place,) = msgspec.json.decode(variables[RUNTIME_VARIABLE.encode()], type=Runtime).models
+    (place,) = msgspec.json.decode(variables[RUNTIME_VARIABLE.encode()], type=WorkerConfig).models
     engine = connect(place.engine, Reach(key=place.key, cause=place.cause))
     assert not isinstance(engine, ChatServer)
     return engine

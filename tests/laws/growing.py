@@ -73,7 +73,7 @@ class Talk:
         if isinstance(last["content"], list):
             last["content"][-1] = {**last["content"][-1], **MARK}
         text = json.dumps(body, ensure_ascii=style.spaced, indent=1 if style.spaced else None)
-        asked = decode.asked(decode.read(text.encode(), self.offered), self.service.card("claude-test"), SEAL, {})
+        asked = decode.decode(decode.read(text.encode(), self.offered), self.service.card("claude-test"), SEAL, {})
         prepared = await self.service.prepare("claude-test", asked.conversation, asked.generation, session="s")
         reply = fold(await emitted(self.service, prepared))
         job = self.engine.jobs[-1]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.api.conversation import Conversation, Generation, Text, Thinking, Tool, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import Conversation, GenerationParams, Text, Thinking, Tool, ToolResult, ToolUse, Turn
 from antiphon.engines.scripted import Script
 from antiphon.parsing.formats import reasonings, registry
 from antiphon.parsing.json.lenient import quoted
@@ -39,7 +39,7 @@ def everywhere(text: str) -> Conversation:
 
 async def control_ids(make: Callable[[str], Conversation], text: str, **script: object) -> list[int]:
     service, engine = await served(**script)
-    prepared = await service.prepare("claude", make(text), Generation())
+    prepared = await service.prepare("claude", make(text), GenerationParams())
     return [id for id in prepared.task.plan.job.prompt if id < len(engine.script.control_tokens)]
 
 

@@ -10,7 +10,7 @@ import llguidance
 import msgspec
 import pytest
 
-from antiphon.api.conversation import Generation, Tool
+from antiphon.api.conversation import GenerationParams, Tool
 from antiphon.api.events import TextBlock, ThinkingBlock, parsed_input
 from antiphon.constraint import Free, Node, Until, lark
 from antiphon.constraint.plan import Speech, plan
@@ -137,7 +137,7 @@ def _amid(name: str, tools: dict[str, object], **more: object) -> Node | None:
     format = registry()[name]
     speech = Speech(format=format, reasoning=reasoning_named(format.reasoning), **more)
     offered = tuple(Tool(name=name, schema=schema) for name, schema in tools.items())
-    return plan(offered, Generation(), speech, dialect="llguidance").whole
+    return plan(offered, GenerationParams(), speech, dialect="llguidance").whole
 
 
 @pytest.mark.parametrize("name", GRAMMARS)
@@ -201,7 +201,7 @@ def test_tools_that_are_let_go(name):
     format = registry()[name]
     speech = Speech(format=format, reasoning=reasoning_named(format.reasoning))
     tools = (Tool(name="f", schema=CHOICES), Tool(name="free", schema={"type": "object"}, strict=False))
-    demand = plan(tools, Generation(), speech, dialect="llguidance")
+    demand = plan(tools, GenerationParams(), speech, dialect="llguidance")
     assert demand.whole is not None
     assert not _matcher(demand.whole).is_error()
     assert {part.name: bool(part.free) for part in demand.parts} == {"f": False, "free": True}

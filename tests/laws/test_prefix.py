@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from antiphon.api.conversation import Conversation, Generation, Text, Turn
+from antiphon.api.conversation import Conversation, GenerationParams, Text, Turn
 from antiphon.api.events import Reply, TextBlock, ThinkingBlock
 from antiphon.engines.scripted import Rule, Script, Scripted
-from antiphon.process.transcript_store import Folder
+from antiphon.process.transcript_store import TranscriptFolder
 from antiphon.serving.model import Choices
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import load
@@ -127,7 +127,7 @@ def test_turns_that_go_to_different_workers(steps: list[Step], workers: list[int
 
     async def talk_on(folder: str) -> list[str]:
         engines = [Scripted(Script()) for _ in range(2)]
-        services = [Service([await load(engine, Choices(), Folder(folder))]) for engine in engines]
+        services = [Service([await load(engine, Choices(), TranscriptFolder(folder))]) for engine in engines]
         talk, got = Talk(services[0], engines[0], TOOLS), None
         for step, worker in zip(steps, workers, strict=False):
             talk.service, talk.engine = services[worker], engines[worker]
@@ -176,7 +176,7 @@ async def test_other_tools_are_another_conversation(changed: Any) -> None:
     told = Turn(role="assistant", parts=tuple(Text(b.text) for b in got.blocks if isinstance(b, TextBlock)))
     for fields, remembered in (({}, 2), (changed, 0)):
         conversation = Conversation(turns=(asked, told, more), **fields)
-        prepared = await service.prepare("claude", conversation, Generation())
+        prepared = await service.prepare("claude", conversation, GenerationParams())
         assert prepared.task.prompt.remembered == remembered
 
 
@@ -184,7 +184,7 @@ async def test_a_cut_reply_is_not_remembered() -> None:
     """A reply that a stop sequence cut is not what was sampled: the next prompt has only what was told."""
     service, engine = await served(Rule(text="one two three four"))
     turns = (Turn(role="user", parts=(Text("count"),)),)
-    got = await reply(service, Conversation(turns=turns), Generation(max_tokens=50, stop_sequences=(" three",)))
+    got = await reply(service, Conversation(turns=turns), GenerationParams(max_tokens=50, stop_sequences=(" three",)))
     assert got.blocks == (TextBlock("one two"),)
     more = (*turns, Turn(role="assistant", parts=(Text("one two"),)), Turn(role="user", parts=(Text("on"),)))
     await reply(service, Conversation(turns=more))
@@ -196,7 +196,7 @@ async def test_a_reply_that_the_limit_cut() -> None:
     """A reply cut by the limit in its answer goes on as it was sampled; one cut inside a call does not."""
     service, engine = await served(Rule(text="one  two\n three four"))
     turns = (Turn(role="user", parts=(Text("count"),)),)
-    got = await reply(service, Conversation(turns=turns), Generation(max_tokens=3))
+    got = await reply(service, Conversation(turns=turns), GenerationParams(max_tokens=3))
     assert got.reason == "max_tokens"
     more = (*turns, Turn(role="assistant", parts=(Text("one  two\n three"),)), Turn(role="user", parts=(Text("on"),)))
     await reply(service, Conversation(turns=more))
@@ -204,7 +204,7 @@ async def test_a_reply_that_the_limit_cut() -> None:
     known = [*first.prompt, *engine.sampled[0]]
     assert list(second.prompt[: len(known)]) == known
     service, engine = await served(Rule(pieces=("So.", "<tool_call>", '{"name": "look", ', '"arguments": {}}')))
-    got = await reply(service, Conversation(turns=turns, tools=(noun("look"),)), Generation(max_tokens=3))
+    got = await reply(service, Conversation(turns=turns, tools=(noun("look"),)), GenerationParams(max_tokens=3))
     assert got.reason == "max_tokens"
     more = (*turns, Turn(role="assistant", parts=(Text("So."),)), Turn(role="user", parts=(Text("on"),)))
     await reply(service, Conversation(turns=more, tools=(noun("look"),)))

@@ -13,14 +13,14 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from antiphon.api.conversation import Conversation, Generation
+from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.events import AnyEvent, Fold
 from antiphon.api.seal import Seal
 from antiphon.engines.scripted import Rule, Scripted
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds, Rounds, Run
 from antiphon.server_tools.tool import ToolFailed
-from antiphon.server_tools.web_search import Hit, Place, WebSearch
+from antiphon.server_tools.web_search import Hit, ModelEndpoint, WebSearch
 from antiphon.serving.service import Service
 from antiphon.surfaces.messages import decode, encode
 from tests.laws.growing import tokens
@@ -52,7 +52,7 @@ OUTPUTS = st.lists(
 class Searches:
     """A search that finds or fails as it is asked to."""
 
-    async def search(self, query: str, place: Place) -> Sequence[Hit]:
+    async def search(self, query: str, place: ModelEndpoint) -> Sequence[Hit]:
         if query == "fails":
             raise ToolFailed("too_many_requests")
         return [FOUND]
@@ -72,7 +72,7 @@ class Talk:
     async def ask(self) -> tuple[Fields, bytes]:
         """One request: the whole message, and the stream of the same events."""
         body = {"model": "m", "max_tokens": 1000, "messages": self.messages, "tools": [SEARCH, LOOK]}
-        asked = decode.asked(decode.read(json.dumps(body).encode(), self.offered), self.service.cards()[0], SEAL, {})
+        asked = decode.decode(decode.read(json.dumps(body).encode(), self.offered), self.service.cards()[0], SEAL, {})
         style = encode.Style(id="msg_1", model="m", seal=SEAL)
         encoder, folding, raw = encode.Encoder(style), Fold(), bytearray()
 
@@ -80,7 +80,7 @@ class Talk:
             raw.extend(encoder.batch(batch))
             await folding.take(batch)
 
-        async def further(conversation: Conversation, wanted: Generation) -> Run:
+        async def further(conversation: Conversation, wanted: GenerationParams) -> Run:
             prepared = await self.service.prepare("claude-test", conversation, wanted, session="s", further=True)
             return partial(self.service.run, prepared)
 

@@ -12,7 +12,7 @@ from typing import Any
 from antiphon.engines import Reach
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.process.app import Application
-from antiphon.process.worker_config import Place, Runtime
+from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
 from antiphon.settings.sources import Settings
 
 
@@ -54,15 +54,15 @@ async def test_two_applications_with_one_shelf(tmp_path: Path) -> None:
     what the first one sampled; and nothing is written to the state folder."""
     shelves: dict[str, Kept] = {}
     engine, ends = Scripted(Script()), []
-    runtime = Runtime(
-        settings=Settings(state_dir=str(tmp_path)), models=(Place(settings=Settings(), engine="", name="m"),)
+    runtime = WorkerConfig(
+        settings=Settings(state_dir=str(tmp_path)), models=(ModelEndpoint(settings=Settings(), engine="", name="m"),)
     )
 
-    def attach(place: Place, reach: Reach) -> Scripted:
+    def attach(place: ModelEndpoint, reach: Reach) -> Scripted:
         return engine
 
     applications = [
-        Application(runtime, attach=attach, shelf=lambda name: shelves.setdefault(name, Kept()), seal=b"s" * 32)
+        Application(runtime, attach=attach, transcripts=lambda name: shelves.setdefault(name, Kept()), seal=b"s" * 32)
         for _ in range(2)
     ]
     for application in applications:

@@ -19,9 +19,9 @@ import pytest
 from antiphon.engines.pages import Pages
 from antiphon.engines.slots import Slots
 from antiphon.process.seal_key import seal_key
-from antiphon.process.transcript_store import Folder
-from antiphon.process.worker_state import METRICS_VARIABLE, Sharing, reserve_metrics
-from antiphon.serving.rate_limits import Allowance, Meter
+from antiphon.process.transcript_store import TranscriptFolder
+from antiphon.process.worker_state import METRICS_VARIABLE, WorkerStateOwner, reserve_metrics
+from antiphon.serving.rate_limits import Allowance, RateLimiter
 from tests.batches.lived import BATCH
 from tests.end_to_end.conftest import HERE, serving
 from tests.faults.disk import ERRORS, Disk
@@ -36,13 +36,13 @@ def error(request: pytest.FixtureRequest) -> int:
 
 async def test_what_is_remembered_is_lost_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
     """Whichever call fails, what is read is whole; what is there can be read on a disk that takes nothing more."""
-    disk, shelf = Disk(tmp_path / "shelf", monkeypatch), Folder(str(tmp_path / "shelf"))
+    disk, transcripts = Disk(tmp_path / "shelf", monkeypatch), TranscriptFolder(str(tmp_path / "shelf"))
     for n in range(20):
         disk.fail(n, error=error)
-        await shelf.put(b"a", b"%d" % n)
-        assert await shelf.first([b"a"]) in ((0, b"%d" % n), (0, b"%d" % (n - 1)), None)
+        await transcripts.put(b"a", b"%d" % n)
+        assert await transcripts.first([b"a"]) in ((0, b"%d" % n), (0, b"%d" % (n - 1)), None)
     disk.break_when(lambda n: True, error)
-    assert await shelf.first([b"a"]) == (0, b"19")
+    assert await transcripts.first([b"a"]) == (0, b"19")
 
 
 def test_slots_are_given_or_left_to_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
@@ -63,10 +63,10 @@ def test_limits_hold_without_the_shared_file(tmp_path: Path, monkeypatch: pytest
     disk = Disk(tmp_path, monkeypatch)
     for n in range(2):
         disk.fail(n, error=error)
-        meter = Meter(Allowance(requests=5), file=str(tmp_path / "limits"))
-        meter.admit("")
-        assert dict(meter.headers(""))[b"anthropic-ratelimit-requests-remaining"] == b"4"
-        meter.close()
+        rate_limiter = RateLimiter(Allowance(requests=5), file=str(tmp_path / "limits"))
+        rate_limiter.admit("")
+        assert dict(rate_limiter.headers(""))[b"anthropic-ratelimit-requests-remaining"] == b"4"
+        rate_limiter.close()
 
 
 def test_a_seal_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
@@ -92,7 +92,7 @@ def test_workers_share_a_folder_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
     # The first call makes a folder that is there already, and may fail.
     for n in range(1, 5):
         disk.fail(n, error=error)
-        sharing = Sharing(tmp_path)
+        sharing = WorkerStateOwner(tmp_path)
         assert sharing.trouble is not None
         assert {"metrics", "crashes", "stopping"} == set(os.listdir(sharing.folder))
         sharing.close()

@@ -6,13 +6,13 @@ import asyncio
 import os
 from pathlib import Path
 
-from antiphon.process.worker_state import Shared, Sharing
+from antiphon.process.worker_state import WorkerState, WorkerStateOwner
 
 
 async def test_workers_are_told_of_the_end(tmp_path: Path) -> None:
     """Every worker acts once when the supervisor lets go of the pipe, and none before."""
-    sharing, told = Sharing(tmp_path), []
-    workers = [Shared(sharing.folder) for _ in range(3)]
+    sharing, told = WorkerStateOwner(tmp_path), []
+    workers = [WorkerState(sharing.folder) for _ in range(3)]
     for worker in workers:
         worker.when_stopping(lambda: told.append(1))
     await asyncio.sleep(0.05)
@@ -26,8 +26,8 @@ async def test_workers_are_told_of_the_end(tmp_path: Path) -> None:
 
 async def test_an_engine_that_keeps_dying_is_told(tmp_path: Path) -> None:
     """A sentence while it is so, nothing before and after; a worker without a supervisor knows nothing."""
-    sharing = Sharing(tmp_path)
-    worker = Shared(sharing.folder)
+    sharing = WorkerStateOwner(tmp_path)
+    worker = WorkerState(sharing.folder)
     assert worker.crashes() == ""
     sharing.crashes("a/b", "it dies")
     sharing.crashes("a.b", "this one too")
@@ -37,7 +37,7 @@ async def test_an_engine_that_keeps_dying_is_told(tmp_path: Path) -> None:
     sharing.crashes("a/b", "")
     assert worker.crashes() == ""
     sharing.close()
-    alone = Shared("")
+    alone = WorkerState("")
     alone.when_stopping(lambda: None)
     alone.close()
     assert (alone.crashes(), alone.limits) == ("", "")
@@ -45,13 +45,13 @@ async def test_an_engine_that_keeps_dying_is_told(tmp_path: Path) -> None:
 
 def test_what_a_killed_server_left_is_removed(tmp_path: Path) -> None:
     """By the next one; the folder of a server that runs stays, and so does whatever else lies there."""
-    dead, alive = Sharing(tmp_path), Sharing(tmp_path)
+    dead, alive = WorkerStateOwner(tmp_path), WorkerStateOwner(tmp_path)
     (tmp_path / "seal.key").write_bytes(b"k")
     os.close(dead._pipe)
     dead._pipe = -1
     for folder in (dead.folder, alive.folder):
         os.utime(folder, (0, 0))
-    after = Sharing(tmp_path)
+    after = WorkerStateOwner(tmp_path)
     assert not Path(dead.folder).exists()
     assert Path(alive.folder).exists()
     assert (tmp_path / "seal.key").exists()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.api.conversation import Conversation, Generation, Text, Thinking, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import Conversation, GenerationParams, Text, Thinking, ToolResult, ToolUse, Turn
 from antiphon.prompt.fence import Fence
 from antiphon.prompt.inspection import Inspection, token_texts
 from antiphon.prompt.stretches import Stretch, aligned
@@ -26,7 +26,7 @@ COMPARING = (
 
 async def inspected(conversation: Conversation, **script: Any) -> Inspection:
     service, _ = await served(**script)
-    found = await service.inspect("claude", conversation, Generation())
+    found = await service.inspect("claude", conversation, GenerationParams())
     assert "".join(found.tokens) == found.text == "".join(span.text for span in found.spans)
     return found
 

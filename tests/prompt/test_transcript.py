@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from antiphon.api.conversation import Conversation, Text, Turn
-from antiphon.process.transcript_store import Folder
-from antiphon.prompt.predecessors import Predecessors, made
+from antiphon.process.transcript_store import TranscriptFolder
+from antiphon.prompt.predecessors import Predecessors, record
 from antiphon.prompt.transcript import Transcript, beginning, chained
 
 TURNS = tuple(Turn(role="assistant" if number % 2 else "user", parts=(Text(f"turn {number}"),)) for number in range(5))
@@ -22,20 +22,22 @@ HEAD = beginning(Conversation(), {})
 
 
 def _remember(folder: str, turns: int, count: int) -> None:
-    asyncio.run(Transcript(shelf=Folder(folder)).remember(HEAD.key, CHAIN[: turns + 1], range(count), (1,)))
+    asyncio.run(
+        Transcript(transcripts=TranscriptFolder(folder)).remember(HEAD.key, CHAIN[: turns + 1], range(count), (1,))
+    )
 
 
 def _write_for_ever(folder: str) -> None:
-    shelf = Folder(folder, capacity=3_000_000)
+    transcripts = TranscriptFolder(folder, capacity=3_000_000)
     while True:
         for number in range(256):
-            asyncio.run(shelf.put(bytes([number]), bytes([number]) * 100_000))
+            asyncio.run(transcripts.put(bytes([number]), bytes([number]) * 100_000))
 
 
 async def test_two_processes(tmp_path: Path) -> None:
     """What one process remembers another recalls: the longest beginning, its ids and its thoughts."""
     processes = multiprocessing.get_context("spawn")
-    other = Transcript(shelf=Folder(str(tmp_path)))
+    other = Transcript(transcripts=TranscriptFolder(str(tmp_path)))
     assert await other.recall(HEAD.key, CHAIN, TURNS) is None
     for turns, count in ((2, 70), (4, 200_000)):
         process = processes.Process(target=_remember, args=(str(tmp_path), turns, count))
@@ -53,7 +55,7 @@ async def test_the_files(tmp_path: Path) -> None:
     folder = tmp_path / "shelf"
     process = multiprocessing.get_context("spawn").Process(target=_write_for_ever, args=(str(folder),))
     process.start()
-    reader = Folder(str(folder))
+    reader = TranscriptFolder(str(folder))
     seen = 0
     deadline = time.monotonic() + 60
     while seen < 2000 and time.monotonic() < deadline:
@@ -74,15 +76,15 @@ async def test_the_files(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_read(tmp_path: Path) -> None:
     """A file that is no memory, and a folder that is gone, are nothing remembered: never an error."""
-    shelf = Folder(str(tmp_path / "shelf"))
-    await Transcript(shelf=shelf).remember(HEAD.key, CHAIN[:3], [1, 2, 3])
+    transcripts = TranscriptFolder(str(tmp_path / "shelf"))
+    await Transcript(transcripts=transcripts).remember(HEAD.key, CHAIN[:3], [1, 2, 3])
     for path in (tmp_path / "shelf").iterdir():
         path.write_bytes(path.read_bytes()[:-7])
-    assert await Transcript(shelf=shelf).recall(HEAD.key, CHAIN, TURNS) is None
+    assert await Transcript(transcripts=transcripts).recall(HEAD.key, CHAIN, TURNS) is None
     for path in (tmp_path / "shelf").iterdir():
         path.unlink()
     os.rmdir(tmp_path / "shelf")
-    transcript = Transcript(shelf=shelf)
+    transcript = Transcript(transcripts=transcripts)
     await transcript.remember(HEAD.key, CHAIN[:3], [1, 2, 3])
     known = await transcript.recall(HEAD.key, CHAIN, TURNS)
     assert known is not None
@@ -101,11 +103,11 @@ async def test_bounded() -> None:
 
 async def test_predecessors_in_two_workers(tmp_path: Path) -> None:
     """A message that another worker answered is found by its id; one that never was is not; the memory is bounded."""
-    one, two = (Predecessors(shelf=Folder(str(tmp_path))) for _ in range(2))
-    first = made("m", HEAD, CHAIN[:2], range(100), opening=2)
+    one, two = (Predecessors(transcripts=TranscriptFolder(str(tmp_path))) for _ in range(2))
+    first = record("m", HEAD, CHAIN[:2], range(100), opening=2)
     await one.follow(first, session="s", message="msg_1", previous=None)
-    grown = made("m", HEAD, CHAIN[:4], [*range(98), *range(500, 520)], opening=2)
-    changed = made("m", HEAD, [b"", b"x", b"y"], range(50), opening=2)
+    grown = record("m", HEAD, CHAIN[:4], [*range(98), *range(500, 520)], opening=2)
+    changed = record("m", HEAD, [b"", b"x", b"y"], range(50), opening=2)
     assert (await two.follow(grown, session="s", message="msg_2", previous="msg_1")).miss is None
     told = (await two.follow(changed, session="s", message=None, previous="msg_1")).miss
     assert told is not None
@@ -117,7 +119,7 @@ async def test_predecessors_in_two_workers(tmp_path: Path) -> None:
     moved = (await two.follow(other, session="s", message=None, previous="msg_1")).miss
     assert moved is not None
     assert (moved.reason, moved.tokens) == ("model_changed", 100)
-    thinking = made("m", beginning(Conversation(), {"enable_thinking": True}), CHAIN[:4], range(60), opening=2)
+    thinking = record("m", beginning(Conversation(), {"enable_thinking": True}), CHAIN[:4], range(60), opening=2)
     unexplained = (await two.follow(thinking, session="s", message=None, previous="msg_1")).miss
     assert unexplained is not None
     assert unexplained.reason == "unavailable"
@@ -135,7 +137,7 @@ def _damage(folder: Path) -> None:
 
 async def test_what_lasts_is_checked_and_apart(tmp_path: Path) -> None:
     """A value that was damaged on disk is not there any more; shelves of two owners share a folder and nothing else."""
-    one, other = Folder(str(tmp_path), owner=b"one"), Folder(str(tmp_path), owner=b"other")
+    one, other = TranscriptFolder(str(tmp_path), owner=b"one"), TranscriptFolder(str(tmp_path), owner=b"other")
     await one.put(b"name", b"value")
     assert await one.first([b"none", b"name"]) == (1, b"value")
     assert await other.first([b"name"]) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from antiphon.api.conversation import Conversation, Generation, Text, Tool, Turn
+from antiphon.api.conversation import Conversation, GenerationParams, Text, Tool, Turn
 from antiphon.api.events import AnyEvent, Reply, fold
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.serving.model import Choices
@@ -43,12 +43,14 @@ async def emitted(service: Service, prepared: Prepared) -> list[AnyEvent]:
     return found
 
 
-async def events(service: Service, conversation: Conversation, wanted: Generation | None = None) -> list[AnyEvent]:
+async def events(
+    service: Service, conversation: Conversation, wanted: GenerationParams | None = None
+) -> list[AnyEvent]:
     """Every event of the reply."""
-    prepared: Prepared = await service.prepare("claude-test", conversation, wanted or Generation(max_tokens=1000))
+    prepared: Prepared = await service.prepare("claude-test", conversation, wanted or GenerationParams(max_tokens=1000))
     return await emitted(service, prepared)
 
 
-async def reply(service: Service, conversation: Conversation, wanted: Generation | None = None) -> Reply:
+async def reply(service: Service, conversation: Conversation, wanted: GenerationParams | None = None) -> Reply:
     """The whole reply."""
     return fold(await events(service, conversation, wanted))

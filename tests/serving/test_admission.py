@@ -8,7 +8,7 @@ import random
 import pytest
 
 from antiphon.api.errors import Overloaded
-from antiphon.serving.admission import HANDICAP, LONGEST_HANDICAP, Line
+from antiphon.serving.admission import HANDICAP, LONGEST_HANDICAP, AdmissionQueue
 
 
 class Clock:
@@ -29,13 +29,22 @@ class Visit:
     order: list[str]
 
     def __init__(
-        self, line: Line, name: str, order: list[str], *, key: str = "", tokens: int = 0, patient: bool = False
+        self,
+        line: AdmissionQueue,
+        name: str,
+        order: list[str],
+        *,
+        key: str = "",
+        tokens: int = 0,
+        low_priority: bool = False,
     ) -> None:
         self._release = asyncio.Event()
-        self.task = asyncio.ensure_future(self._run(line, name, order, key, tokens, patient))
+        self.task = asyncio.ensure_future(self._run(line, name, order, key, tokens, low_priority))
 
-    async def _run(self, line: Line, name: str, order: list[str], key: str, tokens: int, patient: bool) -> None:
-        async with line.slot(key, tokens, patient=patient):
+    async def _run(
+        self, line: AdmissionQueue, name: str, order: list[str], key: str, tokens: int, low_priority: bool
+    ) -> None:
+        async with line.slot(key, tokens, low_priority=low_priority):
             order.append(name)
             await self._release.wait()
 
@@ -46,7 +55,7 @@ class Visit:
 
 async def test_without_a_known_number_of_slots_nobody_waits() -> None:
     """An engine that does not say how much it takes at once gets everything at once."""
-    line, order = Line(0, 0), []
+    line, order = AdmissionQueue(0, 0), []
     visits = [Visit(line, str(n), order) for n in range(50)]
     await settled()
     assert (line.running, line.waiting) == (50, 0)
@@ -57,7 +66,7 @@ async def test_without_a_known_number_of_slots_nobody_waits() -> None:
 
 async def test_the_line_is_bounded_and_says_when_to_come_back() -> None:
     """Slots first, then the line, then Overloaded at once, with a time to wait."""
-    line, order = Line(2, 3), []
+    line, order = AdmissionQueue(2, 3), []
     visits = [Visit(line, str(n), order) for n in range(5)]
     await settled()
     assert (line.running, line.waiting) == (2, 3)
@@ -74,7 +83,7 @@ async def test_the_line_is_bounded_and_says_when_to_come_back() -> None:
 
 async def test_keys_share_fairly() -> None:
     """A key that sends a hundred requests does not keep another waiting behind them."""
-    line, order = Line(2, 200), []
+    line, order = AdmissionQueue(2, 200), []
     many = [Visit(line, f"many-{n}", order, key="many") for n in range(100)]
     await settled()
     few = [Visit(line, f"few-{n}", order, key="few") for n in range(2)]
@@ -94,7 +103,7 @@ async def test_keys_share_fairly() -> None:
 async def test_short_prompts_overtake_long_ones_within_a_bound() -> None:
     """A short prompt passes a long one that came a little earlier; one that came much earlier is not passed."""
     clock, order = Clock(), []
-    line = Line(1, 10, clock=clock)
+    line = AdmissionQueue(1, 10, clock=clock)
     first = Visit(line, "first", order)
     await settled()
     length = int(2 * LONGEST_HANDICAP / HANDICAP)
@@ -116,7 +125,7 @@ async def test_leaving_at_any_moment_loses_no_slot() -> None:
     """Requests are cancelled while they wait, in the moment they are let in, and at work; every slot comes back, and
     whoever stays is served."""
     rng = random.Random(7)
-    line, order = Line(3, 1000), []
+    line, order = AdmissionQueue(3, 1000), []
     visits = [Visit(line, str(n), order, key=str(n % 5), tokens=rng.randrange(2000)) for n in range(300)]
     await settled()
     stay = set(rng.sample(range(300), 40))
@@ -135,10 +144,10 @@ async def test_leaving_at_any_moment_loses_no_slot() -> None:
 
 async def test_who_waits_for_an_engine_that_is_gone_is_told_at_once() -> None:
     """When the engine turns out to be gone, those in line need not try one after another; slots are free again."""
-    line, order = Line(1, 10), []
+    line, order = AdmissionQueue(1, 10), []
     visits = [Visit(line, str(n), order) for n in range(4)]
     await settled()
-    line.turn_away(Overloaded("gone", retry_after=5))
+    line.reject_waiting(Overloaded("gone", retry_after=5))
     for visit in visits[1:]:
         with pytest.raises(Overloaded, match="gone"):
             await visit.task
@@ -150,30 +159,30 @@ async def test_who_waits_for_an_engine_that_is_gone_is_told_at_once() -> None:
 async def test_silence_is_only_what_the_engine_keeps() -> None:
     """Time in which a request listens counts as silence; time in which it tells its client does not."""
     clock = Clock()
-    line = Line(1, 1, clock=clock)
+    line = AdmissionQueue(1, 1, clock=clock)
     assert line.silence() == 0
     clock.now = 5
-    listening = line.listening()
+    engine_wait = line.engine_wait()
     clock.now = 8
     assert line.silence() == 3
-    listening.heard(8)
+    engine_wait.heard(8)
     clock.now = 20
     assert line.silence() == 0
-    listening.resume()
+    engine_wait.resume()
     clock.now = 21
     assert line.silence() == 1
-    listening.end()
-    listening.end()
+    engine_wait.end()
+    engine_wait.end()
     assert line.silence() == 0
 
 
 async def test_the_patient_come_after_all_others() -> None:
     """Whoever has nobody waiting for it lets everybody else go first, whatever its key, length and time in line."""
-    line, order = Line(1, 10), []
+    line, order = AdmissionQueue(1, 10), []
     first = Visit(line, "first", order, key="a")
     await settled()
     waiting = [
-        Visit(line, "batch", order, key="b", patient=True),
+        Visit(line, "batch", order, key="b", low_priority=True),
         Visit(line, "long", order, key="a", tokens=10_000),
         Visit(line, "short", order, key="a"),
     ]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.api.conversation import (
-    Generation,
+    GenerationParams,
     Text,
     ThinkingPolicy,
     Tool,
@@ -68,7 +68,7 @@ async def answered(far: Far, *told: Any, tools: tuple[Tool, ...] = (), **wanted:
     far.replies = [told]
     service = await before(far)
     try:
-        return await reply(service, said("Hi", tools=tools), Generation(max_tokens=100, **wanted))
+        return await reply(service, said("Hi", tools=tools), GenerationParams(max_tokens=100, **wanted))
     finally:
         await service.close()
 
@@ -200,7 +200,7 @@ async def test_the_request_says_everything(far: Far) -> None:
         Turn(role="assistant", parts=(Text("I do."), use)),
         Turn(role="user", parts=(gone, Text("Again"))),
     )
-    wanted = Generation(
+    wanted = GenerationParams(
         max_tokens=9999,
         tool_choice=ToolChoice(mode="tool", name="look", parallel=False),
         thinking=ThinkingPolicy(mode="enabled", effort="max"),
@@ -223,7 +223,7 @@ async def test_what_was_demanded_is_checked_and_asked_for_again(far: Far) -> Non
     free = [delta(content="I would rather not."), delta("stop")]
     kept = [delta(tool_calls=[call(0, "weigh", '{"grams": 3}')]), delta("tool_calls")]
     wrong = [delta(tool_calls=[call(0, "weigh", '{"grams": "three"}')]), delta("tool_calls")]
-    wanted = Generation(max_tokens=50, tool_choice=ToolChoice(mode="any"))
+    wanted = GenerationParams(max_tokens=50, tool_choice=ToolChoice(mode="any"))
     service = await before(far)
     for replies, fails in (
         ([free, kept], False),
@@ -251,7 +251,7 @@ async def test_tools_of_a_forced_call_are_strict(far: Far) -> None:
         ("auto", [called], [None]),
     ):
         far.replies, far.asked = list(replies), []
-        wanted = Generation(max_tokens=50, tool_choice=ToolChoice(mode=mode))
+        wanted = GenerationParams(max_tokens=50, tool_choice=ToolChoice(mode=mode))
         assert calls(await reply(service, said("Hi", tools=(WEIGH,)), wanted)) == [("weigh", {"grams": 3})]
         assert [body["tools"][0]["function"].get("strict") for body in far.asked] == told
     await service.close()
@@ -297,7 +297,7 @@ async def test_a_reply_that_began_is_not_asked_for_again(far: Far) -> None:
     far.replies = [[delta(content="one "), 0.2, {"error": {"message": "cannot", "code": 400}}]]
     service = await before(far)
     with pytest.raises(BadRequest, match="cannot"):
-        await reply(service, said("Hi", tools=(LOOK,)), Generation(tool_choice=ToolChoice(mode="any")))
+        await reply(service, said("Hi", tools=(LOOK,)), GenerationParams(tool_choice=ToolChoice(mode="any")))
     assert len(far.asked) == 1
     await service.close()
 
@@ -306,7 +306,7 @@ async def test_a_prompt_that_is_made_elsewhere_cannot_be_shown(far: Far) -> None
     """The client is told so."""
     service = await before(far)
     with pytest.raises(BadRequest, match="behind a chat server"):
-        await service.inspect("claude", said("Hi"), Generation())
+        await service.inspect("claude", said("Hi"), GenerationParams())
     await service.close()
 
 

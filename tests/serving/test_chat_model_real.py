@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.api.conversation import (
-    Generation,
+    GenerationParams,
     Sampling,
     ToolChoice,
 )
@@ -62,29 +62,29 @@ async def test_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
     demand comes a call, a reply that is cut, or the truth."""
     async with chatting(model_store.resolve("", Path(Settings().cache_dir)), tmp_path) as service:
         story, steady = said("Tell me a long story about the sea."), Sampling(temperature=0.0)
-        counted = await service.count("far", story, Generation())
-        answer = await reply(service, story, Generation(max_tokens=12, sampling=steady))
+        counted = await service.count("far", story, GenerationParams())
+        answer = await reply(service, story, GenerationParams(max_tokens=12, sampling=steady))
         assert answer.usage.prompt == counted
         assert (answer.usage.output, answer.reason) == (12, "max_tokens")
         schema = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 9}}, "required": ["n"]}
         closed = {**schema, "additionalProperties": False}
-        answer = await reply(service, said("A number"), Generation(max_tokens=60, output_schema=closed))
+        answer = await reply(service, said("A number"), GenerationParams(max_tokens=60, output_schema=closed))
         assert answer.reason == "max_tokens" or isinstance(json.loads(answer.blocks[0].text)["n"], int)
-        streamed = await events(service, said("Hi"), Generation(max_tokens=5))
+        streamed = await events(service, said("Hi"), GenerationParams(max_tokens=5))
         assert isinstance(streamed[-1], Finished)
         calling = said("Say hi.", tools=(LOOK,))
-        forced = Generation(max_tokens=60, tool_choice=ToolChoice(mode="any"))
+        forced = GenerationParams(max_tokens=60, tool_choice=ToolChoice(mode="any"))
         try:
             ending = (await reply(service, calling, forced)).reason
         except Internal as failure:
             ending = failure.message
         assert re.search("^tool_use$|^max_tokens$|no tool was called", ending)
-        told = await events(service, calling, Generation(max_tokens=12, sampling=steady))
+        told = await events(service, calling, GenerationParams(max_tokens=12, sampling=steady))
         assert fold(told).reason in ("tool_use", "max_tokens", "end_turn")
         long = said("word " * 3000)
-        counted = await service.count("far", long, Generation())
+        counted = await service.count("far", long, GenerationParams())
         with pytest.raises(PromptTooLong, match=f"{counted} tokens > 2048"):
-            await reply(service, long, Generation(max_tokens=5))
+            await reply(service, long, GenerationParams(max_tokens=5))
 
 
 THINKING = (
@@ -113,7 +113,7 @@ def thinker(folder: Path) -> Path:
 async def test_thinking_on_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
     """What llama.cpp reads as thinking is thinking here, before the answer and streamed like it."""
     async with chatting(thinker(tmp_path), tmp_path) as service:
-        wanted = Generation(max_tokens=60, sampling=Sampling(temperature=0.0))
+        wanted = GenerationParams(max_tokens=60, sampling=Sampling(temperature=0.0))
         told = await events(service, said(*thoughts.CAPITALS), wanted)
         answer = fold(told)
         thought, text = answer.blocks

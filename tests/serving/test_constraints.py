@@ -9,7 +9,7 @@ import llguidance
 import msgspec
 import pytest
 
-from antiphon.api.conversation import Generation, Sampling, ThinkingPolicy, Tool, ToolChoice
+from antiphon.api.conversation import GenerationParams, Sampling, ThinkingPolicy, Tool, ToolChoice
 from antiphon.api.errors import Internal
 from antiphon.api.events import TextBlock, ThinkingBlock, ToolBlock
 from antiphon.constraint import dialects, lark
@@ -23,7 +23,7 @@ from tests.serving.served import reply, said, served, tool
 GOOD = '<tool_call>\n{"name": "look", "arguments": {"at": 1}}\n</tool_call>'
 BAD = '<tool_call>\n{"name": "look", "arguments": {"at": "one"}}\n</tool_call>'
 HERMES = Speech(format=format_named("hermes"), reasoning=reasoning_named("think"))
-FORCED = Generation(max_tokens=100, tool_choice=ToolChoice(mode="any"))
+FORCED = GenerationParams(max_tokens=100, tool_choice=ToolChoice(mode="any"))
 LOOK = said("?", tools=(tool(at={"type": "integer"}),))
 
 
@@ -48,14 +48,14 @@ async def test_structured_output_is_checked() -> None:
     """The same holds for structured output."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     service, _ = await served(Rule(text='{"a": "x"}', times=1), Rule(text='{"a": 5}'))
-    got = await reply(service, said("?"), Generation(max_tokens=100, output_schema=schema))
+    got = await reply(service, said("?"), GenerationParams(max_tokens=100, output_schema=schema))
     assert got.blocks == (TextBlock('{"a": 5}'),)
 
 
 async def test_parallel_calls_forbidden() -> None:
     """With parallel calls forbidden a forced reply is one call."""
     service, _ = await served(Rule(text=GOOD + "\n" + GOOD))
-    wanted = Generation(max_tokens=100, tool_choice=ToolChoice(mode="any", parallel=False))
+    wanted = GenerationParams(max_tokens=100, tool_choice=ToolChoice(mode="any", parallel=False))
     got = await reply(service, LOOK, wanted)
     assert [type(block) for block in got.blocks] == [ToolBlock]
 
@@ -63,7 +63,7 @@ async def test_parallel_calls_forbidden() -> None:
 async def test_no_tools_wanted() -> None:
     """`none` means that no call comes out, whatever the model writes."""
     service, _ = await served(Rule(text=GOOD))
-    got = await reply(service, LOOK, Generation(max_tokens=100, tool_choice=ToolChoice(mode="none")))
+    got = await reply(service, LOOK, GenerationParams(max_tokens=100, tool_choice=ToolChoice(mode="none")))
     assert got.reason == "end_turn"
     assert not any(isinstance(block, ToolBlock) for block in got.blocks)
 
@@ -78,7 +78,7 @@ def test_every_demand_compiles(mode: Any, starts_thinking: bool, thinking: Any) 
     """Whatever is demanded, with thinking before it or not, gives a grammar that compiles."""
     choice = ToolChoice(mode=mode, name="look" if mode == "tool" else None)
     for schema in (None, {"type": "object", "properties": {"größe": {"type": "string"}}}):
-        wanted = Generation(tool_choice=choice, output_schema=schema, thinking=ThinkingPolicy(mode=thinking))
+        wanted = GenerationParams(tool_choice=choice, output_schema=schema, thinking=ThinkingPolicy(mode=thinking))
         demand = plan(
             (STRICT, tool("jump", height={"type": "number"})),
             wanted,
@@ -95,7 +95,7 @@ def test_nothing_demanded() -> None:
     """Without tools, or with none whose calls are held, the model is free."""
     loose = Tool(name="look", schema=LOOK.tools[0].schema, strict=False)
     for tools, hold in (((), "always"), ((loose,), "always"), ((tool(),), "strict"), ((STRICT,), "never")):
-        assert plan(tools, Generation(), HERMES, dialect="llguidance", hold=hold).whole is None
+        assert plan(tools, GenerationParams(), HERMES, dialect="llguidance", hold=hold).whole is None
 
 
 def test_recursive_schemas_compile() -> None:
@@ -104,7 +104,7 @@ def test_recursive_schemas_compile() -> None:
         '{"type": "object", "properties": {"child": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "object", '
         '"properties": {"child": {"$ref": "#/$defs/n"}, "v": {"type": "integer"}}, "required": ["v"]}}}'
     )
-    wanted = Generation(output_schema=schema)
+    wanted = GenerationParams(output_schema=schema)
     demand = plan((), wanted, HERMES, dialect="llguidance")
     assert demand.whole is not None
     assert lark.problem(lark.lower(demand.whole, lambda marker: None)) == ""
@@ -113,7 +113,7 @@ def test_recursive_schemas_compile() -> None:
 async def test_one_call_in_auto_mode() -> None:
     """With parallel calls forbidden a reply that is free to call or not ends after its first call."""
     service, engine = await served(Rule(pieces=(GOOD + "\n" + GOOD, "\nmore")))
-    wanted = Generation(max_tokens=100, tool_choice=ToolChoice(mode="auto", parallel=False))
+    wanted = GenerationParams(max_tokens=100, tool_choice=ToolChoice(mode="auto", parallel=False))
     got = await reply(service, LOOK, wanted)
     assert [type(block) for block in got.blocks] == [ToolBlock]
     assert got.reason == "tool_use"
@@ -124,7 +124,7 @@ def test_an_answer_with_a_header() -> None:
     """Where an answer stands in a message with a header, a structured output does too, and thinking may come before."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     speech = Speech(format=format_named("gpt-oss"), reasoning=reasoning_named("gpt-oss"))
-    demand = plan((), Generation(output_schema=schema), speech, dialect="llguidance")
+    demand = plan((), GenerationParams(output_schema=schema), speech, dialect="llguidance")
     assert demand.whole is not None
     grammar = lark.lower(demand.whole, lambda marker: None)
     assert lark.problem(grammar) == ""
@@ -168,7 +168,7 @@ async def test_a_cut_reply_is_a_beginning(text: str, could_match: bool) -> None:
     }
     pieces = tuple(text)
     service, engine = await served(Rule(pieces=(*pieces, "x" * 9)))
-    wanted = Generation(max_tokens=max(len(pieces), 1), output_schema=schema)
+    wanted = GenerationParams(max_tokens=max(len(pieces), 1), output_schema=schema)
     if could_match:
         assert (await reply(service, said("?"), wanted)).reason == "max_tokens"
         assert len(engine.jobs) == 1
@@ -199,20 +199,20 @@ async def test_a_call_of_ones_own_accord_is_free_without_grammars() -> None:
 async def test_the_same_demand_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tools that were sent before, as every request of a conversation does, are not made into a grammar again; other
     tools, or another choice, are."""
-    made = 0
+    record = 0
     hold = dialects.hold
 
-    def counted(*args: Any) -> dialects.Held:
-        nonlocal made
-        made += 1
+    def counted(*args: Any) -> dialects.LoweredGrammars:
+        nonlocal record
+        record += 1
         return hold(*args)
 
     monkeypatch.setattr(dialects, "hold", counted)
     holding = Holding(lambda marker: None, "always")
     for _ in range(3):
         again = (msgspec.structs.replace(LOOK.tools[0]),)
-        assert (await holding.held(again, Generation(), HERMES, "llguidance")).whole
-    assert made == 1
+        assert (await holding.held(again, GenerationParams(), HERMES, "llguidance")).whole
+    assert record == 1
     await holding.held(LOOK.tools, FORCED, HERMES, "llguidance")
-    await holding.held((STRICT,), Generation(), HERMES, "llguidance")
-    assert made == 3
+    await holding.held((STRICT,), GenerationParams(), HERMES, "llguidance")
+    assert record == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.api.conversation import Generation
+from antiphon.api.conversation import GenerationParams
 from antiphon.engines.scripted import Rule
 from tests.serving.served import reply, said, served, tool
 
@@ -28,6 +28,6 @@ async def test_whole_calls_wait_for_their_results(rule: Rule, reason: str, seque
     """Stop law: `tool_use` if and only if the calls are whole, also where a stop sequence or the limit ended the text
     after them; and a stop sequence is named only where it is the reason."""
     service, _ = await served(rule)
-    wanted = Generation(max_tokens=1000, stop_sequences=("END",))
+    wanted = GenerationParams(max_tokens=1000, stop_sequences=("END",))
     answer = await reply(service, said("Look.", tools=(tool(at={"type": "string"}),)), wanted)
     assert (answer.reason, answer.stop_sequence) == (reason, sequence)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.api.conversation import Generation
+from antiphon.api.conversation import GenerationParams
 from antiphon.engines import tokenizer_files
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.prompt.fence import Fence
@@ -61,8 +61,8 @@ async def test_the_loop_goes_on_while_a_prompt_is_tokenised(texts: list[str], tm
     large.tokenizer(tmp_path)
     service = Service([await load(Tokenising(tokenizer_files.read(tmp_path).tokenise), Choices())])
     conversation = said(*texts, "And?")
-    assert await silence(lambda: service.count("claude", conversation, Generation())) < 0.5
-    assert await silence(lambda: service.prepare("claude", conversation, Generation())) < 0.5
+    assert await silence(lambda: service.count("claude", conversation, GenerationParams())) < 0.5
+    assert await silence(lambda: service.prepare("claude", conversation, GenerationParams())) < 0.5
 
 
 async def test_the_loop_goes_on_while_a_prompt_is_rendered() -> None:
@@ -70,7 +70,7 @@ async def test_the_loop_goes_on_while_a_prompt_is_rendered() -> None:
     when a part of it is remembered, or marked."""
     service = Service([await load(Tokenising(one_id), Choices())])
     conversation = said(*[CODE[at : at + 1000] for at in range(0, 200_000, 1000)] * 50, "And?")
-    wanted = Generation(max_tokens=5, cached_turns=9000)
+    wanted = GenerationParams(max_tokens=5, cached_turns=9000)
     assert await silence(lambda: service.prepare("claude", conversation, wanted)) < 0.5
     prepared = await service.prepare("claude", conversation, wanted)
     last = (await emitted(service, prepared))[-1]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.api.conversation import Generation
+from antiphon.api.conversation import GenerationParams
 from antiphon.api.errors import NotFound
 from antiphon.api.events import fold
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.serving.model import Choices, Model
-from antiphon.serving.registry import Catalogue
+from antiphon.serving.registry import ModelRegistry
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import load
 from tests.serving.served import emitted, said
@@ -25,23 +25,23 @@ async def test_what_a_name_means() -> None:
     large = await model("org/Large", "claude-*", "big[1m]")
     small = await model("small", "claude-haiku-*", "*flash*", "claude-opus-little")
     for models in ([large, small], [small, large]):
-        meant = Catalogue(models).meant
+        resolve = ModelRegistry(models).resolve
         for name in ("org/Large", "big[1m]", "claude-sonnet-4-5", "Claude-Opus-9", "CLAUDE-X"):
-            assert meant(name) is large, name
+            assert resolve(name) is large, name
         for name in ("small", "claude-haiku-4-5-20251001", "Claude-Haiku-9", "a-flash-b", "claude-opus-little"):
-            assert meant(name) is small, name
-        assert meant("anthropic.claude-x") is models[0]
-        assert meant("default") is models[0]
+            assert resolve(name) is small, name
+        assert resolve("anthropic.claude-x") is models[0]
+        assert resolve("default") is models[0]
         for name in ("", "smal", "LARGE", "gpt-9"):
             with pytest.raises(NotFound, match=r"served here: .*org/Large"):
-                meant(name)
+                resolve(name)
 
 
 async def test_one_pattern_for_everything() -> None:
     """A model called `*` answers to any name, after every model that is named."""
     first, rest = await model("first"), await model("rest", "*")
-    catalogue = Catalogue([first, rest])
-    assert [catalogue.meant(name) for name in ("first", "gpt-9", "", "claude-x")] == [first, rest, rest, rest]
+    registry = ModelRegistry([first, rest])
+    assert [registry.resolve(name) for name in ("first", "gpt-9", "", "claude-x")] == [first, rest, rest, rest]
 
 
 async def test_a_conversation_may_change_models() -> None:
@@ -54,7 +54,11 @@ async def test_a_conversation_may_change_models() -> None:
         texts = ["Hi", "Hello from the script.", "Go on"][: 1 + 2 * min(number, 1)]
         prepared.append(
             await service.prepare(
-                name, said(*texts), Generation(), message=f"m{number}", previous=f"m{number - 1}" if number else None
+                name,
+                said(*texts),
+                GenerationParams(),
+                message=f"m{number}",
+                previous=f"m{number - 1}" if number else None,
             )
         )
         assert fold(await emitted(service, prepared[-1])).blocks
@@ -68,4 +72,4 @@ async def test_names_are_unique() -> None:
     unnamed = await model("")
     assert unnamed.card.name == "file-name"
     with pytest.raises(ValueError, match="two models are called 'file-name'"):
-        Catalogue([unnamed, await model("other", "file-name")])
+        ModelRegistry([unnamed, await model("other", "file-name")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.api.conversation import Generation, ThinkingPolicy
+from antiphon.api.conversation import GenerationParams, ThinkingPolicy
 from antiphon.api.events import TextBlock, ThinkingBlock
 from antiphon.engines.scripted import Rule
 from tests.serving.served import reply, said, served
@@ -18,7 +18,7 @@ async def test_budget(budget):
     """Thinking stops at its budget to the token; the answer goes on from the same prefix."""
     service, engine = await served(ANSWER, ENDLESS)
     policy = ThinkingPolicy(mode="enabled", budget=budget)
-    got = await reply(service, said("?"), Generation(max_tokens=1000, thinking=policy))
+    got = await reply(service, said("?"), GenerationParams(max_tokens=1000, thinking=policy))
     assert got.usage.thinking == budget
     assert got.blocks[-1] == TextBlock("42")
     first, second = engine.jobs
@@ -29,7 +29,7 @@ async def test_budget(budget):
 async def test_room_for_the_answer():
     """Without any budget a quarter of the reply is kept for the answer."""
     service, _ = await served(ANSWER, ENDLESS)
-    got = await reply(service, said("?"), Generation(max_tokens=100))
+    got = await reply(service, said("?"), GenerationParams(max_tokens=100))
     assert got.usage.thinking == 75
     assert got.blocks[-1] == TextBlock("42")
 
@@ -37,7 +37,7 @@ async def test_room_for_the_answer():
 async def test_disabled():
     """Thinking that was switched off is closed by the template, and at once where the model opens it all the same."""
     service, engine = await served(ANSWER, ENDLESS)
-    off = Generation(max_tokens=100, thinking=ThinkingPolicy(mode="disabled"))
+    off = GenerationParams(max_tokens=100, thinking=ThinkingPolicy(mode="disabled"))
     got = await reply(service, said("?"), off)
     assert "<think>\n\n</think>" in engine.jobs[0].text
     assert got.blocks == (TextBlock("42"),)
@@ -58,9 +58,11 @@ async def test_model_that_closes_by_itself():
 async def test_model_that_will_not_stop_thinking() -> None:
     """A model that opens its thinking again and again ends, whatever its limit."""
     service, engine = await served(Rule(text="<think>\nhmm hmm"))
-    got = await reply(service, said("?"), Generation(max_tokens=100_000, thinking=ThinkingPolicy(mode="disabled")))
+    got = await reply(
+        service, said("?"), GenerationParams(max_tokens=100_000, thinking=ThinkingPolicy(mode="disabled"))
+    )
     assert got.blocks == ()
     assert len(engine.jobs) <= 4
     assert engine.jobs[0].banned == engine.jobs[1].banned != ()
-    short = await reply(service, said("?"), Generation(max_tokens=2, thinking=ThinkingPolicy(mode="disabled")))
+    short = await reply(service, said("?"), GenerationParams(max_tokens=2, thinking=ThinkingPolicy(mode="disabled")))
     assert short.reason == "max_tokens"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.process.worker_config import RUNTIME_VARIABLE, Place, Runtime
+from antiphon.process.worker_config import RUNTIME_VARIABLE, ModelEndpoint, WorkerConfig
 from antiphon.settings import sources
 from antiphon.settings.keys import hashed
 from antiphon.settings.sources import BadSettings, Settings
@@ -287,13 +287,13 @@ def test_bad_tables_are_refused_by_name(text: str, sentence: str, empty_folder: 
 def test_settings_reach_the_workers_unchanged(engine: str, name: str, keys: list[str]) -> None:
     """What the supervisor hands down is what a worker gets, whatever characters are in it; but of keys, the hashes."""
     settings = Settings(api_keys=tuple(keys), model=name)
-    runtime = Runtime.of(settings, (Place(settings=settings.served[""], engine=engine, name=name),), "")
+    runtime = WorkerConfig.of(settings, (ModelEndpoint(settings=settings.served[""], engine=engine, name=name),), "")
     assert runtime.key_hashes == tuple(hashed(key) for key in keys)
     assert not runtime.settings.api_keys
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(RUNTIME_VARIABLE, raising=False)
         with pytest.raises(BadSettings, match="antiphon serve"):
-            Runtime.from_environment()
+            WorkerConfig.from_environment()
         for variable, value in runtime.environment().items():
             patch.setenv(variable, value)
-        assert Runtime.from_environment() == runtime
+        assert WorkerConfig.from_environment() == runtime

@@ -23,8 +23,8 @@ def body(**fields: Any) -> bytes:
     ).encode()
 
 
-def read(given: bytes, *, vision: bool = False, fetched: Any = None) -> decode.Asked:
-    return decode.asked(decode.read(given, ServerTools()), SEEING if vision else CARD, SEAL, fetched or {})
+def read(given: bytes, *, vision: bool = False, fetched: Any = None) -> decode.DecodedRequest:
+    return decode.decode(decode.read(given, ServerTools()), SEEING if vision else CARD, SEAL, fetched or {})
 
 
 def conversation(messages: list[Any], **fields: Any) -> Conversation:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.conversation import Conversation, Generation, Image, Text, Thinking, ToolResult, ToolUse
+from antiphon.api.conversation import Conversation, GenerationParams, Image, Text, Thinking, ToolResult, ToolUse
 from antiphon.api.errors import Failure, NotFound
 from antiphon.api.events import AnyEvent, Emit, Finished, Started, TextDelta, Usage
 from antiphon.serving.model import ModelCard
@@ -35,7 +35,7 @@ class ScriptedService:
 
     def __init__(self, script: Sequence[Step] | None = None) -> None:
         self.script: list[Step] = list(script if script is not None else plain())
-        self.prepared: list[tuple[str, Conversation, Generation, str | None]] = []
+        self.prepared: list[tuple[str, Conversation, GenerationParams, str | None]] = []
         self.refusal: Failure | None = None
         self.prepare_delay = 0.0
         self.running = 0
@@ -47,7 +47,7 @@ class ScriptedService:
         return self.prepared[-1][1]
 
     @property
-    def generation(self) -> Generation:
+    def generation(self) -> GenerationParams:
         return self.prepared[-1][2]
 
     def cards(self) -> list[ModelCard]:
@@ -61,11 +61,17 @@ class ScriptedService:
     async def ready(self) -> list[tuple[str, bool, str]]:
         return [(card.name, self.refusal is None, "") for card in self.cards()]
 
-    async def count(self, model: str, conversation: Conversation, generation: Generation) -> int:
+    async def count(self, model: str, conversation: Conversation, generation: GenerationParams) -> int:
         return (await self.prepare(model, conversation, generation)).prompt_tokens
 
     async def prepare(
-        self, model: str, conversation: Conversation, generation: Generation, *, session: str | None = None, **ids: Any
+        self,
+        model: str,
+        conversation: Conversation,
+        generation: GenerationParams,
+        *,
+        session: str | None = None,
+        **ids: Any,
     ) -> Prepared:
         self.prepared.append((model, conversation, generation, session))
         if self.prepare_delay:

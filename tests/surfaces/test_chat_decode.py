@@ -54,10 +54,10 @@ def answer(id: str = "call_1", content: Any = "Sunny") -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": id, "content": content}
 
 
-def read(*, vision: bool = False, fetched: Any = None, **fields: Any) -> decode.Asked:
+def read(*, vision: bool = False, fetched: Any = None, **fields: Any) -> decode.DecodedRequest:
     body = json.dumps({"model": "m", "messages": [USER], **fields}).encode()
     request, unknown = decode.read(body)
-    return decode.asked(request, unknown, SEEING if vision else CARD, fetched or {})
+    return decode.decode(request, unknown, SEEING if vision else CARD, fetched or {})
 
 
 def turns(*messages: Any, **fields: Any) -> Conversation:

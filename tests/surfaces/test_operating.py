@@ -22,7 +22,7 @@ from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.observability import metrics
 from antiphon.observability.request_log import JsonLines
 from antiphon.serving.model import Choices
-from antiphon.serving.rate_limits import Allowance, Meter
+from antiphon.serving.rate_limits import Allowance, RateLimiter
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import load
 from antiphon.settings.keys import hashed, label
@@ -181,9 +181,9 @@ async def test_requests_and_clients_that_leave_leave_no_task() -> None:
 
 async def test_limits_are_told_and_kept() -> None:
     """Each answer has the headers; what is too much gets 429 in the envelope, with the time to wait."""
-    meter = Meter(Allowance(requests=2, output_tokens=1000), [label(hashed(KEY))])
-    service, _ = await over(meter=meter)
-    async with serving(service, meter=meter, key_hashes=(hashed(KEY), hashed("other"))) as server:
+    rate_limiter = RateLimiter(Allowance(requests=2, output_tokens=1000), [label(hashed(KEY))])
+    service, _ = await over(rate_limiter=rate_limiter)
+    async with serving(service, rate_limiter=rate_limiter, key_hashes=(hashed(KEY), hashed("other"))) as server:
         for rest in ("1", "0"):
             status, headers, _ = await server.post(saying(server, "hi"), x_api_key=KEY)
             assert (status, headers["anthropic-ratelimit-requests-remaining"]) == (200, rest)
@@ -194,7 +194,7 @@ async def test_limits_are_told_and_kept() -> None:
         assert headers["anthropic-ratelimit-requests-limit"] == "2"
         status, headers, _ = await server.stream(saying(server, "hi"), **{"x-api-key": "other"})
         assert (status, headers["anthropic-ratelimit-requests-remaining"]) == (200, "1")
-    meter.close()
+    rate_limiter.close()
 
 
 async def test_readiness_is_about_generation() -> None:

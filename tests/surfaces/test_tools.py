@@ -154,9 +154,9 @@ def test_deferred_tools_appear_at_the_end_once_referred_to() -> None:
     messages = [USER, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
     shown = read(body(tools=tools, messages=[*messages, *messages[1:]]))
     assert [(tool.name, tool.in_turns) for tool in shown.conversation.tools] == [("c", False), ("b", True)]
-    telling, again = (repr(shown.conversation.turns[at]) for at in (2, 4))
-    assert telling.count("<tools>") == 1
-    assert '"name":"b"' in telling
+    encoder, again = (repr(shown.conversation.turns[at]) for at in (2, 4))
+    assert encoder.count("<tools>") == 1
+    assert '"name":"b"' in encoder
     assert "<tools>" not in again
     forced = read(body(tools=tools, tool_choice={"type": "tool", "name": "a"})).conversation
     assert [(tool.name, tool.in_turns) for tool in forced.tools] == [("c", False), ("a", True)]

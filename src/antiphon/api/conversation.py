@@ -118,7 +118,7 @@ class Sampling(Noun, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, temperature=warm, seed=None if self.seed is None else self.seed + 1)
 
 
-class Generation(Noun, frozen=True, kw_only=True):
+class GenerationParams(Noun, frozen=True, kw_only=True):
     """What is wanted of the reply, apart from the conversation that it answers.
 
     `max_tokens` bounds the reply in tokens (none: up to the window). `output_schema` is a JSON Schema that
@@ -176,6 +176,6 @@ def _size(part: Part) -> int:
             return sum(map(_size, part.parts))
 
 
-def callable_tools(conversation: Conversation, wanted: Generation) -> tuple[Tool, ...]:
+def callable_tools(conversation: Conversation, wanted: GenerationParams) -> tuple[Tool, ...]:
     """The tools that the reply may call."""
     return () if wanted.tool_choice.mode == "none" else conversation.callable_tools

@@ -19,6 +19,6 @@ SLICE = 0.0005
 back after every system call."""
 
 
-async def aside(large: bool, work: Callable[[], T]) -> T:
+async def offload(large: bool, work: Callable[[], T]) -> T:
     """The result of the work: from a thread when it is `large`, else at once."""
     return await asyncio.to_thread(work) if large else work()

@@ -24,7 +24,7 @@ from antiphon.storage.lines import Lines, one_line, whole_lines
 _NAMED = re.compile(rb'\{"custom_id":"([a-zA-Z0-9_-]{1,64})"')
 
 
-class Asked(msgspec.Struct):
+class BatchItem(msgspec.Struct):
     """A request of a batch; `params` is the body of a request by itself. `trouble` is what keeps it from being asked,
     in a sentence."""
 
@@ -105,7 +105,7 @@ class Progress:
         """How often the server has died while it worked on this request."""
         return max(0, self._deaths[custom_id])
 
-    def left(self, *, reachable: bool = True) -> Iterator[Asked]:
+    def left(self, *, reachable: bool = True) -> Iterator[BatchItem]:
         """The requests without an answer, in their order. Those that are no longer to be found in the file are told by
         their place in the batch. Raises OSError where the file cannot be read; without `reachable`, what is in it then
         counts as lost."""
@@ -122,17 +122,19 @@ class Progress:
                 raise
         unnamed = (id for place in range(self._total) if (id := _unnamed(place)) not in done)
         for id in islice(unnamed, self._total - len(seen | done)):
-            yield Asked(id, msgspec.Raw(b""), "the file in which this request was kept has lost it")
+            yield BatchItem(id, msgspec.Raw(b""), "the file in which this request was kept has lost it")
 
-    def _lines(self) -> Iterator[Asked]:
+    def _lines(self) -> Iterator[BatchItem]:
         for place, line in enumerate(whole_lines(self._folder / "requests.jsonl")):
             try:
                 kept = _kept.decode(line)
-                yield Asked(kept.custom_id, kept.params)
+                yield BatchItem(kept.custom_id, kept.params)
             except _UNREADABLE as error:
                 named = _NAMED.match(line)
                 id = named[1].decode() if named else _unnamed(place)
-                yield Asked(id, msgspec.Raw(b""), f"the line in which this request was kept cannot be read: {error}")
+                yield BatchItem(
+                    id, msgspec.Raw(b""), f"the line in which this request was kept cannot be read: {error}"
+                )
 
     def begin(self, custom_id: str) -> None:
         """Take down that a request is begun."""

@@ -20,7 +20,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from antiphon.api.errors import Internal
-from antiphon.batches.progress import Asked, Progress
+from antiphon.batches.progress import BatchItem, Progress
 from antiphon.batches.store import About, Batch, Store
 
 log = logging.getLogger("antiphon")
@@ -165,7 +165,7 @@ class Worker:
             await asyncio.gather(answering, return_exceptions=True)
 
     async def _all(self, about: About, progress: Progress) -> None:
-        suspected = list[Asked]()
+        suspected = list[BatchItem]()
         async with asyncio.TaskGroup() as group:
             for asked in progress.left():
                 if progress.deaths(asked.custom_id):
@@ -178,7 +178,7 @@ class Worker:
             async with self._alone, self._room:
                 await self._one(about, progress, asked)
 
-    async def _one(self, about: About, progress: Progress, asked: Asked) -> None:
+    async def _one(self, about: About, progress: Progress, asked: BatchItem) -> None:
         try:
             result = await self._result(about, progress, asked)
             try:
@@ -190,7 +190,7 @@ class Worker:
                 progress.let_go(asked.custom_id)
             raise
 
-    async def _result(self, about: About, progress: Progress, asked: Asked) -> Mapping[str, Any]:
+    async def _result(self, about: About, progress: Progress, asked: BatchItem) -> Mapping[str, Any]:
         if asked.trouble:
             return self._errored(asked.trouble)
         if (deaths := progress.deaths(asked.custom_id)) >= ATTEMPTS:

@@ -9,26 +9,26 @@ from functools import lru_cache
 import jsonschema_rs
 import msgspec
 
-from antiphon.api.conversation import Generation, Tool
+from antiphon.api.conversation import GenerationParams, Tool
 from antiphon.api.errors import BadRequest
 from antiphon.api.events import Reply, TextBlock, ToolBlock
 from antiphon.constraint.schema.modern import modern
 from antiphon.parsing.json import lenient
 
 
-def demands(wanted: Generation) -> bool:
+def demands(params: GenerationParams) -> bool:
     """Whether a request demands something of its reply that can be broken."""
-    return wanted.tool_choice.mode in ("any", "tool") or wanted.output_schema is not None
+    return params.tool_choice.mode in ("any", "tool") or params.output_schema is not None
 
 
-def complaint(reply: Reply, tools: tuple[Tool, ...], wanted: Generation) -> str:
+def complaint(reply: Reply, tools: tuple[Tool, ...], params: GenerationParams) -> str:
     """What the reply breaks of the demand; empty when nothing. One that was cut need only be the beginning of one that
     keeps it; one that was refused, or ended by a stop sequence of the client's, is not blamed."""
     if reply.reason in ("stop_sequence", "refusal"):
         return ""
     cut = reply.reason in ("max_tokens", "model_context_window_exceeded")
     calls = [block for block in reply.blocks if isinstance(block, ToolBlock)]
-    choice = wanted.tool_choice
+    choice = params.tool_choice
     if choice.mode in ("any", "tool"):
         allowed = {tool.name: tool for tool in tools if choice.mode == "any" or tool.name == choice.name}
         if not calls:
@@ -41,9 +41,9 @@ def complaint(reply: Reply, tools: tuple[Tool, ...], wanted: Generation) -> str:
             if problem := violation(allowed[call.name].schema, call.input, cut=cut and not call.complete):
                 return f"the input of {call.name!r} does not match its schema: {problem}"
         return ""
-    if wanted.output_schema is not None and not calls:
+    if params.output_schema is not None and not calls:
         text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock))
-        if problem := violation(wanted.output_schema, _closed(text) if cut else text, cut=cut):
+        if problem := violation(params.output_schema, _closed(text) if cut else text, cut=cut):
             return f"the output does not match its schema: {problem}"
     return ""
 

@@ -32,7 +32,7 @@ DIALECTS = {
 """By the names that engines describe themselves with."""
 
 
-class Held(NamedTuple):
+class LoweredGrammars(NamedTuple):
     """The grammars of a demand: of the whole output, and of what follows the thinking (none: it is free). `exact` says
     that whatever they allow keeps the demand, `parts` what becomes of each schema."""
 
@@ -42,7 +42,7 @@ class Held(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def hold(name: str, demand: Demand, token_id: TokenId) -> Held:
+def hold(name: str, demand: Demand, token_id: TokenId) -> LoweredGrammars:
     """The demand in the dialect of this name, as far as the dialect can say it. Compiling a large schema
     takes up to a second: not for the event loop."""
     if demand.whole is None or demand.answer is None:
@@ -59,12 +59,14 @@ def hold(name: str, demand: Demand, token_id: TokenId) -> Held:
         if problem := dialect.problem(grammar):
             log.warning("the demand on the output cannot be compiled, the model runs free: %s", problem)
             return _free(demand, f"the grammar does not compile: {problem}")
-    return Held(whole, answer, dialect.exact(demand.whole) and not any(map(_left, demand.parts)), demand.parts)
+    return LoweredGrammars(
+        whole, answer, dialect.exact(demand.whole) and not any(map(_left, demand.parts)), demand.parts
+    )
 
 
-def _free(demand: Demand, reason: str) -> Held:
+def _free(demand: Demand, reason: str) -> LoweredGrammars:
     parts = tuple(msgspec.structs.replace(part, free=part.free or reason) for part in demand.parts)
-    return Held(None, None, False, parts)
+    return LoweredGrammars(None, None, False, parts)
 
 
 def _left(part: Part) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal as OneOf
 
 import msgspec
 
-from antiphon.api.conversation import Generation, Tool
+from antiphon.api.conversation import GenerationParams, Tool
 from antiphon.api.errors import BadRequest
 from antiphon.constraint import Either, Free, Json, Literal, Marker, Node, Pattern, Sequence, Until, after, lead
 from antiphon.constraint import schemas as json_schemas
@@ -85,11 +85,11 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(
-    tools: tuple[Tool, ...], wanted: Generation, speech: Speech, *, dialect: str, hold: HoldCalls = "always"
+    tools: tuple[Tool, ...], params: GenerationParams, speech: Speech, *, dialect: str, hold: HoldCalls = "always"
 ) -> Demand:
     """What the request demands. With thinking, the reasoning runs free and the demand begins after it. Raises
     BadRequest for a schema that the model must keep and no value can."""
-    choice, format = wanted.tool_choice, speech.format
+    choice, format = params.tool_choice, speech.format
     # Whatever the engine takes, a schema that no value satisfies is refused.
     dialect = dialect if dialect in CAPABILITIES else "llguidance"
     named = tuple(tool for tool in tools if choice.mode != "tool" or tool.name == choice.name)
@@ -97,8 +97,8 @@ def plan(
     if choice.mode in ("any", "tool"):
         schemas, parts = _schemas(named, format, dialect, forced=True)
         answer = format.grammar(schemas, most) if schemas and format.grammar else None
-    elif wanted.output_schema is not None:
-        found = lower(wanted.output_schema, dialect, at="output_config.format.schema")
+    elif params.output_schema is not None:
+        found = lower(params.output_schema, dialect, at="output_config.format.schema")
         schemas, parts = _schemas(named, format, dialect, forced=True) if choice.mode == "auto" else ([], ())
         parts = (*parts, Part(name="", unheld=found.unheld))
         answer = Json(found.schema)
@@ -110,10 +110,10 @@ def plan(
         # The tools stay in the prompt, which keeps its prefix; the model is only kept from opening a call.
         free = Free(_openers(format), marks=speech.marks) if tools and format.openers else None
         return Demand(whole=free, answer=free)
-    return Demand(whole=answer and _after_thinking(answer, wanted, speech), answer=answer, parts=parts)
+    return Demand(whole=answer and _after_thinking(answer, params, speech), answer=answer, parts=parts)
 
 
-def _after_thinking(answer: Node, wanted: Generation, speech: Speech) -> Node:
+def _after_thinking(answer: Node, params: GenerationParams, speech: Speech) -> Node:
     format, reasoning = speech.format, speech.reasoning
     if format.answer and isinstance(answer, Json):
         return format.answer(answer)
@@ -122,7 +122,7 @@ def _after_thinking(answer: Node, wanted: Generation, speech: Speech) -> Node:
     think = Sequence((Until(reasoning.closes[0]), Pattern(r"\n{0,2}")))
     if speech.starts_thinking:
         return Sequence((think, answer))
-    if wanted.thinking.mode in _THINKING or (speech.thinks and wanted.thinking.mode == "default"):
+    if params.thinking.mode in _THINKING or (speech.thinks and params.thinking.mode == "default"):
         opened = Sequence((Marker(reasoning.opens[0]), think)) if reasoning.opens else think
         return Sequence((Either((opened, Literal(""))), answer))
     return answer

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.api.offload import aside
+from antiphon.api.offload import offload
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Prefixes, Reach, gguf, identity
 from antiphon.engines.answers import Adapter, Cards, Chunk, Decoded, Encoded, Pieces, Progress, Props
 from antiphon.engines.attached import Attached
@@ -249,7 +249,7 @@ class LlamaCpp:
         # A server that was started again has another marker than the one described.
         marker = (await self._server.ask("GET", "/props", Props)).media_marker or self._marker
         text = job.text.removeprefix(self._begins).replace(self._marker, marker)
-        return {"prompt_string": text, "multimodal_data": await aside(True, partial(_base64, job.images))}
+        return {"prompt_string": text, "multimodal_data": await offload(True, partial(_base64, job.images))}
 
     async def health(self) -> Health:
         """By `/health`."""

@@ -17,7 +17,7 @@ import msgspec
 import tokenizers
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from antiphon.api.offload import aside
+from antiphon.api.offload import offload
 
 _FILES = ["*.json", "*.jinja"]
 _SKIPPED = ["*.index.json", "vocab.json", "onnx/*"]
@@ -75,7 +75,7 @@ class TokenizerFiles(msgspec.Struct, frozen=True, kw_only=True):
 
     async def tokenise(self, segments: Sequence[str]) -> list[int]:
         """The ids of the segments, each tokenised on its own and joined."""
-        return await aside(sum(map(len, segments)) > _LARGE, partial(self._encode, segments))
+        return await offload(sum(map(len, segments)) > _LARGE, partial(self._encode, segments))
 
     def _encode(self, segments: Sequence[str]) -> list[int]:
         # Only a batch is encoded without the interpreter; one of a single text keeps to a single processor.

@@ -23,17 +23,17 @@ from antiphon.engines import Engine, Reach, connect
 from antiphon.engines.chat import ChatServer
 from antiphon.observability import metrics, request_log, tracing
 from antiphon.process.seal_key import seal_key
-from antiphon.process.transcript_store import Folder
-from antiphon.process.worker_config import Place, Runtime
-from antiphon.process.worker_state import Shared, file_name
-from antiphon.prompt.transcript import Shelf
+from antiphon.process.transcript_store import TranscriptFolder
+from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
+from antiphon.process.worker_state import WorkerState, file_name
+from antiphon.prompt.transcript import TranscriptStore
 from antiphon.server_tools.mcp_client import Server
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.set_up import Allowed, set_up
 from antiphon.serving import chat_model, token_model
 from antiphon.serving.model import Choices, Model
-from antiphon.serving.rate_limits import Allowance, Meter
+from antiphon.serving.rate_limits import Allowance, RateLimiter
 from antiphon.serving.service import Service
 from antiphon.settings.keys import label
 from antiphon.settings.sources import Settings
@@ -44,7 +44,7 @@ log = logging.getLogger("antiphon")
 _FAREWELL = 1.0
 
 
-def choices(place: Place) -> Choices:
+def choices(place: ModelEndpoint) -> Choices:
     """What the settings say of a model."""
     settings = place.settings
     template = Path(settings.chat_template).read_text("utf-8") if settings.chat_template else ""
@@ -60,7 +60,7 @@ def choices(place: Place) -> Choices:
     )
 
 
-def meter(settings: Settings, key_hashes: Sequence[bytes], shared: Shared) -> Meter | None:
+def rate_limiter(settings: Settings, key_hashes: Sequence[bytes], shared: WorkerState) -> RateLimiter | None:
     """What bounds the use of each key, where anything does."""
     allowance = Allowance(
         requests=settings.requests_per_minute,
@@ -70,7 +70,7 @@ def meter(settings: Settings, key_hashes: Sequence[bytes], shared: Shared) -> Me
     )
     if allowance == Allowance():
         return None
-    return Meter(allowance, [label(digest) for digest in key_hashes], file=shared.limits)
+    return RateLimiter(allowance, [label(digest) for digest in key_hashes], file=shared.limits)
 
 
 def server_tools(settings: Settings) -> ServerTools:
@@ -105,7 +105,7 @@ def options(settings: Settings, **more: Any) -> surfaces.Options:
     )
 
 
-def attach(place: Place, reach: Reach) -> Engine | ChatServer:
+def attach(place: ModelEndpoint, reach: Reach) -> Engine | ChatServer:
     """The engine of a model, by its address."""
     return connect(place.engine, reach)
 
@@ -114,22 +114,22 @@ class Application:
     """The ASGI application. The model is loaded when the server starts up, within the server's own event loop.
 
     Workers of one machine share a folder. Where there is none, what they share comes in: `seal` is the key that seals
-    thinking (empty: the one in the state folder), `shelf` gives what is remembered of each model. `attach` finds a
-    model's engine."""
+    thinking (empty: the one in the state folder), `transcripts` gives what is remembered of each model. `attach` finds
+    a model's engine."""
 
     def __init__(
         self,
-        runtime: Runtime,
+        config: WorkerConfig,
         *,
-        attach: Callable[[Place, Reach], Engine | ChatServer] = attach,
-        shelf: Callable[[str], Shelf] | None = None,
+        attach: Callable[[ModelEndpoint, Reach], Engine | ChatServer] = attach,
+        transcripts: Callable[[str], TranscriptStore] | None = None,
         seal: bytes = b"",
     ) -> None:
-        self._runtime = runtime
+        self._runtime = config
         self._attach = attach
-        self._shelf = shelf or self._folder
-        self._seal = seal or seal_key(runtime.settings.state_dir, runtime.shared)
-        self._shared = Shared(runtime.shared)
+        self._transcripts = transcripts or self._folder
+        self._seal = seal or seal_key(config.settings.state_dir, config.shared)
+        self._shared = WorkerState(config.shared)
         self._service: Service | None = None
         self._tools = ServerTools()
         self._surfaces: ASGIApp | None = None
@@ -177,14 +177,14 @@ class Application:
         sys.setswitchinterval(SLICE)
         settings = self._runtime.settings
         hashes = self._runtime.key_hashes
-        bounds = meter(settings, hashes, self._shared)
+        bounds = rate_limiter(settings, hashes, self._shared)
         leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         loaded = await asyncio.gather(*(self._load(place) for place in self._runtime.models))
         self._service = Service(
             [model for models in loaded for model in models],
             most_waiting=settings.max_queue,
-            meter=bounds,
-            shelf=self._shelf("messages"),
+            rate_limiter=bounds,
+            transcripts=self._transcripts("messages"),
         )
         self._tools = server_tools(settings)
         asked = options(
@@ -192,7 +192,7 @@ class Application:
             server_tools=self._tools,
             seal_key=self._seal,
             key_hashes=hashes,
-            meter=bounds,
+            rate_limiter=bounds,
             crashes=self._shared.crashes,
             leaving=leaving,
             trace=self._traces,
@@ -213,7 +213,7 @@ class Application:
         for task in self._tending:
             task.cancel()
 
-    async def _load(self, place: Place) -> list[Model]:
+    async def _load(self, place: ModelEndpoint) -> list[Model]:
         """The model at this place, and behind it those that its adapters make of it."""
         settings = self._runtime.settings
         reach = Reach(
@@ -229,31 +229,31 @@ class Application:
         )
         # The same turns are other tokens to another model.
         engine = self._attach(place, reach)
-        shelf = partial(self._lasting, place) if place.prefixes else self._shelf
+        transcripts = partial(self._lasting, place) if place.prefixes else self._transcripts
         try:
             if isinstance(engine, ChatServer):
                 return [await chat_model.load(engine, choices(place))]
-            model = await token_model.load(engine, choices(place), shelf(place.name))
+            model = await token_model.load(engine, choices(place), transcripts(place.name))
             names = model.description.adapters
-            return [model, *(model.adapted(name, shelf(f"{place.name}:{name}")) for name in names)]
+            return [model, *(model.adapted(name, transcripts(f"{place.name}:{name}")) for name in names)]
         except BaseException:
             await engine.close()
             raise
 
-    def _lasting(self, place: Place, name: str) -> Shelf:
+    def _lasting(self, place: ModelEndpoint, name: str) -> TranscriptStore:
         """What is remembered of a model beyond the server's end, beside what its engine computed: of the same file and
         engine, rendered in the same way."""
         assert place.prefixes is not None
         given = msgspec.structs.asdict(place.settings), choices(place).chat_template, __version__, name
         owner = place.prefixes.engine + hashlib.sha256(msgspec.json.encode(given)).digest()
-        return Folder(str(Path(self._runtime.settings.state_dir) / "transcripts"), owner=owner)
+        return TranscriptFolder(str(Path(self._runtime.settings.state_dir) / "transcripts"), owner=owner)
 
-    def _folder(self, name: str) -> Shelf | None:
+    def _folder(self, name: str) -> TranscriptStore | None:
         """What the workers remember together. A single one remembers by itself; several may each get a turn of the same
         conversation."""
         if self._runtime.settings.workers == 1 or not self._shared.remembered:
             return None
-        return Folder(str(Path(self._shared.remembered) / file_name(name)))
+        return TranscriptFolder(str(Path(self._shared.remembered) / file_name(name)))
 
 
 def _spare_the_lasting() -> None:
@@ -273,6 +273,6 @@ def _leave(leaving: asyncio.Future[None], grace_period: float) -> None:
 
 def create() -> ASGIApp:
     """What the HTTP server calls in each worker; the settings come from the environment."""
-    runtime = Runtime.from_environment()
-    request_log.configure(runtime.settings.log_level, runtime.settings.log_format)
-    return Application(runtime)
+    config = WorkerConfig.from_environment()
+    request_log.configure(config.settings.log_level, config.settings.log_format)
+    return Application(config)

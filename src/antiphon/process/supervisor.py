@@ -31,8 +31,8 @@ from antiphon.observability import request_log
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.process import banner, engine_launches, workers
 from antiphon.process.engine_process import EngineProcess
-from antiphon.process.worker_config import Place, Runtime
-from antiphon.process.worker_state import METRICS_VARIABLE, Sharing
+from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
+from antiphon.process.worker_state import METRICS_VARIABLE, WorkerStateOwner
 from antiphon.settings.sources import ModelSettings, Settings
 from antiphon.storage import files
 
@@ -66,11 +66,11 @@ def _serve(settings: Settings, application: str) -> int:
     engines: list[EngineProcess] = []
     try:
         places, notes = start(settings, engines, sharing)
-        runtime = Runtime.of(settings, places, sharing.folder)
-        os.environ.update(runtime.environment())
+        config = WorkerConfig.of(settings, places, sharing.folder)
+        os.environ.update(config.environment())
         if settings.workers > 1:
             os.environ[METRICS_VARIABLE] = sharing.metrics
-        banner = Banner(settings, runtime, notes, sharing)
+        banner = Banner(settings, config, notes, sharing)
         return workers.run(settings, application, say=say, started=banner.start, stopping=banner.stop)
     except KeyboardInterrupt:
         return 130
@@ -80,10 +80,10 @@ def _serve(settings: Settings, application: str) -> int:
         sharing.close()
 
 
-def share(settings: Settings) -> Sharing:
+def share(settings: Settings) -> WorkerStateOwner:
     """The folder that the supervisor and its workers share. Raises CannotServe where there is none to be had."""
     try:
-        sharing = Sharing(Path(settings.state_dir))
+        sharing = WorkerStateOwner(Path(settings.state_dir))
     except OSError as error:
         raise CannotServe(
             files.refusal("what workers share", error, settings.state_dir, "--state-dir")
@@ -95,7 +95,9 @@ def share(settings: Settings) -> Sharing:
     return sharing
 
 
-def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) -> tuple[tuple[Place, ...], list[str]]:
+def start(
+    settings: Settings, engines: list[EngineProcess], sharing: WorkerStateOwner
+) -> tuple[tuple[ModelEndpoint, ...], list[str]]:
     """Start the engines that models need, into the list of those that must be stopped again; gives where each model is,
     and what there is to say of them."""
     planned, places, notes = engine_launches.plan(settings), [], []
@@ -104,7 +106,7 @@ def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) ->
         threading.Thread(target=PrefixStore(kept.folder, kept.capacity).sweep, daemon=True).start()
     for name, model in settings.served.items():
         if name not in planned:
-            places.append(Place(settings=model, engine=model.model, name=name))
+            places.append(ModelEndpoint(settings=model, engine=model.model, name=name))
             continue
         launch, note, prefixes = planned[name]
         engines.append(
@@ -120,7 +122,7 @@ def start(settings: Settings, engines: list[EngineProcess], sharing: Sharing) ->
             port = engines[-1].start()
         target = f"llama.cpp+http://127.0.0.1:{port}"
         places.append(
-            Place(
+            ModelEndpoint(
                 settings=model,
                 engine=target,
                 key=launch.key,
@@ -216,9 +218,9 @@ def refuse_port_in_use(settings: Settings) -> None:
 class Banner:
     """Waits on a thread until the server answers, then prints where and what it is. Tells the workers of the end."""
 
-    def __init__(self, settings: Settings, runtime: Runtime, notes: list[str], sharing: Sharing) -> None:
+    def __init__(self, settings: Settings, config: WorkerConfig, notes: list[str], sharing: WorkerStateOwner) -> None:
         self._settings = settings
-        self._runtime = runtime
+        self._runtime = config
         self._notes = notes
         self._sharing = sharing
         self._over = threading.Event()

@@ -20,7 +20,7 @@ _CHECKSUM = 4
 """In bytes."""
 
 
-class Folder:
+class TranscriptFolder:
     """A shelf in a folder, bounded by `capacity` bytes of files. Looking a name up costs one system call when it is not
     there. Shelves of another `owner` may share a folder, and find nothing of each other's."""
 

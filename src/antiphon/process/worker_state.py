@@ -69,7 +69,7 @@ def reserve_metrics() -> None:
         log.warning("each worker tells its own metrics alone: %s: %s", folder, files.reason(error))
 
 
-class Shared:
+class WorkerState:
     """A worker's view of the folder; an empty path means there is none."""
 
     def __init__(self, folder: str) -> None:
@@ -121,7 +121,7 @@ class Shared:
             self._pipe = -1
 
 
-class Sharing:
+class WorkerStateOwner:
     """The supervisor's view: makes the folder within `place`, and removes it. When that cannot be written, the folder
     is made where files are kept in memory or for a while, and `trouble` says why. Raises OSError where there is no such
     place either."""

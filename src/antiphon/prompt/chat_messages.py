@@ -5,7 +5,17 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from antiphon.api.conversation import Conversation, Generation, Image, Text, Thinking, Tool, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import (
+    Conversation,
+    GenerationParams,
+    Image,
+    Text,
+    Thinking,
+    Tool,
+    ToolResult,
+    ToolUse,
+    Turn,
+)
 
 Message = dict[str, Any]
 
@@ -21,24 +31,24 @@ def messages(conversation: Conversation) -> list[Message]:
 
 
 def request(
-    conversation: Conversation, tools: tuple[Tool, ...], wanted: Generation, *, strict: bool = False
+    conversation: Conversation, tools: tuple[Tool, ...], params: GenerationParams, *, strict: bool = False
 ) -> dict[str, Any]:
     """What is asked for: everything of a request but the model and the limit. Stop sequences stay here, because servers
     do not tell which of them it was. With `strict` every tool is called so, whatever the client says of it."""
     body: dict[str, Any] = {"messages": messages(conversation)}
     if tools:
         body["tools"] = [_tool(tool, strict=strict or bool(tool.strict)) for tool in tools]
-        body["tool_choice"] = _choice(wanted)
-        if not wanted.tool_choice.parallel:
+        body["tool_choice"] = _choice(params)
+        if not params.tool_choice.parallel:
             body["parallel_tool_calls"] = False
-    if wanted.output_schema is not None:
-        schema = {"name": "output", "schema": wanted.output_schema, "strict": True}
+    if params.output_schema is not None:
+        schema = {"name": "output", "schema": params.output_schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    for name in wanted.sampling.__struct_fields__:
-        value = getattr(wanted.sampling, name)
+    for name in params.sampling.__struct_fields__:
+        value = getattr(params.sampling, name)
         if value is not None:
             body[name] = value
-    thinking = wanted.thinking
+    thinking = params.thinking
     if thinking.mode != "default":
         on = thinking.mode != "disabled"
         body["chat_template_kwargs"] = {"enable_thinking": on, "thinking": on}
@@ -47,8 +57,8 @@ def request(
     return body
 
 
-def _choice(wanted: Generation) -> Any:
-    choice = wanted.tool_choice
+def _choice(params: GenerationParams) -> Any:
+    choice = params.tool_choice
     if choice.mode == "tool":
         return {"type": "function", "function": {"name": choice.name}}
     return {"any": "required", "none": "none"}.get(choice.mode, "auto")

@@ -17,15 +17,15 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, Part, Role, Text, Thinking, ThinkingPolicy, ToolResult, Turn
 from antiphon.api.errors import BadRequest
-from antiphon.api.offload import aside
-from antiphon.prompt.predecessors import Made, missed, shared
+from antiphon.api.offload import offload
+from antiphon.prompt.predecessors import PromptRecord, missed, shared
 from antiphon.prompt.prompter import Prompt, Prompter
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.stretches import Source, Stretch, aligned, by_search, with_roles
 
 Spell = Callable[[Sequence[int]], Awaitable[list[bytes]]]
 """The bytes that each id stands for."""
-Find = Callable[[Made], Awaitable[Made | None]]
+FindPredecessor = Callable[[PromptRecord], Awaitable[PromptRecord | None]]
 """Finds the prompt that one is to be compared with, if there is one."""
 Kind = Literal["control", "template", "text", "fenced", "remembered"]
 
@@ -84,13 +84,13 @@ async def inspect(
     spell: Spell,
     conversation: Conversation,
     policy: ThinkingPolicy,
-    find: Find | None,
+    find: FindPredecessor | None,
     model: str,
 ) -> Inspection:
     """The prompt of a conversation whose turns are in order. `spell` gives the bytes of each id, `find` the prompt that
     this one is compared with, if any. BadRequest where the template refuses the conversation."""
     prompt = await prompter.prompt(conversation, policy)
-    now = await prompter.made(prompt, policy, model, text=False)
+    now = await prompter.record(prompt, policy, model, text=False)
     before = await find(now) if find else None
     tokens = token_texts(await spell(prompt.ids))
     previous = None
@@ -100,7 +100,7 @@ async def inspect(
             was = token_texts(await spell(before.numbers[previous.shared : previous.shared + _SHOWN]))
             previous = msgspec.structs.replace(previous, before="".join(was))
     kept = max(prompt.kept, previous.shared if previous else 0)
-    spans = await aside(prompt.large, partial(_spans, prompter, policy, prompt, tokens))
+    spans = await offload(prompt.large, partial(_spans, prompter, policy, prompt, tokens))
     return Inspection(
         text="".join(tokens),
         ids=prompt.ids,
@@ -113,7 +113,7 @@ async def inspect(
     )
 
 
-def _compared(before: Made, now: Made) -> Comparison:
+def _compared(before: PromptRecord, now: PromptRecord) -> Comparison:
     same, miss = shared(before, now), missed(before, now)
     return Comparison(
         tokens=len(before.numbers),

@@ -10,9 +10,9 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, ToolUse, Turn
 from antiphon.api.events import Reply, TextBlock, ThinkingBlock, ToolBlock
-from antiphon.api.offload import LARGE, aside
+from antiphon.api.offload import LARGE, offload
 from antiphon.prompt.fence import Fence, segments
-from antiphon.prompt.predecessors import Made, made
+from antiphon.prompt.predecessors import PromptRecord, record
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.thoughts import Thoughts
 from antiphon.prompt.tokens import PictureTokens, Tokenise, encode
@@ -20,8 +20,8 @@ from antiphon.prompt.transcript import (
     Beginning,
     Remembered,
     Seams,
-    Shelf,
     Transcript,
+    TranscriptStore,
     before_mark,
     beginning,
     chained,
@@ -85,11 +85,11 @@ class Prompter:
         opens_thinking: Callable[[str], bool],
         ends_thinking: str,
         start: Sequence[int],
-        shelf: Shelf | None = None,
+        transcripts: TranscriptStore | None = None,
         thoughts: Thoughts | None = None,
     ) -> None:
         self.renderer = renderer
-        self.transcript = Transcript(shelf=shelf)
+        self.transcript = Transcript(transcripts=transcripts)
         self._thoughts = thoughts
         self._openings: dict[str, int] = {}
         self.fence = fence
@@ -100,16 +100,16 @@ class Prompter:
         self._ends_thinking = ends_thinking
         self._start = start
 
-    def apart(self, shelf: Shelf | None) -> Prompter:
+    def apart(self, transcripts: TranscriptStore | None) -> Prompter:
         """The same for another model, with a memory of its own."""
         other = copy.copy(self)
-        other.transcript, other._openings = Transcript(shelf=shelf), {}
+        other.transcript, other._openings = Transcript(transcripts=transcripts), {}
         return other
 
     async def prompt(self, conversation: Conversation, policy: ThinkingPolicy) -> Prompt:
         """The prompt for a conversation whose turns are in order. BadRequest where the template refuses it."""
         large = conversation.size > LARGE
-        draft = await aside(large, partial(self._rendered, conversation, policy, large))
+        draft = await offload(large, partial(self._rendered, conversation, policy, large))
         known = None if draft.pictures else await self._known(draft)
         ids = None if known is None else await self._spliced(known, draft, policy)
         if ids is None or known is None:
@@ -173,7 +173,7 @@ class Prompter:
 
     async def _spliced(self, known: Remembered, draft: Rendered, policy: ThinkingPolicy) -> list[int] | None:
         """The ids with what is remembered of the conversation in them; None where it cannot be put in."""
-        more = await aside(draft.large, partial(self._more, known, draft, policy))
+        more = await offload(draft.large, partial(self._more, known, draft, policy))
         ids = None if more is None else unsampled(known.ids, await self._tokenise(more))
         return None if ids is None else [*known.ids, *ids]
 
@@ -206,7 +206,7 @@ class Prompter:
             return 0 if prefill else await self.opening(policy)
         if turns == len(prompt.turns) - 1 and prefill:
             return len(await self._tokenise(segments(prompt.continued, prompt.cut)))
-        at = await aside(prompt.large, lambda: before_mark(prompt.rendered, self._trial(prompt, policy, turns)))
+        at = await offload(prompt.large, lambda: before_mark(prompt.rendered, self._trial(prompt, policy, turns)))
         before, behind = prompt.rendered[:at], prompt.rendered[at:] + prompt.continued
         seen = before.count(prompt.cut) if prompt.pictures else 0
         # Only the shorter side is tokenised: mostly the few turns at the end, or a system prompt.
@@ -216,10 +216,10 @@ class Prompter:
         text, pictures = await encode(self._tokenise, before, prompt.cut, self._start), prompt.pictures[:seen]
         return max(prompt.length - len(text) - await self._picture_tokens(pictures), 0)
 
-    async def made(self, prompt: Prompt, policy: ThinkingPolicy, model: str, *, text: bool) -> Made:
+    async def record(self, prompt: Prompt, policy: ThinkingPolicy, model: str, *, text: bool) -> PromptRecord:
         """What a prompt was made of, to be compared with later ones; with its text where that will be read."""
         opening = 0 if prompt.guarded.prefill else await self.opening(policy)
-        return made(model, prompt.beginning, prompt.chain, prompt.ids, opening, prompt.text if text else "")
+        return record(model, prompt.beginning, prompt.chain, prompt.ids, opening, prompt.text if text else "")
 
     async def opening(self, policy: ThinkingPolicy) -> int:
         """How many tokens at the end of a prompt only open the reply."""

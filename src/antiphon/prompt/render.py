@@ -143,17 +143,17 @@ class Renderer:
 
     def switches(self, policy: ThinkingPolicy) -> dict[str, Any]:
         """The template's own variables for what the client asked of thinking; only those the template mentions."""
-        wanted: dict[str, Any] = {}
+        params: dict[str, Any] = {}
         if policy.mode != "default":
             on = policy.mode != "disabled"
-            wanted.update(enable_thinking=on, thinking=on, thinking_budget=-1 if on else 0)
-            wanted["thinking_mode"] = {"adaptive": "adaptive", "disabled": "disabled"}.get(policy.mode, "enabled")
+            params.update(enable_thinking=on, thinking=on, thinking_budget=-1 if on else 0)
+            params["thinking_mode"] = {"adaptive": "adaptive", "disabled": "disabled"}.get(policy.mode, "enabled")
         if policy.mode == "disabled":
             source = self.template.source
-            wanted["reasoning_effort"] = next((word for word in ("none", "no_think") if f"'{word}'" in source), "low")
+            params["reasoning_effort"] = next((word for word in ("none", "no_think") if f"'{word}'" in source), "low")
         elif policy.effort is not None:
-            wanted["reasoning_effort"] = {"xhigh": "high", "max": "high"}.get(policy.effort, policy.effort)
-        return {name: value for name, value in wanted.items() if name in self.template.switches}
+            params["reasoning_effort"] = {"xhigh": "high", "max": "high"}.get(policy.effort, policy.effort)
+        return {name: value for name, value in params.items() if name in self.template.switches}
 
 
 class _Names:

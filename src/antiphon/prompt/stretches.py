@@ -111,11 +111,11 @@ def aligned(found: Sequence[Stretch], text: str) -> list[Stretch]:
     return [*told, *_fitted(waiting, text[at:])]
 
 
-def _find(text: str, at: int, before: Sequence[Stretch], wanted: str) -> int:
+def _find(text: str, at: int, before: Sequence[Stretch], params: str) -> int:
     """Where the text continues with what is wanted: best after what stands before it, else wherever it is."""
     context = "".join(stretch.text for stretch in before)[-_CONTEXT:]
-    begin = text.find(context + wanted, at)
-    return begin + len(context) if begin >= 0 else text.find(wanted, at)
+    begin = text.find(context + params, at)
+    return begin + len(context) if begin >= 0 else text.find(params, at)
 
 
 def _fitted(waiting: Sequence[Stretch], text: str) -> list[Stretch]:

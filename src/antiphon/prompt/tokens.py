@@ -21,13 +21,13 @@ async def encode(tokenise: Tokenise, prompt: str, cut: str, start: Sequence[int]
     return ids if ids[: len(start)] == list(start) else [*start, *ids]
 
 
-def room(prompt: int, wanted: int | None, window: int) -> tuple[int, bool]:
+def room(prompt: int, params: int | None, window: int) -> tuple[int, bool]:
     """How many tokens the reply to a prompt of this many tokens may have, and whether it is the window that says so.
     Raises PromptTooLong when there is room for none."""
     left = window - prompt
     if left < 1:
         raise PromptTooLong(prompt, window)
-    return (left, True) if wanted is None or wanted > left else (wanted, False)
+    return (left, True) if params is None or params > left else (params, False)
 
 
 _EFFORT = {"low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768}

@@ -107,7 +107,7 @@ def _same_closing(said: str, closing: str, called: str) -> str:
     return next((said[at:end] for end in ends if called.count(said[at:end]) == 1), "")
 
 
-class Shelf(Protocol):
+class TranscriptStore(Protocol):
     """Where what is remembered is kept for the other workers too. Names are bytes; a value may be gone at any time.
     Nothing here raises."""
 
@@ -129,12 +129,14 @@ class Remembered(msgspec.Struct, frozen=True):
 
 class Transcript:
     """The memory, bounded by `capacity` in tokens and, as each takes more than its tokens, to the `most` beginnings.
-    The least recently used are forgotten first; what another worker sampled is looked up on the `shelf`."""
+    The least recently used are forgotten first; what another worker sampled is looked up on the `transcripts`."""
 
-    def __init__(self, capacity: int = 4_000_000, most: int = 10_000, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self, capacity: int = 4_000_000, most: int = 10_000, transcripts: TranscriptStore | None = None
+    ) -> None:
         self._capacity = capacity
         self._most = most
-        self._shelf = shelf
+        self._transcripts = transcripts
         self._size = 0
         self._known: OrderedDict[bytes, Remembered] = OrderedDict()
 
@@ -162,7 +164,11 @@ class Transcript:
     async def _fetched(self, turns: dict[bytes, int], fits: Callable[[Remembered], bool]) -> Remembered | None:
         """The first on the shelf of these names, each with its number of turns, that fits."""
         names, at = list(turns), 0
-        while self._shelf is not None and names[at:] and (found := await self._shelf.first(names[at:])) is not None:
+        while (
+            self._transcripts is not None
+            and names[at:]
+            and (found := await self._transcripts.first(names[at:])) is not None
+        ):
             at += found[0]
             known = _read(found[1])
             if known is not None and known.turns == turns[names[at]] and fits(known):
@@ -178,8 +184,8 @@ class Transcript:
         it."""
         name, known = _hash(head, chain[-1]), Remembered(len(chain) - 1, array("i", ids), thoughts)
         self._keep(name, known)
-        if self._shelf is not None:
-            await self._shelf.put(name, msgspec.msgpack.encode((known.turns, known.ids.tobytes(), thoughts)))
+        if self._transcripts is not None:
+            await self._transcripts.put(name, msgspec.msgpack.encode((known.turns, known.ids.tobytes(), thoughts)))
 
     def _keep(self, name: bytes, known: Remembered) -> None:
         replaced = self._known.pop(name, None)

@@ -19,7 +19,7 @@ from antiphon.observability import request_log
 from antiphon.process import app as composition
 from antiphon.process.seal_key import seal_key
 from antiphon.process.supervisor import refuse_wrong_model
-from antiphon.process.worker_config import Place, Runtime
+from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
 from antiphon.ray.engine import EngineActor
 from antiphon.ray.memory import Memory, Remembered
 from antiphon.ray.remote import EngineActors
@@ -63,10 +63,12 @@ def deployments(settings: Settings) -> serve.Application:
     """The surface, bound to the engines and the memory that it needs."""
     for model in settings.served.values():
         refuse_wrong_model(model)
-    places = tuple(Place(settings=model, engine=model.model, name=name) for name, model in settings.served.items())
-    runtime = Runtime.of(settings, places, "")
+    places = tuple(
+        ModelEndpoint(settings=model, engine=model.model, name=name) for name, model in settings.served.items()
+    )
+    config = WorkerConfig.of(settings, places, "")
     engines = {
-        name: _engine(settings, name, model).bind(runtime.settings, name)
+        name: _engine(settings, name, model).bind(config.settings, name)
         for name, model in settings.served.items()
         if not model.remote
     }
@@ -90,7 +92,7 @@ def deployments(settings: Settings) -> serve.Application:
         max_ongoing_requests=_UNBOUNDED,
         logging_config=_QUIET,
     )
-    return surface.bind(runtime, seal_key(settings.state_dir), engines, memory.bind())
+    return surface.bind(config, seal_key(settings.state_dir), engines, memory.bind())
 
 
 def _engine(settings: Settings, name: str, model: ModelSettings) -> serve.Deployment:
@@ -127,19 +129,23 @@ class Surface:
     """A replica of the ASGI application. Models whose engines run in actors are reached through these."""
 
     def __init__(
-        self, runtime: Runtime, seal: bytes, engines: dict[str, DeploymentHandle[Any]], memory: DeploymentHandle[Any]
+        self,
+        config: WorkerConfig,
+        seal: bytes,
+        engines: dict[str, DeploymentHandle[Any]],
+        memory: DeploymentHandle[Any],
     ) -> None:
-        request_log.configure(runtime.settings.log_level, runtime.settings.log_format)
-        self._runtime = runtime
+        request_log.configure(config.settings.log_level, config.settings.log_format)
+        self._runtime = config
         self._seal = seal
         self._engines = engines
         self._memory = memory
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return composition.Application(
-            self._runtime, attach=self._attach, shelf=partial(Remembered, self._memory), seal=self._seal
+            self._runtime, attach=self._attach, transcripts=partial(Remembered, self._memory), seal=self._seal
         )
 
-    def _attach(self, place: Place, reach: Reach) -> Engine | ChatServer:
+    def _attach(self, place: ModelEndpoint, reach: Reach) -> Engine | ChatServer:
         handle = self._engines.get(place.name)
         return EngineActors(handle, reach.patience) if handle is not None else composition.attach(place, reach)

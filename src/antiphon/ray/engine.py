@@ -19,7 +19,7 @@ from antiphon.observability import request_log
 from antiphon.process import engine_launches
 from antiphon.process.engine_process import EngineProcess
 from antiphon.ray.askers import Asker, Askers
-from antiphon.serving.admission import Line
+from antiphon.serving.admission import AdmissionQueue
 from antiphon.settings.sources import Settings
 
 log = logging.getLogger("antiphon.ray")
@@ -71,7 +71,7 @@ class EngineActor:
         assert not isinstance(engine, ChatServer)
         self._engine: Engine = engine
         described = await engine.describe()
-        self._line = Line(described.slots, settings.max_queue, model=name)
+        self._line = AdmissionQueue(described.slots, settings.max_queue, model=name)
         # The line is here, for all who ask: they need not know of slots.
         self._described = msgspec.structs.replace(described, model=name or described.model, slots=0)
 

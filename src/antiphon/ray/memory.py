@@ -44,7 +44,8 @@ class Memory:
 
 
 class Remembered:
-    """The memory as a surface sees it: a `Shelf`, apart from those of other models by the beginning of its names."""
+    """The memory as a surface sees it: a `TranscriptStore`, apart from those of other models by the beginning of its
+    names."""
 
     def __init__(self, handle: DeploymentHandle[Any], space: str) -> None:
         self._handle = handle

@@ -19,7 +19,17 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.conversation import Conversation, Generation, Part, Text, Thinking, Tool, ToolChoice, ToolUse, Turn
+from antiphon.api.conversation import (
+    Conversation,
+    GenerationParams,
+    Part,
+    Text,
+    Thinking,
+    Tool,
+    ToolChoice,
+    ToolUse,
+    Turn,
+)
 from antiphon.api.errors import PromptTooLong
 from antiphon.api.events import (
     AnyEvent,
@@ -38,7 +48,7 @@ from antiphon.api.events import (
     Usage,
     parsed_input,
 )
-from antiphon.api.offload import aside
+from antiphon.api.offload import offload
 from antiphon.api.seal import Seal
 from antiphon.server_tools.result import not_run, slow, told_result
 from antiphon.server_tools.tool import COUNTED, Call, Declared, Fields, ToolFailed
@@ -47,7 +57,7 @@ log = logging.getLogger("antiphon")
 
 Run = Callable[[Emit], Coroutine[Any, Any, None]]
 """Generates one reply of the model's, and emits it batch by batch."""
-Further = Callable[[Conversation, Generation], Awaitable[Run]]
+Further = Callable[[Conversation, GenerationParams], Awaitable[Run]]
 """Prepares a further round. Raises PromptTooLong when it does not fit the window."""
 Note = Callable[[str, str, float], None]
 """Takes down a call that is over: the tool's family, its error code (empty: none), the seconds it took."""
@@ -73,7 +83,7 @@ class Rounds:
     def __init__(
         self,
         conversation: Conversation,
-        wanted: Generation,
+        wanted: GenerationParams,
         *,
         declared: Mapping[str, Declared],
         deferred: Mapping[str, Tool],
@@ -223,7 +233,7 @@ class Rounds:
         answers = []
         for result in results:
             reading = partial(told_result, result.block, self._seal, self._untold)
-            part, brought = await aside(slow(result.block), reading)
+            part, brought = await offload(slow(result.block), reading)
             answers.append(part)
             found += brought
         done = {part.tool_use_id for part in answers}
@@ -252,7 +262,7 @@ class Rounds:
         most = self._wanted.max_tokens
         return None if most is None else most - sum(each.output for each in self._rounds)
 
-    def _wanted_next(self) -> Generation:
+    def _wanted_next(self) -> GenerationParams:
         """What is wanted of a further round. That a tool must be called was kept by the first."""
         choice = self._wanted.tool_choice
         if choice.mode in ("any", "tool"):

@@ -24,16 +24,16 @@ _LONGEST_RETRY = 60.0
 
 
 class _Waiting:
-    __slots__ = ("granted", "key", "patient", "rank")
+    __slots__ = ("granted", "key", "low_priority", "rank")
 
-    def __init__(self, key: str, rank: float, patient: bool) -> None:
+    def __init__(self, key: str, rank: float, low_priority: bool) -> None:
         self.key = key
         self.rank = rank
-        self.patient = patient
+        self.low_priority = low_priority
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
-class Line:
+class AdmissionQueue:
     """`slots` is how many may be at work (0: nobody waits here), `most_waiting` how many may wait, `model` the label of
     the metrics."""
 
@@ -48,7 +48,7 @@ class Line:
         self._line: list[_Waiting] = []
         self._at_work: Counter[str] = Counter()
         self._usual = 1.0
-        self.listeners: set[Listening] = set()
+        self.listeners: set[EngineWait] = set()
 
     @property
     def waiting(self) -> int:
@@ -61,9 +61,9 @@ class Line:
         newest = max((one.last for one in self.listeners), default=0.0)
         return self._clock() - max(oldest, newest) if oldest else 0.0
 
-    def listening(self) -> Listening:
+    def engine_wait(self) -> EngineWait:
         """A request begins to listen to the engine."""
-        return Listening(self.listeners, self._clock)
+        return EngineWait(self.listeners, self._clock)
 
     def refuse_if_full(self) -> None:
         """Raise Overloaded when there is no more room to wait."""
@@ -75,9 +75,9 @@ class Line:
             )
 
     @asynccontextmanager
-    async def slot(self, key: str, tokens: int, *, patient: bool = False) -> AsyncGenerator[None, None]:
+    async def slot(self, key: str, tokens: int, *, low_priority: bool = False) -> AsyncGenerator[None, None]:
         """Hold a slot for a prompt of so many tokens. Raises Overloaded at once when there is no room to wait."""
-        await self._enter(key, tokens, patient)
+        await self._enter(key, tokens, low_priority)
         began = self._clock()
         try:
             yield
@@ -85,7 +85,7 @@ class Line:
             self._usual += 0.2 * (self._clock() - began - self._usual)
             self._leave(key)
 
-    def turn_away(self, failure: Overloaded) -> None:
+    def reject_waiting(self, failure: Overloaded) -> None:
         """The engine has not taken anything up for as long as a request waits for it: tell all who wait, so that each
         need not find out for itself."""
         waiting, self._line = self._line, []
@@ -93,12 +93,12 @@ class Line:
             if not one.granted.done():
                 one.granted.set_exception(Overloaded(failure.message, retry_after=failure.retry_after))
 
-    async def _enter(self, key: str, tokens: int, patient: bool) -> None:
+    async def _enter(self, key: str, tokens: int, low_priority: bool) -> None:
         if not self._slots or (self.running < self._slots and not self._line):
             self._admit(key)
             return
         self.refuse_if_full()
-        mine = _Waiting(key, self._clock() + min(tokens * HANDICAP, LONGEST_HANDICAP), patient)
+        mine = _Waiting(key, self._clock() + min(tokens * HANDICAP, LONGEST_HANDICAP), low_priority)
         self._line.append(mine)
         metrics.waiting(self._model, 1)
         try:
@@ -125,20 +125,20 @@ class Line:
             del self._at_work[key]
         metrics.running(self._model, -1)
         while self._line and self.running < self._slots:
-            following = min(self._line, key=lambda one: (one.patient, self._at_work[one.key], one.rank))
+            following = min(self._line, key=lambda one: (one.low_priority, self._at_work[one.key], one.rank))
             self._line.remove(following)
             if not following.granted.done():
                 self._admit(following.key)
                 following.granted.set_result(None)
 
 
-class Listening:
+class EngineWait:
     """A request that waits for its engine to say something `since` a time, or not now (0) because it is busy telling
     its client; `last` is when it heard something."""
 
     __slots__ = ("_all", "_clock", "last", "since")
 
-    def __init__(self, all: set[Listening], clock: Callable[[], float]) -> None:
+    def __init__(self, all: set[EngineWait], clock: Callable[[], float]) -> None:
         self._all = all
         self._clock = clock
         self.last = 0.0

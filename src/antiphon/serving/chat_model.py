@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.conversation import Conversation, Generation, Tool, callable_tools
+from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest
 from antiphon.api.events import AnyEvent, Emit, Reply, Started, Usage
-from antiphon.api.offload import LARGE, aside
+from antiphon.api.offload import LARGE, offload
 from antiphon.constraint.check import demands
 from antiphon.constraint.plan import Part
 from antiphon.engines import Health
@@ -26,8 +26,8 @@ from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_
 from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import finished, until_first_call
 from antiphon.prompt import chat_messages
-from antiphon.prompt.inspection import Find, Inspection
-from antiphon.prompt.predecessors import Made
+from antiphon.prompt.inspection import FindPredecessor, Inspection
+from antiphon.prompt.predecessors import PromptRecord
 from antiphon.prompt.tokens import room
 from antiphon.prompt.turns import repaired
 from antiphon.serving.model import Choices, ModelCard, call_id
@@ -53,50 +53,54 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the server answers now."""
         return await self.server.health()
 
-    async def count(self, conversation: Conversation, wanted: Generation) -> int:
+    async def count(self, conversation: Conversation, params: GenerationParams) -> int:
         """The length of the prompt in tokens: by the server where it counts, else an estimate."""
-        body = await self._request(conversation, wanted)
+        body = await self._request(conversation, params)
         counted = await self.server.count(body)
         return _estimated(body) if counted is None else counted
 
-    async def inspect(self, conversation: Conversation, wanted: Generation, find: Find | None) -> Inspection:
+    async def inspect(
+        self, conversation: Conversation, params: GenerationParams, find: FindPredecessor | None
+    ) -> Inspection:
         """Never: the prompt is not known here."""
         raise BadRequest(
             f"{self.card.name} is behind a chat server that makes the prompt itself, so it is not known here"
         )
 
-    async def parts(self, conversation: Conversation, wanted: Generation) -> tuple[Part, ...]:
+    async def parts(self, conversation: Conversation, params: GenerationParams) -> tuple[Part, ...]:
         """What is demanded is checked, whatever the server holds its model to."""
         reason = "the chat server makes the reply"
-        output = [Part(name="", free=reason)] if wanted.output_schema is not None else []
-        return (*(Part(name=tool.name, free=reason) for tool in callable_tools(conversation, wanted)), *output)
+        output = [Part(name="", free=reason)] if params.output_schema is not None else []
+        return (*(Part(name=tool.name, free=reason) for tool in callable_tools(conversation, params)), *output)
 
-    async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> ChatTask:
+    async def task(self, conversation: Conversation, params: GenerationParams, session: str | None) -> ChatTask:
         """The request as the server takes it. Where nobody counts, only the server can say whether it fits."""
         # vLLM holds the input of a forced call to its schema for strict tools only.
-        forced = wanted.tool_choice.mode in ("any", "tool")
-        body = await self._request(conversation, wanted, strict=forced)
+        forced = params.tool_choice.mode in ("any", "tool")
+        body = await self._request(conversation, params, strict=forced)
         counted = await self.server.count(body)
         prompt = _estimated(body) if counted is None else counted
         least = prompt if counted is not None else min(prompt, self.card.window - 1)
-        limit, window_bound = room(least, wanted.max_tokens, self.card.window)
+        limit, window_bound = room(least, params.max_tokens, self.card.window)
         more = {"max_tokens": limit, "stream": True, "stream_options": {"include_usage": True}}
-        looser = await self._request(conversation, wanted) if forced else body
+        looser = await self._request(conversation, params) if forced else body
         return ChatTask(
             model=self,
             bodies=tuple(each | more for each in ([body, looser] if looser != body else [body])),
-            tools=callable_tools(conversation, wanted),
+            tools=callable_tools(conversation, params),
             continues=conversation.prefill,
-            wanted=wanted,
+            params=params,
             usage=Usage(prompt=prompt),
             window_bound=window_bound,
-            unheld=demands(wanted),
+            unheld=demands(params),
         )
 
-    async def _request(self, conversation: Conversation, wanted: Generation, *, strict: bool = False) -> dict[str, Any]:
+    async def _request(
+        self, conversation: Conversation, params: GenerationParams, *, strict: bool = False
+    ) -> dict[str, Any]:
         turns, tools = repaired(conversation), conversation.callable_tools
-        writing = partial(chat_messages.request, turns, tools, wanted, strict=strict)
-        return {"model": self.name, **await aside(conversation.size > LARGE, writing)}
+        writing = partial(chat_messages.request, turns, tools, params, strict=strict)
+        return {"model": self.name, **await offload(conversation.size > LARGE, writing)}
 
     async def close(self) -> None:
         """Let go of the server."""
@@ -116,11 +120,11 @@ class ChatTask(msgspec.Struct, frozen=True, kw_only=True):
     bodies: tuple[dict[str, Any], ...]
     tools: tuple[Tool, ...]
     continues: bool
-    wanted: Generation
+    params: GenerationParams
     usage: Usage
     window_bound: bool
     unheld: bool
-    made: Made | None = None
+    record: PromptRecord | None = None
 
     def freed(self) -> ChatTask | None:
         """Nothing here holds the model for certain, so nothing can be let go of."""
@@ -128,7 +132,7 @@ class ChatTask(msgspec.Struct, frozen=True, kw_only=True):
 
     def again(self) -> ChatTask:
         """The same with other luck."""
-        given = self.wanted.sampling.otherwise()
+        given = self.params.sampling.otherwise()
         luck = {name: value for name in ("temperature", "seed") if (value := getattr(given, name)) is not None}
         return msgspec.structs.replace(self, bodies=tuple(body | luck for body in self.bodies))
 
@@ -140,15 +144,15 @@ class ChatTask(msgspec.Struct, frozen=True, kw_only=True):
 class _Attempt:
     def __init__(self, task: ChatTask) -> None:
         self._task = task
-        model, wanted = task.model, task.wanted
+        model, params = task.model, task.params
         tools = {tool.name: Signature(tool.schema) for tool in task.tools}
         parser = Parser(
             model.format,
             model.reasoning,
             tools,
             new_id=call_id,
-            stop=wanted.stop_sequences,
-            bare_calls=not task.continues and wanted.output_schema is None,
+            stop=params.stop_sequences,
+            bare_calls=not task.continues and params.output_schema is None,
         )
         self._parser = parser
         self._deltas = Deltas(parser, tools, call_id)
@@ -169,7 +173,7 @@ class _Attempt:
                     self._take(chunk)
                 if batch := self._begun(self._deltas.take()):
                     await emit(batch)
-                enough = self._deltas.settled and not self._task.wanted.tool_choice.parallel
+                enough = self._deltas.settled and not self._task.params.tool_choice.parallel
                 if self._deltas.over or enough:
                     break
         await emit(self._finished())
@@ -235,7 +239,7 @@ class _Attempt:
 
     def _finished(self) -> list[AnyEvent]:
         events = self._deltas.finish()
-        if not (self._task.wanted.tool_choice.parallel or self._deltas.calls):
+        if not (self._task.params.tool_choice.parallel or self._deltas.calls):
             events, _ = until_first_call(events)
         events = self._begun(events)
         end = finished(

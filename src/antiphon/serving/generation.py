@@ -20,7 +20,7 @@ MOST_CUTS = 3
 """A model that goes on opening its thinking after it was closed so many times has no answer to give."""
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class GenerationPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What to generate, for a prompt of so many tokens. `window_bound` says that the job's limit is the window's.
     `thinking_limit` is in tokens; `cut_short` is the text that ends thinking (empty: it cannot be ended), after which
     `answer_grammar` holds and the tokens `opens_thinking` are banned. `held` says that the grammars hold the model to
@@ -44,10 +44,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return 0 if self.after_mark is None else max(prompt - cached - self.after_mark, 0)
 
 
-class Course:
+class GenerationRun:
     """One generation on its way."""
 
-    def __init__(self, plan: Plan, engine: Engine) -> None:
+    def __init__(self, plan: GenerationPlan, engine: Engine) -> None:
         self._plan = plan
         self._engine = engine
         self._prompt = plan.prompt_tokens

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.conversation import Generation, Tool
+from antiphon.api.conversation import GenerationParams, Tool
 from antiphon.constraint import dialects
-from antiphon.constraint.dialects import Held
+from antiphon.constraint.dialects import LoweredGrammars
 from antiphon.constraint.markers import TokenId
 from antiphon.constraint.plan import HoldCalls, Speech, plan
 
@@ -24,24 +24,26 @@ class Holding:
     def __init__(self, token_id: TokenId, hold_calls: HoldCalls) -> None:
         self._token_id = token_id
         self._hold_calls = hold_calls
-        self._recent: OrderedDict[Any, Held] = OrderedDict()
+        self._recent: OrderedDict[Any, LoweredGrammars] = OrderedDict()
 
-    async def held(self, tools: tuple[Tool, ...], wanted: Generation, speech: Speech, dialect: str) -> Held:
+    async def held(
+        self, tools: tuple[Tool, ...], params: GenerationParams, speech: Speech, dialect: str
+    ) -> LoweredGrammars:
         """What the engine holds the model to. Raises BadRequest for a schema that no value satisfies."""
 
-        def made() -> Held:
-            demand = plan(tools, wanted, speech, dialect=dialect, hold=self._hold_calls)
+        def record() -> LoweredGrammars:
+            demand = plan(tools, params, speech, dialect=dialect, hold=self._hold_calls)
             return dialects.hold(dialect, demand, self._token_id)
 
-        if not tools and wanted.output_schema is None:
-            return made()
-        schemas = msgspec.json.encode([[(tool.name, tool.strict, tool.schema) for tool in tools], wanted.output_schema])
-        key = (schemas, dialect, wanted.tool_choice, wanted.thinking.mode, speech.starts_thinking)
+        if not tools and params.output_schema is None:
+            return record()
+        schemas = msgspec.json.encode([[(tool.name, tool.strict, tool.schema) for tool in tools], params.output_schema])
+        key = (schemas, dialect, params.tool_choice, params.thinking.mode, speech.starts_thinking)
         if key in self._recent:
             self._recent.move_to_end(key)
             return self._recent[key]
         # Schemas that are new take a while; other streams go on meanwhile.
-        self._recent[key] = held = await asyncio.to_thread(made)
+        self._recent[key] = held = await asyncio.to_thread(record)
         if len(self._recent) > _MOST:
             self._recent.popitem(last=False)
         return held

@@ -10,12 +10,12 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from antiphon.api.conversation import Conversation, Generation
+from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.events import Emit, Reply, Usage
 from antiphon.constraint.plan import HoldCalls, Part
 from antiphon.engines import Health
-from antiphon.prompt.inspection import Find, Inspection
-from antiphon.prompt.predecessors import Made
+from antiphon.prompt.inspection import FindPredecessor, Inspection
+from antiphon.prompt.predecessors import PromptRecord
 
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -81,7 +81,7 @@ class Attempt(Protocol):
 
 class Task(Protocol):
     """A request that a model has taken: it fits, and only waits to be run. `unheld` says that nothing holds the model
-    to what the request demands, so that the reply must be checked; `made` is what the prompt can be compared by with
+    to what the request demands, so that the reply must be checked; `record` is what the prompt can be compared by with
     others, if it can be."""
 
     @property
@@ -92,7 +92,7 @@ class Task(Protocol):
     def unheld(self) -> bool: ...
 
     @property
-    def made(self) -> Made | None: ...
+    def record(self) -> PromptRecord | None: ...
 
     def freed(self) -> Task | None:
         """The same without what holds the model to the demand, for an engine that turns out not to take it; None where
@@ -119,16 +119,18 @@ class Model(Protocol):
     async def health(self) -> Health:
         """Whether its engine answers now. Never raises."""
 
-    async def count(self, conversation: Conversation, wanted: Generation) -> int:
+    async def count(self, conversation: Conversation, params: GenerationParams) -> int:
         """The length in tokens of the prompt, also where it is longer than the window."""
 
-    async def inspect(self, conversation: Conversation, wanted: Generation, find: Find | None) -> Inspection:
+    async def inspect(
+        self, conversation: Conversation, params: GenerationParams, find: FindPredecessor | None
+    ) -> Inspection:
         """What the model would see, beside an earlier prompt if one is found. BadRequest where that is not known."""
 
-    async def parts(self, conversation: Conversation, wanted: Generation) -> tuple[Part, ...]:
+    async def parts(self, conversation: Conversation, params: GenerationParams) -> tuple[Part, ...]:
         """What would become of each schema of a request. Raises BadRequest as `task` does."""
 
-    async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> Task:
+    async def task(self, conversation: Conversation, params: GenerationParams, session: str | None) -> Task:
         """A request, rendered, tokenised, fitted and constrained. `session` names who is speaking."""
 
     async def close(self) -> None:

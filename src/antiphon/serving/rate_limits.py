@@ -43,7 +43,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: int = 0
 
 
-class Meter:
+class RateLimiter:
     """The buckets of every key. `keys` are labels, unknown ones share a bucket; `file` is what workers share."""
 
     def __init__(

@@ -11,7 +11,7 @@ from antiphon.serving.model import Model
 _WILD = "*?["
 
 
-class Catalogue:
+class ModelRegistry:
     """The models, the default one first. Raises ValueError when two have the same name."""
 
     def __init__(self, models: Sequence[Model]) -> None:
@@ -29,7 +29,7 @@ class Catalogue:
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models)
 
-    def meant(self, name: str) -> Model:
+    def resolve(self, name: str) -> Model:
         """The model that a client's word means: by its name, by a pattern, or else the default one for whatever is
         called like the original's. Raises NotFound, listing what is served."""
         if name in self._named:

@@ -9,19 +9,19 @@ from functools import partial
 
 import msgspec
 
-from antiphon.api.conversation import Conversation, Generation, Tool, callable_tools
+from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest, Internal, Overloaded
 from antiphon.api.events import AnyEvent, Emit, Finished, Fold, Started, Usage, fold
 from antiphon.constraint.check import complaint
 from antiphon.constraint.plan import Part
 from antiphon.observability import metrics
 from antiphon.prompt.inspection import Inspection
-from antiphon.prompt.predecessors import Descent, Loss, Miss, Predecessors
-from antiphon.prompt.transcript import Shelf
-from antiphon.serving.admission import Line
+from antiphon.prompt.predecessors import CacheLoss, CacheMiss, Continuation, Predecessors
+from antiphon.prompt.transcript import TranscriptStore
+from antiphon.serving.admission import AdmissionQueue
 from antiphon.serving.model import Attempt, Model, ModelCard, Task
-from antiphon.serving.rate_limits import Meter
-from antiphon.serving.registry import Catalogue
+from antiphon.serving.rate_limits import RateLimiter
+from antiphon.serving.registry import ModelRegistry
 
 __all__ = ["ModelCard", "Part", "Prepared", "Service"]
 
@@ -33,16 +33,16 @@ MOST_ATTEMPTS = 5
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has passed every check and only waits to be run: its prompt's length in tokens, and what `run`
-    needs. `descent` tells what the prompt goes on from, `miss` why not from the previous message's, as far as that was
-    asked."""
+    needs. `continuation` tells what the prompt goes on from, `miss` why not from the previous message's, as far as that
+    was asked."""
 
     card: ModelCard
     task: Task
     tools: tuple[Tool, ...]
-    wanted: Generation
-    descent: Descent | None
-    miss: Miss | None
-    patient: bool = False
+    params: GenerationParams
+    continuation: Continuation | None
+    miss: CacheMiss | None
+    low_priority: bool = False
 
     @property
     def prompt_tokens(self) -> int:
@@ -54,15 +54,15 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         """The figures as long as the engine has told nothing."""
         return self.task.usage
 
-    def lost(self, cached: int) -> Loss | None:
+    def lost(self, cached: int) -> CacheLoss | None:
         """What was lost where fewer tokens were re-used than the prompt before this one had."""
-        return self.descent.lost(cached) if self.descent else None
+        return self.continuation.lost(cached) if self.continuation else None
 
 
 class Service:
     """Everything behind the surfaces. `models` has at least one; the first is the default. `most_waiting` requests may
-    wait for each engine; one that is silent at work for `stall` seconds is not ready. `meter` bounds what keys use. On
-    the `shelf` other workers find what prompts were made of."""
+    wait for each engine; one that is silent at work for `stall` seconds is not ready. `rate_limiter` bounds what keys
+    use. On the `transcripts` other workers find what prompts were made of."""
 
     def __init__(
         self,
@@ -70,16 +70,18 @@ class Service:
         *,
         most_waiting: int = 256,
         stall: float = 120.0,
-        meter: Meter | None = None,
-        shelf: Shelf | None = None,
+        rate_limiter: RateLimiter | None = None,
+        transcripts: TranscriptStore | None = None,
     ) -> None:
-        self._models = Catalogue(models)
-        lines = {m.card.name: Line(m.slots, most_waiting, model=m.card.name) for m in models if not m.card.base}
+        self._models = ModelRegistry(models)
+        queues = {
+            m.card.name: AdmissionQueue(m.slots, most_waiting, model=m.card.name) for m in models if not m.card.base
+        }
         # Adapters are at work in the slots of their model.
-        self._lines = {m.card.name: lines[m.card.base or m.card.name] for m in models}
-        self._predecessors = Predecessors(shelf=shelf)
+        self._queues = {m.card.name: queues[m.card.base or m.card.name] for m in models}
+        self._predecessors = Predecessors(transcripts=transcripts)
         self._stall = stall
-        self._meter = meter
+        self._rate_limiter = rate_limiter
 
     @property
     def slots(self) -> int:
@@ -92,28 +94,28 @@ class Service:
 
     def card(self, model: str) -> ModelCard:
         """The model that a client's `model` string means. Raises NotFound, listing what is served."""
-        return self._models.meant(model).card
+        return self._models.resolve(model).card
 
     async def ready(self) -> list[tuple[str, bool, str]]:
         """For each model its name, whether its engine can take work, and a sentence."""
         answers = await asyncio.gather(*(model.health() for model in self._models))
         found = []
         for model, health in zip(self._models, answers, strict=True):
-            line, ready, detail = self._lines[model.card.name], health.ready, health.detail
-            if ready and line.silence() > self._stall:
-                ready, detail = False, f"{line.running} requests run, but nothing came for {line.silence():.0f} s"
+            queue, ready, detail = self._queues[model.card.name], health.ready, health.detail
+            if ready and queue.silence() > self._stall:
+                ready, detail = False, f"{queue.running} requests run, but nothing came for {queue.silence():.0f} s"
             found.append((model.card.name, ready, detail))
         return found
 
-    async def count(self, model: str, conversation: Conversation, generation: Generation) -> int:
+    async def count(self, model: str, conversation: Conversation, generation: GenerationParams) -> int:
         """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
-        return await self._models.meant(model).count(conversation, generation)
+        return await self._models.resolve(model).count(conversation, generation)
 
     async def inspect(
         self,
         model: str,
         conversation: Conversation,
-        generation: Generation,
+        generation: GenerationParams,
         *,
         session: str | None = None,
         previous: str | None = None,
@@ -121,75 +123,77 @@ class Service:
     ) -> Inspection:
         """What the model would see of a request, beside the prompt before it (none for the `first`): of the `previous`
         message where one is named, else of the session. Nothing is generated, and nothing remembered."""
-        at = self._models.meant(model)
+        served = self._models.resolve(model)
         find = None if first else partial(self._predecessors.before, session=session, previous=previous)
-        return await at.inspect(conversation, generation, find)
+        return await served.inspect(conversation, generation, find)
 
-    async def parts(self, model: str, conversation: Conversation, generation: Generation) -> tuple[Part, ...]:
+    async def parts(self, model: str, conversation: Conversation, generation: GenerationParams) -> tuple[Part, ...]:
         """What would become of each schema of a request: held, or left to check, and why."""
-        return await self._models.meant(model).parts(conversation, generation)
+        return await self._models.resolve(model).parts(conversation, generation)
 
     async def prepare(
         self,
         model: str,
         conversation: Conversation,
-        generation: Generation,
+        generation: GenerationParams,
         *,
         session: str | None = None,
         message: str | None = None,
         previous: str | None = None,
-        patient: bool = False,
+        low_priority: bool = False,
         further: bool = False,
     ) -> Prepared:
         """Render, tokenise, fit and constrain. Every failure that a status can tell is raised here. With the id of the
         `message` that the reply will be, the prompt can be compared with a later one; with that of a `previous` message
-        it is compared with that one's. A `patient` request comes after all others that wait. A `further` round of a
-        request that was taken in is not refused for what the key or the engine has to do besides."""
-        at, watch = self._models.meant(model), metrics.watch()
-        watch.model = at.card.name
+        it is compared with that one's. A `low_priority` request comes after all others that wait. A `further` round of
+        a request that was taken in is not refused for what the key or the engine has to do besides."""
+        served, watch = self._models.resolve(model), metrics.watch()
+        watch.model = served.card.name
         if not further:
-            self._lines[at.card.name].refuse_if_full()
-            if self._meter:
-                self._meter.admit(watch.key)
-        task = await at.task(conversation, generation, session)
+            self._queues[served.card.name].refuse_if_full()
+            if self._rate_limiter:
+                self._rate_limiter.admit(watch.key)
+        task = await served.task(conversation, generation, session)
         watch.fallbacks += task.unheld
         watch.asked(task.usage.prompt)
-        if self._meter:
-            self._meter.spend_input(watch.key, watch.prompt, further=further)
-        descent = None
-        if task.made is not None:
-            descent = await self._predecessors.follow(task.made, session=session, message=message, previous=previous)
-        unknown = Miss("unavailable") if previous else None
+        if self._rate_limiter:
+            self._rate_limiter.spend_input(watch.key, watch.prompt, further=further)
+        continuation = None
+        if task.record is not None:
+            continuation = await self._predecessors.follow(
+                task.record, session=session, message=message, previous=previous
+            )
+        unknown = CacheMiss("unavailable") if previous else None
         return Prepared(
-            card=at.card,
+            card=served.card,
             task=task,
             tools=callable_tools(conversation, generation),
-            wanted=generation,
-            descent=descent,
-            miss=descent.miss if descent else unknown,
-            patient=patient,
+            params=generation,
+            continuation=continuation,
+            miss=continuation.miss if continuation else unknown,
+            low_priority=low_priority,
         )
 
     async def run(self, prepared: Prepared, emit: Emit) -> None:
         """Generate, parse, and emit batches of events: the first begins with `Started`, the last ends with `Finished`.
         A failure is raised as a `Failure`. Cancelling it, or raising from `emit`, frees the engine."""
-        watch, line = metrics.watch(), self._lines[prepared.card.name]
+        watch, queue = metrics.watch(), self._queues[prepared.card.name]
         watch.enter("queue")
         begun, before = False, watch.output
         try:
-            async with line.slot(watch.key, prepared.prompt_tokens, patient=prepared.patient):
+            async with queue.slot(watch.key, prepared.prompt_tokens, low_priority=prepared.low_priority):
                 begun = True
                 watch.queued = (watch.queued or 0.0) + watch.enter("generate")
                 await self._reply(prepared, emit)
         except Overloaded as failure:
             if begun:
-                line.turn_away(failure)
+                queue.reject_waiting(failure)
             raise
         finally:
             watch.enter("reply")
-            if self._meter:
+            if self._rate_limiter:
                 unused = watch.cached if begun else prepared.prompt_tokens
-                self._meter.settle(watch.key, cached=unused, output=watch.output - before)
+                self._rate_limiter.settle(watch.key, cached=unused, output=watch.output - before)
 
     async def _reply(self, prepared: Prepared, emit: Emit) -> None:
         """One reply: held to the demand by the engine, or else checked. Where nothing is demanded, it may be free."""
@@ -214,10 +218,10 @@ class Service:
         """One attempt, watched. What was sampled is remembered before the last of it is emitted, so that a client that
         answers at once finds it."""
         folding, watch = Fold(), metrics.watch()
-        listening = self._lines[prepared.card.name].listening()
+        engine_wait = self._queues[prepared.card.name].engine_wait()
 
         async def passing(batch: list[AnyEvent]) -> None:
-            listening.heard(now := watch.batch(batch))
+            engine_wait.heard(now := watch.batch(batch))
             watch.written(now, attempt.output)
             if isinstance(first := batch[0], Started) and (lost := prepared.lost(first.usage.cached)):
                 watch.lost, watch.loss = lost.tokens, lost.cause
@@ -228,12 +232,12 @@ class Service:
                 watch.finished(reply := folding.reply())
                 await attempt.remember(reply)
             await emit(batch)
-            listening.resume()
+            engine_wait.resume()
 
         try:
             await attempt.run(passing)
         finally:
-            listening.end()
+            engine_wait.end()
             watch.generated(attempt.usage)
 
     async def _checked(self, prepared: Prepared) -> list[AnyEvent]:
@@ -247,7 +251,7 @@ class Service:
                 into += batch
 
             await self._generate(prepared, task.attempt(), keep)
-            problem = complaint(fold(events), prepared.tools, prepared.wanted)
+            problem = complaint(fold(events), prepared.tools, prepared.params)
             if not problem:
                 return events
             log.warning("the reply does not keep what was demanded: %s", problem)

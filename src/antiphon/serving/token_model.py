@@ -10,10 +10,10 @@ from functools import partial
 
 import msgspec
 
-from antiphon.api.conversation import Conversation, Generation, callable_tools
+from antiphon.api.conversation import Conversation, GenerationParams, callable_tools
 from antiphon.api.events import Emit, Reply, Usage
 from antiphon.constraint.check import demands
-from antiphon.constraint.dialects import Held
+from antiphon.constraint.dialects import LoweredGrammars
 from antiphon.constraint.plan import Part, Speech
 from antiphon.engines import Description, Engine, Health, Job
 from antiphon.observability import metrics
@@ -23,18 +23,18 @@ from antiphon.parsing.formats import Format, Reasoning
 from antiphon.parsing.parser import Parser
 from antiphon.prompt import inspection
 from antiphon.prompt.fence import Fence
-from antiphon.prompt.inspection import Find, Inspection
+from antiphon.prompt.inspection import FindPredecessor, Inspection
 from antiphon.prompt.lint import parting, problems, told
-from antiphon.prompt.predecessors import Made, conversation_name
+from antiphon.prompt.predecessors import PromptRecord, conversation_name
 from antiphon.prompt.prompter import Prompt, Prompter
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.template import Template
 from antiphon.prompt.thoughts import Thoughts
 from antiphon.prompt.tokens import room, thinking_room
-from antiphon.prompt.transcript import Seams, Shelf
+from antiphon.prompt.transcript import Seams, TranscriptStore
 from antiphon.prompt.turns import repaired
 from antiphon.serving.format_selection import chosen_format, chosen_reasoning
-from antiphon.serving.generation import Course, Plan
+from antiphon.serving.generation import GenerationPlan, GenerationRun
 from antiphon.serving.holding import Holding
 from antiphon.serving.model import Choices, ModelCard, call_id
 
@@ -61,11 +61,11 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
     holding: Holding
     adapter: str = ""
 
-    def adapted(self, adapter: str, shelf: Shelf | None = None) -> TokenModel:
+    def adapted(self, adapter: str, transcripts: TranscriptStore | None = None) -> TokenModel:
         """The model with this adapter of its engine, as one that is served by the adapter's name."""
         name = self.card.name
         card = msgspec.structs.replace(self.card, name=adapter, aliases=(f"{name}:{adapter}",), base=name)
-        return msgspec.structs.replace(self, card=card, adapter=adapter, prompter=self.prompter.apart(shelf))
+        return msgspec.structs.replace(self, card=card, adapter=adapter, prompter=self.prompter.apart(transcripts))
 
     @property
     def slots(self) -> int:
@@ -76,21 +76,25 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the engine answers now."""
         return await self.engine.health()
 
-    async def count(self, conversation: Conversation, wanted: Generation) -> int:
+    async def count(self, conversation: Conversation, params: GenerationParams) -> int:
         """The length of the prompt in tokens."""
         metrics.watch().enter("tokenise")
-        return (await self.prompter.prompt(repaired(conversation), wanted.thinking)).length
+        return (await self.prompter.prompt(repaired(conversation), params.thinking)).length
 
-    async def inspect(self, conversation: Conversation, wanted: Generation, find: Find | None) -> Inspection:
+    async def inspect(
+        self, conversation: Conversation, params: GenerationParams, find: FindPredecessor | None
+    ) -> Inspection:
         """The prompt token by token."""
         turns = repaired(conversation)
-        return await inspection.inspect(self.prompter, self.engine.spell, turns, wanted.thinking, find, self.card.name)
+        return await inspection.inspect(self.prompter, self.engine.spell, turns, params.thinking, find, self.card.name)
 
-    async def parts(self, conversation: Conversation, wanted: Generation) -> tuple[Part, ...]:
+    async def parts(self, conversation: Conversation, params: GenerationParams) -> tuple[Part, ...]:
         """What becomes of each schema."""
-        return (await self.held(conversation, wanted, starts_thinking=False)).parts
+        return (await self.held(conversation, params, starts_thinking=False)).parts
 
-    async def held(self, conversation: Conversation, wanted: Generation, *, starts_thinking: bool) -> Held:
+    async def held(
+        self, conversation: Conversation, params: GenerationParams, *, starts_thinking: bool
+    ) -> LoweredGrammars:
         """What the engine holds the model to. Raises BadRequest for a schema that no value satisfies."""
         speech = Speech(
             format=self.format,
@@ -100,24 +104,24 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
             trained=self.prompter.renderer.native_tools,
             thinks=self.card.thinking,
         )
-        return await self.holding.held(conversation.callable_tools, wanted, speech, self.description.grammar)
+        return await self.holding.held(conversation.callable_tools, params, speech, self.description.grammar)
 
-    async def task(self, conversation: Conversation, wanted: Generation, session: str | None) -> TokenTask:
+    async def task(self, conversation: Conversation, params: GenerationParams, session: str | None) -> TokenTask:
         """The request as a job for the engine."""
         watch = metrics.watch()
         watch.enter("tokenise")
-        prompt = await self.prompter.prompt(repaired(conversation), wanted.thinking)
+        prompt = await self.prompter.prompt(repaired(conversation), params.thinking)
         watch.tokenised = watch.enter("constrain")
         watch.remembered = prompt.remembered
-        course = await _plan(self, prompt, conversation, wanted, session)
+        generation_plan = await _plan(self, prompt, conversation, params, session)
         text = log.isEnabledFor(logging.DEBUG)
         return TokenTask(
             model=self,
             prompt=prompt,
-            plan=course,
-            demands=demands(wanted),
-            unheld=demands(wanted) and not course.held,
-            made=await self.prompter.made(prompt, wanted.thinking, self.card.name, text=text),
+            plan=generation_plan,
+            demands=demands(params),
+            unheld=demands(params) and not generation_plan.held,
+            record=await self.prompter.record(prompt, params.thinking, self.card.name, text=text),
         )
 
     async def close(self) -> None:
@@ -130,10 +134,10 @@ class TokenTask(msgspec.Struct, frozen=True, kw_only=True):
 
     model: TokenModel
     prompt: Prompt
-    plan: Plan
+    plan: GenerationPlan
     demands: bool
     unheld: bool
-    made: Made
+    record: PromptRecord
 
     @property
     def usage(self) -> Usage:
@@ -162,32 +166,32 @@ class TokenTask(msgspec.Struct, frozen=True, kw_only=True):
 class _Attempt:
     def __init__(self, task: TokenTask) -> None:
         self._task = task
-        self._course = Course(task.plan, task.model.engine)
+        self._run = GenerationRun(task.plan, task.model.engine)
 
     @property
     def usage(self) -> Usage:
-        return self._course.usage
+        return self._run.usage
 
     @property
     def output(self) -> int:
-        return self._course.output
+        return self._run.output
 
     @property
     def begun(self) -> bool:
-        return self._course.begun
+        return self._run.begun
 
     async def run(self, emit: Emit) -> None:
-        await self._course.run(emit)
+        await self._run.run(emit)
 
     async def remember(self, reply: Reply) -> None:
-        sampled = await self._course.sampled()
+        sampled = await self._run.sampled()
         if sampled is not None:
             await self._task.model.prompter.remember(self._task.prompt, reply, sampled)
 
 
-async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> TokenModel:
-    """The model that runs in the engine. What is said to it is remembered on the `shelf` too. Raises ValueError when a
-    choice does not fit it."""
+async def load(engine: Engine, choices: Choices, transcripts: TranscriptStore | None = None) -> TokenModel:
+    """The model that runs in the engine. What is said to it is remembered on the `transcripts` too. Raises ValueError
+    when a choice does not fit it."""
     described = await engine.describe()
     source = choices.chat_template or described.chat_template
     if not source:
@@ -232,7 +236,7 @@ async def load(engine: Engine, choices: Choices, shelf: Shelf | None = None) -> 
             opens_thinking=reasoning.opened_by,
             ends_thinking=reasoning.cut_short,
             start=described.start,
-            shelf=shelf,
+            transcripts=transcripts,
             thoughts=Thoughts(renderer) if choices.history_thinking == "template" else None,
         ),
         format=format,
@@ -256,50 +260,50 @@ async def _tell_of_template(renderer: Renderer, seams: Seams, engine: Engine) ->
 
 
 async def _plan(
-    at: TokenModel, prompt: Prompt, conversation: Conversation, wanted: Generation, session: str | None
-) -> Plan:
+    model: TokenModel, prompt: Prompt, conversation: Conversation, params: GenerationParams, session: str | None
+) -> GenerationPlan:
     """What to generate: within the window, and held to what the request demands."""
-    limit, window_bound = room(prompt.length, wanted.max_tokens, at.card.window)
-    held = await at.held(conversation, wanted, starts_thinking=prompt.starts_thinking)
+    limit, window_bound = room(prompt.length, params.max_tokens, model.card.window)
+    held = await model.held(conversation, params, starts_thinking=prompt.starts_thinking)
     job = Job(
         prompt=prompt.ids,
         max_tokens=limit,
-        sampling=wanted.sampling,
-        visible=at.visible,
+        sampling=params.sampling,
+        visible=model.visible,
         grammar=held.whole,
         images=prompt.pictures,
         conversation=conversation_name(session, prompt.chain),
         text=prompt.text,
-        adapter=at.adapter,
+        adapter=model.adapter,
         owner=metrics.watch().key,
     )
-    return Plan(
+    return GenerationPlan(
         job=job,
         prompt_tokens=prompt.length,
-        parser=partial(_parser, at, conversation, wanted, prompt.starts_thinking),
+        parser=partial(_parser, model, conversation, params, prompt.starts_thinking),
         window_bound=window_bound,
-        thinking_limit=thinking_room(wanted.thinking, conversation, limit),
-        cut_short=at.reasoning.cut_short,
+        thinking_limit=thinking_room(params.thinking, conversation, limit),
+        cut_short=model.reasoning.cut_short,
         answer_grammar=held.answer,
         held=held.exact,
-        opens_thinking=tuple(at.token_ids[marker] for marker in at.reasoning.opens if marker in at.token_ids),
-        one_call=not wanted.tool_choice.parallel,
-        after_mark=await at.prompter.after(prompt, conversation, wanted.thinking, wanted.cached_turns),
+        opens_thinking=tuple(model.token_ids[marker] for marker in model.reasoning.opens if marker in model.token_ids),
+        one_call=not params.tool_choice.parallel,
+        after_mark=await model.prompter.after(prompt, conversation, params.thinking, params.cached_turns),
     )
 
 
-def _parser(at: TokenModel, conversation: Conversation, wanted: Generation, starts_thinking: bool) -> Parser:
-    tools = callable_tools(conversation, wanted)
+def _parser(model: TokenModel, conversation: Conversation, params: GenerationParams, starts_thinking: bool) -> Parser:
+    tools = callable_tools(conversation, params)
     return Parser(
-        at.format,
-        at.reasoning,
+        model.format,
+        model.reasoning,
         {tool.name: Signature(tool.schema) for tool in tools},
         new_id=call_id,
-        stop=wanted.stop_sequences,
+        stop=params.stop_sequences,
         starts_thinking=starts_thinking,
         # No grammar holds what is written inside thinking: what is demanded comes after it.
-        calls_in_thinking=not demands(wanted) and not any(tool.strict for tool in tools),
+        calls_in_thinking=not demands(params) and not any(tool.strict for tool in tools),
         # What continues a text is not the whole of it, and what is to match a schema is no call.
-        bare_calls=not conversation.prefill and wanted.output_schema is None and at.format.name != "plain",
-        thinking_tokens={at.token_ids[mark]: mark for mark in at.reasoning.opens if mark in at.token_ids},
+        bare_calls=not conversation.prefill and params.output_schema is None and model.format.name != "plain",
+        thinking_tokens={model.token_ids[mark]: mark for mark in model.reasoning.opens if mark in model.token_ids},
     )

@@ -119,8 +119,8 @@ _FILE = Operation(
 def _routes(service: Service, options: Options) -> list[Route]:
     console = _Console()
     return [
-        Route(method="GET", path="/", answer=console.root, open=True, quiet=True, told=_ROOT),
-        Route(method="GET", path="/console/*", answer=console.file, open=True, quiet=True, told=_FILE),
+        Route(method="GET", path="/", answer=console.root, open=True, quiet=True, operation=_ROOT),
+        Route(method="GET", path="/console/*", answer=console.file, open=True, quiet=True, operation=_FILE),
     ]
 
 

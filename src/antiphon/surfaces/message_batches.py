@@ -88,12 +88,12 @@ class _Batches:
 
     def routes(self) -> list[Route]:
         return [
-            Route(method="POST", path=_PLACE, answer=self._create, told=_CREATE),
-            Route(method="GET", path=_PLACE, answer=self._list, told=_LIST),
-            Route(method="GET", path=f"{_PLACE}/*", answer=self._one, told=_ONE),
-            Route(method="DELETE", path=f"{_PLACE}/*", answer=self._delete, told=_DELETE),
-            Route(method="POST", path=f"{_PLACE}/*/cancel", answer=self._cancel, told=_CANCEL),
-            Route(method="GET", path=f"{_PLACE}/*/results", answer=self._results, told=_RESULTS),
+            Route(method="POST", path=_PLACE, answer=self._create, operation=_CREATE),
+            Route(method="GET", path=_PLACE, answer=self._list, operation=_LIST),
+            Route(method="GET", path=f"{_PLACE}/*", answer=self._one, operation=_ONE),
+            Route(method="DELETE", path=f"{_PLACE}/*", answer=self._delete, operation=_DELETE),
+            Route(method="POST", path=f"{_PLACE}/*/cancel", answer=self._cancel, operation=_CANCEL),
+            Route(method="GET", path=f"{_PLACE}/*/results", answer=self._results, operation=_RESULTS),
         ]
 
     async def _create(self, exchange: Exchange) -> None:

@@ -156,8 +156,8 @@ _ONE = Operation(
 def _routes(service: Service, options: Options) -> list[Route]:
     models = _Models(service, options)
     return [
-        Route(method="GET", path="/models", answer=models.list, told=_LIST),
-        Route(method="GET", path="/models/*", answer=models.one, told=_ONE),
+        Route(method="GET", path="/models", answer=models.list, operation=_LIST),
+        Route(method="GET", path="/models/*", answer=models.one, operation=_ONE),
     ]
 
 

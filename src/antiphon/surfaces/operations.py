@@ -96,13 +96,13 @@ _ABSENT = Operation(
 def _routes(service: Service, options: Options) -> list[Route]:
     operations = _Operations(service, options)
     return [
-        Route(method="GET", path="/health", answer=operations.health, open=True, quiet=True, told=_HEALTH),
-        Route(method="GET", path="/health/ready", answer=operations.ready, open=True, quiet=True, told=_READY),
-        Route(method="GET", path="/metrics", answer=operations.metrics, quiet=True, told=_METRICS),
-        Route(method="GET", path="/api/hello", answer=_hello, open=True, quiet=True, told=_HELLO),
-        Route(method="POST", path="/api/event_logging/*", answer=_nothing, open=True, quiet=True, told=_NOTHING),
-        Route(method="GET", path="/api/*", answer=_absent, open=True, quiet=True, told=_ABSENT),
-        Route(method="POST", path="/api/*", answer=_absent, open=True, quiet=True, told=_ABSENT),
+        Route(method="GET", path="/health", answer=operations.health, open=True, quiet=True, operation=_HEALTH),
+        Route(method="GET", path="/health/ready", answer=operations.ready, open=True, quiet=True, operation=_READY),
+        Route(method="GET", path="/metrics", answer=operations.metrics, quiet=True, operation=_METRICS),
+        Route(method="GET", path="/api/hello", answer=_hello, open=True, quiet=True, operation=_HELLO),
+        Route(method="POST", path="/api/event_logging/*", answer=_nothing, open=True, quiet=True, operation=_NOTHING),
+        Route(method="GET", path="/api/*", answer=_absent, open=True, quiet=True, operation=_ABSENT),
+        Route(method="POST", path="/api/*", answer=_absent, open=True, quiet=True, operation=_ABSENT),
     ]
 
 

@@ -15,7 +15,7 @@ from antiphon.prompt.inspection import Comparison, Span
 from antiphon.serving.service import Part, Service
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent, wire
-from antiphon.surfaces.messages.arrivals import HEADERS, TYPES, Arrivals
+from antiphon.surfaces.messages.request_reader import HEADERS, TYPES, RequestReader
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 
@@ -78,21 +78,21 @@ class Rendered(msgspec.Struct, kw_only=True):
 class _Render:
     def __init__(self, service: Service, options: Options) -> None:
         self._service = service
-        self._arrivals = Arrivals(service, options, Seal(options.seal_key))
+        self._reader = RequestReader(service, options, Seal(options.seal_key))
 
     async def answer(self, exchange: Exchange) -> None:
-        arrived = await self._arrivals.read(exchange, counting=True)
-        request, asked, probing = arrived.request, arrived.asked, arrived.request.diagnostics
+        arrived = await self._reader.read(exchange, counting=True)
+        request, decoded, probing = arrived.request, arrived.decoded, arrived.request.diagnostics
         inspection = await self._service.inspect(
             request.model,
-            asked.conversation,
-            asked.generation,
+            decoded.conversation,
+            decoded.generation,
             session=arrived.session,
             previous=probing.previous_message_id if probing else None,
             # A client that asks for diagnostics and names no message says that there was none.
             first=probing is not None and not probing.previous_message_id,
         )
-        parts = await self._service.parts(request.model, asked.conversation, asked.generation)
+        parts = await self._service.parts(request.model, decoded.conversation, decoded.generation)
         card = self._service.card(request.model)
         exchange.facts["model"] = request.model
         rendered = Rendered(
@@ -127,7 +127,7 @@ def _comparison(previous: Comparison) -> SentComparison:
 
 def _routes(service: Service, options: Options) -> list[Route]:
     render = _Render(service, options)
-    return [Route(method="POST", path="/messages/render", answer=render.answer, told=_TOLD)]
+    return [Route(method="POST", path="/messages/render", answer=render.answer, operation=_TOLD)]
 
 
 _TOLD = Operation(

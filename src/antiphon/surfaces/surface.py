@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from antiphon.api.errors import Failure
 from antiphon.observability.metrics import Watch
 from antiphon.server_tools.registry import ServerTools
-from antiphon.serving.rate_limits import Meter
+from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
 from antiphon.surfaces.http.exchange import Exchange
 
@@ -50,12 +50,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     `seal_key` seals thinking; workers that share traffic share it. `key_hashes` are `hashed` keys, none lets everybody
     in, but with `local_only` nobody on another machine. `hosts` are the names by which the server may be asked for
     where no key is, besides its addresses (`*.` in front: whatever is below; `*`: all). With `version_optional`,
-    requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `meter` the headers that tell
-    a key what it may still use, `crashes` a sentence when the engine dies again and again. `trace` takes down a request
-    that is over. `batches` is the folder of the message batches (empty: none are kept). `server_tools` are those that
-    run here. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so that tests can fix
-    them.
-    """
+    requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `rate_limiter` the headers
+    that tell a key what it may still use, `crashes` a sentence when the engine dies again and again. `trace` takes down
+    a request that is over. `batches` is the folder of the message batches (empty: none are kept). `server_tools` are
+    those that run here. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so that
+    tests can fix them."""
 
     seal_key: bytes
     key_hashes: tuple[bytes, ...] = ()
@@ -68,7 +67,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     allow_private_urls: bool = False
     hosts: tuple[str, ...] = ()
     metrics: Callable[[], bytes] | None = None
-    meter: Meter | None = None
+    rate_limiter: RateLimiter | None = None
     crashes: Callable[[], str] | None = None
     trace: Trace | None = None
     server_tools: ServerTools = msgspec.field(default_factory=ServerTools)
@@ -117,7 +116,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     path: str
     answer: Answer
-    told: Operation | None = None
+    operation: Operation | None = None
     open: bool = False
     quiet: bool = False
 

@@ -216,8 +216,8 @@ def failing_engine() -> None:
 @check(SCRIPTED)
 def retries() -> None:
     since = len(requests())
-    patient = client.with_options(max_retries=2)
-    raised(anthropic.InternalServerError, lambda: patient.messages.create(**ask("Fail at once")))
+    low_priority = client.with_options(max_retries=2)
+    raised(anthropic.InternalServerError, lambda: low_priority.messages.create(**ask("Fail at once")))
     assert [entry["status"] for entry in requests(since)] == [500] * 3
 
 

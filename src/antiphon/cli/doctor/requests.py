@@ -108,7 +108,7 @@ def _request(server: Server, model: str, remedy: str) -> Finding:
         "tool_choice": {"type": "tool", "name": _TOOL["name"]},
         "messages": [{"role": "user", "content": "How does it go? Report it."}],
     }
-    told = Told()
+    told = TimedReply()
     try:
         asyncio.run(asyncio.wait_for(_ask(server, body, told), _PATIENCE))
     except (Unreachable, aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
@@ -151,7 +151,7 @@ async def _rendered(server: Server, body: dict[str, Any]) -> dict[str, Any]:
         return told
 
 
-class Told:
+class TimedReply:
     """A streamed reply with its times, in seconds since it was asked for."""
 
     def __init__(self) -> None:
@@ -188,7 +188,7 @@ class Told:
         return ""
 
 
-async def _ask(server: Server, body: dict[str, Any], told: Told) -> None:
+async def _ask(server: Server, body: dict[str, Any], told: TimedReply) -> None:
     reply = Reply(show=False)
     async with server.session() as session, session.post(f"{server.base}/v1/messages", json=body) as response:
         if response.status != 200:

@@ -12,7 +12,7 @@ from functools import partial
 
 from antiphon.api.errors import BadRequest, Failure
 from antiphon.api.events import AnyEvent
-from antiphon.api.offload import LARGE, aside
+from antiphon.api.offload import LARGE, offload
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.chat_completions import decode, encode, failures, sent, wire
 from antiphon.surfaces.content import remote
@@ -23,7 +23,7 @@ from antiphon.surfaces.surface import Operation, Options, Route, Surface
 _HEADER_SAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
-class _Told:
+class _StreamEncoder:
     """The reply to one request, as `sse` wants it told."""
 
     ping = encode.PING
@@ -52,22 +52,22 @@ class _ChatCompletions:
         self._options = options
 
     def routes(self) -> list[Route]:
-        return [Route(method="POST", path="/chat/completions", answer=self._create, told=_CREATE)]
+        return [Route(method="POST", path="/chat/completions", answer=self._create, operation=_CREATE)]
 
     async def _create(self, exchange: Exchange) -> None:
-        request, asked, prepared = await self._read(exchange)
+        request, decoded, prepared = await self._read(exchange)
         style = encode.Style(
             id=self._options.new_id("chatcmpl-"),
             created=int(self._options.clock()),
             model=request.model,
             usage=bool(request.stream_options and request.stream_options.include_usage),
-            legacy=asked.legacy,
+            legacy=decoded.legacy,
         )
         if request.stream:
             await sse.send(
                 exchange,
                 partial(self._service.run, prepared),
-                _Told(style),
+                _StreamEncoder(style),
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
             )
@@ -75,22 +75,22 @@ class _ChatCompletions:
             reply = await sse.whole(exchange, partial(self._service.run, prepared))
             await exchange.reply(200, encode.whole(style, reply))
 
-    async def _read(self, exchange: Exchange) -> tuple[wire.Request, decode.Asked, Prepared]:
+    async def _read(self, exchange: Exchange) -> tuple[wire.Request, decode.DecodedRequest, Prepared]:
         _check_media_type(exchange)
         body = await exchange.body(self._options.max_body)
         # A PDF takes its time, however short it is.
         large = len(body) > LARGE or b'"file_data"' in body
-        request, unknown = await aside(large, partial(decode.read, body))
+        request, unknown = await offload(large, partial(decode.read, body))
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         card = self._service.card(request.model)
         addresses = decode.wanted(request, card) if b'"image_url"' in body else {}
         fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
-        asked = await aside(large, partial(decode.asked, request, unknown, card, fetched))
-        if asked.ignored:
-            exchange.extra.append((b"antiphon-ignored", _listed(asked.ignored)))
+        decoded = await offload(large, partial(decode.decode, request, unknown, card, fetched))
+        if decoded.ignored:
+            exchange.extra.append((b"antiphon-ignored", _listed(decoded.ignored)))
         session = request.prompt_cache_key[:256] if request.prompt_cache_key else None
-        prepared = await self._service.prepare(request.model, asked.conversation, asked.generation, session=session)
-        return request, asked, prepared
+        prepared = await self._service.prepare(request.model, decoded.conversation, decoded.generation, session=session)
+        return request, decoded, prepared
 
 
 def _check_media_type(exchange: Exchange) -> None:

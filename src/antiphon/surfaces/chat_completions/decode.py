@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon.api.conversation import (
     Conversation,
-    Generation,
+    GenerationParams,
     Part,
     Sampling,
     Text,
@@ -39,12 +39,12 @@ _EFFORTS: dict[str, Effort] = {
 _SWITCHES = ("enable_thinking", "thinking")
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read. `ignored` names what was accepted and not acted upon; `legacy` says that
     calls are to be told in the older form, as functions."""
 
     conversation: Conversation
-    generation: Generation
+    generation: GenerationParams
     ignored: tuple[str, ...]
     legacy: bool
 
@@ -70,12 +70,14 @@ def wanted(request: wire.Request, card: ModelCard) -> dict[str, str]:
     return found
 
 
-def asked(request: wire.Request, unknown: list[str], card: ModelCard, fetched: Mapping[str, Fetched]) -> Asked:
+def decode(
+    request: wire.Request, unknown: list[str], card: ModelCard, fetched: Mapping[str, Fetched]
+) -> DecodedRequest:
     """The request in nouns."""
     tooling = tools.tooling(request)
     ignored = list(unknown)
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
-    generation = Generation(
+    generation = GenerationParams(
         max_tokens=request.max_completion_tokens or request.max_tokens,
         sampling=Sampling(
             temperature=request.temperature,
@@ -92,7 +94,7 @@ def asked(request: wire.Request, unknown: list[str], card: ModelCard, fetched: M
         output_schema=tools.output_schema(request.response_format),
     )
     turns = _Turns(Reader(vision=card.vision, fetched=fetched)).read(request.messages)
-    return Asked(
+    return DecodedRequest(
         conversation=Conversation(turns=turns, tools=tooling.tools),
         generation=generation,
         ignored=tuple(ignored),

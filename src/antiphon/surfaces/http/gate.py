@@ -152,8 +152,8 @@ class Gate:
 
     def _allowance(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         """What the key may still use, on the answers to requests that use any of it."""
-        meter = self._options.meter
-        return meter.headers(exchange.watch.key) if meter and exchange.watch.model else []
+        rate_limiter = self._options.rate_limiter
+        return rate_limiter.headers(exchange.watch.key) if rate_limiter and exchange.watch.model else []
 
     async def _tell(self, exchange: Exchange, envelope: Envelope, failure: Failure) -> None:
         rendered = envelope(failure, exchange.request_id)

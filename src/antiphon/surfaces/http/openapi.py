@@ -46,7 +46,7 @@ def route(served: Served, surface: Surface) -> Route:
         replies={"application/json": dict[str, Any]},
         fails=(),
     )
-    own = Route(method="GET", path="/openapi.json", answer=answer, open=True, quiet=True, told=told)
+    own = Route(method="GET", path="/openapi.json", answer=answer, open=True, quiet=True, operation=told)
     text = msgspec.json.encode(document([*served, (surface, own)]))
     return own
 
@@ -75,7 +75,7 @@ class _About:
 
     def __init__(self, surface: Surface, routes: list[Route]) -> None:
         self._surface = surface
-        self._told = [(route, route.told) for route in routes if route.told is not None]
+        self._told = [(route, route.operation) for route in routes if route.operation is not None]
         if len(self._told) < len(routes):
             raise ValueError(f"a route of the surface {surface.name!r} does not say what it is")
         types: list[Any] = [surface.failure, *surface.types.values()]
@@ -109,27 +109,27 @@ class _About:
         found = []
         for route, told in self._told:
             path = self._surface.base + route.path.replace("*", "{" + told.rest + "}")
-            found.append((path, route.method.lower(), self._operation(path, route, told)))
+            found.append((path, route.method.lower(), self._described(path, route, told)))
         return found
 
-    def _operation(self, path: str, route: Route, told: Operation) -> dict[str, Any]:
-        good = {kind: self._schema(type) for kind, type in told.replies.items()}
-        fails = self._surface.statuses if told.fails is None else told.fails
+    def _described(self, path: str, route: Route, operation: Operation) -> dict[str, Any]:
+        good = {kind: self._schema(type) for kind, type in operation.replies.items()}
+        fails = self._surface.statuses if operation.fails is None else operation.fails
         failure = {"application/json": self._schema(self._surface.failure)} if fails else {}
-        operation: dict[str, Any] = {
+        described: dict[str, Any] = {
             "operationId": f"{route.method.lower()} {path}",
             "tags": [self._surface.name],
-            "summary": told.summary,
+            "summary": operation.summary,
             "responses": {
-                str(told.status): _response(_REASONS[told.status], good),
-                **{str(status): _response(_REASONS[status], {}) for status in told.bare},
+                str(operation.status): _response(_REASONS[operation.status], good),
+                **{str(status): _response(_REASONS[status], {}) for status in operation.bare},
                 **{str(status): _response(_REASONS[status], failure) for status in fails},
             },
         }
-        if told.description:
-            operation["description"] = told.description
-        if told.parameters:
-            operation["parameters"] = [
+        if operation.description:
+            described["description"] = operation.description
+        if operation.parameters:
+            described["parameters"] = [
                 {
                     "name": each.name,
                     "in": each.place,
@@ -137,14 +137,14 @@ class _About:
                     "description": each.summary,
                     "schema": self._schema(each.type),
                 }
-                for each in told.parameters
+                for each in operation.parameters
             ]
-        if told.body is not None:
-            content = {"application/json": {"schema": self._schema(told.body)}}
-            operation["requestBody"] = {"required": True, "content": content}
+        if operation.body is not None:
+            content = {"application/json": {"schema": self._schema(operation.body)}}
+            described["requestBody"] = {"required": True, "content": content}
         if route.open:
-            operation["security"] = [{}]
-        return operation
+            described["security"] = [{}]
+        return described
 
 
 def _short(name: str) -> str:

@@ -33,7 +33,7 @@ class Leaving(Overloaded):
     """The server was asked to stop, and its patience with what still runs is over."""
 
 
-class Telling(Protocol):
+class StreamEncoder(Protocol):
     """How a surface tells a stream of events."""
 
     ping: bytes
@@ -81,14 +81,14 @@ async def whole(exchange: Exchange, run: Run) -> Reply:
         raise Internal("the reply broke off") from None
 
 
-async def send(exchange: Exchange, run: Run, telling: Telling, *, first_wait: float, interval: float) -> None:
+async def send(exchange: Exchange, run: Run, encoder: StreamEncoder, *, first_wait: float, interval: float) -> None:
     """Stream what `run` emits to the client. A failure before the first byte is raised, a later one told in the stream.
     The head goes out with the first batch, or after `first_wait` seconds; then no silence is longer than `interval`
     seconds."""
-    async with _Stream(exchange, telling, first_wait, interval) as stream:
+    async with _Stream(exchange, encoder, first_wait, interval) as stream:
         try:
             await unless_gone(exchange, run(stream.write))
-            if not telling.finished:
+            if not encoder.finished:
                 raise Internal("the reply broke off" if exchange.started else "the engine gave no answer")
         except ClientGone:
             raise
@@ -107,9 +107,9 @@ class _Stream:
     silence's length, whatever the number of tokens, and no lock: a batch waits for what breaks a silence, which in turn
     does not begin while a batch is written."""
 
-    def __init__(self, exchange: Exchange, telling: Telling, first_wait: float, interval: float) -> None:
+    def __init__(self, exchange: Exchange, encoder: StreamEncoder, first_wait: float, interval: float) -> None:
         self._exchange = exchange
-        self._telling = telling
+        self._encoder = encoder
         self._interval = interval
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
@@ -131,7 +131,7 @@ class _Stream:
         self._writing = True
         if self._filler is not None:
             await self._filler
-        if chunk := self._telling.batch(events):
+        if chunk := self._encoder.batch(events):
             await self._send(chunk)
         self._writing = False
 
@@ -142,8 +142,8 @@ class _Stream:
         self._writing = True
         if self._filler is not None:
             await self._filler
-        if not self._telling.finished:
-            await self._exchange.write(self._telling.failure(failure))
+        if not self._encoder.finished:
+            await self._exchange.write(self._encoder.failure(failure))
 
     async def _send(self, chunk: bytes) -> None:
         if not self._exchange.started:
@@ -152,7 +152,7 @@ class _Stream:
         self._last = self._loop.time()
 
     def _silent(self) -> None:
-        if self._telling.finished:
+        if self._encoder.finished:
             return
         quiet = self._loop.time() - self._last
         # While a batch is being written the socket is full: the client has more to read than it does.
@@ -166,5 +166,5 @@ class _Stream:
         self._timer = self._loop.call_later(wait, self._silent)
 
     async def _fill(self) -> None:
-        await self._send(self._telling.ping if self._exchange.started else self._telling.opening())
+        await self._send(self._encoder.ping if self._exchange.started else self._encoder.opening())
         self._filler = None

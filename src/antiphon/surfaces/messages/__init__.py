@@ -10,7 +10,7 @@ from functools import partial
 
 import msgspec
 
-from antiphon.api.conversation import Conversation, Generation
+from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import Failure, Internal
 from antiphon.api.events import AnyEvent, Emit, Finished, Started, Usage
 from antiphon.api.seal import Seal
@@ -20,11 +20,11 @@ from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import caching, encode, failures, sent, wire
-from antiphon.surfaces.messages.arrivals import HEADERS, TYPES, Arrivals, Arrived
+from antiphon.surfaces.messages.request_reader import HEADERS, TYPES, ReceivedRequest, RequestReader
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 
-class _Told:
+class _StreamEncoder:
     """The reply to one request, as `sse` wants it told."""
 
     ping = encode.PING
@@ -61,46 +61,46 @@ class _Messages:
         self._service = service
         self._options = options
         self._seal = Seal(options.seal_key)
-        self._arrivals = Arrivals(service, options, self._seal)
+        self._reader = RequestReader(service, options, self._seal)
 
     def routes(self) -> list[Route]:
         return [
-            Route(method="POST", path="/messages", answer=self._create, told=_CREATE),
-            Route(method="POST", path="/messages/count_tokens", answer=self._count, told=_COUNT),
+            Route(method="POST", path="/messages", answer=self._create, operation=_CREATE),
+            Route(method="POST", path="/messages/count_tokens", answer=self._count, operation=_COUNT),
         ]
 
     async def _create(self, exchange: Exchange) -> None:
-        whole = await self._arrivals.read(exchange)
-        request, asked = whole.request, whole.asked
+        whole = await self._reader.read(exchange)
+        request, decoded = whole.request, whole.decoded
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         id, probing = self._options.new_id("msg_"), request.diagnostics
         prepared = await self._service.prepare(
             request.model,
-            asked.conversation,
-            asked.generation,
+            decoded.conversation,
+            decoded.generation,
             session=whole.session,
             message=id if probing else None,
             previous=probing.previous_message_id if probing else None,
-            patient=exchange.batch is not None,
+            low_priority=exchange.batch is not None,
         )
         style = encode.Style(
             id=id,
             model=request.model,
             seal=self._seal,
-            withheld=asked.withheld,
+            withheld=decoded.withheld,
             context_management=not isinstance(request.context_management, msgspec.UnsetType),
-            members=asked.members,
+            members=decoded.members,
             diagnostics=caching.diagnostics(prepared.miss) if probing else None,
-            hour=asked.hour,
+            hour=decoded.hour,
             tier="standard" if exchange.batch is None else "batch",
         )
         run = self._run(exchange, whole, prepared)
         if request.stream:
-            telling = _Told(style, prepared, exchange.request_id)
+            encoder = _StreamEncoder(style, prepared, exchange.request_id)
             await sse.send(
                 exchange,
                 run,
-                telling,
+                encoder,
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
             )
@@ -112,40 +112,45 @@ class _Messages:
             await exchange.reply(200, encode.whole(style, reply))
 
     async def _count(self, exchange: Exchange) -> None:
-        whole = await self._arrivals.read(exchange, counting=True)
-        tokens = await self._service.count(whole.request.model, whole.asked.conversation, whole.asked.generation)
+        whole = await self._reader.read(exchange, counting=True)
+        tokens = await self._service.count(whole.request.model, whole.decoded.conversation, whole.decoded.generation)
         counted = sent.Counted(tokens)
         if not isinstance(whole.request.context_management, msgspec.UnsetType):
             counted.context_management = sent.CountedContext(tokens)
         await exchange.reply(200, msgspec.json.encode(counted))
 
-    def _run(self, exchange: Exchange, whole: Arrived, prepared: Prepared) -> Run:
+    def _run(self, exchange: Exchange, whole: ReceivedRequest, prepared: Prepared) -> Run:
         """What generates the message: the model alone, or in rounds with the tools that run here."""
-        asked, key, meter = whole.asked, exchange.watch.key, self._options.meter
+        decoded, key, rate_limiter = whole.decoded, exchange.watch.key, self._options.rate_limiter
         first = partial(self._service.run, prepared)
-        if asked.server_tool:
-            return partial(self._unavailable, asked.server_tool, whole.text, prepared.prompt_tokens)
-        if not asked.served:
+        if decoded.server_tool:
+            return partial(self._unavailable, decoded.server_tool, whole.text, prepared.prompt_tokens)
+        if not decoded.served:
             return first
 
-        async def further(conversation: Conversation, wanted: Generation) -> Run:
-            patient = exchange.batch is not None
+        async def further(conversation: Conversation, wanted: GenerationParams) -> Run:
+            low_priority = exchange.batch is not None
             again = await self._service.prepare(
-                whole.request.model, conversation, wanted, session=whole.session, patient=patient, further=True
+                whole.request.model,
+                conversation,
+                wanted,
+                session=whole.session,
+                low_priority=low_priority,
+                further=True,
             )
             return partial(self._service.run, again)
 
         rounds = Rounds(
-            asked.conversation,
-            asked.generation,
-            declared=asked.served,
-            deferred=asked.deferred,
-            searchable=asked.searchable,
+            decoded.conversation,
+            decoded.generation,
+            declared=decoded.served,
+            deferred=decoded.deferred,
+            searchable=decoded.searchable,
             further=further,
             seal=self._seal,
             bounds=self._options.server_tools.bounds,
             key=key,
-            allow=partial(meter.take_call, key) if meter else None,
+            allow=partial(rate_limiter.take_call, key) if rate_limiter else None,
             note=exchange.watch.called,
         )
         return partial(rounds.run, first)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.prompt.predecessors import Miss
+from antiphon.prompt.predecessors import CacheMiss
 from antiphon.surfaces.messages import sent, wire
 
 _MARK = b'"cache_control"'
@@ -68,7 +68,7 @@ def _value(raw: msgspec.Raw) -> Any:
         return None  # Whoever reads the block for what it says tells what is wrong with it.
 
 
-def diagnostics(miss: Miss | None) -> sent.Diagnostics:
+def diagnostics(miss: CacheMiss | None) -> sent.Diagnostics:
     """The answer to a request for diagnostics."""
     if miss is None:
         return sent.Diagnostics(None)

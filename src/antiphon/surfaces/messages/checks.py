@@ -19,15 +19,15 @@ def check(messages: list[Indexed]) -> None:
     runs = _runs([message for message in messages if message[1] != "system"])
     if not runs or runs[0][0][1] != "user":
         raise BadRequest('messages: first message must use the "user" role')
-    asked: dict[str, int] = {}
+    decoded: dict[str, int] = {}
     for position, run in enumerate(runs):
         if run[0][1] == "user":
-            _check_results(run, asked)
-            asked = {}
+            _check_results(run, decoded)
+            decoded = {}
         else:
-            asked = _calls(run)
+            decoded = _calls(run)
             following = runs[position + 1] if position + 1 < len(runs) else []
-            _check_answered(asked, following, run[-1][0])
+            _check_answered(decoded, following, run[-1][0])
 
 
 def _runs(messages: list[Indexed]) -> list[list[Indexed]]:
@@ -55,7 +55,7 @@ def _calls(run: list[Indexed]) -> dict[str, int]:
     return calls
 
 
-def _check_results(run: list[Indexed], asked: dict[str, int]) -> None:
+def _check_results(run: list[Indexed], decoded: dict[str, int]) -> None:
     seen: set[str] = set()
     for index, _, blocks in run:
         for place, block in enumerate(blocks):
@@ -64,7 +64,7 @@ def _check_results(run: list[Indexed], asked: dict[str, int]) -> None:
                 raise BadRequest(f"{where}: `tool_use` blocks can only be in `assistant` messages")
             if not isinstance(block, wire.ToolResult):
                 continue
-            if block.tool_use_id not in asked:
+            if block.tool_use_id not in decoded:
                 raise BadRequest(
                     f"{where}: unexpected `tool_use_id` found in `tool_result` blocks: {block.tool_use_id}. Each "
                     "`tool_result` block must have a corresponding `tool_use` block in the previous message."
@@ -77,11 +77,11 @@ def _check_results(run: list[Indexed], asked: dict[str, int]) -> None:
             seen.add(block.tool_use_id)
 
 
-def _check_answered(asked: dict[str, int], following: list[Indexed], last: int) -> None:
+def _check_answered(decoded: dict[str, int], following: list[Indexed], last: int) -> None:
     answered = {
         block.tool_use_id for _, _, blocks in following for block in blocks if isinstance(block, wire.ToolResult)
     }
-    missing = [id for id in asked if id not in answered]
+    missing = [id for id in decoded if id not in answered]
     if missing:
         raise BadRequest(
             f"messages.{last}: `tool_use` ids were found without `tool_result` blocks immediately after: "

@@ -9,7 +9,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.api.conversation import Conversation, Generation, Sampling, Text, ThinkingPolicy, Tool, ToolChoice, Turn
+from antiphon.api.conversation import (
+    Conversation,
+    GenerationParams,
+    Sampling,
+    Text,
+    ThinkingPolicy,
+    Tool,
+    ToolChoice,
+    Turn,
+)
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Seal
 from antiphon.prompt.render import introduced
@@ -38,7 +47,7 @@ _MODES: dict[str, Mode] = {
 }
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read: the nouns, and what only this surface needs to know.
 
     `ignored` names what was accepted and not acted upon; `members` tells toolset members by the names the model
@@ -47,7 +56,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     the request leaves no way around; `hour` says that the last cache mark is to be kept for an hour."""
 
     conversation: Conversation
-    generation: Generation
+    generation: GenerationParams
     withheld: bool
     ignored: tuple[str, ...]
     members: Mapping[str, tuple[str, str]]
@@ -109,7 +118,7 @@ def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:
     return found
 
 
-def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetched]) -> Asked:
+def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetched]) -> DecodedRequest:
     """The request in nouns."""
     request, box = draft.request, draft.box
     _apply_changes(draft)
@@ -134,7 +143,7 @@ def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetch
     conversation = Conversation(system=_system(request), turns=turns, tools=box.all())
     ignored = [*draft.unknown, *box.ignored]
     mark = caching.last_mark(request) if draft.marked else None
-    generation = Generation(
+    generation = GenerationParams(
         max_tokens=request.max_tokens,
         sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k),
         stop_sequences=tuple(filter(None, request.stop_sequences or ())),
@@ -145,7 +154,7 @@ def asked(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetch
     )
     if request.context_management is not msgspec.UNSET:
         ignored.append("context_management")
-    return Asked(
+    return DecodedRequest(
         conversation=conversation,
         generation=generation,
         withheld=request.thinking is not None and request.thinking.display == "omitted",

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from antiphon.api.errors import BadRequest
-from antiphon.api.offload import LARGE, aside
+from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
 from antiphon.serving.service import Service
 from antiphon.surfaces.content import remote
@@ -42,16 +42,16 @@ TYPES: dict[str, Any] = {
 """What is kept raw in the structs of a request, and read later."""
 
 
-class Arrived(msgspec.Struct, frozen=True, kw_only=True):
+class ReceivedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request that was read: as it came and in nouns, the session that it belongs to, the last user's text."""
 
     request: wire.Request
-    asked: decode.Asked
+    decoded: decode.DecodedRequest
     session: str | None
     text: str
 
 
-class Arrivals:
+class RequestReader:
     """Reads requests for one surface."""
 
     def __init__(self, service: Service, options: Options, seal: Seal) -> None:
@@ -59,14 +59,14 @@ class Arrivals:
         self._options = options
         self._seal = seal
 
-    async def read(self, exchange: Exchange, *, counting: bool = False) -> Arrived:
+    async def read(self, exchange: Exchange, *, counting: bool = False) -> ReceivedRequest:
         """The request of an exchange. When only `counting`, no length of the reply need be told. Raises whatever is
         wrong with it as a Failure."""
         _check_headers(exchange, version_optional=self._options.version_optional)
         body = await exchange.body(self._options.max_body)
         # A PDF takes its time, however short it is.
         large = len(body) > LARGE or b'"document"' in body
-        draft = await aside(large, partial(decode.read, body, self._options.server_tools))
+        draft = await offload(large, partial(decode.read, body, self._options.server_tools))
         request = draft.request
         if not counting:
             _check_length(request)
@@ -75,10 +75,12 @@ class Arrivals:
         card = self._service.card(request.model)
         await self._ask(draft)
         fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
-        asked = await aside(large, partial(decode.asked, draft, card, self._seal, fetched))
-        if asked.ignored:
-            exchange.extra.append((b"antiphon-ignored", _listed(asked.ignored)))
-        return Arrived(request=request, asked=asked, session=_session(exchange, request), text=decode.last_text(draft))
+        decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
+        if decoded.ignored:
+            exchange.extra.append((b"antiphon-ignored", _listed(decoded.ignored)))
+        return ReceivedRequest(
+            request=request, decoded=decoded, session=_session(exchange, request), text=decode.last_text(draft)
+        )
 
     async def _ask(self, draft: decode.Draft) -> None:
         """Ask the servers that a request names for their tools."""
