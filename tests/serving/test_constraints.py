@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from antiphon.api.conversation import GenerationParams, Sampling, ThinkingPolicy, Tool, ToolChoice
-from antiphon.api.errors import Internal
+from antiphon.api.errors import BadRequest, Internal
 from antiphon.api.events import TextBlock, ThinkingBlock, ToolBlock
 from antiphon.constraint import dialects, lark
 from antiphon.constraint.plan import Speech, plan
@@ -216,3 +216,16 @@ async def test_the_same_demand_is_made_once(monkeypatch: pytest.MonkeyPatch) -> 
     await holding.held(LOOK.tools, FORCED, HERMES, "llguidance")
     await holding.held((STRICT,), GenerationParams(), HERMES, "llguidance")
     assert record == 3
+
+
+@pytest.mark.parametrize("forced", [True, False])
+async def test_what_cannot_fit_the_window_is_refused(forced: bool) -> None:
+    """A schema whose shortest value is longer than the window is refused by its path before anything is generated."""
+    service, engine = await served()
+    endless = {"type": "array", "items": {"type": "integer"}, "minItems": 10**9}
+    schema = {"type": "object", "properties": {"a": endless}, "required": ["a"]}
+    wanted = FORCED if forced else GenerationParams(max_tokens=100, output_schema=schema)
+    where = "tools.look.input_schema" if forced else "output_config.format.schema"
+    with pytest.raises(BadRequest, match=f"{where}.*does not fit the window"):
+        await reply(service, said("?", tools=(tool(a=endless),) if forced else ()), wanted)
+    assert not engine.jobs

@@ -74,7 +74,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
     """How a model writes. `marks` are the control tokens that may stand in its text. `starts_thinking` says that the
     prompt leaves it in its thinking, `trained` that it knows tools by itself, `thinks` that it thinks unless told not
-    to."""
+    to. `window` is the room for prompt and reply in tokens, where it is known: no value can be longer."""
 
     format: Format
     reasoning: Reasoning
@@ -82,6 +82,7 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     starts_thinking: bool = False
     trained: bool = True
     thinks: bool = False
+    window: int | None = None
 
 
 def plan(
@@ -95,11 +96,11 @@ def plan(
     named = tuple(tool for tool in tools if choice.mode != "tool" or tool.name == choice.name)
     most = MOST_CALLS if speech.trained and choice.parallel else 1
     if choice.mode in ("any", "tool"):
-        schemas, parts = _schemas(named, format, dialect, forced=True)
+        schemas, parts = _schemas(named, speech, dialect, forced=True)
         answer = format.grammar(schemas, most) if schemas and format.grammar else None
     elif params.output_schema is not None:
-        found = lower(params.output_schema, dialect, at="output_config.format.schema")
-        schemas, parts = _schemas(named, format, dialect, forced=True) if choice.mode == "auto" else ([], ())
+        found = lower(params.output_schema, dialect, at="output_config.format.schema", window=speech.window)
+        schemas, parts = _schemas(named, speech, dialect, forced=True) if choice.mode == "auto" else ([], ())
         parts = (*parts, Part(name="", unheld=found.unheld))
         answer = Json(found.schema)
         if schemas and format.grammar:
@@ -134,7 +135,7 @@ def _offered(tools: tuple[Tool, ...], speech: Speech, dialect: str, hold: HoldCa
     held = tuple(
         tool for tool in tools if hold != "never" and (tool.strict or (hold == "always" and tool.strict is None))
     )
-    schemas, parts = _schemas(held, format, dialect, forced=False)
+    schemas, parts = _schemas(held, speech, dialect, forced=False)
     known = {name for name, _ in schemas}
     released = [tool.name for tool in tools if tool.name not in known]
     parts = (*parts, *(Part(name=tool.name, free=_RELEASED) for tool in tools if tool not in held))
@@ -205,13 +206,13 @@ def _named(head: str, opener: str, name: str) -> Marker:
     return Marker(head[at : end + 1] if head[: end + 1].endswith(_NAME_ENDS) else head[at:end])
 
 
-def _schemas(tools: Many[Tool], format: Format, dialect: str, *, forced: bool) -> tuple[list[Called], tuple[Part, ...]]:
+def _schemas(tools: Many[Tool], speech: Speech, dialect: str, *, forced: bool) -> tuple[list[Called], tuple[Part, ...]]:
     """The schemas of tools as the dialect has them, and what becomes of them. Where no call is forced, a tool that no
     grammar can hold is let go, unless it is strict."""
-    schemas, parts = list[Called](), list[Part]()
+    format, schemas, parts = speech.format, list[Called](), list[Part]()
     for tool in tools:
         try:
-            found = lower(tool.schema, dialect, at=f"tools.{tool.name}.input_schema")
+            found = lower(tool.schema, dialect, at=f"tools.{tool.name}.input_schema", window=speech.window)
         except BadRequest as reason:
             if forced or tool.strict:
                 raise

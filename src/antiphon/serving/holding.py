@@ -31,19 +31,19 @@ class Holding:
     ) -> LoweredGrammars:
         """What the engine holds the model to. Raises BadRequest for a schema that no value satisfies."""
 
-        def record() -> LoweredGrammars:
+        def lowered() -> LoweredGrammars:
             demand = plan(tools, params, speech, dialect=dialect, hold=self._hold_calls)
             return dialects.hold(dialect, demand, self._token_id)
 
         if not tools and params.output_schema is None:
-            return record()
+            return lowered()
         schemas = msgspec.json.encode([[(tool.name, tool.strict, tool.schema) for tool in tools], params.output_schema])
         key = (schemas, dialect, params.tool_choice, params.thinking.mode, speech.starts_thinking)
         if key in self._recent:
             self._recent.move_to_end(key)
             return self._recent[key]
         # Schemas that are new take a while; other streams go on meanwhile.
-        self._recent[key] = held = await asyncio.to_thread(record)
+        self._recent[key] = held = await asyncio.to_thread(lowered)
         if len(self._recent) > _MOST:
             self._recent.popitem(last=False)
         return held

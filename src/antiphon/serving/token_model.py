@@ -103,6 +103,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
             starts_thinking=starts_thinking,
             trained=self.prompter.renderer.native_tools,
             thinks=self.card.thinking,
+            window=self.card.window,
         )
         return await self.holding.held(conversation.callable_tools, params, speech, self.description.grammar)
 
