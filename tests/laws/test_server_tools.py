@@ -20,7 +20,7 @@ from antiphon.engines.scripted import Rule, Scripted
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds, Rounds, Run
 from antiphon.server_tools.tool import ToolFailed
-from antiphon.server_tools.web_search import Hit, ModelEndpoint, WebSearch
+from antiphon.server_tools.web_search import Hit, Place, WebSearch
 from antiphon.serving.service import Service
 from antiphon.surfaces.messages import decode, encode
 from tests.laws.growing import tokens
@@ -52,7 +52,7 @@ OUTPUTS = st.lists(
 class Searches:
     """A search that finds or fails as it is asked to."""
 
-    async def search(self, query: str, place: ModelEndpoint) -> Sequence[Hit]:
+    async def search(self, query: str, place: Place) -> Sequence[Hit]:
         if query == "fails":
             raise ToolFailed("too_many_requests")
         return [FOUND]
