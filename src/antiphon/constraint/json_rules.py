@@ -13,6 +13,7 @@ from typing import Any
 
 from antiphon.constraint import Json, numerals
 from antiphon.constraint.searching import searched
+from antiphon.constraint.vocabulary import definition, references
 
 Part = dict[str, Any]
 _RAW = r'[^"\\\x00-\x1F\x7F]'
@@ -72,8 +73,8 @@ class JsonRules:
         """The definitions that are not plain, by themselves or by what they refer to."""
         users: dict[str, list[str]] = {}
         for name, part in self._definitions.items():
-            for reference in _references(part):
-                users.setdefault(reference, []).append(name)
+            for reference in references(part):
+                users.setdefault(definition(reference), []).append(name)
         waiting = [name for name, part in self._definitions.items() if not self._is_plain(part)]
         special: set[str] = set()
         while waiting:
@@ -94,7 +95,7 @@ class JsonRules:
 
     def _looks_plain(self, part: Part) -> bool:
         if part.keys() == {"$ref"}:
-            return _target(part) not in self._specials
+            return definition(part["$ref"]) not in self._specials
         if part.keys() == {"anyOf"}:
             return all(map(self._is_plain, part["anyOf"]))
         kind = part.get("type")
@@ -114,7 +115,7 @@ class JsonRules:
         if self._is_plain(part):
             return self._own(part)
         if "$ref" in part:
-            return self._reference(_target(part))
+            return self._reference(definition(part["$ref"]))
         if "anyOf" in part:
             return self._rule(" | ".join(map(self._value, part["anyOf"])))
         match part.get("type"):
@@ -130,7 +131,7 @@ class JsonRules:
         needed: dict[str, Any] = {}
         waiting = [part]
         while waiting:
-            for name in _references(waiting.pop()):
+            for name in map(definition, references(waiting.pop())):
                 if name not in needed and name in self._definitions:
                     needed[name] = self._definitions[name]
                     waiting.append(needed[name])
@@ -265,17 +266,6 @@ class JsonRules:
             return f"{self._item} {member}" if needed else f"({self._item} {member})?"
         half = len(members) // 2
         return self._rule(f"{self._rest(members[:half])} {self._rest(members[half:])}")
-
-
-def _target(part: Part) -> str:
-    return str(part["$ref"]).rpartition("/")[2]
-
-
-def _references(part: Any) -> list[str]:
-    if isinstance(part, dict):
-        own = [_target(part)] if isinstance(part.get("$ref"), str) else []
-        return own + [name for each in part.values() for name in _references(each)]
-    return [name for each in part for name in _references(each)] if isinstance(part, list) else []
 
 
 def _quoted(text: str) -> str:

@@ -1,5 +1,5 @@
 """The ways in which a value can match several schemas at once: what is left of `allOf`, `anyOf` and their kin when
-each is followed. A case is a list of schemas whose own keywords all hold together."""
+each is followed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import jsonschema_rs
 import msgspec
 from jsonschema_rs import canonical
 
+from antiphon.constraint.schema.case import Case, Node, names, told_apart, types
 from antiphon.constraint.schema.modern import Schema
-from antiphon.constraint.schema.vocabulary import TYPED, TYPES, inner, references
+from antiphon.constraint.vocabulary import definition, inner, references
 
-Node = Schema | bool
-Case = tuple[Schema, ...]
 Say = Callable[[Schema, str, str], None]
 """Told of a part, a keyword of it that is left out, and why."""
 
@@ -30,17 +29,6 @@ _FEW = 6
 """Alternatives of which each is told apart from all others by their opposites."""
 _COMPARED = 12
 """Alternatives that are compared pair by pair by all that they say."""
-
-TYPE_OF = {
-    type(None): "null",
-    bool: "boolean",
-    int: "number",
-    float: "number",
-    str: "string",
-    list: "array",
-    dict: "object",
-}
-
 
 FOLLOWED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "then", "else", "dependentRequired", "dependentSchemas"})
 """Keywords that are followed: what they say stands in a case as parts of its own."""
@@ -73,7 +61,7 @@ class Cases:
 
     def target(self, reference: str) -> Node:
         """The part that a reference of the document points to."""
-        return self._definitions[reference.rpartition("/")[2]]
+        return self._definitions[definition(reference)]
 
     def made(self, schema: Schema, origin: Schema) -> Schema:
         """A part that was not written but follows from one that was; the same one each time."""
@@ -203,7 +191,7 @@ class Cases:
         for case in cases:
             if "string" not in types(case):
                 continue
-            literal, patterns, sizes = _names(case)
+            literal, patterns, sizes = names(case)
             if literal is not None:
                 validator = jsonschema_rs.validator_for(self.standing(*case))
                 told["properties"] |= {name: True for name in literal if validator.is_valid(name)}
@@ -249,7 +237,7 @@ class Cases:
     def _apart(self, first: Node, second: Node, closely: bool) -> bool:
         """Whether it is known that no value matches both."""
         one, other = self.together((first,)), self.together((second,))
-        if one is None or other is None or not types((*one, *other)) or _told_apart(one, other):
+        if one is None or other is None or not types((*one, *other)) or told_apart(one, other):
             return True
         if not closely:
             return False
@@ -313,69 +301,9 @@ class Cases:
         found: dict[str, Node] = {}
         waiting = list(references(*nodes))
         while waiting:
-            name = waiting.pop().rpartition("/")[2]
+            name = definition(waiting.pop())
             if name not in found:
                 found[name] = self._definitions[name]
                 waiting += references(found[name])
         root: Schema = {**nodes[0]} if len(nodes) == 1 and isinstance(nodes[0], dict) else {"allOf": list(nodes)}
         return {**root, "$defs": found} if found else root
-
-
-def types(case: tuple[Schema, ...]) -> list[str]:
-    """The types that all parts of a case allow, in the vocabulary's order; `integer` counts as `number`."""
-    allowed = set(TYPES)
-    for node in case:
-        if "type" in node:
-            declared = node["type"] if isinstance(node["type"], list) else [node["type"]]
-            allowed &= {"number" if name == "integer" else name for name in declared}
-        elif "enum" in node or "const" in node:
-            allowed &= {
-                TYPE_OF[type(value)] for value in (*node.get("enum", ()), *([node["const"]] if "const" in node else ()))
-            }
-    return [name for name in TYPES if name in allowed]
-
-
-def _told_apart(one: list[Schema], other: list[Schema]) -> bool:
-    """Whether both name a member, which one of them demands, and no value of it fits both."""
-    if types((*one, *other)) != ["object"]:
-        return False
-    demanded = {name for node in (*one, *other) for name in node.get("required", ())}
-    for name in demanded:
-        values = [_values(node["properties"][name]) for node in one if name in node.get("properties", ())]
-        others = [_values(node["properties"][name]) for node in other if name in node.get("properties", ())]
-        if any(a is not None and b is not None and a.isdisjoint(b) for a in values for b in others):
-            return True
-    return False
-
-
-def _names(case: Case) -> tuple[list[str] | None, list[str], str | None]:
-    """What a case says of a name: the names that it may be, the expressions that it matches, its length as another."""
-    listed = [node.get("enum", [node.get("const")]) for node in case if "enum" in node or "const" in node]
-    literal = [name for name in listed[0] if isinstance(name, str)] if listed else None
-    patterns = list(dict.fromkeys(node["pattern"] for node in case if "pattern" in node))
-    least = max((int(node["minLength"]) for node in case if "minLength" in node), default=0)
-    most = min((str(int(node["maxLength"])) for node in case if "maxLength" in node), default="", key=int)
-    return literal, patterns, f"^[\\s\\S]{{{least},{most}}}$" if least or most else None
-
-
-def _values(node: Node) -> set[str] | None:
-    """The strings that a part is limited to."""
-    if isinstance(node, bool):
-        return None
-    values = node["enum"] if "enum" in node else [node["const"]] if "const" in node else None
-    return set(values) if values is not None and all(isinstance(value, str) for value in values) else None
-
-
-def is_integer(case: Case) -> bool:
-    """Whether a number must be an integer."""
-    for node in case:
-        declared = node.get("type", [])
-        names = declared if isinstance(declared, list) else [declared]
-        if "integer" in names and "number" not in names:
-            return True
-    return False
-
-
-def speaks_of(case: Case, kind: str) -> bool:
-    """Whether any part says something of values of this type, beyond that they may be."""
-    return any(not TYPED.get(kind, frozenset()).isdisjoint(node) for node in case)

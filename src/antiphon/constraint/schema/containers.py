@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from antiphon.constraint.schema import patterns
-from antiphon.constraint.schema.cases import Case, Node
+from antiphon.constraint.schema.case import Case, Node
 from antiphon.constraint.schema.modern import Schema, step
 from antiphon.constraint.schema.parts import Dead, Lowering, Part
 

@@ -15,12 +15,13 @@ from antiphon.api.errors import BadRequest
 from antiphon.constraint import Json, lark
 from antiphon.constraint.schema import containers, scalars
 from antiphon.constraint.schema.capabilities import CAPABILITIES, Capability
-from antiphon.constraint.schema.cases import FOLLOWED, TYPE_OF, Case, Cases, Node, is_integer, speaks_of, types
+from antiphon.constraint.schema.case import TYPE_OF, Case, Node, is_integer, speaks_of, types
+from antiphon.constraint.schema.cases import FOLLOWED, Cases
 from antiphon.constraint.schema.containers import either
 from antiphon.constraint.schema.modern import Modern, Schema, Unheld, modern
 from antiphon.constraint.schema.parts import Dead, Lowering, Part
 from antiphon.constraint.schema.trimming import Trimming, depth
-from antiphon.constraint.schema.vocabulary import TYPES
+from antiphon.constraint.vocabulary import TYPES
 
 _SHAPES: dict[str, Callable[[Lowering, Case], Part]] = {
     "number": scalars.number,

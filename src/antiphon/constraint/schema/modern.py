@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.api.errors import BadRequest
 from antiphon.constraint.schema.references import OfMeta, References, Unresolved
-from antiphon.constraint.schema.vocabulary import LIST, ONE, PLAIN, RECORD
+from antiphon.constraint.vocabulary import LIST, ONE, PLAIN, RECORD
 
 Schema = dict[str, Any]
 

@@ -7,7 +7,8 @@ from typing import Protocol
 import msgspec
 
 from antiphon.constraint.schema.capabilities import Capability
-from antiphon.constraint.schema.cases import Cases, Node
+from antiphon.constraint.schema.case import Node
+from antiphon.constraint.schema.cases import Cases
 from antiphon.constraint.schema.modern import Schema
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from antiphon.constraint.schema.cases import Case, is_integer
+from antiphon.constraint.schema.case import Case, is_integer
 from antiphon.constraint.schema.modern import Schema
 from antiphon.constraint.schema.parts import Dead, Lowering, Part
 from antiphon.constraint.schema.patterns import NOTHING, problem

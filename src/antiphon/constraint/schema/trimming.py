@@ -8,7 +8,7 @@ from typing import Any
 
 from antiphon.constraint.schema.modern import Schema
 from antiphon.constraint.schema.parts import Dead, Part
-from antiphon.constraint.schema.vocabulary import inner, references
+from antiphon.constraint.vocabulary import definition, inner, references
 
 _ROUNDS = 40
 """How often sizes are reckoned anew. What changes still is taken as possible."""
@@ -34,14 +34,14 @@ class Trimming:
         if isinstance(told, Dead):
             return told
         while "$ref" in told:
-            inner = self._trim(self._definitions[told["$ref"].rpartition("/")[2]])
+            inner = self._trim(self._definitions[definition(told["$ref"])])
             assert isinstance(inner, dict)
             told = inner
         definitions: Schema = {}
         waiting: list[Any] = [told]
         while waiting:
             for reference in references(waiting.pop()):
-                name = reference.rpartition("/")[2]
+                name = definition(reference)
                 if name not in definitions:
                     definitions[name] = kept = self._trim(self._definitions[name])
                     waiting.append(kept)
@@ -63,7 +63,7 @@ class Trimming:
         if isinstance(part, Dead):
             return math.inf
         if "$ref" in part:
-            return self._sizes[part["$ref"].rpartition("/")[2]]
+            return self._sizes[definition(part["$ref"])]
         if "anyOf" in part:
             return min(map(self._size, part["anyOf"]))
         if "enum" in part:
@@ -97,7 +97,7 @@ class Trimming:
         seen: set[str] = set()
         while True:
             if "$ref" in part:
-                name = part["$ref"].rpartition("/")[2]
+                name = definition(part["$ref"])
                 inner: Any = [self._definitions[name]] if name not in seen else []
                 seen.add(name)
             else:
@@ -156,5 +156,5 @@ def depth(schema: Schema) -> int:
             path.append(inner(part))
         elif isinstance(part, dict) and part["$ref"] not in met:
             met.add(part["$ref"])
-            path.append(iter([definitions[part["$ref"].rpartition("/")[2]]]))
+            path.append(iter([definitions[definition(part["$ref"])]]))
     return deepest

@@ -20,13 +20,19 @@ RECORD = frozenset({"properties", "patternProperties", "dependentSchemas"})
 
 
 def inner(node: Any) -> Iterator[Any]:
-    """The schemas that stand directly in one."""
-    if isinstance(node, dict):
-        yield from (node[keyword] for keyword in ONE if keyword in node)
-        for keyword in LIST:
-            yield from node.get(keyword, ())
-        for keyword in RECORD:
-            yield from node.get(keyword, {}).values()
+    """The schemas that stand directly in one, in the order in which it names them."""
+    for keyword, value in node.items() if isinstance(node, dict) else ():
+        if keyword in ONE:
+            yield value
+        elif keyword in LIST:
+            yield from value
+        elif keyword in RECORD:
+            yield from value.values()
+
+
+def definition(reference: str) -> str:
+    """The name of the definition that a reference of a lowered schema points to."""
+    return reference.rpartition("/")[2]
 
 
 def references(*nodes: Any) -> Iterator[str]:

@@ -1,0 +1,79 @@
+"""What the parts of one case say together: a list of schemas whose own keywords all hold."""
+
+from __future__ import annotations
+
+from antiphon.constraint.schema.modern import Schema
+from antiphon.constraint.vocabulary import TYPED, TYPES
+
+Node = Schema | bool
+Case = tuple[Schema, ...]
+
+TYPE_OF = {
+    type(None): "null",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+}
+
+
+def types(case: Case) -> list[str]:
+    """The types that all parts of a case allow, in the vocabulary's order; `integer` counts as `number`."""
+    allowed = set(TYPES)
+    for node in case:
+        if "type" in node:
+            declared = node["type"] if isinstance(node["type"], list) else [node["type"]]
+            allowed &= {"number" if name == "integer" else name for name in declared}
+        elif "enum" in node or "const" in node:
+            allowed &= {
+                TYPE_OF[type(value)] for value in (*node.get("enum", ()), *([node["const"]] if "const" in node else ()))
+            }
+    return [name for name in TYPES if name in allowed]
+
+
+def told_apart(one: list[Schema], other: list[Schema]) -> bool:
+    """Whether both name a member, which one of them demands, and no value of it fits both."""
+    if types((*one, *other)) != ["object"]:
+        return False
+    demanded = {name for node in (*one, *other) for name in node.get("required", ())}
+    for name in demanded:
+        values = [_values(node["properties"][name]) for node in one if name in node.get("properties", ())]
+        others = [_values(node["properties"][name]) for node in other if name in node.get("properties", ())]
+        if any(a is not None and b is not None and a.isdisjoint(b) for a in values for b in others):
+            return True
+    return False
+
+
+def names(case: Case) -> tuple[list[str] | None, list[str], str | None]:
+    """What a case says of a name: the names that it may be, the expressions that it matches, its length as another."""
+    listed = [node.get("enum", [node.get("const")]) for node in case if "enum" in node or "const" in node]
+    literal = [name for name in listed[0] if isinstance(name, str)] if listed else None
+    patterns = list(dict.fromkeys(node["pattern"] for node in case if "pattern" in node))
+    least = max((int(node["minLength"]) for node in case if "minLength" in node), default=0)
+    most = min((str(int(node["maxLength"])) for node in case if "maxLength" in node), default="", key=int)
+    return literal, patterns, f"^[\\s\\S]{{{least},{most}}}$" if least or most else None
+
+
+def _values(node: Node) -> set[str] | None:
+    """The strings that a part is limited to."""
+    if isinstance(node, bool):
+        return None
+    values = node["enum"] if "enum" in node else [node["const"]] if "const" in node else None
+    return set(values) if values is not None and all(isinstance(value, str) for value in values) else None
+
+
+def is_integer(case: Case) -> bool:
+    """Whether a number must be an integer."""
+    for node in case:
+        declared = node.get("type", [])
+        names = declared if isinstance(declared, list) else [declared]
+        if "integer" in names and "number" not in names:
+            return True
+    return False
+
+
+def speaks_of(case: Case, kind: str) -> bool:
+    """Whether any part says something of values of this type, beyond that they may be."""
+    return any(not TYPED.get(kind, frozenset()).isdisjoint(node) for node in case)
