@@ -7,7 +7,7 @@ concatenation is one JSON object) and an end. Exactly one `Finished` closes a st
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -105,6 +105,8 @@ AnyEvent = (
 Emit = Callable[[list[AnyEvent]], Awaitable[None]]
 """Takes what came at once. Whoever generates awaits it for every batch, so a slow client slows the reading of the
 engine; what it raises ends the generation."""
+Run = Callable[[Emit], Coroutine[Any, Any, None]]
+"""Generates one reply, and emits it batch by batch."""
 
 
 class TextBlock(msgspec.Struct, frozen=True):

@@ -56,3 +56,8 @@ def shared(one: bytes, other: bytes) -> int:
         else:
             high = middle - 1
     return low * HASH
+
+
+def common(one: bytes, other: bytes) -> int:
+    """How many leading tokens are the same, in whole pages."""
+    return shared(one, other) // HASH * PAGE

@@ -23,7 +23,7 @@ import msgspec
 from antiphon.api.errors import BadRequest, Failure
 from antiphon.engines.answers import Restored, Written
 from antiphon.engines.attached import Attached
-from antiphon.engines.pages import HASH, PAGE, Pages, shared
+from antiphon.engines.pages import HASH, PAGE, Pages, common, shared
 from antiphon.engines.prefix_store import Found, Prefix, PrefixStore
 from antiphon.engines.slots import Slot, Slots, Taken, alive
 
@@ -100,7 +100,7 @@ class PrefixCache:
 
     async def _prepare(self, seat: Seat, taken: Taken, pages: Pages) -> None:
         before, store = taken.before, self._store
-        hashes, have = pages.hashes, _common(before.pages, pages.hashes)
+        hashes, have = pages.hashes, common(before.pages, pages.hashes)
         seat.fresh = bool(before.tokens) and before.domain != taken.slot.domain
         if store is None:
             return
@@ -246,11 +246,6 @@ class PrefixCache:
             self._store.close()
 
 
-def _common(one: bytes, other: bytes) -> int:
-    """How many leading tokens are the same, in whole pages."""
-    return shared(one, other) // HASH * PAGE
-
-
 def _content(seat: Seat, prompt: Sequence[int], domain: bytes) -> Pages | None:
     """What the slot holds afterwards; None where it is what it held before."""
     if seat.read is None:
@@ -267,7 +262,7 @@ def _beginning(taken: Taken, found: Found, have: int) -> int:
     is none yet, and the slot does not go beyond."""
     mine, hashes = taken.slot, taken.slot.pages
     both = [
-        _common(slot.pages, hashes)
+        common(slot.pages, hashes)
         for slot in (taken.before if at == taken.at else slot for at, slot in enumerate(taken.slots))
         if slot.conversation != mine.conversation or not mine.conversation
         if shared(slot.pages, hashes) < min(len(slot.pages), len(hashes))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.engines.pages import HASH, PAGE, Pages, shared
+from antiphon.engines.pages import Pages, common, shared
 
 _KEPT = 0.95
 """A prompt goes on from a slot when it begins with this share of what the slot holds."""
@@ -93,7 +93,7 @@ class Slots:
                 used=self.now(),
                 user=os.getpid(),
                 busy=True,
-                stored=min(before.stored, _tokens(shared(before.pages, hashes))),
+                stored=min(before.stored, common(before.pages, hashes)),
                 since=before.since if before.unstored else self.now(),
                 turn=secrets.randbits(62),
             )
@@ -167,11 +167,6 @@ class Slots:
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Slot])
-
-
-def _tokens(hashes: int) -> int:
-    """The tokens of so many bytes of hashes."""
-    return hashes // HASH * PAGE
 
 
 def _goes_on(slot: Slot, pages: bytes) -> bool:

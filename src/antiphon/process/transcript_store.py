@@ -21,8 +21,8 @@ _CHECKSUM = 4
 
 
 class TranscriptFolder:
-    """A shelf in a folder, bounded by `capacity` bytes of files. Looking a name up costs one system call when it is not
-    there. Shelves of another `owner` may share a folder, and find nothing of each other's."""
+    """A store in a folder, bounded by `capacity` bytes of files. Looking a name up costs one system call when it is not
+    there. Stores of another `owner` may share a folder, and find nothing of each other's."""
 
     def __init__(self, folder: str, capacity: int = 64_000_000, owner: bytes = b"") -> None:
         self._owner = owner

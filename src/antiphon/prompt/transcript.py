@@ -129,7 +129,7 @@ class Remembered(msgspec.Struct, frozen=True):
 
 class Transcript:
     """The memory, bounded by `capacity` in tokens and, as each takes more than its tokens, to the `most` beginnings.
-    The least recently used are forgotten first; what another worker sampled is looked up on the `transcripts`."""
+    The least recently used are forgotten first; what another worker sampled is looked up in the `transcripts`."""
 
     def __init__(
         self, capacity: int = 4_000_000, most: int = 10_000, transcripts: TranscriptStore | None = None
@@ -162,7 +162,7 @@ class Transcript:
         return await self._fetched(longer, fits)
 
     async def _fetched(self, turns: dict[bytes, int], fits: Callable[[Remembered], bool]) -> Remembered | None:
-        """The first on the shelf of these names, each with its number of turns, that fits."""
+        """The first in the store of these names, each with its number of turns, that fits."""
         names, at = list(turns), 0
         while (
             self._transcripts is not None
@@ -199,7 +199,7 @@ _kept = msgspec.msgpack.Decoder(tuple[int, bytes, tuple[int, ...]])
 
 
 def _read(kept: bytes) -> Remembered | None:
-    """What was put on the shelf; None when it is something else."""
+    """What was put into the store; None when it is something else."""
     try:
         turns, ids, thoughts = _kept.decode(kept)
         return Remembered(turns, array("i", ids), thoughts)

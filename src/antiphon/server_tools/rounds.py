@@ -13,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -37,6 +36,7 @@ from antiphon.api.events import (
     Finished,
     Fold,
     Reply,
+    Run,
     ServerResult,
     ServerToolStart,
     Started,
@@ -55,8 +55,6 @@ from antiphon.server_tools.tool import COUNTED, Call, Declared, Fields, ToolFail
 
 log = logging.getLogger("antiphon")
 
-Run = Callable[[Emit], Coroutine[Any, Any, None]]
-"""Generates one reply of the model's, and emits it batch by batch."""
 Further = Callable[[Conversation, GenerationParams], Awaitable[Run]]
 """Prepares a further round. Raises PromptTooLong when it does not fit the window."""
 Note = Callable[[str, str, float], None]

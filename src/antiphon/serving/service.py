@@ -62,7 +62,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 class Service:
     """Everything behind the surfaces. `models` has at least one; the first is the default. `most_waiting` requests may
     wait for each engine; one that is silent at work for `stall` seconds is not ready. `rate_limiter` bounds what keys
-    use. On the `transcripts` other workers find what prompts were made of."""
+    use. In the `transcripts` other workers find what prompts were made of."""
 
     def __init__(
         self,

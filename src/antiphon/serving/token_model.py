@@ -191,7 +191,7 @@ class _Attempt:
 
 
 async def load(engine: Engine, choices: Choices, transcripts: TranscriptStore | None = None) -> TokenModel:
-    """The model that runs in the engine. What is said to it is remembered on the `transcripts` too. Raises ValueError
+    """The model that runs in the engine. What is said to it is remembered in the `transcripts` too. Raises ValueError
     when a choice does not fit it."""
     described = await engine.describe()
     source = choices.chat_template or described.chat_template

@@ -49,10 +49,10 @@ async def answered(exchange: Exchange, options: Options) -> bool:
     ]
     if exchange.method != "OPTIONS" or exchange.header("access-control-request-method") is None:
         return False
-    decoded = exchange.header("access-control-request-headers") or _ALLOWED
+    requested = exchange.header("access-control-request-headers") or _ALLOWED
     headers = [
         (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE, OPTIONS"),
-        (b"access-control-allow-headers", decoded.encode("latin-1")),
+        (b"access-control-allow-headers", requested.encode("latin-1")),
         (b"access-control-max-age", b"600"),
     ]
     if exchange.header("access-control-request-private-network") == "true":

@@ -34,9 +34,9 @@ def address(name: str) -> Address | None:
 
 def local(name: str) -> bool:
     """Whether a name means the machine that uses it, whoever else might be asked: no name server is."""
-    decoded = address(name)
-    if decoded is not None:
-        return decoded.is_loopback
+    literal = address(name)
+    if literal is not None:
+        return literal.is_loopback
     name = name.lower().removesuffix(".")
     return name == "localhost" or name.endswith(".localhost")
 
@@ -57,9 +57,9 @@ def known(host: str, options: Options, server: str = "") -> bool:
     name = match["name"].strip("[]")
     if local(name) or listed(name, options):
         return True
-    decoded, own = address(name), address(server)
+    literal, own = address(name), address(server)
     # What was sent to an address in numbers has come to that very address: nobody can point it elsewhere.
-    return decoded is not None and own is not None and (own.is_unspecified or own == decoded)
+    return literal is not None and own is not None and (own.is_unspecified or own == literal)
 
 
 def refuse_unknown(exchange: Exchange, options: Options) -> None:

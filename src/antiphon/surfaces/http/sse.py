@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
 from antiphon.api.errors import Failure, Internal, Overloaded
-from antiphon.api.events import AnyEvent, Emit, Fold, Reply
+from antiphon.api.events import AnyEvent, Fold, Reply, Run
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
 
 log = logging.getLogger("antiphon.http")
@@ -25,8 +25,6 @@ HEADERS = (
 )
 
 T = TypeVar("T")
-Run = Callable[[Emit], Coroutine[Any, Any, None]]
-"""Generates a reply, and emits it batch by batch."""
 
 
 class Leaving(Overloaded):

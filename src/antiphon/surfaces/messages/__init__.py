@@ -12,10 +12,10 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import Failure, Internal
-from antiphon.api.events import AnyEvent, Emit, Finished, Started, Usage
+from antiphon.api.events import AnyEvent, Emit, Finished, Run, Started, Usage
 from antiphon.api.seal import Seal
 from antiphon.server_tools import unavailable
-from antiphon.server_tools.rounds import Rounds, Run
+from antiphon.server_tools.rounds import Rounds
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
