@@ -28,6 +28,17 @@ async def ask(client: aiohttp.ClientSession, url: str, text: str, **fields: Any)
         return response.status, raw
 
 
+async def stream(client: aiohttp.ClientSession, url: str, text: str, begun: asyncio.Event, **fields: Any) -> bytes:
+    """The bytes of a stream to its end; `begun` is set when some of the reply has come."""
+    raw = b""
+    async with client.post(url + "/v1/messages", json=body(text, **fields), headers=HEADERS) as response:
+        async for chunk in response.content.iter_any():
+            raw += chunk
+            if raw.count(b"content_block_delta") > 6:
+                begun.set()
+    return raw
+
+
 async def leave(url: str, text: str, rng: random.Random, longest: float, **fields: Any) -> str:
     """Ask over a connection of its own and go away at a random moment; says whether the answer was over by then."""
     async with aiohttp.ClientSession() as client:

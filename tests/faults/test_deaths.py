@@ -14,7 +14,7 @@ import pytest
 
 from tests.end_to_end.conftest import Server, serving
 from tests.faults import processes
-from tests.faults.asking import HEADERS, ask, body
+from tests.faults.asking import ask, stream
 from tests.surfaces import order
 
 pytestmark = [
@@ -43,19 +43,8 @@ async def test_an_engine_that_is_killed_ends_its_streams_and_comes_back(real: Se
     """SIGKILL in the middle of two streams and with a third in line: each of those at work ends in exactly one error
     event; the one in line, and requests sent while there is no engine, wait and are answered."""
     async with aiohttp.ClientSession() as client:
-
-        async def stream(begun: asyncio.Event) -> bytes:
-            raw = b""
-            sent = body(LONG, max_tokens=1500)
-            async with client.post(real.url + "/v1/messages", json=sent, headers=HEADERS) as response:
-                async for chunk in response.content.iter_any():
-                    raw += chunk
-                    if raw.count(b"content_block_delta") > 6:
-                        begun.set()
-            return raw
-
         begun = [asyncio.Event(), asyncio.Event()]
-        streams = [asyncio.ensure_future(stream(one)) for one in begun]
+        streams = [asyncio.ensure_future(stream(client, real.url, LONG, one, max_tokens=1500)) for one in begun]
         await asyncio.wait_for(asyncio.gather(*(one.wait() for one in begun)), 120)
         queued = asyncio.ensure_future(ask(client, real.url, "Hi", max_tokens=5))
         await asyncio.sleep(0.7)

@@ -19,7 +19,7 @@ from antiphon.engines.chat import ChatServer
 from antiphon.process.worker_config import RUNTIME_VARIABLE, WorkerConfig
 from tests.end_to_end.conftest import Server, serving
 from tests.faults import processes
-from tests.faults.asking import HEADERS, ask, body
+from tests.faults.asking import ask, stream
 from tests.faults.test_deaths import ends
 
 pytestmark = [
@@ -62,18 +62,7 @@ async def test_an_engine_that_grows_ends_at_its_ceiling(tmp_path: Path) -> None:
         engine = engine_of(server)
         async with aiohttp.ClientSession() as client:
             begun = asyncio.Event()
-
-            async def stream() -> bytes:
-                raw = b""
-                sent = body(LONG, max_tokens=1500)
-                async with client.post(server.url + "/v1/messages", json=sent, headers=HEADERS) as response:
-                    async for chunk in response.content.iter_any():
-                        raw += chunk
-                        if raw.count(b"content_block_delta") > 6:
-                            begun.set()
-                return raw
-
-            streaming = asyncio.ensure_future(stream())
+            streaming = asyncio.ensure_future(stream(client, server.url, LONG, begun, max_tokens=1500))
             await asyncio.wait_for(begun.wait(), 120)
             (first,) = processes.engines(server.process.pid)
             job = Job(prompt=await engine.tokenise(["Numbers:"]), max_tokens=100, grammar=GROWS)

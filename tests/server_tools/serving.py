@@ -14,6 +14,7 @@ from antiphon.engines.scripted import Rule, Scripted
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.service import Service
 from tests.laws.growing import tokens
+from tests.loopback import listening
 from tests.serving.served import served
 
 Fields = dict[str, Any]
@@ -68,7 +69,7 @@ async def running(tools: ServerTools, rules: Sequence[Rule], **options: Any) -> 
     """A server with these tools, whose model follows these rules."""
     service, engine = await served(*rules)
     given = surfaces.Options(seal_key=b"a key for tests", server_tools=tools, **options)
-    async with surface(surfaces.build(service, given)) as url, aiohttp.ClientSession() as client:
+    async with listening(surfaces.build(service, given)) as url, aiohttp.ClientSession() as client:
         try:
             yield Running(service, engine, url, client)
         finally:
@@ -111,31 +112,3 @@ def folded(raw: bytes) -> Fields:
                 message |= {key: event["delta"][key] for key in ("stop_reason", "stop_sequence", "stop_details")}
                 message["usage"] |= event["usage"]
     return message
-
-
-@asynccontextmanager
-async def surface(application: Any) -> AsyncIterator[str]:
-    """The address of an application on loopback, served as in production."""
-    import asyncio
-    import socket
-
-    from granian.constants import Interfaces
-    from granian.server.embed import Server
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    server = Server(application, port=port, interface=Interfaces.ASGI, log_enabled=False, backpressure=512)
-    task = asyncio.ensure_future(server.serve())
-    async with aiohttp.ClientSession() as client:
-        while True:
-            try:
-                async with client.get(f"http://127.0.0.1:{port}/health"):
-                    break
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.02)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.stop()
-        await task

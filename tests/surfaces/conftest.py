@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
-from granian.constants import Interfaces
-from granian.server.embed import Server
 from scripted_service import ScriptedService
 
 from antiphon import surfaces
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.loopback import listening
 
 
 class Running:
     """A running server: its service, its address, and requests to it."""
 
-    def __init__(self, service: ScriptedService, port: int, client: aiohttp.ClientSession) -> None:
+    def __init__(self, service: ScriptedService, url: str, client: aiohttp.ClientSession) -> None:
         self.service = service
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = url
         self.client = client
 
     def ask(self, **fields: Any) -> dict[str, Any]:
@@ -53,24 +44,9 @@ class Running:
 
 @asynccontextmanager
 async def serving(service: ScriptedService, **options: Any) -> AsyncIterator[Running]:
-    port = free_port()
     given = surfaces.Options(**{"seal_key": b"a key for tests", "ping_interval": 0.2, "first_wait": 0.1, **options})
-    server = Server(
-        surfaces.build(service, given), port=port, interface=Interfaces.ASGI, log_enabled=False, backpressure=512
-    )
-    task = asyncio.ensure_future(server.serve())
-    async with aiohttp.ClientSession() as client:
-        for _ in range(100):
-            try:
-                async with client.get(f"http://127.0.0.1:{port}/health"):
-                    break
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.02)
-        try:
-            yield Running(service, port, client)
-        finally:
-            server.stop()
-            await task
+    async with listening(surfaces.build(service, given)) as url, aiohttp.ClientSession() as client:
+        yield Running(service, url, client)
 
 
 @pytest.fixture
