@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.engines.pages import Pages
-from antiphon.engines.slots import Slots
+from antiphon.engines.cache.pages import Pages
+from antiphon.engines.cache.slots import Slots
 from antiphon.process.seal_key import seal_key
 from antiphon.process.transcript_store import TranscriptFolder
 from antiphon.process.worker_state import METRICS_VARIABLE, WorkerStateOwner, reserve_metrics

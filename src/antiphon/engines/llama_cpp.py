@@ -25,10 +25,10 @@ from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefil
 from antiphon.engines.answers import Adapter, Cards, Chunk, Decoded, Encoded, Pieces, Progress, Props
 from antiphon.engines.attached import Attached
 from antiphon.engines.blocks import blocks
+from antiphon.engines.cache.prefix_cache import ANY, PrefixCache, Seat
+from antiphon.engines.cache.prefix_store import PrefixStore
+from antiphon.engines.cache.slots import Slots
 from antiphon.engines.pictures import PictureCosts
-from antiphon.engines.prefix_cache import ANY, PrefixCache, Seat
-from antiphon.engines.prefix_store import PrefixStore
-from antiphon.engines.slots import Slots
 from antiphon.engines.upstream import Told
 
 log = logging.getLogger("antiphon")

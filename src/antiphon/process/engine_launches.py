@@ -12,10 +12,10 @@ from typing import NamedTuple
 import msgspec
 
 from antiphon.engines import Prefixes, gguf, identity, machine, memory, model_store
+from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.embedded import Launch
 from antiphon.engines.memory import CacheType
 from antiphon.engines.model_store import ModelUnavailable
-from antiphon.engines.prefix_store import PrefixStore
 from antiphon.process.worker_state import file_name
 from antiphon.settings.fields import ModelSettings, Settings
 from antiphon.storage import files

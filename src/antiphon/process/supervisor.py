@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engines import connect
-from antiphon.engines.prefix_store import PrefixStore
+from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.observability import request_log
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.process import banner, engine_launches, workers

@@ -3,7 +3,7 @@
     stopping    a pipe without words: the supervisor holds its end open, and lets go when it is asked to stop
     crashes/    for each engine that dies again and again, a sentence
     limits      what each key has used (`serving/rate_limits.py`)
-    slots-…     what is in the slots of each embedded engine (`engines/slots.py`)
+    slots-…     what is in the slots of each embedded engine (`engines/cache/slots.py`)
     remembered/ the tokens of each model's conversations (`transcript_store.py`), when there are several workers
     seal.key    the key that seals thinking (`seal_key.py`), when the state folder has no room for it
     metrics/    what each worker has counted (`observability/metrics.py`), when there are several

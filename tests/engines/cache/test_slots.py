@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.engines.pages import PAGE, Pages, shared
-from antiphon.engines.slots import Slots, Taken
+from antiphon.engines.cache.pages import PAGE, Pages, shared
+from antiphon.engines.cache.slots import Slots, Taken
 
 INSTRUCTIONS = list(range(40 * PAGE))
 

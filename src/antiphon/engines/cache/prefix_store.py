@@ -24,7 +24,7 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.engines.pages import HASH, PAGE
+from antiphon.engines.cache.pages import HASH, PAGE
 
 log = logging.getLogger("antiphon")
 

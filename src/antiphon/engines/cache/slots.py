@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.engines.pages import Pages, common, shared
+from antiphon.engines.cache.pages import Pages, common, shared
 
 _KEPT = 0.95
 """A prompt goes on from a slot when it begins with this share of what the slot holds."""

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.engines.pages import HASH, PAGE, Pages, shared
-from antiphon.engines.prefix_store import PrefixStore
+from antiphon.engines.cache.pages import HASH, PAGE, Pages, shared
+from antiphon.engines.cache.prefix_store import PrefixStore
 
 MB = 1 << 20
 DOMAIN = b"this model"

@@ -23,9 +23,9 @@ import msgspec
 from antiphon.api.errors import BadRequest, Failure
 from antiphon.engines.answers import Restored, Written
 from antiphon.engines.attached import Attached
-from antiphon.engines.pages import HASH, PAGE, Pages, common, shared
-from antiphon.engines.prefix_store import Found, Prefix, PrefixStore
-from antiphon.engines.slots import Slot, Slots, Taken, alive
+from antiphon.engines.cache.pages import HASH, PAGE, Pages, common, shared
+from antiphon.engines.cache.prefix_store import Found, Prefix, PrefixStore
+from antiphon.engines.cache.slots import Slot, Slots, Taken, alive
 
 log = logging.getLogger("antiphon")
 
