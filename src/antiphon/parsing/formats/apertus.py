@@ -1,11 +1,9 @@
 """Apertus: a JSON list of objects whose one key is the tool's name."""
 
-from collections.abc import Sequence as Many
-from typing import Any
-
-from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, closed
+from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json.calls import further, named_call, plain_string
+from antiphon.parsing.json.grammar import calls
 from antiphon.parsing.json.lenient import quoted
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
@@ -54,16 +52,6 @@ def _call(reader: Reader) -> Reading[bool]:
     return True
 
 
-def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
-    """One list."""
-    calls = tuple(
-        Sequence((Literal(f"{{{quoted(name)}: "), Json(closed(schema)), Literal("}"))) for name, schema in tools
-    )
-    return Sequence(
-        (Marker(START), Literal("["), Repeat(Either(calls), 1, most, Literal(", ")), Literal("]"), Marker(END))
-    )
-
-
 FORMATS = (
     Format(
         names=("apertus", "apertus2509"),
@@ -71,7 +59,13 @@ FORMATS = (
         openers=(START,),
         visible=(END,),
         read=read,
-        grammar=grammar,
+        grammar=calls(
+            lambda name: (f"{{{quoted(name)}: ",),
+            end=("}",),
+            before=(Marker(START), "["),
+            after=("]", Marker(END)),
+            separator=(", ",),
+        ),
         recognises=lambda template: START in template or THINK in template,
         rank=45,
         reasoning="apertus",

@@ -2,12 +2,11 @@
 Citations inside the answer are markup and left out."""
 
 import re
-from collections.abc import Sequence as Many
-from typing import Any
 
-from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
+from antiphon.constraint import Marker, Pattern
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import calls
 from antiphon.parsing.json.lenient import quoted
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
@@ -30,17 +29,8 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
     return (yield from reader.source.accept(">")) != ""
 
 
-def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
-    """One list of actions. Ids count over the conversation, which a grammar cannot know."""
-    id = Sequence((Literal('{"tool_call_id": "'), Pattern("[0-9]{1,3}"), Literal('", "tool_name": ')))
-    calls = Either(
-        tuple(
-            Sequence((Literal(f'{quoted(name)}, "parameters": '), Json(closed(schema)), Literal("}")))
-            for name, schema in tools
-        )
-    )
-    actions = Repeat(Sequence((id, calls)), 1, most, Literal(",\n    "))
-    return Sequence((Marker(START), Literal("[\n    "), actions, Literal("\n]"), Marker(END)))
+# Ids count over the conversation, which a grammar cannot know.
+_ID = ('{"tool_call_id": "', Pattern("[0-9]{1,3}"), '", "tool_name": ')
 
 
 FORMATS = (
@@ -51,7 +41,14 @@ FORMATS = (
         asides=CITATION,
         visible=(END,),
         read=read,
-        grammar=grammar,
+        grammar=calls(
+            lambda name: (f'{quoted(name)}, "parameters": ',),
+            begin=_ID,
+            end=("}",),
+            before=(Marker(START), "[\n    "),
+            after=("\n]", Marker(END)),
+            separator=(",\n    ",),
+        ),
         recognises=lambda template: START in template,
         rank=45,
         reasoning="cohere_command3",

@@ -1,11 +1,8 @@
 """Cohere's Command R and R+: the word `Action:` and a fenced JSON list of actions; one is to answer directly."""
 
-from collections.abc import Sequence as Many
-from typing import Any
-
-from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, closed
 from antiphon.parsing.formats import Example, Format
 from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import calls
 from antiphon.parsing.json.lenient import quoted
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
@@ -43,25 +40,19 @@ def _directly(reader: Reader) -> Reading[bool]:
     return True
 
 
-def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
-    """One list of actions."""
-    calls = Either(
-        tuple(
-            Sequence((Literal(f'{{"tool_name": {quoted(name)}, "parameters": '), Json(closed(schema)), Literal("}")))
-            for name, schema in tools
-        )
-    )
-    actions = Repeat(calls, 1, most, Literal(", "))
-    return Sequence((Literal(f"{CALL}\n{FENCE}json\n["), actions, Literal(f"]\n{FENCE}")))
-
-
 FORMATS = (
     Format(
         names=("command_r", "command-r", "command_r_plus"),
         summary="Action: and a fenced JSON list (Command R and R+)",
         openers=(CALL,),
         read=read,
-        grammar=grammar,
+        grammar=calls(
+            lambda name: (f'{{"tool_name": {quoted(name)}, "parameters": ',),
+            end=("}",),
+            before=(f"{CALL}\n{FENCE}json\n[",),
+            after=(f"]\n{FENCE}",),
+            separator=(", ",),
+        ),
         # To say something the model calls a tool that nobody declared.
         triggers=lambda tools: (),
         recognises=lambda template: (

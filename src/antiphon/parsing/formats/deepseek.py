@@ -1,12 +1,12 @@
 """DeepSeek V3, R1 and V3.1: calls between full-width markers. V3 and R1 write the arguments in a JSON fence after
 `function` and the name, V3.1 writes name and arguments alone; one reader takes both."""
 
-from collections.abc import Sequence as Many
-from typing import Any
+from collections.abc import Callable
 
-from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, closed
+from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Grammar
 from antiphon.parsing.json.calls import named_call, written_name
+from antiphon.parsing.json.grammar import Parts, calls
 from antiphon.parsing.json.marked_calls import sections
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
@@ -49,17 +49,15 @@ def _call(reader: Reader) -> Reading[bool]:
     return True
 
 
-def _grammar(before: str, after: str, separator: str) -> Grammar:
-    def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
-        calls = tuple(_one(name, closed(schema)) for name, schema in tools)
-        return Sequence((Marker(CALLS[0]), Repeat(Either(calls), 1, most, Literal(separator)), Marker(CALLS_END[0])))
-
-    def _one(name: str, schema: dict[str, Any]) -> Node:
-        head = (Literal("function"), Marker(SEPARATOR[0]), Literal(name)) if before else (Literal(name),)
-        sep = Literal(before) if before else Marker(SEPARATOR[0])
-        return Sequence((Marker(CALL[0]), *head, sep, Json(schema), Literal(after), Marker(CALL_END[0])))
-
-    return grammar
+def _grammar(head: Callable[[str], Parts], end: Parts = (), separator: Parts = ()) -> Grammar:
+    return calls(
+        head,
+        begin=(Marker(CALL[0]),),
+        end=(*end, Marker(CALL_END[0])),
+        before=(Marker(CALLS[0]),),
+        after=(Marker(CALLS_END[0]),),
+        separator=separator,
+    )
 
 
 _read = sections(opens=CALLS, calls=CALL, ends=CALLS_END, barriers=(*CALL_END, *CALLS_END, FENCE), read_call=_call)
@@ -76,7 +74,9 @@ FORMATS = (
         openers=(*CALLS, *CALL),
         visible=(*CALLS_END, *CALL_END, *SEPARATOR),
         read=_read,
-        grammar=_grammar("\n```json\n", "\n```", "\n"),
+        grammar=_grammar(
+            lambda name: ("function", Marker(SEPARATOR[0]), f"{name}\n{FENCE}json\n"), (f"\n{FENCE}",), ("\n",)
+        ),
         recognises=lambda template: CALLS[0] in template and ("```json" in template or _v3(template)),
         rank=35,
         example=Example(
@@ -90,7 +90,7 @@ FORMATS = (
         openers=(*CALLS, *CALL),
         visible=(*CALLS_END, *CALL_END, *SEPARATOR),
         read=_read,
-        grammar=_grammar("", "", ""),
+        grammar=_grammar(lambda name: (name, Marker(SEPARATOR[0]))),
         recognises=lambda template: CALLS[0] in template,
         rank=34,
         example=Example(f'{CALLS[0]}{CALL[0]}f{SEPARATOR[0]}{{"x":1}}{CALL_END[0]}{CALLS_END[0]}', (("f", '{"x":1}'),)),

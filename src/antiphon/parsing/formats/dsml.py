@@ -2,6 +2,7 @@
 V4 and V4.1, and GigaChat 3.5 with a prefix of its own. Every parameter says whether its value is a string or JSON."""
 
 import re
+from collections.abc import Callable
 
 from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Grammar
@@ -48,52 +49,62 @@ def _dsml(template: str) -> bool:
     return "｜DSML｜" in template or "dsml_token" in template
 
 
+def _format(
+    names: tuple[str, ...],
+    summary: str,
+    rank: int,
+    recognises: Callable[[str], bool],
+    *,
+    block: str,
+    word: str = "DSML",
+    space: str = "",
+) -> Format:
+    prefix = f"｜{word}｜"
+    return Format(
+        names=names,
+        summary=summary,
+        openers=_begins(word)[::2],
+        visible=(prefix,),
+        read=_READERS[word],
+        recognises=recognises,
+        rank=rank,
+        grammar=_grammar(prefix, block, space),
+        example=_example(prefix, block, space),
+    )
+
+
+_READERS = {word: tagged(_tags(word)) for word in ("DSML", "GCML")}
 _BLOCK_V41 = re.compile(r"""['"｜] calls""")
-_read = tagged(_tags("DSML"))
 
 FORMATS = (
-    Format(
-        names=("deepseek_v32", "deepseekv32", "deepseek-v32", "deepseek-v3.2"),
-        summary="DSML invocations in a function_calls block (DeepSeek V3.2)",
-        openers=_begins("DSML")[::2],
-        visible=("｜DSML｜",),
-        read=_read,
-        recognises=lambda template: _dsml(template) and "function_calls" in template,
-        rank=62,
-        grammar=_grammar("｜DSML｜", "function_calls"),
-        example=_example("｜DSML｜", "function_calls"),
+    _format(
+        ("deepseek_v32", "deepseekv32", "deepseek-v32", "deepseek-v3.2"),
+        "DSML invocations in a function_calls block (DeepSeek V3.2)",
+        62,
+        lambda template: _dsml(template) and "function_calls" in template,
+        block="function_calls",
     ),
-    Format(
-        names=("deepseek_v4", "deepseekv4", "deepseek-v4"),
-        summary="DSML invocations in a tool_calls block (DeepSeek V4)",
-        openers=_begins("DSML")[::2],
-        visible=("｜DSML｜",),
-        read=_read,
-        recognises=_dsml,
-        rank=60,
-        grammar=_grammar("｜DSML｜", "tool_calls"),
-        example=_example("｜DSML｜", "tool_calls"),
+    _format(
+        ("deepseek_v4", "deepseekv4", "deepseek-v4"),
+        "DSML invocations in a tool_calls block (DeepSeek V4)",
+        60,
+        _dsml,
+        block="tool_calls",
     ),
-    Format(
-        names=("deepseek_v41", "deepseekv41", "deepseek-v41"),
-        summary="DSML invocations in a calls block, a space before every name (DeepSeek V4.1)",
-        openers=_begins("DSML")[::2],
-        visible=("｜DSML｜",),
-        read=_read,
-        recognises=lambda template: _dsml(template) and bool(_BLOCK_V41.search(template)),
-        rank=64,
-        grammar=_grammar("｜DSML｜", "calls", " "),
-        example=_example("｜DSML｜", "calls", " "),
+    _format(
+        ("deepseek_v41", "deepseekv41", "deepseek-v41"),
+        "DSML invocations in a calls block, a space before every name (DeepSeek V4.1)",
+        64,
+        lambda template: _dsml(template) and bool(_BLOCK_V41.search(template)),
+        block="calls",
+        space=" ",
     ),
-    Format(
-        names=("gigachat35",),
-        summary="GCML invocations in a tool_calls block (GigaChat 3.5)",
-        openers=_begins("GCML")[::2],
-        visible=("｜GCML｜",),
-        read=tagged(_tags("GCML")),
-        recognises=lambda template: "｜GCML｜" in template or "gcml_token" in template,
-        rank=64,
-        grammar=_grammar("｜GCML｜", "tool_calls"),
-        example=_example("｜GCML｜", "tool_calls"),
+    _format(
+        ("gigachat35",),
+        "GCML invocations in a tool_calls block (GigaChat 3.5)",
+        64,
+        lambda template: "｜GCML｜" in template or "gcml_token" in template,
+        block="tool_calls",
+        word="GCML",
     ),
 )

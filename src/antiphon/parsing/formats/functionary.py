@@ -1,12 +1,9 @@
 """MeetKai's Functionary: 3.1 writes `<function=NAME>{…}</function>`, 3.2 sends every message to a recipient that its
 first line names, `>>>NAME` for a call and `>>>all` for text."""
 
-from collections.abc import Sequence as Many
-from typing import Any
-
-from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, closed
-from antiphon.parsing.formats import Example, Format, Grammar, Reasoning
+from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json.calls import named_call, written_name
+from antiphon.parsing.json.grammar import calls
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
 
@@ -68,17 +65,6 @@ def _recipient(reader: Reader) -> Reading[str]:
     return name
 
 
-def _grammar(before: str, between: str, after: str, separator: str) -> Grammar:
-    def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
-        calls = tuple(
-            Sequence((Literal(f"{before}{name}{between}"), Json(closed(schema)), Literal(after)))
-            for name, schema in tools
-        )
-        return Repeat(Either(calls), 1, most, Literal(separator) if separator else None)
-
-    return grammar
-
-
 def _unused(reader: Reader, opener: str) -> Reading[bool]:
     return False
     yield
@@ -91,7 +77,7 @@ FORMATS = (
         openers=(OPEN,),
         visible=(CLOSE,),
         read=read,
-        grammar=_grammar(OPEN, ">", CLOSE, ""),
+        grammar=calls(lambda name: (f"{OPEN}{name}>",), end=(CLOSE,)),
         recognises=lambda template: OPEN in template and "<parameter=" not in template,
         rank=32,
         example=Example('<function=f>{"x": 1}</function>', (("f", '{"x": 1}'),)),
@@ -101,7 +87,7 @@ FORMATS = (
         summary=">>>NAME and JSON, >>>all and text (Functionary 3.2)",
         read=_unused,
         converse=converse,
-        grammar=_grammar("", "\n", "", TO),
+        grammar=calls(lambda name: (f"{name}\n",), separator=(TO,)),
         # A call that opens the reply begins with the tool's name alone.
         triggers=lambda tools: (),
         recognises=lambda template: ">>>all" in template or f"'{TO}'" in template or f'"{TO}"' in template,

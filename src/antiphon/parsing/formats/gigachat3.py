@@ -1,8 +1,9 @@
 """GigaChat 3: one call object after a role of its own."""
 
-from antiphon.constraint import Literal, Marker, Sequence
+from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format
-from antiphon.parsing.json.calls import block, blocks_grammar
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import objects
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
@@ -10,8 +11,7 @@ SEPARATOR, ROLE, CALL = "<|message_sep|>", "<|role_sep|>", "<|function_call|>"
 HEAD = f"function call{ROLE}"
 
 _calls = block(SEPARATOR)
-_head = Sequence((Marker(SEPARATOR), Literal("\n\nfunction call"), Marker(ROLE), Literal("\n")))
-_one = blocks_grammar(_head, Literal(""))
+_one = objects(begin=(Marker(SEPARATOR), "\n\nfunction call", Marker(ROLE), "\n"))
 
 
 def read(reader: Reader, opener: str) -> Reading[bool]:

@@ -1,9 +1,10 @@
 """IBM Granite 3 and the older 20B function calling model: a JSON list after a marker that nothing closes. Granite 4
 writes as Hermes does. Granite 3.2 marks its thinking with sentences, 3.3 with tags."""
 
-from antiphon.constraint import Either, Literal, Marker, Sequence
+from antiphon.constraint import Either, Literal, Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json.calls import block, blocks_grammar, list_grammar
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import object_list, objects
 
 CALL, TAG, FUNCTION = "<|tool_call|>", "<tool_call>", "<function_call>"
 
@@ -18,7 +19,7 @@ FORMATS = (
         summary="a JSON list after <|tool_call|> or <tool_call> (Granite 3.0 to 3.3)",
         openers=(CALL, TAG),
         read=block("<|/tool_call|>", "</tool_call>", "<|end_of_text|>"),
-        grammar=list_grammar(Sequence((Marker(CALL), Either((Literal(" "), Literal(""))))), Literal("")),
+        grammar=object_list(before=(Marker(CALL), Either((Literal(" "), Literal(""))))),
         recognises=_recognises,
         rank=40,
         reasoning="granite",
@@ -29,7 +30,7 @@ FORMATS = (
         summary="JSON objects, each after <function_call> (Granite 20B function calling)",
         openers=(FUNCTION,),
         read=block("</function_call>", "<|endoftext|>"),
-        grammar=blocks_grammar(Literal(f"{FUNCTION} "), Literal(""), Literal("\n")),
+        grammar=objects(begin=(f"{FUNCTION} ",), separator=("\n",)),
         recognises=lambda template: FUNCTION in template,
         rank=12,
         example=Example(f'{FUNCTION} {{"name": "f", "arguments": {{"x": 1}}}}', (("f", '{"x": 1}'),)),

@@ -1,8 +1,9 @@
 """JSON objects in `<tool_call>` tags: Hermes, Qwen2.5, Qwen3 and many that were trained like them."""
 
-from antiphon.constraint import Literal, Marker, Sequence
+from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format
-from antiphon.parsing.json.calls import block, blocks_grammar
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import objects
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 from antiphon.parsing.tagged.calls import tagged
@@ -44,9 +45,7 @@ FORMATS = (
         openers=(OPEN,),
         visible=(CLOSE,),
         read=read,
-        grammar=blocks_grammar(
-            Sequence((Marker(OPEN), Literal("\n"))), Sequence((Literal("\n"), Marker(CLOSE))), Literal("\n")
-        ),
+        grammar=objects(begin=(Marker(OPEN), "\n"), end=("\n", Marker(CLOSE)), separator=("\n",)),
         recognises=_recognises,
         rank=10,
         example=Example('Hi<tool_call>\n{"name":"f","arguments":{"x":1}}\n</tool_call>', (("f", '{"x":1}'),)),

@@ -6,7 +6,8 @@ import re
 from antiphon.constraint import Marker, Sequence
 from antiphon.parsing import course
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json.calls import block, blocks_grammar
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import objects
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
@@ -46,7 +47,7 @@ FORMATS = (
         visible=(END, OVER, THINKING, TEXT, *OTHERS),
         read=read,
         converse=converse,
-        grammar=blocks_grammar(Marker(CALL), Marker(END), Marker(MODEL), "args"),
+        grammar=objects(begin=(Marker(CALL),), end=(Marker(END),), separator=(Marker(MODEL),), key="args"),
         answer=lambda node: Sequence((Marker(TEXT), node)),
         recognises=lambda template: CALL in template or THINKING in template,
         rank=60,

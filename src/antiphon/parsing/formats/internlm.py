@@ -1,8 +1,9 @@
 """InternLM 2 and Intern-S1: a call object for the plugin."""
 
-from antiphon.constraint import Literal, Marker, Sequence
+from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format
-from antiphon.parsing.json.calls import block, blocks_grammar
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import objects
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
@@ -26,8 +27,8 @@ FORMATS = (
         openers=(START,),
         visible=(PLUGIN, END),
         read=read,
-        grammar=blocks_grammar(
-            Sequence((Marker(START), Marker(PLUGIN), Literal("\n"))), Marker(END), Literal("\n"), "parameters"
+        grammar=objects(
+            begin=(Marker(START), Marker(PLUGIN), "\n"), end=(Marker(END),), separator=("\n",), key="parameters"
         ),
         recognises=lambda template: PLUGIN in template or "default_thinking_sys" in template,
         rank=45,

@@ -13,8 +13,6 @@ from antiphon.parsing.tagged.grammar import calls, invocations
 from antiphon.parsing.tagged.tags import Tags, invokes
 from antiphon.parsing.tagged.values import Unsectioned
 
-M2_OPEN, M2_CLOSE = "<minimax:tool_call>", "</minimax:tool_call>"
-DOTS_OPEN, DOTS_CLOSE = "<dots_function_call>", "</dots_function_call>"
 STEP_OPEN, STEP_CLOSE = "<｜tool_calls_begin｜>", "<｜tool_calls_end｜>"
 STEP_CALL, STEP_CALL_END, STEP_SEP = "<｜tool_call_begin｜>", "<｜tool_call_end｜>", "<｜tool_sep｜>"
 
@@ -32,35 +30,31 @@ def _step_tags() -> Tags:
     )
 
 
+def _in_block(names: tuple[str, ...], summary: str, tag: str) -> Format:
+    opens, closes = f"<{tag}>", f"</{tag}>"
+    return Format(
+        names=names,
+        summary=summary,
+        openers=(opens, "<invoke name="),
+        visible=(closes,),
+        read=tagged(invokes(tag), plain=("<invoke name=",), otherwise=block(closes)),
+        recognises=lambda template: opens in template,
+        rank=60,
+        grammar=invocations(opens, closes),
+        example=Example(
+            f'{opens}\n<invoke name="f">\n<parameter name="x">a b</parameter>\n</invoke>\n{closes}',
+            (("f", '{"x":"a b"}'),),
+        ),
+    )
+
+
 FORMATS = (
-    Format(
-        names=("minimax_m2", "minimax-m2"),
-        summary="<invoke> and <parameter> in <minimax:tool_call> tags (MiniMax M2)",
-        openers=(M2_OPEN, "<invoke name="),
-        visible=(M2_CLOSE,),
-        read=tagged(invokes("minimax:tool_call"), plain=("<invoke name=",)),
-        recognises=lambda template: M2_OPEN in template,
-        rank=60,
-        grammar=invocations(M2_OPEN, M2_CLOSE),
-        example=Example(
-            f'{M2_OPEN}\n<invoke name="f">\n<parameter name="x">a b</parameter>\n</invoke>\n{M2_CLOSE}',
-            (("f", '{"x":"a b"}'),),
-        ),
+    _in_block(
+        ("minimax_m2", "minimax-m2"),
+        "<invoke> and <parameter> in <minimax:tool_call> tags (MiniMax M2)",
+        "minimax:tool_call",
     ),
-    Format(
-        names=("dots",),
-        summary="<invoke> and <parameter> in <dots_function_call> tags (dots)",
-        openers=(DOTS_OPEN, "<invoke name="),
-        visible=(DOTS_CLOSE,),
-        read=tagged(invokes("dots_function_call"), plain=("<invoke name=",), otherwise=block(DOTS_CLOSE)),
-        recognises=lambda template: DOTS_OPEN in template,
-        rank=60,
-        grammar=invocations(DOTS_OPEN, DOTS_CLOSE),
-        example=Example(
-            f'{DOTS_OPEN}\n<invoke name="f">\n<parameter name="x">a b</parameter>\n</invoke>\n{DOTS_CLOSE}',
-            (("f", '{"x":"a b"}'),),
-        ),
-    ),
+    _in_block(("dots",), "<invoke> and <parameter> in <dots_function_call> tags (dots)", "dots_function_call"),
     Format(
         names=("step3",),
         summary="<steptml:invoke> between full-width markers (Step 3)",

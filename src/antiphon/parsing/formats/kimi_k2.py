@@ -1,13 +1,12 @@
 """Kimi K2: sections of calls whose ids carry the name, `functions.NAME:INDEX`. And how Kimi-VL marks thinking."""
 
 import re
-from collections.abc import Sequence as Many
-from typing import Any
 
-from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
+from antiphon.constraint import Marker, Pattern
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json.calls import named_call, written_name
-from antiphon.parsing.json.marked_calls import sections
+from antiphon.parsing.json.calls import written_name
+from antiphon.parsing.json.grammar import calls
+from antiphon.parsing.json.marked_calls import marked_input, sections
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
@@ -23,14 +22,7 @@ def _call(reader: Reader) -> Reading[bool]:
     source = reader.source
     yield from source.space()
     name = _named(reader, (yield from written_name(source)))
-    yield from source.space()
-    begun = yield from source.accept(ARGUMENTS)
-    if name is None or not (begun or (yield from source.peek()) == "{"):
-        return False
-    yield from named_call(reader, name)
-    yield from source.space()
-    yield from source.accept(CALL_END)
-    return True
+    return (yield from marked_input(reader, name, ARGUMENTS, CALL_END))
 
 
 def _named(reader: Reader, id: str) -> str | None:
@@ -38,18 +30,6 @@ def _named(reader: Reader, id: str) -> str | None:
     if id.isdigit() and len(reader.tools) == 1:
         return next(iter(reader.tools))
     return reader.resolve(_INDEX.sub("", id)) if id and not id.isdigit() else None
-
-
-def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
-    """One section. The index counts over the conversation, which a grammar cannot know."""
-    calls = Either(
-        tuple(
-            Sequence((Literal(f"functions.{name}:"), Pattern("[0-9]{1,3}"), Marker(ARGUMENTS), Json(closed(schema))))
-            for name, schema in tools
-        )
-    )
-    section = Repeat(Sequence((Marker(CALL), calls, Marker(CALL_END))), 1, most)
-    return Sequence((Marker(SECTION[0]), section, Marker(SECTION_END[0])))
 
 
 FORMATS = (
@@ -61,7 +41,14 @@ FORMATS = (
         read=sections(
             opens=SECTION, calls=(CALL,), ends=SECTION_END, barriers=(CALL_END, *SECTION_END), read_call=_call
         ),
-        grammar=grammar,
+        # The index counts over the conversation, which a grammar cannot know.
+        grammar=calls(
+            lambda name: (f"functions.{name}:", Pattern("[0-9]{1,3}"), Marker(ARGUMENTS)),
+            begin=(Marker(CALL),),
+            end=(Marker(CALL_END),),
+            before=(Marker(SECTION[0]),),
+            after=(Marker(SECTION_END[0]),),
+        ),
         recognises=lambda template: SECTION[0] in template,
         rank=40,
         call_id=lambda name, index: f"functions.{name}:{index}",

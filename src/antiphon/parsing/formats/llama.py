@@ -1,10 +1,9 @@
 """Llama 3.1 to 3.3 and Llama 4 in JSON mode: call objects after `<|python_tag|>`, which is often missing, and the
 built-in tools' `NAME.call(key="value")`."""
 
-from antiphon.constraint import Literal
 from antiphon.parsing.formats import Example, Format
 from antiphon.parsing.hints import HINTS, hinted
-from antiphon.parsing.json.calls import blocks_grammar
+from antiphon.parsing.json.grammar import objects
 from antiphon.parsing.python.calls import python_block
 
 TAG, START, END = "<|python_tag|>", "<|python_start|>", "<|python_end|>"
@@ -23,7 +22,7 @@ FORMATS = (
         hints=HINTS,
         visible=(END,),
         read=hinted(python_block(END, "<|eom_id|>", brackets=False)),
-        grammar=blocks_grammar(Literal(""), Literal(""), Literal("; "), "parameters"),
+        grammar=objects(separator=("; ",), key="parameters"),
         recognises=_recognises,
         rank=20,
         example=Example('{"name":"f","parameters":{"x":"1"}}', (("f", '{"x":"1"}'),)),

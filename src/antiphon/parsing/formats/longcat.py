@@ -1,8 +1,9 @@
 """LongCat-Flash: call objects, in later models keys and values, and thinking in tags of its own name."""
 
-from antiphon.constraint import Literal, Marker
+from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json.calls import block, blocks_grammar
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import objects
 from antiphon.parsing.tagged.calls import tagged
 from antiphon.parsing.tagged.grammar import calls
 from antiphon.parsing.tagged.tags import pairs
@@ -20,7 +21,7 @@ FORMATS = (
         openers=(OPEN,),
         visible=(CLOSE,),
         read=_read,
-        grammar=blocks_grammar(Marker(OPEN), Marker(CLOSE), Literal("\n")),
+        grammar=objects(begin=(Marker(OPEN),), end=(Marker(CLOSE),), separator=("\n",)),
         recognises=lambda template: OPEN in template,
         rank=40,
         reasoning="longcat",

@@ -5,9 +5,10 @@ import re
 from collections.abc import Sequence as Many
 from typing import Any
 
-from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
+from antiphon.constraint import Either, Marker, Node, Pattern, Sequence
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json.calls import block, list_grammar, named_call, written_name
+from antiphon.parsing.json.calls import block, named_call, written_name
+from antiphon.parsing.json.grammar import calls, object_list
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
@@ -16,7 +17,9 @@ THINK, THOUGHT = "[THINK]", "[/THINK]"
 
 _ID = re.compile(r"[a-zA-Z0-9_\-]+")
 _objects = block()
-_list = list_grammar(Sequence((Marker(CALL), Literal(" "))), Literal(""))
+_list = object_list(before=(Marker(CALL), " "))
+_id = Either((Sequence((Marker(CALL_ID), Pattern("[a-zA-Z0-9]{9}"), Marker(ARGUMENTS))), Marker(ARGUMENTS)))
+_named = calls(lambda name: (name, _id), begin=(Marker(CALL),))
 
 
 def read(reader: Reader, opener: str) -> Reading[bool]:
@@ -44,10 +47,8 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
 
 
 def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
-    """The newer spelling, with an id or without, or the older list: the vocabulary decides which the model prefers."""
-    between = Either((Sequence((Marker(CALL_ID), Pattern("[a-zA-Z0-9]{9}"), Marker(ARGUMENTS))), Marker(ARGUMENTS)))
-    calls = tuple(Sequence((Literal(name), between, Json(closed(schema)))) for name, schema in tools)
-    return Either((Repeat(Sequence((Marker(CALL), Either(calls))), 1, most), _list(tools, most)))
+    """The newer spelling or the older list: the vocabulary decides which the model prefers."""
+    return Either((_named(tools, most), _list(tools, most)))
 
 
 def _call_id(name: str, index: int) -> str:

@@ -2,7 +2,8 @@
 
 from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format
-from antiphon.parsing.json.calls import block, list_grammar
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import object_list
 
 OPEN, CLOSE = "<TOOLCALL>", "</TOOLCALL>"
 
@@ -13,7 +14,7 @@ FORMATS = (
         openers=(OPEN,),
         visible=(CLOSE,),
         read=block(CLOSE),
-        grammar=list_grammar(Marker(OPEN), Marker(CLOSE)),
+        grammar=object_list(before=(Marker(OPEN),), after=(Marker(CLOSE),)),
         recognises=lambda template: OPEN in template,
         rank=40,
         example=Example(

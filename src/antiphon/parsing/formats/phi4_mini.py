@@ -1,8 +1,8 @@
 """Phi-4-mini and Firefunction v2: the word `functools` and a JSON list, that nothing closes."""
 
-from antiphon.constraint import Literal
 from antiphon.parsing.formats import Example, Format
-from antiphon.parsing.json.calls import block, list_grammar
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import object_list
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
@@ -30,7 +30,7 @@ FORMATS = (
         openers=(*WORDS, CALL),
         visible=(CALL_END,),
         read=read,
-        grammar=list_grammar(Literal("functools"), Literal("")),
+        grammar=object_list(before=("functools",)),
         recognises=_recognises,
         rank=35,
         example=Example('functools[{"name": "f", "arguments": {"l": [1]}}]', (("f", '{"l": [1]}'),)),

@@ -1,11 +1,9 @@
 """PLaMo 3: requests between tokens of their own, each with a name and JSON arguments."""
 
-from collections.abc import Sequence as Many
-from typing import Any
-
-from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, closed
+from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json.calls import named_call, written_name
+from antiphon.parsing.json.grammar import calls
 from antiphon.parsing.json.marked_calls import sections
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
@@ -42,18 +40,6 @@ def _call(reader: Reader) -> Reading[bool]:
     return True
 
 
-def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
-    """The requests of one turn."""
-    calls = Either(
-        tuple(
-            Sequence((Literal(name), Marker(NAME_END), Marker(ARGUMENTS + _KIND), Json(closed(schema))))
-            for name, schema in tools
-        )
-    )
-    call = Sequence((Marker(CALL), Marker(NAME), calls, Marker(ARGUMENTS_END), Marker(CALL_END)))
-    return Sequence((Marker(CALLS), Repeat(call, 1, most), Marker(CALLS_END)))
-
-
 FORMATS = (
     Format(
         names=("plamo3",),
@@ -67,7 +53,13 @@ FORMATS = (
             barriers=(ARGUMENTS_END, CALL_END, CALLS_END),
             read_call=_call,
         ),
-        grammar=grammar,
+        grammar=calls(
+            lambda name: (name, Marker(NAME_END), Marker(ARGUMENTS + _KIND)),
+            begin=(Marker(CALL), Marker(NAME)),
+            end=(Marker(ARGUMENTS_END), Marker(CALL_END)),
+            before=(Marker(CALLS),),
+            after=(Marker(CALLS_END),),
+        ),
         recognises=lambda template: "plamo:begin_tool_request" in template or CALLS in template,
         rank=60,
         reasoning="plamo3",

@@ -1,13 +1,12 @@
 """Solar Open: calls between tokens, with an id; thinking and answer are messages of one turn."""
 
 import re
-from collections.abc import Sequence as Many
-from typing import Any
 
-from antiphon.constraint import Either, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, closed
+from antiphon.constraint import Marker, Pattern
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json.calls import named_call, written_name
-from antiphon.parsing.json.marked_calls import sections
+from antiphon.parsing.json.calls import written_name
+from antiphon.parsing.json.grammar import calls
+from antiphon.parsing.json.marked_calls import marked_input, sections
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
@@ -27,21 +26,7 @@ def _call(reader: Reader) -> Reading[bool]:
         return False
     yield from source.space()
     name = reader.resolve((yield from written_name(source)))
-    yield from source.space()
-    marked = yield from source.accept(ARGUMENTS)
-    if name is None or not (marked or (yield from source.peek()) == "{"):
-        return False
-    yield from named_call(reader, name)
-    yield from source.space()
-    yield from source.accept(CALL_END)
-    return True
-
-
-def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
-    """The calls of one turn."""
-    calls = Either(tuple(Sequence((Literal(name), Marker(ARGUMENTS), Json(closed(schema)))) for name, schema in tools))
-    call = Sequence((Marker(CALL), Pattern("[a-zA-Z0-9_]{1,16}"), Marker(NAME), calls, Marker(CALL_END)))
-    return Sequence((Marker(CALLS), Repeat(call, 1, most), Marker(CALLS_END)))
+    return (yield from marked_input(reader, name, ARGUMENTS, CALL_END))
 
 
 FORMATS = (
@@ -53,7 +38,13 @@ FORMATS = (
         read=sections(
             opens=(CALLS,), calls=(CALL,), ends=(CALLS_END,), barriers=(CALL_END, CALLS_END), read_call=_call
         ),
-        grammar=grammar,
+        grammar=calls(
+            lambda name: (name, Marker(ARGUMENTS)),
+            begin=(Marker(CALL), Pattern("[a-zA-Z0-9_]{1,16}"), Marker(NAME)),
+            end=(Marker(CALL_END),),
+            before=(Marker(CALLS),),
+            after=(Marker(CALLS_END),),
+        ),
         recognises=lambda template: CALL in template or NAME in template,
         rank=45,
         reasoning="solar_open",

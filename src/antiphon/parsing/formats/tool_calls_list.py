@@ -2,7 +2,8 @@
 
 from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json.calls import block, list_grammar
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import object_list
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
@@ -10,7 +11,7 @@ OPEN, CLOSE = "<tool_calls>", "</tool_calls>"
 FINAL = "[BEGIN FINAL RESPONSE]"
 
 _calls = block(CLOSE)
-_grammar = list_grammar(Marker(OPEN), Marker(CLOSE))
+_grammar = object_list(before=(Marker(OPEN),), after=(Marker(CLOSE),))
 _EXAMPLE = Example(f'{OPEN}[{{"name": "f", "arguments": {{"x": 1}}}}]{CLOSE}', (("f", '{"x": 1}'),))
 
 

@@ -1,9 +1,9 @@
 """Salesforce xLAM: a bare JSON list, in whatever wrapping the base model knew."""
 
-from antiphon.constraint import Literal
 from antiphon.parsing.formats import Example, Format
 from antiphon.parsing.hints import HINTS, LIST_HINT, hinted
-from antiphon.parsing.json.calls import block, list_grammar
+from antiphon.parsing.json.calls import block
+from antiphon.parsing.json.grammar import object_list
 
 FORMATS = (
     Format(
@@ -14,7 +14,7 @@ FORMATS = (
         hints=(LIST_HINT, *HINTS),
         visible=("</tool_call>",),
         read=hinted(block("</tool_call>")),
-        grammar=list_grammar(Literal(""), Literal("")),
+        grammar=object_list(),
         example=Example('[{"name": "f", "arguments": {"x": 1}}]', (("f", '{"x": 1}'),)),
     ),
 )

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from collections.abc import Sequence as Many
-from typing import Any
 
-from antiphon.constraint import Either, Json, Literal, Node, Repeat, Sequence, closed
-from antiphon.parsing.formats import Grammar, Read
+from antiphon.parsing.formats import Read
 from antiphon.parsing.json import lenient
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Emit, Reading, Splitter
@@ -18,32 +15,6 @@ _NAME = re.compile(r"[\w.:/\-]+")
 _LONGEST = 300
 """No name or key of a call is longer. A model that goes round in circles must not be read again and again."""
 ARGUMENT_KEYS = ("arguments", "parameters", "input", "args", "params", "tool_input", "kwargs")
-
-
-def call_grammar(name: str, schema: dict[str, Any], key: str = "arguments") -> Node:
-    """The grammar of one call object to this tool, spaced as models were trained to write it."""
-    head = f'{{"name": {lenient.quoted(name)}, "{key}": '
-    return Sequence((Literal(head, spaced=True), Json(closed(schema)), Literal("}")))
-
-
-def list_grammar(before: Node, after: Node, key: str = "arguments") -> Grammar:
-    """The grammar of one JSON list of call objects between the two nodes."""
-
-    def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
-        body = Either(tuple(call_grammar(name, schema, key) for name, schema in tools))
-        return Sequence((before, Literal("["), Repeat(body, 1, most, Literal(", ")), Literal("]"), after))
-
-    return grammar
-
-
-def blocks_grammar(before: Node, after: Node, separator: Node | None = None, key: str = "arguments") -> Grammar:
-    """The grammar of call objects, each between the two nodes."""
-
-    def grammar(tools: Many[tuple[str, dict[str, Any]]], most: int) -> Node:
-        body = Either(tuple(call_grammar(name, schema, key) for name, schema in tools))
-        return Repeat(Sequence((before, body, after)), 1, most, separator)
-
-    return grammar
 
 
 class _Call:

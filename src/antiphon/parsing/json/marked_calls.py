@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from antiphon.parsing.formats import Read
-from antiphon.parsing.json.calls import further
+from antiphon.parsing.json.calls import further, named_call
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
 
@@ -53,3 +53,17 @@ def sections(
         return found or (ended != "" and opener in opens)
 
     return read
+
+
+def marked_input(reader: Reader, name: str | None, opens: str, closes: str) -> Reading[bool]:
+    """The input of a call whose name was read, between two markers that may be missing. There is no call, and nothing
+    has begun, where no tool has the name or neither the marker nor an object follows."""
+    source = reader.source
+    yield from source.space()
+    marked = yield from source.accept(opens)
+    if name is None or not (marked or (yield from source.peek()) == "{"):
+        return False
+    yield from named_call(reader, name)
+    yield from source.space()
+    yield from source.accept(closes)
+    return True
