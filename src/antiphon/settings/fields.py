@@ -45,69 +45,65 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     model: Annotated[
         str,
         About(
-            "What to serve: `path.gguf`, `hf:org/repo:file.gguf`, or an engine that runs already, such as "
-            "`llama.cpp+http://host:8080`. Nothing means the small default model."
+            "The model to serve: `path.gguf`, `hf:org/repo:file.gguf`, or the URL of a running engine, such as "
+            "`llama.cpp+http://host:8080`. The default is a small built-in model."
         ),
     ] = ""
     tokenizer: Annotated[
         str,
         About(
-            "The tokenizer files of a model that vLLM, SGLang or LMDeploy runs: a folder or a hub id. Without, the "
-            "engine's own tokenizer is asked."
+            "The tokenizer files of a model that vLLM, SGLang or LMDeploy runs: a folder or a hub id. The default is "
+            "to ask the engine."
         ),
     ] = ""
-    engine_key: Annotated[str, About("The key that an engine which runs already asks for.", secret=True)] = ""
+    engine_key: Annotated[str, About("The API key of a running engine.", secret=True)] = ""
     aliases: Annotated[
         tuple[str, ...],
         About(
-            "A further name, or a pattern such as `claude-haiku-*`, that clients may call the model by; may be "
-            "repeated. A name wins over patterns, and of these the one that says most.",
+            "Another name for the model, or a pattern such as `claude-haiku-*`; may be repeated. Names win over "
+            "patterns, and longer patterns over shorter ones.",
             name="alias",
         ),
     ] = ()
     tool_call_parser: Annotated[
-        str, About("How the model writes tool calls: a format's name, or `auto` to recognise it by its chat template.")
+        str, About("The format of the model's tool calls, or `auto` to recognise it from the chat template.")
     ] = "auto"
-    reasoning_parser: Annotated[
-        str, About("How the model writes its thinking: a format's name, or `auto` to recognise it.")
-    ] = "auto"
+    reasoning_parser: Annotated[str, About("The format of the model's thinking, or `auto` to recognise it.")] = "auto"
     history_thinking: Annotated[
         Literal["keep", "template"],
         About(
-            "What of the model's thinking stays in the prompt when the conversation goes on: `keep` all that was "
-            "sampled here, so that only new turns are computed, or what the chat `template` would show."
+            "Which earlier thinking stays in the prompt as a conversation grows: `keep` keeps everything sampled "
+            "here, so only new turns are computed; `template` keeps what the chat template would show."
         ),
     ] = "keep"
     hold_calls: Annotated[
         Literal["always", "strict", "never"],
         About(
-            "Which tool calls that nobody forced are held to the tools' names and schemas once the model begins one: "
-            "`always` all but those of tools that say `strict: false`, `strict` those of tools that say `strict: "
-            "true`, `never` none. Forced calls and structured outputs always are."
+            "Which unforced tool calls are constrained to the tools' names and schemas once the model begins one: "
+            "`always` all except tools with `strict: false`, `strict` only tools with `strict: true`, `never` none. "
+            "Forced calls and structured outputs are always constrained."
         ),
     ] = "always"
-    chat_template: Annotated[
-        str, About("A Jinja file to use in place of the model's own chat template.", path=True)
-    ] = ""
+    chat_template: Annotated[str, About("A Jinja file that replaces the model's chat template.", path=True)] = ""
     context_length: Annotated[
-        int, Meta(ge=0), About("The window in tokens, prompt and reply together; 0 is the model's own.")
+        int, Meta(ge=0), About("The context window in tokens, prompt and reply together; 0 uses the model's own.")
     ] = 0
     parallel: Annotated[
-        int, Meta(ge=1, le=256), About("How many requests the embedded engine works on at once; more will wait.")
+        int, Meta(ge=1, le=256), About("How many requests the embedded engine runs at once; further requests wait.")
     ] = 4
     cache_type: Annotated[
         Literal["auto", "f16", "q8_0", "q4_0"],
         About(
-            "How the embedded engine keeps what it computes of tokens: `q8_0` takes about half the memory of `f16`, "
-            "`q4_0` about a quarter, at some cost in quality. `auto` is `f16`, and `q8_0` before a window would "
-            "shrink below 32768 tokens or the slots below two."
+            "The type of the embedded engine's KV cache: `q8_0` takes about half the memory of `f16`, `q4_0` about "
+            "a quarter, at some cost in quality. `auto` uses `f16`, or `q8_0` if the window would otherwise shrink "
+            "below 32768 tokens or the slots below two."
         ),
     ] = "auto"
     speculate: Annotated[
         Literal["off", "ngram"],
         About(
-            "How the embedded engine guesses tokens ahead, which the model then checks all at once: `ngram` by how the "
-            "conversation went on elsewhere. Files that are read and written again come faster; greedy replies are "
+            "Speculative decoding in the embedded engine: `ngram` drafts tokens from earlier text of the "
+            "conversation. Text that is repeated, such as a file being rewritten, comes faster; greedy replies stay "
             "the same."
         ),
     ] = "off"
@@ -115,30 +111,29 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         int,
         Meta(ge=0),
         About(
-            "Threads of the embedded engine. 0 is, shared by all engines, the cores that this process may use to read "
-            "prompts, and one less to write replies."
+            "Threads of the embedded engine. 0 divides the available cores among the engines: all of them for "
+            "prompts, one fewer for replies."
         ),
     ] = 0
     memory_limit_mb: Annotated[
         int,
         Meta(ge=0),
         About(
-            "Megabytes of memory that the embedded engine may take beside the model's file; if it takes more, it ends "
-            "and is started again. 0 is what windows and weights need and a margin, at most what is free at the start."
+            "Megabytes of memory that the embedded engine may use besides the model file; an engine that uses more "
+            "is stopped and restarted. 0 allows what windows and weights need plus a margin, within what is free at "
+            "the start."
         ),
     ] = 0
-    mmproj: Annotated[
-        str, About("The file that lets the embedded engine see images (a GGUF projector).", path=True)
-    ] = ""
+    mmproj: Annotated[str, About("The projector (GGUF) that lets the embedded engine see images.", path=True)] = ""
     lora: Annotated[
         tuple[str, ...],
         About(
-            "`NAME=PATH`: an adapter (a LoRA in a GGUF file) for the model, served as a model called NAME; may be "
-            "repeated. An attached llama.cpp must have been started with the same file.",
+            "`NAME=PATH`: a LoRA adapter (GGUF) for the model, served as the model NAME; may be repeated. An attached "
+            "llama.cpp must have been started with the same file.",
         ),
     ] = ()
     gpu_layers: Annotated[
-        int, Meta(ge=-1), About("Layers of the model to put on an accelerator; -1 lets the engine decide.")
+        int, Meta(ge=-1), About("Model layers to place on an accelerator; -1 lets the engine decide.")
     ] = -1
 
     @property
@@ -179,113 +174,113 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Everything that can be set. Numbers named `…_timeout`, `…_interval` and `…_period` are seconds. `models` holds
     the tables of the file, each filled up with what is set for all; `ray` is for `antiphon.ray` alone."""
 
-    host: Annotated[str, About("Address to listen on. Anything but loopback needs a key.")] = "127.0.0.1"
+    host: Annotated[str, About("Address to listen on. Any address other than loopback needs a key.")] = "127.0.0.1"
     port: Annotated[
-        int, Meta(ge=0, le=65535), About("Port to listen on; 0 is any that is free, and the server says which.")
+        int, Meta(ge=0, le=65535), About("Port to listen on; 0 picks a free one, which the server prints.")
     ] = 8000
     api_keys: Annotated[
-        tuple[str, ...], About("A key that clients may use; may be repeated.", name="api_key", secret=True)
+        tuple[str, ...], About("An API key that clients may use; may be repeated.", name="api_key", secret=True)
     ] = ()
     api_key_file: Annotated[
-        str, About("A file with further keys, one a line; lines that begin with # are comments.", path=True)
+        str, About("A file with further keys, one per line; lines that begin with # are comments.", path=True)
     ] = ""
-    no_auth: Annotated[bool, About("Let everybody in, also on addresses that others can reach.")] = False
+    no_auth: Annotated[bool, About("Accept requests without a key, even on addresses that others can reach.")] = False
     allowed_hosts: Annotated[
         tuple[str, ...],
         About(
-            "A name by which browsers and programs may call a server that asks for no key, besides `localhost` and its "
-            "addresses; may be repeated. `*.example.org` is every name below, `*` any name.",
+            "A host name under which a server without keys may be reached, besides `localhost` and its addresses; may "
+            "be repeated. `*.example.org` allows every name below it, `*` any name.",
             name="allowed_host",
         ),
     ] = ()
     served_model_names: Annotated[
         tuple[str, ...],
-        About(
-            "A name that clients may call the model by; may be repeated, the first is shown.", name="served_model_name"
-        ),
+        About("A name under which the model is served; may be repeated, the first is shown.", name="served_model_name"),
     ] = ()
     default_model: Annotated[
-        str, About("Which of several models answers to `default` and to any other `claude-*`; otherwise the first one.")
+        str,
+        About("Which of several models answers to `default` and to unknown `claude-*` names; the first one if unset."),
     ] = ""
     models: dict[str, ModelSettings] = {}
     ray: RaySettings = msgspec.field(default_factory=RaySettings)
     workers: Annotated[int, Meta(ge=1, le=256), About("HTTP worker processes that share the port.")] = 1
-    state_dir: Annotated[str, About("Where keys and logs live.", default="`$XDG_STATE_HOME/antiphon`", path=True)] = (
-        msgspec.field(default_factory=_state_home)
-    )
-    cache_dir: Annotated[str, About("Where fetched models live.", default="`$XDG_CACHE_HOME/antiphon`", path=True)] = (
-        msgspec.field(default_factory=_cache_home)
-    )
+    state_dir: Annotated[
+        str,
+        About(
+            "Folder for keys, logs and everything the server keeps.", default="`$XDG_STATE_HOME/antiphon`", path=True
+        ),
+    ] = msgspec.field(default_factory=_state_home)
+    cache_dir: Annotated[
+        str, About("Folder for downloaded models.", default="`$XDG_CACHE_HOME/antiphon`", path=True)
+    ] = msgspec.field(default_factory=_cache_home)
     cache_disk: Annotated[
         int,
         Meta(ge=-1),
         About(
-            "How much of the disk may hold what embedded engines have computed of prompts, in megabytes, so that it "
-            "outlives them; 0 keeps nothing.",
+            "Megabytes of disk for computed prompts of embedded engines, so that they survive restarts; 0 keeps "
+            "nothing.",
             default="a tenth of what is free, at most 16000",
         ),
     ] = -1
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], About("How much to log; `debug` also shows the engine's own log.")
+        Literal["debug", "info", "warning", "error"], About("How much to log; `debug` includes the engine's own log.")
     ] = "info"
     log_format: Annotated[
-        Literal["text", "json"], About("How lines of the log are written: for people, or one JSON object each.")
+        Literal["text", "json"], About("Format of log lines: text for people, or one JSON object each.")
     ] = "text"
     max_body_mb: Annotated[float, Meta(gt=0), About("Largest request body, in megabytes.")] = 32
-    ping_interval: Annotated[float, Meta(gt=0), About("Seconds of silence after which a stream is sent a ping.")] = 10
+    ping_interval: Annotated[float, Meta(gt=0), About("Seconds of silence after which a stream gets a ping.")] = 10
     queue_timeout: Annotated[
         float,
         Meta(gt=0),
-        About("Seconds a request waits for an engine that is starting or gone before it is told to retry."),
+        About("Seconds a request waits for an engine that is starting or down before it is told to retry."),
     ] = 60
     max_queue: Annotated[
         int,
         Meta(ge=0),
-        About("How many requests may wait for a slot of the engine, in each worker; more are told to retry (529)."),
+        About("How many requests may wait for an engine slot, per worker; further ones are told to retry (529)."),
     ] = 256
-    requests_per_minute: Annotated[
-        int, Meta(ge=0), About("How many requests each key may send in a minute; 0 is no limit.")
-    ] = 0
+    requests_per_minute: Annotated[int, Meta(ge=0), About("Requests per minute for each key; 0 is no limit.")] = 0
     input_tokens_per_minute: Annotated[
-        int, Meta(ge=0), About("How many new prompt tokens each key may send in a minute; 0 is no limit.")
+        int, Meta(ge=0), About("New prompt tokens per minute for each key; 0 is no limit.")
     ] = 0
     output_tokens_per_minute: Annotated[
-        int, Meta(ge=0), About("How many tokens each key may have sampled in a minute; 0 is no limit.")
+        int, Meta(ge=0), About("Output tokens per minute for each key; 0 is no limit.")
     ] = 0
     engine_timeout: Annotated[
-        float, Meta(gt=0), About("Seconds an engine may be silent in the middle of its work before it is given up.")
+        float, Meta(gt=0), About("Seconds an engine may be silent during a request before the request fails.")
     ] = 600
     grace_period: Annotated[
-        float, Meta(ge=0), About("Seconds that running requests have to finish when the server is asked to stop.")
+        float, Meta(ge=0), About("Seconds that running requests get to finish when the server stops.")
     ] = 30
     version_optional: Annotated[
-        bool, About("Take requests without an `anthropic-version` header too, which the original refuses.")
+        bool, About("Accept requests without an `anthropic-version` header, which the original refuses.")
     ] = False
     allow_private_urls: Annotated[
         bool,
-        About(
-            "Reach addresses of private networks too, where a request points at pictures, documents, pages or tools."
-        ),
+        About("Allow URLs on private networks for the images, documents, pages and tools that requests point at."),
     ] = False
     web_search: Annotated[
         str,
         About(
-            "What the tool `web_search` searches with: `searxng+http://HOST`, `brave`, `tavily`, "
-            "`url+https://HOST/PATH?q={query}` or `command+PROGRAM`. Without, the tool is unavailable."
+            "The search engine behind the tool `web_search`: `searxng+http://HOST`, `brave`, `tavily`, "
+            "`url+https://HOST/PATH?q={query}` or `command+PROGRAM`. Without one the tool is unavailable."
         ),
     ] = ""
-    web_search_key: Annotated[str, About("The key that the search engine asks for.", secret=True)] = ""
-    web_fetch: Annotated[bool, About("Let the tool `web_fetch` fetch pages that a conversation names.")] = False
+    web_search_key: Annotated[str, About("The API key of the search engine.", secret=True)] = ""
+    web_fetch: Annotated[bool, About("Allow the tool `web_fetch` to fetch pages that appear in the conversation.")] = (
+        False
+    )
     mcp_connector: Annotated[
-        bool, About("Let requests name MCP servers by their addresses (`mcp_servers`), besides those in `[mcp.NAME]`.")
+        bool, About("Allow requests to name MCP servers by URL (`mcp_servers`), besides those in `[mcp.NAME]`.")
     ] = False
     mcp: dict[str, McpSettings] = {}
     tool_rounds: Annotated[
-        int, Meta(ge=1, le=100), About("How often a message may call tools that run here before it pauses.")
+        int, Meta(ge=1, le=100), About("Rounds of server tool calls in one message before it pauses.")
     ] = 10
-    tool_timeout: Annotated[float, Meta(gt=0), About("Seconds that one call of a tool that runs here may take.")] = 30
+    tool_timeout: Annotated[float, Meta(gt=0), About("Seconds that one server tool call may take.")] = 30
     tool_calls_per_minute: Annotated[
-        int, Meta(ge=0), About("How many calls of tools that run here each key may make in a minute; 0 is no limit.")
+        int, Meta(ge=0), About("Server tool calls per minute for each key; 0 is no limit.")
     ] = 0
 
     @property
