@@ -176,13 +176,13 @@ def engines() -> str:
     parts = [
         "# Engines\n",
         _MADE,
-        "Without a model, or with a file of one, `antiphon serve` starts an engine of its own. Any engine that runs "
-        "already, on this machine or as a cluster behind one URL, is named by its scheme. Antiphon renders the chat "
-        "template, tokenises, parses and constrains by itself: an engine only turns token ids into token ids.\n",
-        "`--tokenizer` names the model's tokenizer files (a folder, or a hub id), `--engine-key` the key that the "
-        "engine asks for. A demand on the output (a forced tool call, a structured output, a strict tool) becomes a "
-        "grammar in the engine's dialect; what the dialect or the engine cannot hold is checked after the reply and "
-        "asked for once more.\n",
+        "Without a model, or with a model file, `antiphon serve` starts an engine of its own. A running engine, on this "
+        "machine or as a cluster behind one URL, is named by a scheme and its URL. Antiphon renders the chat template, "
+        "tokenises, parses and constrains by itself, so an engine only turns token ids into token ids.\n",
+        "`--tokenizer` names the model's tokenizer files (a folder or a hub id), `--engine-key` the engine's API key. "
+        "A constraint on the output (a forced tool call, a structured output, a tool's schema) becomes a grammar in "
+        "the engine's dialect. What the dialect or the engine cannot express is checked after the reply, which is "
+        "then tried again if it does not match.\n",
     ]
     for scheme, kind in sorted(kinds().items()):
         lines = [*(f"- takes {each}" for each in kind.takes), *(f"- lacks {each}" for each in kind.lacks)]

@@ -197,23 +197,23 @@ def _connect(address: str, reach: Reach) -> ChatServer:
 
 ENGINE = EngineKind(
     scheme="openai",
-    summary="any OpenAI-compatible chat server: it makes the prompt and reads the output",
+    summary="any OpenAI-compatible chat server, which makes the prompt and parses the output itself",
     connect=_connect,
     start="antiphon serve openai+http://127.0.0.1:8080/v1 --engine-key KEY --context-length 32768",
     takes=(
-        "tools, `tool_choice`, JSON schemas, pictures and thinking, as far as the server does; a forced call and a "
-        "schema are checked here, with a second attempt, and a reply that keeps neither is an error",
-        "the input of forced calls held to its schema, where the server does so for strict tools: vLLM does (started "
+        "tools, `tool_choice`, JSON schemas, images and thinking, as far as the server supports them; forced calls and "
+        "schemas are checked here and tried again, and a reply that still does not match is an error",
+        "schemas for the input of forced calls, if the server enforces them for strict tools: vLLM does (started "
         "with `--structured-outputs-config.backend xgrammar --structured-outputs-config.disable_any_whitespace true`, "
-        "else a small model writes blanks to the end)",
+        "otherwise a small model may write blanks to the end)",
         "calls and thinking that the server leaves in the text, with `--tool-call-parser` and `--reasoning-parser`",
     ),
     shows='`make test` over llama.cpp\'s own chat route, and `make engines-real ARGS="vllm vllm-thinking"` over that '
     "of a real vLLM: words, counts, cache, forced calls, schemas, thinking, streams and disconnects",
     lacks=(
-        "the prefix law, the fence, budgets of thinking and `POST /v1/messages/render`: the prompt is not made here",
-        "an exact `count_tokens`, but for servers with vLLM's or llama.cpp's routes for it: elsewhere four characters "
-        "are taken for a token",
-        "streaming of forced calls and schemas: such a reply is told when it has been checked",
+        "the prefix law, the fence, thinking budgets and `POST /v1/messages/render`: the prompt is not made here",
+        "an exact `count_tokens`, except for servers with vLLM's or llama.cpp's routes for it: otherwise a token is "
+        "taken to be four characters",
+        "streaming of forced calls and schemas: such a reply is sent once it has been checked",
     ),
 )

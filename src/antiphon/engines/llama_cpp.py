@@ -293,16 +293,16 @@ ENGINE = EngineKind(
     connect=_connect,
     start="llama-server -m model.gguf --port 8080\nantiphon serve llama.cpp+http://127.0.0.1:8080",
     takes=(
-        "llguidance grammars, where llama.cpp was built with them (the embedded one is)",
-        "pictures, with a projector (`--mmproj`)",
-        "adapters by name, each a model of its own: `--lora NAME=PATH`; an attached server is started with the same "
-        "file and `--cache-ram 0`, because llama.cpp's store of idle prompts takes one adapter's for another's",
-        "conversations back from disk that have lost their slot or their engine (the embedded one)",
-        "seeds, penalties and biases; what was cached is told before the first token",
+        "llguidance grammars, if llama.cpp was built with them (the embedded one is)",
+        "images, with a projector (`--mmproj`)",
+        "adapters by name, each a model of its own: `--lora NAME=PATH`; start an attached server with the same file and "
+        "`--cache-ram 0`, because llama.cpp's store of idle prompts does not tell adapters apart",
+        "conversations restored from disk after they lost their slot or their engine (the embedded one)",
+        "seeds, penalties and biases; cached tokens are reported before the first token",
     ),
-    shows="`make test`: the embedded engine is held to the contract of engines, and its adapters to their own cache",
+    shows="`make test`: the embedded engine passes the contract of engines, and each adapter keeps a cache of its own",
     lacks=(
-        "a file on another machine: then its control tokens are told from its chat template alone",
-        "tokenizer files: the server's own tokenizer is asked, beside its queue",
+        "access to a model file on another machine: its control tokens are then taken from its chat template alone",
+        "tokenizer files: the server's own tokenizer is asked, outside its queue",
     ),
 )

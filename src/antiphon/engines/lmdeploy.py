@@ -154,16 +154,16 @@ ENGINE = EngineKind(
     start="lmdeploy serve api_server internlm/internlm3-8b-instruct --server-port 23333\n"
     "antiphon serve lmdeploy+http://127.0.0.1:23333 --tokenizer internlm/internlm3-8b-instruct",
     takes=(
-        "one JSON schema for the whole reply, by its chat route (start it without parsers: Antiphon's are in force)",
-        "pictures",
-        "seeds and biases, by its chat route",
+        "one JSON schema for the whole reply, through its chat route (start it without parsers; Antiphon's are used)",
+        "images",
+        "seeds and biases, through its chat route",
     ),
-    shows="`make engines-real ARGS=lmdeploy`: the server of LMDeploy 0.18 with the step of its engine scripted, as "
-    "that needs a GPU, held to the contract and to the examples of its page; no model has run behind it here",
+    shows="`make engines-real ARGS=lmdeploy`: the server of LMDeploy 0.18 passes the contract and the examples of its "
+    "page. Its engine's step, which needs a GPU, is scripted; no model has run behind it here",
     lacks=(
-        "grammars of tool calls and of thinking: a forced call is checked, asked for once more, then an honest error",
-        "penalties, and what was cached (its chat route alone tells that)",
-        "a tokenizer and a window that can be asked for: `--tokenizer` must be given",
-        "`top_k` of its own where none is given: 50, or what the model's `generation_config.json` says",
+        "grammars for tool calls and thinking: a forced call is checked, tried again, and then an error",
+        "penalties, and counts of cached tokens (only its chat route reports them)",
+        "a way to ask for its tokenizer and window: `--tokenizer` is required",
+        "a neutral `top_k`: without one it uses 50, or the value in the model's `generation_config.json`",
     ),
 )

@@ -206,7 +206,7 @@ ENGINE = EngineKind(
     summary="replays a script file (JSON) with delays and failures, for tests and benchmarks",
     connect=_connect,
     start="antiphon serve scripted+script.json",
-    takes=("a script in place of a model",),
+    takes=("a script instead of a model",),
     shows="`make test`, which runs nearly everything over it",
-    lacks=("grammars: a demand is checked after the reply", "pictures"),
+    lacks=("grammars: constraints are checked after the reply", "images"),
 )

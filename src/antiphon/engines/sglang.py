@@ -146,14 +146,14 @@ ENGINE = EngineKind(
     "antiphon serve sglang+http://127.0.0.1:30000 --tokenizer Qwen/Qwen3-8B",
     takes=(
         "xgrammar structural tags, or llguidance grammars with `--grammar-backend llguidance`",
-        "pictures",
-        "adapters by name (`--lora-paths NAME=PATH`), each a model of its own here too",
-        "seeds, penalties and biases; what was cached is told with the first token",
+        "images",
+        "adapters by name (`--lora-paths NAME=PATH`), each served as a model of its own",
+        "seeds, penalties and biases; cached tokens are reported with the first token",
     ),
-    shows="`make engines-real ARGS=sglang`: a real SGLang 0.5.23 on the CPU, held to the same as vLLM",
+    shows="`make engines-real ARGS=sglang`: a real SGLang 0.5.23 on the CPU passes the same tests as vLLM",
     lacks=(
         "the chat template without `--tokenizer`, unless the model's folder is on this machine or in its hub cache: "
-        "ChatML is used then, or `--chat-template`",
-        "the `outlines` grammar backend and none: a demand is checked after the reply",
+        "then ChatML or `--chat-template` is used",
+        "grammars with the `outlines` backend or none: constraints are then checked after the reply",
     ),
 )

@@ -131,19 +131,18 @@ ENGINE = EngineKind(
     start="vllm serve Qwen/Qwen3-8B --enable-prompt-tokens-details\n"
     "antiphon serve vllm+http://127.0.0.1:8000 --port 8001 --tokenizer Qwen/Qwen3-8B",
     takes=(
-        "xgrammar structural tags, or llguidance grammars with `--structured-outputs-config.backend guidance`; which "
-        "one is found out when the model is loaded",
-        "pictures, by `/inference/v1/generate` (vLLM 0.32 or newer)",
-        "adapters by name (`--enable-lora --lora-modules NAME=PATH`), each a model of its own here too",
-        "seeds, penalties and biases; what was cached is told with the last token, if the server was started with "
+        "xgrammar structural tags, or llguidance grammars with `--structured-outputs-config.backend guidance`; detected "
+        "when the model is loaded",
+        "images, through `/inference/v1/generate` (vLLM 0.32 or newer)",
+        "adapters by name (`--enable-lora --lora-modules NAME=PATH`), each served as a model of its own",
+        "seeds, penalties and biases; cached tokens are reported with the last token, if the server was started with "
         "`--enable-prompt-tokens-details`",
     ),
-    shows="`make engines-real ARGS=vllm`: a real vLLM 0.32 on the CPU, held to the contract and to the same prompts, "
-    "greedy words, forced calls, schemas, budgets of thinking and cached tokens as the embedded engine on the same "
-    "model",
+    shows="`make engines-real ARGS=vllm`: a real vLLM 0.32 on the CPU passes the contract and gives the same prompts, "
+    "greedy text, forced calls, schemas, thinking budgets and cached tokens as the embedded engine on the same model",
     lacks=(
         "the chat template without `--tokenizer`, unless the model's folder is on this machine or in its hub cache: "
-        "ChatML is used then, or `--chat-template`",
-        "cached tokens of a reply that a stop sequence or a thinking budget ended",
+        "then ChatML or `--chat-template` is used",
+        "cached tokens of replies that end at a stop sequence or a thinking budget",
     ),
 )
