@@ -8,7 +8,7 @@ from antiphon.cli.rooms import PACKAGE, actual, declared, rows
 
 SHARE_A_RECORD = {"parsing", "constraint"}
 """The two rooms that know each other: a format's record holds its parser and its grammar."""
-SHARED_BY_SURFACES = {"content", "http"}
+SHARED_BY_SURFACES = {"content", "http", "openai"}
 
 ROOMS = declared()
 

@@ -7,20 +7,19 @@ whole.
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
-from antiphon.api.errors import BadRequest, Failure
+from antiphon.api.errors import Failure
 from antiphon.api.events import AnyEvent
 from antiphon.api.offload import LARGE, offload
 from antiphon.serving.service import Prepared, Service
-from antiphon.surfaces.chat_completions import decode, encode, failures, sent, wire
+from antiphon.surfaces.chat_completions import decode, encode, sent, wire
 from antiphon.surfaces.content import remote
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
+from antiphon.surfaces.openai import failures
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
-
-_HEADER_SAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class _StreamEncoder:
@@ -43,7 +42,7 @@ class _StreamEncoder:
 
     def failure(self, failure: Failure) -> bytes:
         # No [DONE] follows: a client that does not know error chunks must not take the rest for the whole.
-        return b"data: " + failures.body(failure) + b"\n\n"
+        return b"data: " + failures.body(failure, "messages") + b"\n\n"
 
 
 class _ChatCompletions:
@@ -76,7 +75,7 @@ class _ChatCompletions:
             await exchange.reply(200, encode.whole(style, reply))
 
     async def _read(self, exchange: Exchange) -> tuple[wire.Request, decode.DecodedRequest, Prepared]:
-        _check_media_type(exchange)
+        check_media_type(exchange)
         body = await exchange.body(self._options.max_body)
         # A PDF takes its time, however short it is.
         large = len(body) > LARGE or b'"file_data"' in body
@@ -86,21 +85,10 @@ class _ChatCompletions:
         addresses = decode.wanted(request, card) if b'"image_url"' in body else {}
         fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
         decoded = await offload(large, partial(decode.decode, request, unknown, card, fetched))
-        if decoded.ignored:
-            exchange.extra.append((b"antiphon-ignored", _listed(decoded.ignored)))
+        tell_ignored(exchange, decoded.ignored)
         session = request.prompt_cache_key[:256] if request.prompt_cache_key else None
         prepared = await self._service.prepare(request.model, decoded.conversation, decoded.generation, session=session)
         return request, decoded, prepared
-
-
-def _check_media_type(exchange: Exchange) -> None:
-    media_type = (exchange.header("content-type") or "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        raise BadRequest("content-type: the body of a request must be application/json")
-
-
-def _listed(names: tuple[str, ...]) -> bytes:
-    return ", ".join(_HEADER_SAFE.sub("?", name)[:80] for name in names[:30]).encode()
 
 
 def _routes(service: Service, options: Options) -> list[Route]:
@@ -117,7 +105,7 @@ _CREATE = Operation(
 SURFACE = Surface(
     name="chat_completions",
     routes=_routes,
-    envelope=failures.envelope,
-    failure=sent.Error,
+    envelope=failures.envelope("messages"),
+    failure=failures.Error,
     statuses=failures.STATUSES,
 )

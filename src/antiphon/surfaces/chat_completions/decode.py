@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
@@ -22,20 +21,12 @@ from antiphon.api.conversation import (
 from antiphon.api.errors import BadRequest
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.chat_completions import tools, wire
-from antiphon.surfaces.chat_completions.parts import Reader, addresses
+from antiphon.surfaces.chat_completions.parts import pieces
 from antiphon.surfaces.content.remote import Fetched
-from antiphon.surfaces.http.json_text import whole
+from antiphon.surfaces.openai import efforts
+from antiphon.surfaces.openai.content import Reader, addresses
+from antiphon.surfaces.openai.functions import arguments, given
 
-Effort = Literal["low", "medium", "high", "xhigh", "max"]
-
-_EFFORTS: dict[str, Effort] = {
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "xhigh",
-    "max": "max",
-}
 _SWITCHES = ("enable_thinking", "thinking")
 
 
@@ -63,10 +54,10 @@ def read(body: bytes) -> tuple[wire.Request, list[str]]:
 def wanted(request: wire.Request, card: ModelCard) -> dict[str, str]:
     """The addresses that must be fetched first, each with the path of the first part that needs it."""
     found: dict[str, str] = {}
-    if card.vision:
-        for index, message in enumerate(request.messages):
-            for address, where in addresses(message.content, f"messages.{index}.content"):
-                found.setdefault(address, where)
+    for index, message in enumerate(request.messages):
+        placed = pieces(message.content, f"messages.{index}.content")
+        for address, where in addresses(placed, vision=card.vision):
+            found.setdefault(address, where)
     return found
 
 
@@ -103,19 +94,13 @@ def decode(
 
 
 def _thinking(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
-    """An effort asks for thinking where a model has it; the template's own switch, if told, has the last word."""
-    word = request.reasoning_effort
-    effort = _EFFORTS.get(word or "")
-    if word not in (None, "none") and effort is None:
+    """The effort, and the template's own switch."""
+    if not efforts.known(request.reasoning_effort):
         ignored.append("reasoning_effort")
     switches = request.chat_template_kwargs or {}
     ignored += [f"chat_template_kwargs.{name}" for name in switches if name not in _SWITCHES]
     on = next((switches[name] for name in _SWITCHES if isinstance(switches.get(name), bool)), None)
-    if on is False or (on is None and word == "none"):
-        return ThinkingPolicy(mode="disabled")
-    if on:
-        return ThinkingPolicy(mode="enabled", effort=effort)
-    return ThinkingPolicy(mode="adaptive", effort=effort) if effort else ThinkingPolicy()
+    return efforts.thinking(request.reasoning_effort, on)
 
 
 class _Turns:
@@ -135,19 +120,19 @@ class _Turns:
     def _turn(self, message: wire.Message, where: str, asking: bool) -> Turn:
         match message.role:
             case "system" | "developer":
-                return Turn(role="system", parts=self._reader.parts(message.content, f"{where}.content"))
+                return Turn(role="system", parts=self._reader.parts(pieces(message.content, f"{where}.content")))
             case "user":
                 self._check_answered(where)
                 if message.content is None:
                     raise BadRequest(f"{where}.content: Field required")
-                parts = self._reader.parts(message.content, f"{where}.content", asking=asking)
+                parts = self._reader.parts(pieces(message.content, f"{where}.content"), asking=asking)
                 # An empty question is a question still: without its turn, the reply before it would be continued.
                 return Turn(role="user", parts=parts or (Text(""),))
             case "assistant":
                 self._check_answered(where)
                 return Turn(role="assistant", parts=self._assistant(message, where))
             case "tool" | "function":
-                parts = self._reader.parts(message.content, f"{where}.content")
+                parts = self._reader.parts(pieces(message.content, f"{where}.content"))
                 return Turn(role="user", parts=(ToolResult(tool_use_id=self._answered(message, where), parts=parts),))
             case _:
                 raise BadRequest(f"{where}.role: Input should be 'system', 'developer', 'user', 'assistant' or 'tool'")
@@ -155,19 +140,19 @@ class _Turns:
     def _assistant(self, message: wire.Message, where: str) -> tuple[Part, ...]:
         thought = message.reasoning_content or message.reasoning
         parts: list[Part] = [Thinking(thought)] if thought else []
-        parts += self._reader.parts(message.content, f"{where}.content")
+        parts += self._reader.parts(pieces(message.content, f"{where}.content"))
         if message.refusal and message.content is None:
             parts.append(Text(message.refusal))
         for call in message.tool_calls or ():
             if call.id in self._waiting:
                 raise BadRequest(f"{where}.tool_calls: ids must be unique; {call.id!r} is there twice")
             self._waiting.append(call.id)
-            parts.append(ToolUse(id=call.id, name=call.function.name, input=_arguments(call.function)))
+            parts.append(ToolUse(id=call.id, name=call.function.name, input=arguments(given(call.function.arguments))))
         if message.function_call is not None:
             # The older form has no ids; the place of the message in the conversation makes one.
             id, name = f"function_{where.rpartition('.')[2]}", message.function_call.name
             self._functions[name] = id
-            parts.append(ToolUse(id=id, name=name, input=_arguments(message.function_call)))
+            parts.append(ToolUse(id=id, name=name, input=arguments(given(message.function_call.arguments))))
         return tuple(parts)
 
     def _answered(self, message: wire.Message, where: str) -> str:
@@ -196,19 +181,3 @@ class _Turns:
                 f"{where}: An assistant message with 'tool_calls' must be followed by tool messages responding to each "
                 f"'tool_call_id'. These had no response: {', '.join(self._waiting)}"
             )
-
-
-def _arguments(function: wire.CalledFunction) -> str:
-    """The arguments as the text of a JSON object. What another model wrote may be none: then it becomes the only
-    member of one, for a history that holds it could otherwise never go on."""
-    raw = wire.given(function.arguments)
-    text = msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
-    text = whole(text.encode()).decode()
-    if not text.strip():
-        return "{}"
-    try:
-        if isinstance(msgspec.json.decode(text), dict):
-            return text
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        pass
-    return msgspec.json.encode({"arguments": text}).decode()

@@ -86,18 +86,3 @@ class Event(msgspec.Struct):
     """An event of a stream, without a name. `data` is a chunk as JSON, an error, or `[DONE]`."""
 
     data: str
-
-
-class Trouble(msgspec.Struct):
-    """What went wrong, and in which field."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class Error(msgspec.Struct):
-    """The envelope of every failure."""
-
-    error: Trouble

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 from antiphon.api.conversation import Tool, ToolChoice
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.chat_completions import wire
-from antiphon.surfaces.schemas import checked_schema
-
-_NAME = re.compile(r"^[a-zA-Z0-9_.-]{1,128}$")
-_INVALID = "JSON schema is invalid. It must match JSON Schema draft 2020-12."
+from antiphon.surfaces.openai import functions
+from antiphon.surfaces.openai.functions import choice_by_name, choice_by_word, given
 
 
 class Tooling(NamedTuple):
@@ -34,7 +31,9 @@ def tooling(request: wire.Request) -> Tooling:
     for where, function in placed:
         if function.name in tools:
             raise BadRequest(f"{where}.name: names must be unique; {function.name!r} is there twice")
-        tools[function.name] = _tool(function, where)
+        tools[function.name] = functions.function(
+            function.name, function.description, given(function.parameters), function.strict, where
+        )
     # The older form has room for one call in its reply.
     parallel = request.parallel_tool_calls is not False and not legacy
     if legacy:
@@ -59,8 +58,7 @@ def output_schema(told: wire.ResponseFormat | None) -> dict[str, Any] | None:
             schema, where = told.json_schema.schema, f"{where}.json_schema.schema"
         case _:
             raise BadRequest(f"{where}.type: Input should be 'text', 'json_object' or 'json_schema'")
-    given = wire.given(schema)
-    return checked_schema(given, where, _INVALID) if given else {"type": "object"}
+    return functions.output_schema(given(schema), where)
 
 
 def _function(tool: wire.Tool, where: str) -> tuple[str, wire.Function]:
@@ -71,59 +69,27 @@ def _function(tool: wire.Tool, where: str) -> tuple[str, wire.Function]:
     return f"{where}.function", tool.function
 
 
-def _tool(function: wire.Function, where: str) -> Tool:
-    if not _NAME.match(function.name):
-        raise BadRequest(f"{where}.name: String should match pattern '{_NAME.pattern}'")
-    schema: dict[str, Any] = {"type": "object", "properties": {}}
-    if parameters := wire.given(function.parameters):
-        told = checked_schema(parameters, f"{where}.parameters", _INVALID)
-        schema = told if "type" in told else {"type": "object", **told}
-    if schema["type"] != "object":
-        raise BadRequest(f"{where}.parameters.type: Input should be 'object'")
-    return Tool(name=function.name, description=function.description or "", schema=schema, strict=function.strict)
-
-
 def _choice(
     told: str | wire.ToolChoice | None, tools: dict[str, Tool], parallel: bool
 ) -> tuple[ToolChoice, tuple[Tool, ...]]:
     shown = tuple(tools.values())
     if told is None or isinstance(told, str):
-        return _by_word(told or "auto", tools, parallel, "tool_choice"), shown
+        return choice_by_word(told or "auto", tools, parallel, "tool_choice"), shown
     if told.type == "function":
         if told.function is None:
             raise BadRequest("tool_choice.function: Field required")
-        return _by_name(told.function.name, tools, parallel, "tool_choice.function.name"), shown
+        return choice_by_name(told.function.name, tools, parallel, "tool_choice.function.name"), shown
     if told.type == "allowed_tools" and told.allowed_tools is not None:
         names = [each.function.name for each in told.allowed_tools.tools if each.function is not None]
         for name in names:
-            _by_name(name, tools, parallel, "tool_choice.allowed_tools.tools")
+            choice_by_name(name, tools, parallel, "tool_choice.allowed_tools.tools")
         allowed = {name: tool for name, tool in tools.items() if name in names}
-        word = _by_word(told.allowed_tools.mode, allowed, parallel, "tool_choice.allowed_tools.mode")
+        word = choice_by_word(told.allowed_tools.mode, allowed, parallel, "tool_choice.allowed_tools.mode")
         return word, tuple(allowed.values())
     raise BadRequest("tool_choice.type: Input should be 'function' or 'allowed_tools'")
 
 
 def _legacy_choice(told: str | wire.Named | None, tools: dict[str, Tool]) -> ToolChoice:
     if isinstance(told, wire.Named):
-        return _by_name(told.name, tools, False, "function_call.name")
-    return _by_word(told or "auto", tools, False, "function_call")
-
-
-def _by_word(word: str, tools: dict[str, Tool], parallel: bool, where: str) -> ToolChoice:
-    match word:
-        case "none":
-            return ToolChoice(mode="none")
-        case "auto":
-            return ToolChoice(mode="auto", parallel=parallel)
-        case "required":
-            if not tools:
-                raise BadRequest(f"{where}: 'required' is only allowed when tools are given")
-            return ToolChoice(mode="any", parallel=parallel)
-        case _:
-            raise BadRequest(f"{where}: Input should be 'none', 'auto', 'required' or name a function")
-
-
-def _by_name(name: str, tools: dict[str, Tool], parallel: bool, where: str) -> ToolChoice:
-    if name not in tools:
-        raise BadRequest(f"{where}: Tool '{name}' not found in provided tools")
-    return ToolChoice(mode="tool", name=name, parallel=parallel)
+        return choice_by_name(told.name, tools, False, "function_call.name")
+    return choice_by_word(told or "auto", tools, False, "function_call")

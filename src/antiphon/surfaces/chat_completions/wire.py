@@ -178,8 +178,3 @@ def read(body: bytes) -> tuple[Request, list[str]]:
     request, members = json_body.read(body, _request)
     unknown = members.keys() - _FIELDS - _HARMLESS
     return request, sorted(name for name in unknown if bytes(members[name]) not in _SAYS_NOTHING)
-
-
-def given(raw: Raw | UnsetType) -> bytes:
-    """What the client wrote; nothing where it wrote null or left it out."""
-    return b"" if isinstance(raw, UnsetType) or bytes(raw) == b"null" else bytes(raw)

@@ -16,11 +16,11 @@ from antiphon.api.seal import Seal
 from antiphon.serving.service import Service
 from antiphon.surfaces.content import remote
 from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.messages import decode, tools, wire
 from antiphon.surfaces.surface import Options, Parameter
 
 _SESSION = re.compile(r"session_([0-9A-Za-z-]{8,})$")
-_HEADER_SAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 HEADERS = (
     Parameter(
@@ -76,8 +76,7 @@ class RequestReader:
         await self._ask(draft)
         fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
         decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
-        if decoded.ignored:
-            exchange.extra.append((b"antiphon-ignored", _listed(decoded.ignored)))
+        tell_ignored(exchange, decoded.ignored)
         return ReceivedRequest(
             request=request, decoded=decoded, session=_session(exchange, request), text=decode.last_text(draft)
         )
@@ -99,9 +98,7 @@ class RequestReader:
 def _check_headers(exchange: Exchange, *, version_optional: bool) -> None:
     if not version_optional and not exchange.header("anthropic-version"):
         raise BadRequest("anthropic-version: header is required")
-    media_type = (exchange.header("content-type") or "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        raise BadRequest("content-type: the body of a request must be application/json")
+    check_media_type(exchange)
 
 
 def _check_length(request: wire.Request) -> None:
@@ -134,7 +131,3 @@ def _session(exchange: Exchange, request: wire.Request) -> str | None:
         return None
     found = _SESSION.search(user)
     return found[1][:256] if found else None
-
-
-def _listed(names: tuple[str, ...]) -> bytes:
-    return ", ".join(_HEADER_SAFE.sub("?", name)[:80] for name in names[:30]).encode()

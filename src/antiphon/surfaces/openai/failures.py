@@ -1,15 +1,32 @@
-"""The one table from kinds of failure to the chat completions API's status numbers, types and codes."""
+"""The one table from kinds of failure to the status numbers, types and codes of OpenAI's APIs."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from antiphon.api import errors
-from antiphon.surfaces.chat_completions import sent
 from antiphon.surfaces.surface import Rendered
+
+
+class Trouble(msgspec.Struct):
+    """What went wrong, and in which field."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(msgspec.Struct):
+    """The envelope of every failure."""
+
+    error: Trouble
+
 
 TABLE: dict[type[errors.Failure], tuple[int, str, str | None]] = {
     errors.BadRequest: (400, "invalid_request_error", None),
@@ -38,16 +55,26 @@ def kind(failure: errors.Failure) -> tuple[int, str, str | None]:
     return next(TABLE[ancestor] for ancestor in type(failure).__mro__ if ancestor in TABLE)
 
 
-def body(failure: errors.Failure) -> bytes:
-    """The error envelope, in replies and in streams."""
+def trouble(failure: errors.Failure, prompt: str) -> Trouble:
+    """What is told of a failure. `prompt` is the field of the API that a prompt is sent in."""
     status, type, code = kind(failure)
     path = _PATH.match(failure.message) if status in (400, 404) else None
-    param = "messages" if isinstance(failure, errors.PromptTooLong) else path[1] if path else None
-    return msgspec.json.encode(sent.Error(sent.Trouble(failure.message, type, param, failure.code or code)))
+    param = prompt if isinstance(failure, errors.PromptTooLong) else path[1] if path else None
+    return Trouble(failure.message, type, param, failure.code or code)
 
 
-def envelope(failure: errors.Failure, request_id: str) -> Rendered:
-    """A failure as a whole response, with the headers that clients decide by whether to try again."""
+def body(failure: errors.Failure, prompt: str) -> bytes:
+    """The error envelope, in replies and in streams."""
+    return msgspec.json.encode(Error(trouble(failure, prompt)))
+
+
+def envelope(prompt: str) -> Callable[[errors.Failure, str], Rendered]:
+    """How an API tells a failure as a whole response, with the headers that clients decide by whether to try again.
+    `prompt` is the field that it takes a prompt in."""
+    return partial(_rendered, prompt)
+
+
+def _rendered(prompt: str, failure: errors.Failure, request_id: str) -> Rendered:
     status = kind(failure)[0]
     headers: list[tuple[bytes, bytes]] = []
     if status < 500 or status in _TRY_AGAIN or isinstance(failure, errors.EngineLost):
@@ -57,4 +84,4 @@ def envelope(failure: errors.Failure, request_id: str) -> Rendered:
         wait = 1.0
     if wait is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(wait))).encode()))
-    return Rendered(status, body(failure), tuple(headers))
+    return Rendered(status, body(failure, prompt), tuple(headers))
