@@ -176,9 +176,9 @@ def engines() -> str:
     parts = [
         "# Engines\n",
         _MADE,
-        "Without a model, or with a model file, `antiphon serve` starts an engine of its own. A running engine, on this "
-        "machine or as a cluster behind one URL, is named by a scheme and its URL. Antiphon renders the chat template, "
-        "tokenises, parses and constrains by itself, so an engine only turns token ids into token ids.\n",
+        "Without a model, or with a model file, `antiphon serve` starts an engine of its own. A running engine, on "
+        "this machine or as a cluster behind one URL, is named by a scheme and its URL. Antiphon renders the chat "
+        "template, tokenises, parses and constrains by itself, so an engine only turns token ids into token ids.\n",
         "`--tokenizer` names the model's tokenizer files (a folder or a hub id), `--engine-key` the engine's API key. "
         "A constraint on the output (a forced tool call, a structured output, a tool's schema) becomes a grammar in "
         "the engine's dialect. What the dialect or the engine cannot express is checked after the reply, which is "

@@ -295,8 +295,8 @@ ENGINE = EngineKind(
     takes=(
         "llguidance grammars, if llama.cpp was built with them (the embedded one is)",
         "images, with a projector (`--mmproj`)",
-        "adapters by name, each a model of its own: `--lora NAME=PATH`; start an attached server with the same file and "
-        "`--cache-ram 0`, because llama.cpp's store of idle prompts does not tell adapters apart",
+        "adapters by name, each a model of its own: `--lora NAME=PATH`; start an attached server with the same file "
+        "and `--cache-ram 0`, because llama.cpp's store of idle prompts does not tell adapters apart",
         "conversations restored from disk after they lost their slot or their engine (the embedded one)",
         "seeds, penalties and biases; cached tokens are reported before the first token",
     ),

@@ -131,8 +131,8 @@ ENGINE = EngineKind(
     start="vllm serve Qwen/Qwen3-8B --enable-prompt-tokens-details\n"
     "antiphon serve vllm+http://127.0.0.1:8000 --port 8001 --tokenizer Qwen/Qwen3-8B",
     takes=(
-        "xgrammar structural tags, or llguidance grammars with `--structured-outputs-config.backend guidance`; detected "
-        "when the model is loaded",
+        "xgrammar structural tags, or llguidance grammars with `--structured-outputs-config.backend guidance`; "
+        "detected when the model is loaded",
         "images, through `/inference/v1/generate` (vLLM 0.32 or newer)",
         "adapters by name (`--enable-lora --lora-modules NAME=PATH`), each served as a model of its own",
         "seeds, penalties and biases; cached tokens are reported with the last token, if the server was started with "
