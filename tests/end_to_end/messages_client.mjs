@@ -4,6 +4,8 @@ import Anthropic from '@anthropic-ai/sdk'
 
 const [url, model, kind] = process.argv.slice(2)
 const client = new Anthropic({ baseURL: url, apiKey: 'any', maxRetries: 0 })
+// The likeliest reply is no empty one.
+const hello = { model, max_tokens: 24, temperature: 0, messages: [{ role: 'user', content: 'Hello from a client' }] }
 const user = (text) => [{ role: 'user', content: text }]
 const weather = {
   name: 'get_weather',
@@ -17,18 +19,18 @@ const weather = {
 
 async function plain() {
   const { data, response } = await client.messages
-    .create({ model, max_tokens: 24, messages: user('Hello from a client') })
+    .create(hello)
     .withResponse()
   assert.match(response.headers.get('request-id'), /^req_/)
   assert.match(data.id, /^msg_/)
   assert.equal(data.content.at(-1).type, 'text')
-  const counted = await client.messages.countTokens({ model, messages: user('Hello from a client') })
+  const counted = await client.messages.countTokens({ model, messages: hello.messages })
   const used = data.usage.input_tokens + data.usage.cache_read_input_tokens + data.usage.cache_creation_input_tokens
   assert.equal(counted.input_tokens, used)
 }
 
 async function streamed() {
-  const stream = client.messages.stream({ model, max_tokens: 24, messages: user('Hello from a client') })
+  const stream = client.messages.stream(hello)
   let text = ''
   stream.on('text', (delta) => (text += delta))
   const message = await stream.finalMessage()
@@ -38,7 +40,8 @@ async function streamed() {
 
 async function forced() {
   const asked = {
-    model, max_tokens: 300, messages: user('Weather in Paris?'), tools: [weather], tool_choice: { type: 'any' },
+    model, max_tokens: 300, temperature: 0, messages: user('Weather in Paris?'), tools: [weather],
+    tool_choice: { type: 'any' },
   }
   for (const message of [await client.messages.create(asked), await client.messages.stream(asked).finalMessage()]) {
     assert.equal(message.content[0].type, 'tool_use')

@@ -13,9 +13,9 @@ HEADERS = {"anthropic-version": "2023-06-01"}
 
 
 def body(text: str, *, stream: bool = True, max_tokens: int = 1000) -> dict[str, Any]:
-    """A request of one turn."""
+    """A request of one turn, whose reply is the likeliest: a long one is long each time."""
     messages = [{"role": "user", "content": text}]
-    return {"model": "default", "max_tokens": max_tokens, "stream": stream, "messages": messages}
+    return {"model": "default", "max_tokens": max_tokens, "stream": stream, "messages": messages, "temperature": 0}
 
 
 async def ask(client: aiohttp.ClientSession, url: str, text: str, **fields: Any) -> tuple[int, bytes]:

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createAnthropic } from '@ai-sdk/anthropic'
 import * as ai from 'ai'
 import { z } from 'zod'
-import { check, kind, rejected, requests, run, url } from './checks.mjs'
+import { check, kind, rejected, requests, run, steady, url } from './checks.mjs'
 
 const provider = createAnthropic({ baseURL: `${url}/v1`, apiKey: 'dummy' })
 const names = ['local-model', 'claude-sonnet-4-5']
@@ -51,13 +51,13 @@ check('scripted', 'generateText with a tool loop', async () => {
 
 check('', 'generateObject', async () => {
   for (const name of names) {
-    const asked = { model: provider(name), schema: Wanted, prompt: 'Name a city', maxOutputTokens: 300, maxRetries: 0 }
+    const asked = { model: provider(name), schema: Wanted, prompt: 'Name a city', maxOutputTokens: 300, ...steady, maxRetries: 0 }
     Wanted.parse((await ai.generateObject(asked)).object)
   }
 })
 
 check('', 'streamObject', async () => {
-  const asked = { model: provider(names[0]), schema: Wanted, prompt: 'Name a city', maxOutputTokens: 300 }
+  const asked = { model: provider(names[0]), schema: Wanted, prompt: 'Name a city', maxOutputTokens: 300, ...steady }
   const result = ai.streamObject(asked)
   let parts = 0
   for await (const _ of result.partialObjectStream) parts += 1
@@ -66,7 +66,7 @@ check('', 'streamObject', async () => {
 })
 
 check('', 'generateText', async () => {
-  const result = await ai.generateText({ model: provider(names[0]), prompt: 'Count to ten', maxOutputTokens: 24 })
+  const result = await ai.generateText({ model: provider(names[0]), prompt: 'Count to ten', maxOutputTokens: 24, ...steady })
   assert.ok(['stop', 'length'].includes(result.finishReason))
   assert.ok(result.text)
   assert.ok(result.usage.outputTokens > 0)
@@ -78,7 +78,7 @@ check('real', 'a forced tool', async () => {
     tools: { record: ai.tool({ description: 'Record a city', inputSchema: City }) },
     toolChoice: 'required',
     prompt: 'Record Paris.',
-    maxOutputTokens: 300,
+    maxOutputTokens: 300, ...steady,
   })
   assert.equal(result.finishReason, 'tool-calls')
   for (const call of result.toolCalls) City.parse(call.input)

@@ -4,11 +4,13 @@ import Anthropic from '@anthropic-ai/sdk'
 import { betaZodTool } from '@anthropic-ai/sdk/helpers/beta/zod'
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod'
 import { z } from 'zod'
-import { check, kind, rejected, requests, run, url } from './checks.mjs'
+import { check, kind, rejected, requests, run, steady, url } from './checks.mjs'
 
 const client = new Anthropic({ baseURL: url, apiKey: 'dummy', maxRetries: 0 })
 const model = 'local-model'
-const ask = (text, more = {}) => ({ model, max_tokens: 64, messages: [{ role: 'user', content: text }], ...more })
+const ask = (text, more = {}) => ({
+  model, max_tokens: 64, messages: [{ role: 'user', content: text }], ...steady, ...more,
+})
 const City = z.object({ name: z.string().max(40), population: z.number().int().min(0).max(99999999) })
 // The SDK leaves bounds out of what it sends, so that what the real model is asked for needs none.
 const Size = z.object({ size: z.enum(['small', 'large']), capital: z.boolean() })

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import anthropic
 import pydantic
-from checks import KIND, URL, check, raised, requests, run
+from checks import KIND, STEADY, URL, check, raised, requests, run
 
 client = anthropic.Anthropic(base_url=URL, api_key="dummy", max_retries=0)
 THREADS = int(anthropic.__version__.split(".")[0]) >= 2
@@ -58,7 +58,8 @@ def user(text: str) -> Any:
 
 
 def ask(text: str, **more: Any) -> Any:
-    return {"model": MODELS[0], "max_tokens": 64, "messages": user(text), **more}
+    body = {**STEADY, **more.pop("extra_body", {})}
+    return {"model": MODELS[0], "max_tokens": 64, "messages": user(text), "extra_body": body, **more}
 
 
 def total(usage: Any) -> int:
@@ -189,7 +190,7 @@ def error_classes() -> None:
     raises(bad, "invalid_request_error", 400, **{**ask("x"), "messages": []})
     raises(bad, "invalid_request_error", 400, **{**ask("x"), "max_tokens": -1})
     raises(bad, "invalid_request_error", 400, **ask("x"), tool_choice={"type": "tool", "name": "no"})
-    error = raises(bad, "invalid_request_error", 400, **ask("x"), extra_body={"messages": [{"role": "user"}]})
+    error = raises(bad, "invalid_request_error", 400, **ask("x", extra_body={"messages": [{"role": "user"}]}))
     assert "messages.0.content" in str(error), error
     raises(anthropic.NotFoundError, "not_found_error", 404, **{**ask("x"), "model": "nothing-of-the-kind"})
     missing = raised(anthropic.NotFoundError, lambda: client.post("/v1/nothing", cast_to=object))
@@ -314,14 +315,13 @@ def prefix_is_cached() -> None:
 @check()
 def every_kind_of_field() -> None:
     answer = client.beta.messages.create(
-        **ask("Hello"),
+        **ask("Hello", extra_body={"temperature": 0.2, "top_p": 0.9, "top_k": 5}),
         system=[{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
         metadata={"user_id": "somebody"},
         stop_sequences=["no such words"],
         service_tier="auto",
         betas=["context-management-2025-06-27", "nothing-known-2031-01-01"],
         context_management={"edits": [{"type": "clear_tool_uses_20250919"}]},
-        extra_body={"temperature": 0.2, "top_p": 0.9, "top_k": 5},
     )
     assert answer.stop_reason in ("end_turn", "max_tokens")
     assert answer.content

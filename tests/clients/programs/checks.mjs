@@ -3,6 +3,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 
 export const [url, kind, log] = process.argv.slice(2)
+// What programs ask a real model for besides, so that no check depends on luck.
+export const steady = kind === 'real' ? { temperature: 0 } : {}
 const checks = []
 
 // Marks a function as a check of this kind of server ('': of both).

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 URL, KIND, LOG = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+STEADY: dict[str, Any] = {"temperature": 0} if KIND == "real" else {}
+"""What programs ask a real model for besides, so that no check depends on luck."""
 _checks: list[tuple[str, Callable[[], Any]]] = []
 
 

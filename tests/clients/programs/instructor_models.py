@@ -8,7 +8,7 @@ from typing import Any
 import anthropic
 import instructor
 import pydantic
-from checks import KIND, URL, check, requests, run
+from checks import KIND, STEADY, URL, check, requests, run
 
 SCRIPTED = "scripted"
 
@@ -21,8 +21,8 @@ class City(pydantic.BaseModel):
 
 
 def ask(text: str = "Name a city with its population", **more: Any) -> Any:
-    messages = [{"role": "user", "content": text}]
-    return {"model": "local-model", "max_tokens": 300, "messages": messages, "max_retries": 0, **more}
+    asked = {"max_tokens": 300, "messages": [{"role": "user", "content": text}], "extra_body": STEADY}
+    return {"model": "local-model", "max_retries": 0, **asked, **more}
 
 
 def client(mode: instructor.Mode) -> Any:

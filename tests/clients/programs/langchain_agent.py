@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import anthropic
 import pydantic
-from checks import KIND, URL, check, raised, requests, run
+from checks import KIND, STEADY, URL, check, raised, requests, run
 from langchain.agents import create_agent
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -37,7 +37,7 @@ def get_weather(city: str) -> str:
 
 
 def chat(**more: Any) -> ChatAnthropic:
-    given = {"model": "local-model", "max_tokens": 64, "max_retries": 0, **more}
+    given = {"model": "local-model", "max_tokens": 64, "max_retries": 0, **STEADY, **more}
     return ChatAnthropic(base_url=URL, api_key="dummy", **given)
 
 

@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 
-from checks import URL, check, requests, run
+from checks import STEADY, URL, check, requests, run
 
 SCRIPTED = "scripted"
 ENVIRONMENT = {**os.environ, "ANTHROPIC_BASE_URL": URL, "ANTHROPIC_API_KEY": "dummy"}
-MODEL = ("-m", "claude-haiku-4.5", "-o", "max_tokens", "100")
+MODEL = ("-m", "claude-haiku-4.5", "-o", "max_tokens", "100", *(("-o", "temperature", "0") if STEADY else ()))
 WEATHER = """
 def get_weather(city: str) -> str:
     "Get the weather"

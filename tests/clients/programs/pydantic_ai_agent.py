@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Literal
 
 import pydantic
-from checks import KIND, URL, check, raised, requests, run
+from checks import KIND, STEADY, URL, check, raised, requests, run
 from pydantic_ai import Agent, ModelSettings, NativeOutput, PromptedOutput, ToolOutput
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.models.anthropic import AnthropicModel
@@ -34,7 +34,7 @@ Native = City if KIND == SCRIPTED else Size
 
 def agent(model: str = "local-model", tokens: int = 64, **more: Any) -> Agent[None, Any]:
     provider = AnthropicProvider(api_key="dummy", base_url=URL)
-    settings = ModelSettings(max_tokens=tokens)
+    settings = ModelSettings(max_tokens=tokens, **STEADY)
     made: Agent[None, Any] = Agent(AnthropicModel(model, provider=provider), model_settings=settings, **more)
     return made
 
