@@ -176,6 +176,6 @@ def _size(part: Part) -> int:
             return sum(map(_size, part.parts))
 
 
-def callable_tools(conversation: Conversation, wanted: GenerationParams) -> tuple[Tool, ...]:
+def callable_tools(conversation: Conversation, params: GenerationParams) -> tuple[Tool, ...]:
     """The tools that the reply may call."""
-    return () if wanted.tool_choice.mode == "none" else conversation.callable_tools
+    return () if params.tool_choice.mode == "none" else conversation.callable_tools

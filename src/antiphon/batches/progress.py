@@ -152,8 +152,8 @@ class Progress:
     def answer(self, custom_id: str, result: Mapping[str, Any]) -> None:
         """Keep the answer to a request, if it has none yet: `type` is how it went, JSON in it is `msgspec.Raw`. Raises
         ValueError and RecursionError where that is none."""
-        told = {name: _in_line(value) for name, value in result.items()}
-        line = msgspec.json.encode({"custom_id": custom_id, "result": told})
+        lines = {name: _in_line(value) for name, value in result.items()}
+        line = msgspec.json.encode({"custom_id": custom_id, "result": lines})
         with self._lock:
             if not self._closed and custom_id not in self._done:
                 self._results.add(line)

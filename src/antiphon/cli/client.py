@@ -35,7 +35,7 @@ class Server(msgspec.Struct, frozen=True):
 
 def listed(server: Server) -> list[Served]:
     """The models that the server lists, the default one first, at least one. Raises Unreachable."""
-    models = _got(server, "/v1/models?limit=1000", lambda told: [_described(model) for model in told["data"]])
+    models = _got(server, "/v1/models?limit=1000", lambda page: [_described(model) for model in page["data"]])
     if not models:
         raise Unreachable(f"the server at {server.base} lists no models")
     return models
@@ -100,8 +100,8 @@ async def checked(response: aiohttp.ClientResponse) -> Any:
         raise Unreachable(f"what answers at {response.url.origin()} is no Antiphon ({response.status})") from None
     if response.status == 200:
         return value
-    told = value.get("error") if isinstance(value, dict) else value
-    message = told.get("message") if isinstance(told, dict) else told
+    error = value.get("error") if isinstance(value, dict) else value
+    message = error.get("message") if isinstance(error, dict) else error
     raise Unreachable(f"the server at {response.url.origin()} answered {response.status}: {message}")
 
 

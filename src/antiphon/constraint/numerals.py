@@ -69,12 +69,12 @@ def _positive(lower: Bound, upper: Bound, is_whole: bool, sign: str) -> All:
     digits = max(_WORD if upper[0] is None else 1, *(len(whole) for whole, _ in parts))
     places = max(_PLACES, *(len(places) + 2 for _, places in parts))
     tail = "" if is_whole else rf"(\.[0-9]{{1,{places}}})?"
-    told = [f"{sign}(0|[1-9][0-9]{{0,{digits - 1}}}){tail}"]
+    patterns = [f"{sign}(0|[1-9][0-9]{{0,{digits - 1}}}){tail}"]
     if lower[0] is not None and (lower[0] > 0 or lower[1]):
-        told.append(f"{sign}({_at_least(*_split(lower[0]), lower[1], is_whole)})")
+        patterns.append(f"{sign}({_at_least(*_split(lower[0]), lower[1], is_whole)})")
     if upper[0] is not None:
-        told.append(f"{sign}({_at_most(*_split(upper[0]), upper[1], is_whole)})")
-    return tuple(told)
+        patterns.append(f"{sign}({_at_most(*_split(upper[0]), upper[1], is_whole)})")
+    return tuple(patterns)
 
 
 def _split(bound: Decimal) -> tuple[str, str]:

@@ -21,8 +21,8 @@ def searched(pattern: str) -> str | None:
         group = step == "[" or (group and step != "]")
         depth += 0 if group else (step == "(") - (step == ")")
         branches[-1] += _ASCII.get(step, step)
-    told = [_anchored(branch) for branch in branches]
-    return None if None in told else "|".join(each or "" for each in told)
+    anchored = [_anchored(branch) for branch in branches]
+    return None if None in anchored else "|".join(each or "" for each in anchored)
 
 
 def _anchored(branch: str) -> str | None:

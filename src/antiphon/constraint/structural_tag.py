@@ -70,8 +70,8 @@ def _triggered(without: tuple[str, ...], then: tuple[tuple[str, Node], ...], tok
 
 def _sequence(elements: list[_Format]) -> _Format:
     """One after the other, without those that are empty."""
-    told = [each for each in elements if each != _text("")]
-    return told[0] if len(told) == 1 else {"type": "sequence", "elements": told} if told else _text("")
+    parts = [each for each in elements if each != _text("")]
+    return parts[0] if len(parts) == 1 else {"type": "sequence", "elements": parts} if parts else _text("")
 
 
 def _repeat(node: Repeat, token_id: TokenId) -> _Format:

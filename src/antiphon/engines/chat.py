@@ -136,13 +136,13 @@ class ChatServer:
     async def count(self, body: dict[str, Any]) -> int | None:
         """How many tokens the prompt of this request takes, by the routes that vLLM or llama.cpp have for it; None
         where there is none."""
-        asked = {key: body[key] for key in ("model", "messages", "tools", "chat_template_kwargs") if key in body}
+        fields = {key: body[key] for key in ("model", "messages", "tools", "chat_template_kwargs") if key in body}
         try:
-            counted = await self._server.ask("POST", self._root + "/tokenize", _Counted, asked)
+            counted = await self._server.ask("POST", self._root + "/tokenize", _Counted, fields)
             if counted.count is not None:
                 return counted.count
-            made = await self._server.ask("POST", self._root + "/apply-template", _Prompt, asked)
-            text = {"content": made.prompt, "add_special": True, "parse_special": True}
+            prompt = await self._server.ask("POST", self._root + "/apply-template", _Prompt, fields)
+            text = {"content": prompt.prompt, "add_special": True, "parse_special": True}
             return len((await self._server.ask("POST", self._root + "/tokenize", Encoded, text)).tokens)
         except Failure:
             return None

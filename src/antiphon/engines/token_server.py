@@ -135,8 +135,8 @@ class TokenServer(abc.ABC):
 
     async def _encoded(self, text: str, special: bool) -> list[int]:
         """The ids by the server's own tokenizer, with the start tokens where `special`."""
-        asked = {"prompt": text, "add_special_tokens": special}
-        return (await self._server.ask("POST", "/tokenize", Encoded, asked)).tokens
+        body = {"prompt": text, "add_special_tokens": special}
+        return (await self._server.ask("POST", "/tokenize", Encoded, body)).tokens
 
     async def picture_tokens(self, pictures: Sequence[bytes]) -> int:
         """It tells with the reply, not beforehand."""
@@ -167,13 +167,13 @@ class TokenServer(abc.ABC):
             start = list(self._files.start) if self._files else []
             job = msgspec.structs.replace(job, prompt=ids if ids[: len(start)] == start else [*start, *ids])
         path, body = self._request(job, shows_special=shows_special)
-        told, last = False, list[Piece]()
+        reported, last = False, list[Piece]()
         async with aclosing(self._server.stream(path, body, self._reader(job))) as reads:
             async for deltas in reads:
                 pieces, over = list[Piece](), False
                 for delta in deltas:
-                    if delta.prompt is not None and delta.cached is not None and not told:
-                        told = True
+                    if delta.prompt is not None and delta.cached is not None and not reported:
+                        reported = True
                         yield Prefilled(delta.prompt, delta.cached)
                     found = _pieces(delta, hidden)
                     if delta.end == "none":

@@ -71,9 +71,9 @@ class VLLM(TokenServer):
     async def _dialect(self) -> Dialect:
         """The server does not tell which grammars it was started for, so the smallest of each kind is tried."""
         for dialect, grammar in _SMALLEST.items():
-            asked = {"prompt": "a", "max_tokens": 1, "structured_outputs": {_FIELDS[dialect]: grammar}}
+            body = {"prompt": "a", "max_tokens": 1, "structured_outputs": {_FIELDS[dialect]: grammar}}
             try:
-                await self._server.ask("POST", "/v1/completions", dict[str, Any], asked)
+                await self._server.ask("POST", "/v1/completions", dict[str, Any], body)
             except BadRequest:
                 continue
             return dialect
@@ -97,8 +97,8 @@ class VLLM(TokenServer):
         if not job.images:
             return "/v1/completions", {"prompt": job.prompt, **sampling, **stream}
         parts = [{"type": "image_url", "url": url} for url in pictures(job)]
-        asked = {"token_ids": job.prompt, "content_parts": parts, "output_mode": "text", "sampling_params": sampling}
-        return "/inference/v1/generate", {**asked, **stream}
+        body = {"token_ids": job.prompt, "content_parts": parts, "output_mode": "text", "sampling_params": sampling}
+        return "/inference/v1/generate", {**body, **stream}
 
     def _reader(self, job: Job) -> Reader:
         return _read

@@ -28,9 +28,9 @@ def write(log: logging.Logger, level: int, head: Mapping[str, Any], facts: Mappi
     """A request's line: `head` is its id, method, path, status and seconds, `facts` what else there is to say of it.
     Its `problem` is a sentence; numbers with a fraction are seconds."""
     if log.isEnabledFor(level):
-        told = [_spelt("", value) for value in head.values()]
-        told += [_spelt("" if name == "problem" else f"{name}=", value) for name, value in facts.items()]
-        log.log(level, "%s", _in_line(" ".join(told)), extra={"request": {**head, **facts}})
+        fields = [_spelt("", value) for value in head.values()]
+        fields += [_spelt("" if name == "problem" else f"{name}=", value) for name, value in facts.items()]
+        log.log(level, "%s", _in_line(" ".join(fields)), extra={"request": {**head, **facts}})
 
 
 def _spelt(name: str, value: Any) -> str:

@@ -25,7 +25,7 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
     source = reader.source
     openers, hints = (format.openers, format.hints) if reader.tools else ((), ())
     strays = _strays(format, reasoning) if reader.tools else ()
-    wanted = markers(*openers, *hints, *reasoning.opens, *reasoning.dropped, *TURN_ENDS)
+    stops = markers(*openers, *hints, *reasoning.opens, *reasoning.dropped, *TURN_ENDS)
     closed = False
     thinking = reader.starts_thinking
     while (yield from source.peek()):
@@ -54,7 +54,7 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
                 continue
             source.rewind()
         reader.text(space)
-        marker = yield from source.until(wanted, reader.text)
+        marker = yield from source.until(stops, reader.text)
         if marker and marker in (*openers, *hints):
             reader.tentative = marker in hints
             found = yield from attempt(reader, format, marker, reader.text)

@@ -201,16 +201,16 @@ class Splitter:
         end = self.at + size
         return self.text[self.at + offset : end], self.text[end : end + 1]
 
-    def until(self, wanted: Markers, emit: Emit) -> Reading[str]:
+    def until(self, stops: Markers, emit: Emit) -> Reading[str]:
         """Hand on text up to the next of the wanted markers; use the marker up and return it. Empty at the end."""
         while True:
-            found = wanted.find(self.text, self.at)
-            if found and not (wanted.undecided(found, self.at) and not self.ended):
+            found = stops.find(self.text, self.at)
+            if found and not (stops.undecided(found, self.at) and not self.ended):
                 if found.start() > self.at:
                     emit(self.text[self.at : found.start()])
                 self.at = found.end()
                 return found[0]
-            held = 0 if self.ended else wanted.held(self.text, self.at)
+            held = 0 if self.ended else stops.held(self.text, self.at)
             if found:
                 held = max(held, len(self.text) - found.start())
             ready = len(self.text) - held
@@ -221,10 +221,10 @@ class Splitter:
                 return ""
             yield
 
-    def collect(self, wanted: Markers) -> Reading[tuple[str, str]]:
+    def collect(self, stops: Markers) -> Reading[tuple[str, str]]:
         """The text up to the next wanted marker, and the marker, both used up; the marker is empty at the end."""
         parts: list[str] = []
-        marker = yield from self.until(wanted, parts.append)
+        marker = yield from self.until(stops, parts.append)
         return "".join(parts), marker
 
 

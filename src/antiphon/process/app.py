@@ -187,7 +187,7 @@ class Application:
             transcripts=self._transcripts("messages"),
         )
         self._tools = server_tools(settings)
-        asked = options(
+        chosen = options(
             settings,
             server_tools=self._tools,
             seal_key=self._seal,
@@ -199,8 +199,10 @@ class Application:
             # Servers that share a state folder may serve other models.
             batches=str(Path(settings.state_dir) / f"batches-{settings.port}") if self._runtime.shared else "",
         )
-        self._surfaces = surfaces.build(self._service, asked)
-        self._tending = [asyncio.ensure_future(work) for work in surfaces.tending(self._service, self._surfaces, asked)]
+        self._surfaces = surfaces.build(self._service, chosen)
+        self._tending = [
+            asyncio.ensure_future(work) for work in surfaces.tending(self._service, self._surfaces, chosen)
+        ]
         self._shared.when_stopping(partial(self._stop, leaving))
         _spare_the_lasting()
 

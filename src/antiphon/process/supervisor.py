@@ -240,9 +240,9 @@ class Banner:
             health = ask_health(settings)
             if health is not None:
                 sources = [place.gguf or place.engine for place in self._runtime.models]
-                told = banner.served(health) or [banner.Served(name=place.name) for place in self._runtime.models]
+                models = banner.served(health) or [banner.Served(name=place.name) for place in self._runtime.models]
                 with contextlib.suppress(OSError):
-                    print(banner.banner(settings, told, sources=sources, notes=self._notes), flush=True)
+                    print(banner.banner(settings, models, sources=sources, notes=self._notes), flush=True)
                 return
 
 

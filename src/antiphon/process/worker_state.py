@@ -94,11 +94,11 @@ class WorkerState:
         """What there is to say of engines that die again and again; mostly nothing."""
         if not self._folder:
             return ""
-        told = []
+        lines = []
         for file in sorted((Path(self._folder) / "crashes").glob("*.txt")):
             with contextlib.suppress(OSError):
-                told.append(file.read_text("utf-8"))
-        return "; ".join(told)
+                lines.append(file.read_text("utf-8"))
+        return "; ".join(lines)
 
     def when_stopping(self, act: Callable[[], None]) -> None:
         """Act, on the running loop, when the server is asked to stop."""

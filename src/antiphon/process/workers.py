@@ -120,9 +120,9 @@ def load(application: str) -> Any:
         sys.exit(1)
     reserve_metrics()
     module, _, factory = application.partition(":")
-    made = getattr(importlib.import_module(module), factory)()
-    atexit.register(_leave, made)
-    return made
+    target = getattr(importlib.import_module(module), factory)()
+    atexit.register(_leave, target)
+    return target
 
 
 def _leave(application: Any) -> None:

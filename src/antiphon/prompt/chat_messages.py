@@ -24,10 +24,10 @@ _EFFORTS = {"xhigh": "high", "max": "high"}
 
 def messages(conversation: Conversation) -> list[Message]:
     """The messages of a conversation whose turns are in order."""
-    told: list[Message] = [{"role": "system", "content": conversation.system}] if conversation.system else []
+    messages: list[Message] = [{"role": "system", "content": conversation.system}] if conversation.system else []
     for turn in conversation.turns:
-        told += [_assistant(turn)] if turn.role == "assistant" else _user(turn)
-    return told
+        messages += [_assistant(turn)] if turn.role == "assistant" else _user(turn)
+    return messages
 
 
 def request(
@@ -84,20 +84,20 @@ def _assistant(turn: Turn) -> Message:
 
 
 def _user(turn: Turn) -> list[Message]:
-    told: list[Message] = []
+    messages: list[Message] = []
     behind: list[Text | Image] = []
     for part in turn.parts:
         if isinstance(part, ToolResult):
             text = "".join(inner.text for inner in part.parts if isinstance(inner, Text))
             content = f"Error: {text}" if part.is_error else text
-            told.append({"role": "tool", "tool_call_id": part.tool_use_id, "content": content})
+            messages.append({"role": "tool", "tool_call_id": part.tool_use_id, "content": content})
             # Results are text only; their pictures follow all of them.
             behind += [inner for inner in part.parts if isinstance(inner, Image)]
         elif isinstance(part, Text | Image):
             behind.append(part)
-    if behind or not told:
-        told.append({"role": "user", "content": _content(behind)})
-    return told
+    if behind or not messages:
+        messages.append({"role": "user", "content": _content(behind)})
+    return messages
 
 
 def _content(parts: list[Text | Image]) -> str | list[Message]:

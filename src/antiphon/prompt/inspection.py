@@ -233,19 +233,19 @@ def _spans(prompter: Prompter, policy: ThinkingPolicy, prompt: Prompt, tokens: S
         for stretch, begin in _placed(aligned(found, text))
         for place in _divided(stretch, begin, fence.spelled(stretch.text), controls, begins[kept])
     ]
-    told: list[Span] = []
+    spans: list[Span] = []
     first = 0
     for place in places:
         end = first
         while end < len(tokens) and begins[end] < place.end:
             end += 1
         span = text[place.begin : place.end]
-        told.append(Span(kind=place.kind, role=place.role, text=span, first=first, end=end))
+        spans.append(Span(kind=place.kind, role=place.role, text=span, first=first, end=end))
         first = end
-    if told and first < len(tokens):
+    if spans and first < len(tokens):
         # The last tokens may have no text of their own.
-        told[-1] = msgspec.structs.replace(told[-1], end=len(tokens))
-    return told
+        spans[-1] = msgspec.structs.replace(spans[-1], end=len(tokens))
+    return spans
 
 
 def _placed(found: Iterable[Stretch]) -> Iterator[tuple[Stretch, int]]:

@@ -134,11 +134,11 @@ class Predecessors:
             and (found := await self._transcripts.first([name]))
         ):
             try:
-                told = _record.decode(found[1])
+                record = _record.decode(found[1])
             except msgspec.MsgspecError:
                 return known
             # What this worker made itself has its text, too.
-            return known if known is not None and known.ids == told.ids else told
+            return known if known is not None and known.ids == record.ids else record
         return known
 
 

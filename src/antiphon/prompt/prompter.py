@@ -168,8 +168,8 @@ class Prompter:
 
     def _thought(self, turns: tuple[Turn, ...], known: Remembered | None) -> tuple[int, ...]:
         rendered, shown = range(known.turns if known else 0, len(turns)), self._shown(turns)
-        told = (index for index in rendered if any(isinstance(part, Thinking) for part in turns[index].parts))
-        return (*(known.thoughts if known else ()), *(index for index in told if index in shown))
+        thinking = (index for index in rendered if any(isinstance(part, Thinking) for part in turns[index].parts))
+        return (*(known.thoughts if known else ()), *(index for index in thinking if index in shown))
 
     async def _spliced(self, known: Remembered, draft: Rendered, policy: ThinkingPolicy) -> list[int] | None:
         """The ids with what is remembered of the conversation in them; None where it cannot be put in."""

@@ -176,19 +176,19 @@ class _Names:
 def _one_call_each(messages: list[Message]) -> list[Message]:
     """The messages with parallel calls told one after the other, each followed by its result, for templates that know
     one call a message only."""
-    told: list[Message] = []
+    single: list[Message] = []
     waiting: dict[str, Message] = {}
     for message in messages:
         calls = message.get("tool_calls") or []
         if message["role"] == "tool" and message["tool_call_id"] in waiting:
-            told += [waiting.pop(message["tool_call_id"]), message]
+            single += [waiting.pop(message["tool_call_id"]), message]
         elif len(calls) < 2:
-            told.append(message)
+            single.append(message)
         else:
             for index, call in enumerate(calls):
                 rest = {} if index == 0 else {"content": ""}
                 waiting[call["id"]] = {**message, "tool_calls": [call], **rest}
-    return told + list(waiting.values())
+    return single + list(waiting.values())
 
 
 def _definition(tool: Tool) -> Message:

@@ -52,15 +52,15 @@ def with_roles(found: Sequence[Stretch], closings: set[str]) -> list[Stretch]:
     """The stretches with a role for what the template wrote: up to the token that closes a turn it belongs to the
     turn before, then to the one that follows."""
     closing = re.compile("|".join(map(re.escape, sorted(closings, key=len, reverse=True))) or r"(?!)")
-    told: list[Stretch] = []
+    stretches: list[Stretch] = []
     for index, stretch in enumerate(found):
         if stretch.kind == "text":
-            told.append(stretch)
+            stretches.append(stretch)
         elif stretch.text:
             before = found[index - 1].role if index else ""
             after = found[index + 1].role if index + 1 < len(found) else ""
-            told += _between(stretch.text, before, after, closing)
-    return told
+            stretches += _between(stretch.text, before, after, closing)
+    return stretches
 
 
 def _between(
@@ -97,7 +97,7 @@ def aligned(found: Sequence[Stretch], text: str) -> list[Stretch]:
     is no more than white space; what only they have is left out. Joined, the result is the text."""
     if "".join(stretch.text for stretch in found) == text:
         return list(found)
-    told: list[Stretch] = []
+    stretches: list[Stretch] = []
     waiting: list[Stretch] = []
     at = 0
     for stretch in found:
@@ -105,10 +105,10 @@ def aligned(found: Sequence[Stretch], text: str) -> list[Stretch]:
         if begin < 0:
             waiting.append(stretch)
             continue
-        told += _fitted(waiting, text[at:begin])
-        told.append(stretch)
+        stretches += _fitted(waiting, text[at:begin])
+        stretches.append(stretch)
         at, waiting = begin + len(stretch.text), []
-    return [*told, *_fitted(waiting, text[at:])]
+    return [*stretches, *_fitted(waiting, text[at:])]
 
 
 def _find(text: str, at: int, before: Sequence[Stretch], params: str) -> int:

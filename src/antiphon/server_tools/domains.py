@@ -43,10 +43,10 @@ class Domains(msgspec.Struct, frozen=True):
 
 
 def _listed(settings: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    told = settings.get(key) or ()
-    if not isinstance(told, list | tuple) or not all(isinstance(each, str) and each.strip() for each in told):
+    listed = settings.get(key) or ()
+    if not isinstance(listed, list | tuple) or not all(isinstance(each, str) and each.strip() for each in listed):
         raise BadRequest(f"{where}.{key}: Input should be a valid list of domains")
-    entries = tuple(each.strip().lower() for each in told)
+    entries = tuple(each.strip().lower() for each in listed)
     if wrong := next((each for each in entries if "://" in each or "*" in each.partition("/")[0]), None):
         raise BadRequest(f"{where}.{key}: {wrong!r} should be a host such as example.com, without a scheme or *")
     return entries

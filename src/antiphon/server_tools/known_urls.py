@@ -42,18 +42,18 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, settings: Mapping[str, Any], where: str) -> Sources:
         """As a declaration has them; what it leaves out counts."""
-        told = settings.get("url_sources") or {}
-        if not isinstance(told, Mapping):
+        given = settings.get("url_sources") or {}
+        if not isinstance(given, Mapping):
             raise BadRequest(f"{where}.url_sources: Input should be a valid dictionary")
-        kinds = {key: _tools(told[key], f"{where}.url_sources.{key}") for key in cls.__struct_fields__ if key in told}
+        kinds = {key: _tools(given[key], f"{where}.url_sources.{key}") for key in cls.__struct_fields__ if key in given}
         return cls(**kinds)
 
 
-def _tools(told: Any, where: str) -> Tools:
-    kind = told.get("type") if isinstance(told, Mapping) else None
+def _tools(source: Any, where: str) -> Tools:
+    kind = source.get("type") if isinstance(source, Mapping) else None
     if kind not in ("all", "none", "only", "except"):
         raise BadRequest(f"{where}.type: Input should be 'all', 'none', 'only' or 'except'")
-    named = told.get("tools") or ()
+    named = source.get("tools") or ()
     return Tools(kind, frozenset(str(each.get("name")) for each in named if isinstance(each, Mapping)))
 
 

@@ -71,13 +71,13 @@ class Connector:
         """The tools of a request's servers and toolsets, each with its dotted path. `taken` are the names that other
         tools have. Raises BadRequest for what is wrong, or for a server that does not say in time what it has."""
         named = self._named(servers)
-        wanted = [(where, _converted(fields, Toolset, where)) for where, fields in toolsets]
-        mentioned = {toolset.mcp_server_name for _, toolset in wanted}
+        requested = [(where, _converted(fields, Toolset, where)) for where, fields in toolsets]
+        mentioned = {toolset.mcp_server_name for _, toolset in requested}
         # In the first version of the connector a server without a toolset brings all of its tools.
         for name, (where, _, old) in named.items():
             if name not in mentioned and (toolset := _old(name, old)) is not None:
-                wanted.append((where, toolset))
-        placed = [(where, toolset, self._server(toolset.mcp_server_name, named, where)) for where, toolset in wanted]
+                requested.append((where, toolset))
+        placed = [(where, toolset, self._server(toolset.mcp_server_name, named, where)) for where, toolset in requested]
         lists = await asyncio.gather(*(self._listed(each[2], each[1], seconds) for each in placed))
         names = set(taken)
         found: list[Declared] = []
@@ -100,13 +100,13 @@ class Connector:
             raise BadRequest(f"mcp_servers: at most {MAX_SERVERS} are allowed; there are {len(servers)}")
         named = {}
         for where, fields in servers:
-            told = _converted(fields, Named, where)
-            if told.type != "url":
+            entry = _converted(fields, Named, where)
+            if entry.type != "url":
                 raise BadRequest(f"{where}.type: Input should be 'url'")
-            if told.name in named or told.name in self._own:
-                raise BadRequest(f"{where}.name: MCP server names must be unique; there are two called {told.name!r}")
-            server = Server(name=told.name, url=told.url, token=told.authorization_token or "")
-            named[told.name] = (where, server, told.tool_configuration)
+            if entry.name in named or entry.name in self._own:
+                raise BadRequest(f"{where}.name: MCP server names must be unique; there are two called {entry.name!r}")
+            server = Server(name=entry.name, url=entry.url, token=entry.authorization_token or "")
+            named[entry.name] = (where, server, entry.tool_configuration)
         return named
 
     def _server(self, name: str, named: Mapping[str, tuple[str, Server, Any]], where: str) -> Server:
@@ -172,10 +172,10 @@ def _unconnected(server: Server, why: str) -> str:
 
 def _old(name: str, configuration: Mapping[str, Any] | None) -> Toolset | None:
     """The toolset that `tool_configuration` of the connector's first version means."""
-    told = configuration or {}
-    if told.get("enabled") is False:
+    given = configuration or {}
+    if given.get("enabled") is False:
         return None
-    allowed = told.get("allowed_tools")
+    allowed = given.get("allowed_tools")
     if not isinstance(allowed, list):
         return Toolset(mcp_server_name=name)
     configs = {str(each): {"enabled": True} for each in allowed}
@@ -191,8 +191,8 @@ def _name(server: str, tool: str, taken: set[str]) -> str:
     plain = _UNFIT.sub("_", tool)[:_LONGEST_NAME] or "tool"
     if plain not in taken:
         return plain
-    wanted = _UNFIT.sub("_", f"{server}_{tool}")[: _LONGEST_NAME - 4]
-    return next(name for name in (wanted, *(f"{wanted}_{number}" for number in range(2, 1000))) if name not in taken)
+    longer = _UNFIT.sub("_", f"{server}_{tool}")[: _LONGEST_NAME - 4]
+    return next(name for name in (longer, *(f"{longer}_{number}" for number in range(2, 1000))) if name not in taken)
 
 
 def _schema(listed: Mapping[str, Any]) -> Fields:

@@ -30,9 +30,9 @@ def told_result(
     found = [tool for name in references(content) if (tool := untold(name)) is not None]
     code = error_code(content)
     said = f"error: {code}" if code else _shown(content, seal) or "nothing"
-    told = "\n".join([said, *map(introduced, found)])
+    text = "\n".join([said, *map(introduced, found)])
     wrong = bool(code) or fields.get("is_error") is True
-    result = ToolResult(tool_use_id=str(fields.get("tool_use_id", "")), parts=(Text(told),), is_error=wrong)
+    result = ToolResult(tool_use_id=str(fields.get("tool_use_id", "")), parts=(Text(text),), is_error=wrong)
     return result, found
 
 
@@ -120,9 +120,9 @@ def _fetched(fields: Fields) -> str:
 
 
 def _ran(fields: Fields) -> str:
-    told = [_text(fields, "stdout"), _text(fields, "stderr"), words(fields.get("content"))]
+    outputs = [_text(fields, "stdout"), _text(fields, "stderr"), words(fields.get("content"))]
     code = fields.get("return_code")
-    return "\n".join(filter(None, [*told, f"[exit status {code}]" if code else ""])) or "[no output]"
+    return "\n".join(filter(None, [*outputs, f"[exit status {code}]" if code else ""])) or "[no output]"
 
 
 def _created(fields: Fields) -> str:

@@ -136,9 +136,9 @@ def _is_page(url: str) -> bool:
 
 
 def _place(settings: Mapping[str, Any], where: str) -> Place:
-    told = settings.get("user_location") or {}
+    location = settings.get("user_location") or {}
     try:
-        return msgspec.convert({key: value for key, value in told.items() if value is not None}, Place)
+        return msgspec.convert({key: value for key, value in location.items() if value is not None}, Place)
     except (msgspec.ValidationError, AttributeError) as trouble:
         raise BadRequest(f"{where}.user_location: {trouble}") from None
 

@@ -108,8 +108,8 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _estimated(body: dict[str, Any]) -> int:
-    told = {key: body[key] for key in ("messages", "tools") if key in body}
-    return max(len(msgspec.json.encode(told)) // _CHARACTERS, 1)
+    prompt = {key: body[key] for key in ("messages", "tools") if key in body}
+    return max(len(msgspec.json.encode(prompt)) // _CHARACTERS, 1)
 
 
 class ChatTask(msgspec.Struct, frozen=True, kw_only=True):

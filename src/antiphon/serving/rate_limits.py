@@ -103,8 +103,8 @@ class RateLimiter:
             if most := self._most[kind]:
                 full = self._now() + used[kind] * 60 / most
                 reset = datetime.fromtimestamp(math.ceil(full), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                told = {"limit": str(most), "remaining": str(max(0, math.floor(most - used[kind]))), "reset": reset}
-                found += [(f"anthropic-ratelimit-{name}-{part}".encode(), v.encode()) for part, v in told.items()]
+                values = {"limit": str(most), "remaining": str(max(0, math.floor(most - used[kind]))), "reset": reset}
+                found += [(f"anthropic-ratelimit-{name}-{part}".encode(), v.encode()) for part, v in values.items()]
         return found
 
     def close(self) -> None:

@@ -70,16 +70,16 @@ class _Models:
         page = [cards[place] for place in places]
         if anthropic:
             first, last = (page[0].name, page[-1].name) if page else (None, None)
-            told = [_model(card, self._batches) for card in page]
-            listed: Page | OpenList = Page(told, more, first, last)
+            entries = [_model(card, self._batches) for card in page]
+            listed: Page | OpenList = Page(entries, more, first, last)
         else:
             listed = OpenList(data=[_openai(card) for card in page])
         await exchange.reply(200, msgspec.json.encode(listed))
 
     async def one(self, exchange: Exchange) -> None:
         card = self._service.card(exchange.rest)
-        told = _model(card, self._batches) if _anthropic(exchange) else _openai(card)
-        await exchange.reply(200, msgspec.json.encode(told))
+        entry = _model(card, self._batches) if _anthropic(exchange) else _openai(card)
+        await exchange.reply(200, msgspec.json.encode(entry))
 
 
 def _anthropic(exchange: Exchange) -> bool:

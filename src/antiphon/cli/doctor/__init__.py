@@ -75,6 +75,6 @@ def doctor(read: Callable[[], Settings], as_json: bool) -> None:
                 click.echo(f"          → {finding.remedy}")
     sound = all(finding.status != "fail" for finding in findings)
     if as_json:
-        told = {"version": __version__, "sound": sound, "findings": findings}
-        click.echo(msgspec.json.format(msgspec.json.encode(told)))
+        report = {"version": __version__, "sound": sound, "findings": findings}
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
     sys.exit(0 if sound else 1)

@@ -188,12 +188,12 @@ class TimedReply:
         return ""
 
 
-async def _ask(server: Server, body: dict[str, Any], told: TimedReply) -> None:
+async def _ask(server: Server, body: dict[str, Any], timed: TimedReply) -> None:
     reply = Reply(show=False)
     async with server.session() as session, session.post(f"{server.base}/v1/messages", json=body) as response:
         if response.status != 200:
             raise Unreachable(f"{response.status}: {(await response.text())[:500]}")
         async for event in events(response):
-            told.take(event)
+            timed.take(event)
             reply.take(event)
-    told.blocks = reply.blocks
+    timed.blocks = reply.blocks

@@ -117,12 +117,12 @@ class Cases:
         waiting = deque([(tuple(flat), tuple(fork for node in flat for fork in self._forks(node)))])
         while waiting:
             case, forks = waiting.popleft()
-            told = len(done) + len(waiting)
+            count = len(done) + len(waiting)
             for index, fork in enumerate(forks):
-                is_spent = told > MOST or self._steps > _STEPS
+                is_spent = count > MOST or self._steps > _STEPS
                 ways = [] if is_spent else list(self._ways(case, fork))
                 self._steps += len(ways) * len(case)
-                if is_spent or (told and told + len(ways) > MOST):
+                if is_spent or (count and count + len(ways) > MOST):
                     self._say(fork.origin, fork.keyword, "it and its neighbours make too many combinations")
                     continue
                 rest = forks[index + 1 :]
@@ -150,13 +150,13 @@ class Cases:
         if id(node) not in self._besides:
             # What it takes to tell may ask of the same part; nothing said of it is never too strict.
             self._besides[id(node)] = []
-            told: list[Node] = [self.target(node["$ref"])] if "$ref" in node else []
-            told += node.get("allOf", [])
+            beside: list[Node] = [self.target(node["$ref"])] if "$ref" in node else []
+            beside += node.get("allOf", [])
             if "not" in node and (opposite := self._opposite(node, "not")) is not None:
-                told.append(opposite)
+                beside.append(opposite)
             if node.get("propertyNames", True) is not True:
-                told.append(self._named(node))
-            self._besides[id(node)] = told
+                beside.append(self._named(node))
+            self._besides[id(node)] = beside
         return self._besides[id(node)]
 
     def _forks(self, node: Schema) -> list[Fork]:
@@ -187,22 +187,22 @@ class Cases:
         self._naming += 1
         cases = self.of((node["propertyNames"],))
         self._naming -= 1
-        told: Schema = {"properties": {}, "patternProperties": {}, "additionalProperties": False}
+        held: Schema = {"properties": {}, "patternProperties": {}, "additionalProperties": False}
         for case in cases:
             if "string" not in types(case):
                 continue
             literal, patterns, sizes = names(case)
             if literal is not None:
                 validator = jsonschema_rs.validator_for(self.standing(*case))
-                told["properties"] |= {name: True for name in literal if validator.is_valid(name)}
+                held["properties"] |= {name: True for name in literal if validator.is_valid(name)}
             elif len(patterns) + (sizes is not None) == 1:
-                told["patternProperties"][patterns[0] if patterns else sizes] = True
+                held["patternProperties"][patterns[0] if patterns else sizes] = True
             elif patterns or sizes:
                 self._say(node, "propertyNames", "a grammar holds a name to one expression, or to a length")
                 return True
             else:
                 return True
-        return self.made(told, node)
+        return self.made(held, node)
 
     def _dependent(self, node: Schema, name: str, keyword: str, present: Schema) -> Fork:
         # Of what is no object nothing is demanded: both say so.

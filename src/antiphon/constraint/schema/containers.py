@@ -21,28 +21,28 @@ def array(at: Lowering, case: Case) -> Part:
     most = min((int(node["maxItems"]) for node in case if "maxItems" in node), default=None)
     if most is not None and least > most:
         return Dead(place, f"no array has at least {least} and at most {most} items")
-    told: Schema = {"type": "array"}
+    held: Schema = {"type": "array"}
     longest = max(len(node.get("prefixItems", ())) for node in case)
-    told["prefixItems"] = [
+    held["prefixItems"] = [
         at.part(tuple(_item(node, index) for node in case), f"{place}/prefixItems/{index}")
         for index in range(longest if most is None else min(longest, most))
     ]
-    told["items"] = at.part(tuple(node["items"] for node in case if "items" in node), f"{place}/items")
+    held["items"] = at.part(tuple(node["items"] for node in case if "items" in node), f"{place}/items")
     counted = at.capability.items
     if least:
-        told["minItems"] = min(least, counted)
+        held["minItems"] = min(least, counted)
     if most is not None and most <= counted:
-        told["maxItems"] = most
+        held["maxItems"] = most
     if least > counted or (most or 0) > counted:
         _leave(at, case, "minItems" if least > counted else "maxItems", f"a grammar counts up to {counted} items")
-        at.least[id(told)] = least
+        at.least[id(held)] = least
     for node in case:
         if node.get("uniqueItems") and (most is None or most > 1):
             at.say(node, "uniqueItems", "a grammar does not remember the items before")
         for keyword in ("contains", "unevaluatedItems"):
             if node.get(keyword, True) is not True:
                 at.say(node, keyword, "no grammar is made of it")
-    return told
+    return held
 
 
 def _item(node: Schema, index: int) -> Node:
@@ -71,9 +71,9 @@ class _Object:
         if len(self._names) > self._at.capability.members:
             self._leave("properties", f"a grammar names up to {self._at.capability.members} members of an object")
             return {"type": "object"}
-        told: Schema = {"type": "object", "properties": {name: self._member(name) for name in self._names}}
+        held: Schema = {"type": "object", "properties": {name: self._member(name) for name in self._names}}
         if self._required:
-            told["required"] = self._required
+            held["required"] = self._required
         matching, others = self._matching(), self._others()
         if matching and not self._at.holds("patternProperties"):
             self._leave("patternProperties", "the grammar does not know expressions for names")
@@ -81,9 +81,9 @@ class _Object:
         if matching and self._is_exhausted(matching, others):
             matching, others = {}, Dead(self._place, "no other name is left")
         if matching:
-            told["patternProperties"] = matching
-        told["additionalProperties"] = others
-        return self._counted(told)
+            held["patternProperties"] = matching
+        held["additionalProperties"] = others
+        return self._counted(held)
 
     def _say_rest(self) -> None:
         for node in self._case:
@@ -124,13 +124,13 @@ class _Object:
             groups = [group for group in groups if group not in near] + [
                 [*(each for group in near for each in group), pattern]
             ]
-        told: dict[str, Part] = {}
+        held: dict[str, Part] = {}
         for group in groups:
             values = [self._matched(pattern, group) for pattern in group]
             if any(value != values[0] for value in values):
                 self._leave("patternProperties", "expressions that may match the same name are held as one")
-            told["|".join(f"({each})" for each in group) if len(group) > 1 else group[0]] = either(values)
-        return told
+            held["|".join(f"({each})" for each in group) if len(group) > 1 else group[0]] = either(values)
+        return held
 
     def _matched(self, pattern: str, group: list[str]) -> Part:
         nodes: list[Node] = []
@@ -160,34 +160,34 @@ class _Object:
         dead = tuple(each for each in matching if each not in alive)
         return patterns.is_exhausted(tuple(names), alive, dead, not isinstance(others, Dead))
 
-    def _counted(self, told: Schema) -> Part:
+    def _counted(self, held: Schema) -> Part:
         """With the bounds on the number of members, as far as a grammar can count them."""
         least = max((int(node["minProperties"]) for node in self._case if "minProperties" in node), default=0)
         most = min((int(node["maxProperties"]) for node in self._case if "maxProperties" in node), default=None)
         required = len(self._required)
         optional = sum(
-            not isinstance(told["properties"][name], Dead) for name in self._names if name not in self._required
+            not isinstance(held["properties"][name], Dead) for name in self._names if name not in self._required
         )
-        is_closed = isinstance(told["additionalProperties"], Dead) and not told.get("patternProperties")
+        is_closed = isinstance(held["additionalProperties"], Dead) and not held.get("patternProperties")
         if (most is not None and most < max(least, required)) or (is_closed and least > required + optional):
             return Dead(self._place, "no object has so many members, and no more")
         if most is not None and is_closed and most >= required + optional:
             most = None
         if least <= required and most is None:
-            return told
+            return held
         one = is_closed and least <= required + 1 and most in (None, required + 1)
         counted = self._at.capability.items
         keyword = "minProperties" if least > required else "maxProperties"
         if (optional and not one) or not self._at.holds(keyword) or max(least, most or 0) > counted:
             self._leave(keyword, "a grammar does not count these members")
-            return told
+            return held
         if least > required + 1 and not is_closed:
             self._leave(keyword, "a grammar does not know whether two names are the same")
         if least > required:
-            told["minProperties"] = least
+            held["minProperties"] = least
         if most is not None:
-            told["maxProperties"] = most
-        return told
+            held["maxProperties"] = most
+        return held
 
     def _leave(self, keyword: str, reason: str) -> None:
         _leave(self._at, self._case, keyword, reason)
@@ -195,15 +195,15 @@ class _Object:
 
 def either(parts: list[Part]) -> Part:
     """Any one of the parts."""
-    told: list[Schema] = []
+    distinct: list[Schema] = []
     for part in parts:
         if part == {}:
             return {}
-        if not isinstance(part, Dead) and part not in told:
-            told.append(part)
-    if not told:
+        if not isinstance(part, Dead) and part not in distinct:
+            distinct.append(part)
+    if not distinct:
         return parts[0]
-    return told[0] if len(told) == 1 else {"anyOf": told}
+    return distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
 
 
 def _leave(at: Lowering, case: Case, keyword: str, reason: str) -> None:

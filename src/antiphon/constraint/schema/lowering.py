@@ -64,21 +64,21 @@ def _lowered(schema: str, dialect: str, at: str, window: int | None, closing: bo
     left: tuple[Unheld, ...] = ()
     for capability in _rungs(CAPABILITIES[dialect]):
         whole = _Lowering(read, capability, closing)
-        told = whole.whole(window)
-        if isinstance(told, Dead):
-            raise BadRequest(f"{at or 'schema'} at {told.place}: no value can match: {told.reason}")
-        problem = _problem(told, dialect)
+        held = whole.whole(window)
+        if isinstance(held, Dead):
+            raise BadRequest(f"{at or 'schema'} at {held.place}: no value can match: {held.reason}")
+        problem = _problem(held, dialect)
         if not problem:
-            return Lowered(told, (*whole.unheld.values(), *left))
+            return Lowered(held, (*whole.unheld.values(), *left))
         left = (Unheld("#", "*", f"a grammar of all of it costs too much: {problem.partition(chr(10))[0]}"),)
     return Lowered({}, left)
 
 
-def _problem(told: Schema, dialect: str) -> str:
+def _problem(held: Schema, dialect: str) -> str:
     """Why the whole cannot be given to an engine, though each part can; empty where it can."""
-    if depth(told) > _DEEPEST:
+    if depth(held) > _DEEPEST:
         return "its parts stand too deep within one another"
-    return lark.problem(lark.lower(Json(told), lambda text: None)) if dialect == "llguidance" else ""
+    return lark.problem(lark.lower(Json(held), lambda text: None)) if dialect == "llguidance" else ""
 
 
 def _rungs(capability: Capability) -> Iterator[Capability]:
@@ -135,24 +135,24 @@ class _Lowering:
         return keyword in self.capability.keywords
 
     def part(self, nodes: tuple[Node, ...], place: str) -> Part:
-        told = tuple(
+        held = tuple(
             {id(node): node for node in map(self._followed, nodes) if node is not True and node != {}}.values()
         )
-        if not told:
+        if not held:
             return {}
-        key = tuple(map(id, told))
+        key = tuple(map(id, held))
         if key not in self._parts:
             # What is referred to may refer back: it gets a name, and is made later.
             if any(map(self.cases.refers, nodes)):
                 if self._level >= self.capability.references:
-                    self._leave(told, "$ref", f"a grammar follows {self.capability.references} references")
+                    self._leave(held, "$ref", f"a grammar follows {self.capability.references} references")
                     return {}
                 name = f"p{len(self._definitions)}"
                 self._definitions[name] = {}
                 self._parts[key] = {"$ref": f"#/$defs/{name}"}
-                self._waiting.append((name, told, place, self._level + 1))
+                self._waiting.append((name, held, place, self._level + 1))
             else:
-                self._parts[key] = self._made(told, place)
+                self._parts[key] = self._made(held, place)
         return self._parts[key]
 
     def _leave(self, nodes: tuple[Node, ...], keyword: str, reason: str) -> None:
@@ -217,14 +217,14 @@ class _Lowering:
         """What a case allows of each type: a part, or the type's name where all of it is allowed."""
         if (values := self._literal(case, chosen=True)) is not None:
             return [values]
-        told: list[Part | str] = []
+        held: list[Part | str] = []
         for kind in types(case):
             if speaks_of(case, kind) and self._count <= self.capability.parts:
                 self._count += len(case) + sum(len(node.get("properties", ())) for node in case)
-                told.append(_SHAPES[kind](self, case))
+                held.append(_SHAPES[kind](self, case))
             else:
-                told.append("integer" if kind == "number" and is_integer(case) else kind)
-        return told or [Dead(place, "no type is allowed by all that is demanded together")]
+                held.append("integer" if kind == "number" and is_integer(case) else kind)
+        return held or [Dead(place, "no type is allowed by all that is demanded together")]
 
     def _united(self, cases: list[list[Part | str]]) -> Part:
         plain = {each for case in cases for each in case if isinstance(each, str)}

@@ -129,31 +129,31 @@ class _Reading:
 
 def _renamed(node: Schema) -> Schema:
     """The keywords of older drafts by their newest names."""
-    told = dict(node)
+    renamed = dict(node)
     for old in ("$recursiveRef", "$dynamicRef"):
-        if old in told:
-            told.setdefault("$ref", told.pop(old))
-    if isinstance(told.get("items"), list):
-        told["prefixItems"] = told.pop("items")
-        if "additionalItems" in told:
-            told["items"] = told["additionalItems"]
-    told.pop("additionalItems", None)
+        if old in renamed:
+            renamed.setdefault("$ref", renamed.pop(old))
+    if isinstance(renamed.get("items"), list):
+        renamed["prefixItems"] = renamed.pop("items")
+        if "additionalItems" in renamed:
+            renamed["items"] = renamed["additionalItems"]
+    renamed.pop("additionalItems", None)
     for bound in ("inimum", "aximum"):
-        exclusive = told.get(f"exclusiveM{bound}")
+        exclusive = renamed.get(f"exclusiveM{bound}")
         if isinstance(exclusive, bool):
-            del told[f"exclusiveM{bound}"]
-            if exclusive and f"m{bound}" in told:
-                told[f"exclusiveM{bound}"] = told.pop(f"m{bound}")
-    dependencies = told.pop("dependencies", None)
+            del renamed[f"exclusiveM{bound}"]
+            if exclusive and f"m{bound}" in renamed:
+                renamed[f"exclusiveM{bound}"] = renamed.pop(f"m{bound}")
+    dependencies = renamed.pop("dependencies", None)
     if isinstance(dependencies, dict):
         for keyword, kind in (("dependentRequired", list), ("dependentSchemas", dict | bool)):
             found = {name: needed for name, needed in dependencies.items() if isinstance(needed, kind)}
             if found:
-                told.setdefault(keyword, found)
-    needs = told.get("dependentRequired")
+                renamed.setdefault(keyword, found)
+    needs = renamed.get("dependentRequired")
     if isinstance(needs, dict) and PLAIN["dependentRequired"](needs):
-        told["dependentRequired"] = {name: _once(needed) for name, needed in needs.items()}
-    return told
+        renamed["dependentRequired"] = {name: _once(needed) for name, needed in needs.items()}
+    return renamed
 
 
 def _once(value: Any) -> Any:

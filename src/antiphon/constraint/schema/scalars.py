@@ -52,25 +52,25 @@ def number(at: Lowering, case: Case) -> Part:
             _place(at, case, "number"),
             "no number lies between the bounds" + (" that is such a multiple" if step else ""),
         )
-    told: Schema = {"type": "integer" if whole else "number"}
+    held: Schema = {"type": "integer" if whole else "number"}
     if (step is not None and step != 1) or (step == 1 and not whole):
         count = (upper - lower) / step + 1 if lower is not None and upper is not None else None
         if count is not None and count <= _COUNTED:
             return (
-                {"enum": [_plain(lower + index * step) for index in range(int(count))]} if lower is not None else told
+                {"enum": [_plain(lower + index * step) for index in range(int(count))]} if lower is not None else held
             )
         if _is_countable(step) and at.holds("multipleOf"):
-            told["multipleOf"] = _plain(step)
+            held["multipleOf"] = _plain(step)
         else:
             _leave(at, case, "multipleOf", "the grammar cannot count in this step")
     for keyword, bound, is_open in (("inimum", lower, open_below), ("aximum", upper, open_above)):
         if bound is None:
             continue
-        if abs(bound) > (_COUNTABLE if "multipleOf" in told else at.capability.bound):
+        if abs(bound) > (_COUNTABLE if "multipleOf" in held else at.capability.bound):
             _leave(at, case, f"m{keyword}", "a bound of this size is not exact in a grammar")
         else:
-            told[f"exclusiveM{keyword}" if is_open else f"m{keyword}"] = _plain(bound)
-    return told
+            held[f"exclusiveM{keyword}" if is_open else f"m{keyword}"] = _plain(bound)
+    return held
 
 
 def _bound(case: Case, closed: str, opened: str, choose: Callable[..., Any]) -> tuple[Fraction | None, bool]:
@@ -124,38 +124,38 @@ def string(at: Lowering, case: Case) -> Part:
     most = min((int(node["maxLength"]) for node in case if "maxLength" in node), default=None)
     if most is not None and least > most:
         return Dead(_place(at, case, "minLength"), f"no string has at least {least} and at most {most} characters")
-    told = _expressions(at, case)
-    if isinstance(told, Dead):
-        return told
-    if len(told) > 1 and not at.capability.length_beside_pattern and (least or most is not None):
+    held = _expressions(at, case)
+    if isinstance(held, Dead):
+        return held
+    if len(held) > 1 and not at.capability.length_beside_pattern and (least or most is not None):
         _leave(at, case, "minLength" if least else "maxLength", "the grammar holds no length beside an expression")
-        return told
-    sized = {**told, **_lengths(at, case, least, most)}
-    if len(told) > 1 and (wrong := problem(json.dumps(sized))):
+        return held
+    sized = {**held, **_lengths(at, case, least, most)}
+    if len(held) > 1 and (wrong := problem(json.dumps(sized))):
         if wrong == NOTHING:
             return Dead(_place(at, case, "pattern"), "no string of the allowed lengths matches the expression")
         _leave(at, case, "minLength" if least else "maxLength", f"beside its expression it costs too much: {wrong}")
-        return told
+        return held
     if least > at.capability.length:
         at.least[id(sized)] = least
     return sized
 
 
 def _lengths(at: Lowering, case: Case, least: int, most: int | None) -> Schema:
-    told: Schema = {}
+    held: Schema = {}
     if least:
-        told["minLength"] = min(least, at.capability.length)
+        held["minLength"] = min(least, at.capability.length)
     if most is not None and most <= at.capability.length:
-        told["maxLength"] = most
+        held["maxLength"] = most
     if least > at.capability.length or (most or 0) > at.capability.length:
         keyword = "minLength" if least > at.capability.length else "maxLength"
         _leave(at, case, keyword, f"a grammar counts up to {at.capability.length} characters")
-    return told
+    return held
 
 
 def _expressions(at: Lowering, case: Case) -> Part:
     """A string with all its patterns and formats, as far as they can be held together."""
-    told: Schema = {"type": "string"}
+    held: Schema = {"type": "string"}
     for node in case:
         for keyword in ("pattern", "format"):
             if keyword not in node or (keyword == "format" and node["format"] not in _CHECKED_FORMATS):
@@ -166,23 +166,23 @@ def _expressions(at: Lowering, case: Case) -> Part:
             if keyword == "format" and node["format"] not in at.capability.formats:
                 at.say(node, keyword, "the grammar does not know this format")
                 continue
-            tried = _joined(told, {keyword: node[keyword]})
+            tried = _joined(held, {keyword: node[keyword]})
             wrong = problem(json.dumps(tried))
             if wrong == NOTHING:
                 return Dead(f"{at.place(node)}/{keyword}", f"no string matches {node[keyword]!r}")
             if wrong or ("allOf" in tried and not at.holds("patternProperties")):
                 at.say(node, keyword, f"it cannot be held as a grammar: {wrong}" if wrong else "one expression is held")
             else:
-                told = tried
-    return told
+                held = tried
+    return held
 
 
-def _joined(told: Schema, more: Schema) -> Schema:
-    if not told.keys() & more.keys():
-        return {**told, **more}
-    if any(told.get(key) == value for key, value in more.items()):
-        return told
-    return {**told, "allOf": [*told.get("allOf", []), {"type": "string", **more}]}
+def _joined(held: Schema, more: Schema) -> Schema:
+    if not held.keys() & more.keys():
+        return {**held, **more}
+    if any(held.get(key) == value for key, value in more.items()):
+        return held
+    return {**held, "allOf": [*held.get("allOf", []), {"type": "string", **more}]}
 
 
 def _place(at: Lowering, case: Case, keyword: str) -> str:

@@ -30,22 +30,22 @@ class Trimming:
     def whole(self, root: Part) -> Part:
         """The root with the definitions that it needs, or why nothing fits it."""
         self._settle()
-        told = self._trim(root)
-        if isinstance(told, Dead):
-            return told
-        while "$ref" in told:
-            inner = self._trim(self._definitions[definition(told["$ref"])])
+        trimmed = self._trim(root)
+        if isinstance(trimmed, Dead):
+            return trimmed
+        while "$ref" in trimmed:
+            inner = self._trim(self._definitions[definition(trimmed["$ref"])])
             assert isinstance(inner, dict)
-            told = inner
+            trimmed = inner
         definitions: Schema = {}
-        waiting: list[Any] = [told]
+        waiting: list[Any] = [trimmed]
         while waiting:
             for reference in references(waiting.pop()):
                 name = definition(reference)
                 if name not in definitions:
                     definitions[name] = kept = self._trim(self._definitions[name])
                     waiting.append(kept)
-        return {**told, "$defs": definitions} if definitions else told
+        return {**trimmed, "$defs": definitions} if definitions else trimmed
 
     def _settle(self) -> None:
         for _ in range(_ROUNDS):
@@ -112,34 +112,34 @@ class Trimming:
             part = worst
 
     def _kept(self, part: Schema) -> Schema:
-        told = dict(part)
+        copy = dict(part)
         if "anyOf" in part:
-            told["anyOf"] = [kept for each in part["anyOf"] if not isinstance(kept := self._trim(each), Dead)]
+            copy["anyOf"] = [kept for each in part["anyOf"] if not isinstance(kept := self._trim(each), Dead)]
         for keyword in ("items", "additionalProperties"):
             if keyword in part:
                 kept = self._trim(part[keyword])
-                told[keyword] = False if isinstance(kept, Dead) else kept
+                copy[keyword] = False if isinstance(kept, Dead) else kept
         if "prefixItems" in part:
-            self._keep_prefix(told)
+            self._keep_prefix(copy)
         for keyword in ("properties", "patternProperties"):
             if keyword in part:
                 trimmed = {name: self._trim(each) for name, each in part[keyword].items()}
-                told[keyword] = {name: False if isinstance(each, Dead) else each for name, each in trimmed.items()}
-        if told.get("additionalProperties") is False and not told.get("patternProperties"):
-            told["properties"] = {name: each for name, each in told["properties"].items() if each is not False}
-        return told
+                copy[keyword] = {name: False if isinstance(each, Dead) else each for name, each in trimmed.items()}
+        if copy.get("additionalProperties") is False and not copy.get("patternProperties"):
+            copy["properties"] = {name: each for name, each in copy["properties"].items() if each is not False}
+        return copy
 
-    def _keep_prefix(self, told: Schema) -> None:
+    def _keep_prefix(self, part: Schema) -> None:
         kept: list[Schema] = []
-        for each in told["prefixItems"]:
+        for each in part["prefixItems"]:
             trimmed = self._trim(each)
             if isinstance(trimmed, Dead):
-                told["maxItems"] = len(kept)
+                part["maxItems"] = len(kept)
                 break
             kept.append(trimmed)
-        told["prefixItems"] = kept
+        part["prefixItems"] = kept
         if not kept:
-            del told["prefixItems"]
+            del part["prefixItems"]
 
 
 def depth(schema: Schema) -> int:

@@ -50,10 +50,10 @@ class KeyedCalls:
 
     def _cut(self, source: Splitter) -> Reading[bool]:
         """Use up the beginning of a marker at the end of the output."""
-        wanted = (self.quote, self.open, *self.ends)
-        size = max(map(len, wanted))
+        stops = (self.quote, self.open, *self.ends)
+        size = max(map(len, stops))
         text = yield from source.ahead(size)
-        if not text or len(text) == size or not any(marker.startswith(text) for marker in wanted):
+        if not text or len(text) == size or not any(marker.startswith(text) for marker in stops):
             return False
         source.at += len(text)
         return True
@@ -178,7 +178,7 @@ class KeyedCalls:
 
             return (yield from lenient.string(source, all_but_quote, quote, ",]})"))
         inner = 0
-        wanted = markers(quote, self.open + "call:", *self.ends)
+        stops = markers(quote, self.open + "call:", *self.ends)
         brackets = ""
 
         def put(text: str) -> None:
@@ -189,7 +189,7 @@ class KeyedCalls:
             emit(lenient.inside(body))
 
         while True:
-            marker = yield from source.until(wanted, put)
+            marker = yield from source.until(stops, put)
             if marker not in self.ends or inner:
                 emit(lenient.inside(brackets))
                 brackets = ""

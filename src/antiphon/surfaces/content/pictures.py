@@ -18,12 +18,12 @@ NO_VISION = "[image omitted: model has no vision]"
 
 def image(media_type: str, data: bytes, where: str) -> Image:
     """The image, if it is of a type and size that models take. What the bytes say counts, not the declared type."""
-    told = kind(data)
-    if told is None:
+    detected = kind(data)
+    if detected is None:
         if media_type not in ("image/jpeg", "image/png", "image/gif", "image/webp"):
             raise BadRequest(f"{where}.base64.media_type: {_EXPECTED}")
         raise BadRequest(f"{where}.base64.data: Could not process image: these bytes are no {media_type}")
-    size = dimensions(told, data)
+    size = dimensions(detected, data)
     if size is None:
         raise BadRequest(f"{where}.base64.data: Could not process image: its size cannot be read")
     if max(size) > MAX_SIDE:
@@ -32,7 +32,7 @@ def image(media_type: str, data: bytes, where: str) -> Image:
             code="image_dimensions_too_large",
             details={"max_side_length_pixels": MAX_SIDE, "paths": [where]},
         )
-    return Image(told, data)
+    return Image(detected, data)
 
 
 def kind(data: bytes) -> str | None:

@@ -23,21 +23,21 @@ class Fetched(msgspec.Struct, frozen=True):
     data: bytes
 
 
-async def fetch(wanted: Mapping[str, str], *, allow_private: bool) -> dict[str, Fetched]:
+async def fetch(urls: Mapping[str, str], *, allow_private: bool) -> dict[str, Fetched]:
     """What lies at the addresses; each comes with the path of the field that names it, for complaints."""
-    if not wanted:
+    if not urls:
         return {}
-    if len(wanted) > MAX_ADDRESSES:
-        raise BadRequest(f"a request may point at {MAX_ADDRESSES} URLs at most; this one points at {len(wanted)}")
+    if len(urls) > MAX_ADDRESSES:
+        raise BadRequest(f"a request may point at {MAX_ADDRESSES} URLs at most; this one points at {len(urls)}")
     outward = Outward(allow_private=allow_private)
     async with outward.session(seconds=MAX_SECONDS) as session:
         found = await asyncio.gather(
-            *(_one(outward, session, url, where) for url, where in wanted.items()), return_exceptions=True
+            *(_one(outward, session, url, where) for url, where in urls.items()), return_exceptions=True
         )
     for each in found:
         if isinstance(each, BaseException):
             raise each
-    return {url: each for url, each in zip(wanted, found, strict=True) if isinstance(each, Fetched)}
+    return {url: each for url, each in zip(urls, found, strict=True) if isinstance(each, Fetched)}
 
 
 async def _one(outward: Outward, session: aiohttp.ClientSession, url: str, where: str) -> Fetched:

@@ -58,8 +58,8 @@ class Exchange:
 
     def header(self, name: str) -> str | None:
         """A request header, several lines of it joined by commas, or none."""
-        wanted = name.encode()
-        values = [value.decode("latin-1") for key, value in self._headers if key == wanted]
+        encoded = name.encode()
+        values = [value.decode("latin-1") for key, value in self._headers if key == encoded]
         return ",".join(values) if values else None
 
     @property

@@ -40,13 +40,13 @@ def route(served: Served, surface: Surface) -> Route:
     async def answer(exchange: Exchange) -> None:
         await exchange.reply(200, text)
 
-    told = Operation(
+    operation = Operation(
         summary="This description",
         description="Every route of the server, as OpenAPI 3.1.",
         replies={"application/json": dict[str, Any]},
         fails=(),
     )
-    own = Route(method="GET", path="/openapi.json", answer=answer, open=True, quiet=True, operation=told)
+    own = Route(method="GET", path="/openapi.json", answer=answer, open=True, quiet=True, operation=operation)
     text = msgspec.json.encode(document([*served, (surface, own)]))
     return own
 
@@ -79,8 +79,8 @@ class _About:
         if len(self._told) < len(routes):
             raise ValueError(f"a route of the surface {surface.name!r} does not say what it is")
         types: list[Any] = [surface.failure, *surface.types.values()]
-        for _, told in self._told:
-            types += [told.body, *told.replies.values(), *(each.type for each in told.parameters)]
+        for _, operation in self._told:
+            types += [operation.body, *operation.replies.values(), *(each.type for each in operation.parameters)]
         self._types = [type for type in types if type is not None]
         self._place = f"#/components/schemas/{surface.name}."
         self._schemas, components = msgspec.json.schema_components(self._types, ref_template=self._place + "{name}")
@@ -107,9 +107,9 @@ class _About:
     def operations(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Path, method and description of each."""
         found = []
-        for route, told in self._told:
-            path = self._surface.base + route.path.replace("*", "{" + told.rest + "}")
-            found.append((path, route.method.lower(), self._described(path, route, told)))
+        for route, operation in self._told:
+            path = self._surface.base + route.path.replace("*", "{" + operation.rest + "}")
+            found.append((path, route.method.lower(), self._described(path, route, operation)))
         return found
 
     def _described(self, path: str, route: Route, operation: Operation) -> dict[str, Any]:

@@ -32,8 +32,8 @@ def _nothing(fields: Fields) -> str:
 
 def _server_use(fields: Fields) -> str:
     given = fields.get("input")
-    told = _short(msgspec.json.encode(given).decode(), 2000) if given else ""
-    return f"[{_text(fields, 'name') or 'server tool'} {told}".rstrip() + "]"
+    shown = _short(msgspec.json.encode(given).decode(), 2000) if given else ""
+    return f"[{_text(fields, 'name') or 'server tool'} {shown}".rstrip() + "]"
 
 
 def _server_result(fields: Fields) -> str:

@@ -117,9 +117,9 @@ def _check_batched(request: wire.Request) -> None:
 
 def _session(exchange: Exchange, request: wire.Request) -> str | None:
     """The conversation a request belongs to, as far as the client tells: from its header or its user id."""
-    told = exchange.header("x-claude-code-session-id")
-    if told:
-        return told[:256]
+    header = exchange.header("x-claude-code-session-id")
+    if header:
+        return header[:256]
     user = request.metadata.user_id if request.metadata else None
     if not user:
         return None
