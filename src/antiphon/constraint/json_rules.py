@@ -63,11 +63,11 @@ class JsonRules:
 
     def whole(self) -> str:
         """An expression for a value that matches the schema."""
-        told = self._value({key: value for key, value in self._schema.items() if key != "$defs"})
+        rule = self._value({key: value for key, value in self._schema.items() if key != "$defs"})
         while self._waiting:
             name = self._waiting.pop()
             self._named(self._ready[name], self._value(self._definitions[name]))
-        return told
+        return rule
 
     def _special(self) -> set[str]:
         """The definitions that are not plain, by themselves or by what they refer to."""
@@ -154,8 +154,8 @@ class JsonRules:
     def _number(self, part: Part) -> str:
         if "multipleOf" in part:
             bounds = {"minimum": -(10**18) + 1, "maximum": 10**18 - 1}
-            told = {key: value for key, value in bounds.items() if f"exclusiveM{key[1:]}" not in part}
-            return self._own({**told, **part})
+            rule = {key: value for key, value in bounds.items() if f"exclusiveM{key[1:]}" not in part}
+            return self._own({**rule, **part})
         alternatives = (numerals.integer if part["type"] == "integer" else numerals.number)(part)
         return self._rule(self._terminal(" | ".join(" & ".join(map(_slashed, each)) for each in alternatives)))
 
@@ -218,19 +218,19 @@ class JsonRules:
             return None
         listed = f"({'|'.join(map(re.escape, names))})"
         taken = f" & ~{_slashed(listed)}" if names else ""
-        told = []
+        rule = []
         for each, value in part.get("patternProperties", {}).items():
             if value is not False:
-                told.append(self._member(self._name(f"{_slashed(matching[each] or '')} & /{_RAW}*/{taken}"), value))
+                rule.append(self._member(self._name(f"{_slashed(matching[each] or '')} & /{_RAW}*/{taken}"), value))
         value = part.get("additionalProperties", {})
         if value is not False and matching:
             none = "".join(f" & ~{_slashed(each or '')}" for each in matching.values())
-            told.append(self._member(self._name(f"/{_RAW}*/{none}{taken}"), value))
+            rule.append(self._member(self._name(f"/{_RAW}*/{none}{taken}"), value))
         elif value is not False:
             quoted = "|".join(re.escape(json.dumps(name, ensure_ascii=False)) for name in names)
             name = self._terminal(_slashed(_STRING) + (f" & ~{_slashed(quoted)}" if names else ""))
-            told.append(self._member(name, value))
-        return told
+            rule.append(self._member(name, value))
+        return rule
 
     def _name(self, body: str) -> str:
         """A quoted name whose letters match. Those that need an escape are left out."""
@@ -242,11 +242,11 @@ class JsonRules:
         if not members:
             return ""
         if nested:
-            told = ""
+            rule = ""
             for index, (member, needed) in reversed(list(enumerate(members))):
-                told = f"{self._item} {member} {told}" if index else f"{member} {told}"
-                told = told if needed else f"({told})?"
-            return told
+                rule = f"{self._item} {member} {rule}" if index else f"{member} {rule}"
+                rule = rule if needed else f"({rule})?"
+            return rule
         first = self._first(members)
         return first if any(needed for _, needed in members) else f"({first})?"
 

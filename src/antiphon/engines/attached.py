@@ -67,7 +67,7 @@ class Attached:
 
     async def _answer(self, method: str, path: str, body: Any, once: bool) -> aiohttp.ClientResponse:
         """What comes of asking one time."""
-        asked = f"{method} {path}"
+        question = f"{method} {path}"
         data = None if body is None else msgspec.json.encode(body)
         # What is not worked on is answered at once, or not at all.
         silence = min(self._silence, max(self._patience, _LEAST_PATIENCE)) if body is None else self._silence
@@ -79,27 +79,27 @@ class Attached:
             if response.status < 300:
                 return response
             async with response:
-                raise self.upstream.answered(asked, response.status, await response.read())
+                raise self.upstream.answered(question, response.status, await response.read())
         except aiohttp.SocketTimeoutError:
-            raise self.upstream.silent(asked, silence) from None
+            raise self.upstream.silent(question, silence) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if once and not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                raise self.upstream.lost(asked, self._why()) from error
-            raise self.upstream.absent(asked, error) from error
+                raise self.upstream.lost(question, self._why()) from error
+            raise self.upstream.absent(question, error) from error
 
     async def ask(self, method: str, path: str, shape: type[Shape], body: Any = None) -> Shape:
         """What a JSON route answers, which must have this shape."""
-        asked, data = f"{method} {path}", b""
+        question, data = f"{method} {path}", b""
         try:
             async with await self.open(method, path, body) as response:
                 data = await response.read()
             return msgspec.json.decode(data, type=shape, strict=False)
         except (msgspec.MsgspecError, UnicodeDecodeError) as trouble:
-            raise self.upstream.unreadable(asked, data, trouble) from None
+            raise self.upstream.unreadable(question, data, trouble) from None
         except TimeoutError:
-            raise self.upstream.silent(asked, self._silence) from None
+            raise self.upstream.silent(question, self._silence) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self.upstream.broke_off(asked, "in the middle of the answer") from error
+            raise self.upstream.broke_off(question, "in the middle of the answer") from error
 
     async def stream(self, path: str, body: Any, read: Callable[[bytes], Shape]) -> AsyncGenerator[list[Shape], None]:
         """The server-sent events that each read from the socket completes, as `read` understands their data. It is left
@@ -107,7 +107,7 @@ class Attached:
         which is what tells the server to stop."""
         if self._broken:
             await self._back()
-        asked = f"POST {path}"
+        question = f"POST {path}"
         response, rest = await self.open("POST", path, body, once=True), b""
         began, first = False, b""
         try:
@@ -115,26 +115,26 @@ class Attached:
                 *lines, rest = (rest + data).split(b"\n")
                 if events := _events(lines):
                     began = True
-                    yield [self._read(asked, event, read) for event in events]
+                    yield [self._read(question, event, read) for event in events]
                 elif not began and len(first) < _SHOWN:
                     first += data
             if not began and not self.upstream.own:
-                raise self.upstream.unreadable(asked, first)
-            raise self.upstream.broke_off(asked, "before the reply was over", self._why())
+                raise self.upstream.unreadable(question, first)
+            raise self.upstream.broke_off(question, "before the reply was over", self._why())
         except TimeoutError:
-            raise self.upstream.silent(asked, self._silence) from None
+            raise self.upstream.silent(question, self._silence) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self.upstream.broke_off(asked, "in the middle of the reply", self._why()) from error
+            raise self.upstream.broke_off(question, "in the middle of the reply", self._why()) from error
         finally:
             response.close()
 
-    def _read(self, asked: str, event: bytes, read: Callable[[bytes], Shape]) -> Shape:
+    def _read(self, question: str, event: bytes, read: Callable[[bytes], Shape]) -> Shape:
         try:
             return read(event)
         except (msgspec.MsgspecError, UnicodeDecodeError) as trouble:
-            raise self.upstream.unreadable(asked, event, trouble) from None
+            raise self.upstream.unreadable(question, event, trouble) from None
         except Told as told:
-            raise self.upstream.told(asked, told.error) from None
+            raise self.upstream.told(question, told.error) from None
 
     def _why(self) -> str:
         """What a server that closed the connection has said of its end, if it has."""

@@ -39,26 +39,26 @@ class Upstream(msgspec.Struct, frozen=True):
     address: str
     own: bool = False
 
-    def answered(self, asked: str, status: int, body: bytes) -> Failure:
+    def answered(self, question: str, status: int, body: bytes) -> Failure:
         """An answer to the request `asked` (`GET /v1/models`) whose status is not good."""
         reason = message(body)
-        if meant := self._meant(asked, status, reason):
+        if meant := self._meant(question, status, reason):
             return meant
-        return EngineFailed(f"{self} answered {asked} with {status}: {reason}; {self._remedy(status)}")
+        return EngineFailed(f"{self} answered {question} with {status}: {reason}; {self._remedy(status)}")
 
-    def told(self, asked: str, error: Any) -> Failure:
+    def told(self, question: str, error: Any) -> Failure:
         """An error told within a stream means what the status means that it tells with it."""
         status = error.get("code", error.get("status_code")) if isinstance(error, dict) else None
         reason = message(error)
-        return self._meant(asked, status, reason) or EngineFailed(
-            f"{self} broke off its answer to {asked}: {reason}; {self._see_log}"
+        return self._meant(question, status, reason) or EngineFailed(
+            f"{self} broke off its answer to {question}: {reason}; {self._see_log}"
         )
 
-    def unreadable(self, asked: str, body: bytes, trouble: Exception | None = None) -> EngineFailed:
+    def unreadable(self, question: str, body: bytes, trouble: Exception | None = None) -> EngineFailed:
         """An answer that is not what such a server says."""
         came, text = "something else than events", body.strip()
         if not text:
-            return EngineFailed(f"{self} answered {asked} with nothing; {self._check}")
+            return EngineFailed(f"{self} answered {question} with nothing; {self._check}")
         if text.startswith(b"<"):
             came = "an HTML page"
         elif isinstance(trouble, msgspec.ValidationError):
@@ -66,39 +66,39 @@ class Upstream(msgspec.Struct, frozen=True):
         elif trouble is not None:
             came = "something else than JSON"
         shown = text[:_SHOWN].decode(errors="replace")
-        return EngineFailed(f"{self} answered {asked} with {came}: {shown!r}; {self._check}")
+        return EngineFailed(f"{self} answered {question} with {came}: {shown!r}; {self._check}")
 
-    def absent(self, asked: str, error: BaseException) -> Overloaded:
+    def absent(self, question: str, error: BaseException) -> Overloaded:
         """It cannot be reached, or hung up on a question."""
         reason = str(error) or type(error).__name__
         remedy = "it is being started again" if self.own else "see that it runs, and that the address is right"
-        return Overloaded(f"{self} does not answer {asked}: {reason}; {remedy}", retry_after=_RETRY_AFTER)
+        return Overloaded(f"{self} does not answer {question}: {reason}; {remedy}", retry_after=_RETRY_AFTER)
 
-    def silent(self, asked: str, seconds: float) -> TimedOut:
+    def silent(self, question: str, seconds: float) -> TimedOut:
         """It took the request and said no more."""
         return TimedOut(
-            f"{self} said nothing for {seconds:g} seconds in answer to {asked}; "
+            f"{self} said nothing for {seconds:g} seconds in answer to {question}; "
             "if it needs longer for its work, raise --engine-timeout"
         )
 
-    def lost(self, asked: str, cause: str) -> EngineLost:
+    def lost(self, question: str, cause: str) -> EngineLost:
         """It hung up before it answered a generation, and may have been ended by that."""
         when = "before it answered; the request is not sent again"
-        return EngineLost(f"{self} broke off {asked} {when}{_because(cause)}")
+        return EngineLost(f"{self} broke off {question} {when}{_because(cause)}")
 
-    def broke_off(self, asked: str, when: str, cause: str = "") -> EngineFailed:
+    def broke_off(self, question: str, when: str, cause: str = "") -> EngineFailed:
         """It hung up in the middle."""
-        return EngineFailed(f"{self} broke off {asked} {when}{_because(cause) or f'; {self._see_log}'}")
+        return EngineFailed(f"{self} broke off {question} {when}{_because(cause) or f'; {self._see_log}'}")
 
-    def _meant(self, asked: str, status: Any, reason: str) -> Failure | None:
+    def _meant(self, question: str, status: Any, reason: str) -> Failure | None:
         """What a status says of the request or of the server's load; None where it only says that it failed."""
         if status in (429, 503, 529):
-            said = f"{self} is not ready ({status} to {asked}): {reason}; try again later"
+            said = f"{self} is not ready ({status} to {question}): {reason}; try again later"
             return Overloaded(said, retry_after=_RETRY_AFTER)
         if status == 504:
-            return TimedOut(f"{self} did not answer {asked} in time ({status}): {reason}; try again later")
+            return TimedOut(f"{self} did not answer {question} in time ({status}): {reason}; try again later")
         if status in (400, 413, 422):
-            return Refused(f"{self} refused {asked} ({status}): {reason}", reason)
+            return Refused(f"{self} refused {question} ({status}): {reason}", reason)
         return None
 
     def _remedy(self, status: int) -> str:

@@ -25,37 +25,37 @@ def machine(cache: Path) -> Iterator[Finding]:
     """What the machine offers. `cache` is where models would be kept."""
     yield _processor()
     free = offers.free_bytes()
-    told = f"{free / _GIB:.1f} GiB free"
+    detail = f"{free / _GIB:.1f} GiB free"
     if free < _LITTLE_MEMORY:
         yield Finding(
-            "memory", NOTE, told, "stop other programs, or serve a smaller model (--context-length, --parallel)"
+            "memory", NOTE, detail, "stop other programs, or serve a smaller model (--context-length, --parallel)"
         )
     else:
-        yield Finding("memory", FINE, told)
+        yield Finding("memory", FINE, detail)
     yield _disk(cache)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    told = "no limit" if files == resource.RLIM_INFINITY else f"{files} at once"
+    detail = "no limit" if files == resource.RLIM_INFINITY else f"{files} at once"
     if 0 <= files < _FEW_FILES:
-        yield Finding("open files", NOTE, told, "each stream takes two: raise it with ulimit -n 65536")
+        yield Finding("open files", NOTE, detail, "each stream takes two: raise it with ulimit -n 65536")
     else:
-        yield Finding("open files", FINE, told)
+        yield Finding("open files", FINE, detail)
     yield _library()
 
 
 def _processor() -> Finding:
     cores = offers.cores()
-    told = f"{platform.machine()}, {cores} core{'s' * (cores > 1)} for this process"
+    detail = f"{platform.machine()}, {cores} core{'s' * (cores > 1)} for this process"
     flags = _flags()
     if flags and "avx2" not in flags:
         return Finding(
             "processor",
             FAIL,
-            f"{told}, without AVX2, which the embedded engine is built for",
+            f"{detail}, without AVX2, which the embedded engine is built for",
             "attach an engine that was built for this processor: antiphon serve llama.cpp+http://host:8080",
         )
     if cores == 1:
-        return Finding("processor", NOTE, told, "engine and server share it; more cores serve faster")
-    return Finding("processor", FINE, told + (", AVX2" if flags else ""))
+        return Finding("processor", NOTE, detail, "engine and server share it; more cores serve faster")
+    return Finding("processor", FINE, detail + (", AVX2" if flags else ""))
 
 
 def _flags() -> set[str]:
@@ -70,21 +70,23 @@ def _flags() -> set[str]:
 def _disk(cache: Path) -> Finding:
     place = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = shutil.disk_usage(place).free
-    told = f"{free / _GIB:.1f} GiB free at {place}"
+    detail = f"{free / _GIB:.1f} GiB free at {place}"
     if free < _LITTLE_DISK:
-        return Finding("disk", NOTE, told, "models are kept there; make room, or choose another place with --cache-dir")
-    return Finding("disk", FINE, told)
+        return Finding(
+            "disk", NOTE, detail, "models are kept there; make room, or choose another place with --cache-dir"
+        )
+    return Finding("disk", FINE, detail)
 
 
 def _library() -> Finding:
     """The engine's library is loaded in a process of its own, which it may take down."""
     try:
-        told = f"{_LIBRARY} {version(_LIBRARY)}"
+        detail = f"{_LIBRARY} {version(_LIBRARY)}"
     except PackageNotFoundError:
         return Finding("embedded engine", FAIL, f"{_LIBRARY} is not installed", "install it: pip install antiphon")
     done = subprocess.run([sys.executable, "-c", f"import {_LIBRARY}"], capture_output=True, text=True, check=False)
     if done.returncode == 0:
-        return Finding("embedded engine", FINE, told)
+        return Finding("embedded engine", FINE, detail)
     reason = signal.strsignal(-done.returncode) if done.returncode < 0 else (done.stderr.splitlines() or ["?"])[-1]
     remedy = "install it anew: pip install --force-reinstall " + _LIBRARY
-    return Finding("embedded engine", FAIL, f"{told} cannot be loaded: {reason}", remedy)
+    return Finding("embedded engine", FAIL, f"{detail} cannot be loaded: {reason}", remedy)

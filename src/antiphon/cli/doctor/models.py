@@ -30,9 +30,9 @@ def models(settings: Settings) -> Iterator[Finding]:
         for name, planned in engine_launches.plan(settings).items():
             check = _called("room", name)
             launch = planned.launch
-            told = f"{launch.parallel} windows of {launch.window} tokens in {launch.cache_type}, at most "
-            told += f"{launch.memory_mb} MB beside the file"
-            yield Finding(check, NOTE if planned.note else FINE, told, planned.note)
+            detail = f"{launch.parallel} windows of {launch.window} tokens in {launch.cache_type}, at most "
+            detail += f"{launch.memory_mb} MB beside the file"
+            yield Finding(check, NOTE if planned.note else FINE, detail, planned.note)
 
 
 def _called(check: str, name: str) -> str:
@@ -63,11 +63,11 @@ def _model(name: str, model: ModelSettings, cache: Path) -> Iterator[Finding]:
         remedy = "fetch it anew, or convert it to GGUF with llama.cpp's convert_hf_to_gguf.py"
         yield Finding(check, FAIL, str(error), remedy)
         return
-    told = f"{path} ({path.stat().st_size / 1e6:.0f} MB, {file.architecture}, window {file.window})"
+    detail = f"{path} ({path.stat().st_size / 1e6:.0f} MB, {file.architecture}, window {file.window})"
     if 0 < file.window < _SMALL_WINDOW:
-        yield Finding(check, NOTE, told, "large enough to talk; coding assistants need 32768 tokens or more")
+        yield Finding(check, NOTE, detail, "large enough to talk; coding assistants need 32768 tokens or more")
     else:
-        yield Finding(check, FINE, told)
+        yield Finding(check, FINE, detail)
     if model.mmproj:
         yield _projector(_called("projector", name), Path(model.mmproj))
     yield from _template(name, model, file)
@@ -79,8 +79,8 @@ def _projector(check: str, path: Path) -> Finding:
     except (ValueError, OSError) as error:
         return Finding(check, FAIL, str(error), "give --mmproj the projector that belongs to the model (mmproj-….gguf)")
     if architecture != "clip":
-        told = f"{path} is a model ({architecture}), not a projector"
-        return Finding(check, FAIL, told, "give --mmproj the projector that belongs to the model (mmproj-….gguf)")
+        detail = f"{path} is a model ({architecture}), not a projector"
+        return Finding(check, FAIL, detail, "give --mmproj the projector that belongs to the model (mmproj-….gguf)")
     return Finding(check, FINE, str(path))
 
 
@@ -97,12 +97,12 @@ def _template(name: str, model: ModelSettings, file: gguf.ModelFile) -> Iterator
     except (ValueError, OSError) as error:
         yield Finding(check, FAIL, str(error), "mend it, or let --chat-template and the parsers out")
         return
-    told = f"{format.name} for calls ({reason}), {reasoning.name} for thinking ({thinking_reason})"
+    detail = f"{format.name} for calls ({reason}), {reasoning.name} for thinking ({thinking_reason})"
     guessed = "no known format" in reason
     yield Finding(
         _called("formats", name),
         NOTE if guessed else FINE,
-        told,
+        detail,
         "say which with --tool-call-parser; `antiphon formats` lists them" if guessed else "",
     )
     renderer = Renderer(template, call_id=format.call_id)

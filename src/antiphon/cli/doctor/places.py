@@ -54,9 +54,9 @@ def keys(settings: Settings) -> Iterator[Finding]:
     """Who is let in."""
     count = len(settings.api_keys)
     if not count:
-        told = "none asked for; " + ("only this machine can reach the server" if settings.loopback else "--no-auth")
+        detail = "none asked for; " + ("only this machine can reach the server" if settings.loopback else "--no-auth")
         remedy = "" if settings.loopback else "give --api-key-file FILE, unless everybody who can reach it may use it"
-        yield Finding("keys", FINE if settings.loopback else NOTE, told, remedy)
+        yield Finding("keys", FINE if settings.loopback else NOTE, detail, remedy)
     elif not settings.loopback and any(len(key) < _SHORT_KEY for key in settings.api_keys):
         remedy = "take longer ones: python -c 'import secrets; print(secrets.token_urlsafe(24))'"
         yield Finding("keys", NOTE, f"{count}, some shorter than {_SHORT_KEY} characters", remedy)

@@ -108,18 +108,18 @@ def _request(server: Server, model: str, remedy: str) -> Finding:
         "tool_choice": {"type": "tool", "name": _TOOL["name"]},
         "messages": [{"role": "user", "content": "How does it go? Report it."}],
     }
-    told = TimedReply()
+    timed = TimedReply()
     try:
-        asyncio.run(asyncio.wait_for(_ask(server, body, told), _PATIENCE))
+        asyncio.run(asyncio.wait_for(_ask(server, body, timed), _PATIENCE))
     except (Unreachable, aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
         return Finding(check, FAIL, str(error) or type(error).__name__, remedy)
-    wrong = told.wrong()
+    wrong = timed.wrong()
     if wrong:
         return Finding(
             check, FAIL, wrong, "report it, with the server's log; `antiphon parse` shows what is made of an output"
         )
-    detail = f"streamed a call of a tool, first word after {told.first:.2f} s, {told.speed():.0f} tokens/s"
-    if told.first > _SLOW:
+    detail = f"streamed a call of a tool, first word after {timed.first:.2f} s, {timed.speed():.0f} tokens/s"
+    if timed.first > _SLOW:
         return Finding(
             check, NOTE, detail, "the machine is busy or slow; a smaller model or an attached engine is quicker"
         )
@@ -132,10 +132,10 @@ def _holding(server: Server, model: str) -> Finding:
     wanted = "what a request forces is checked all the same; docs/engines.md says which engines take grammars"
     body = {"model": model, "max_tokens": 1, "tools": [_TOOL], "messages": [{"role": "user", "content": "Hello"}]}
     try:
-        told = asyncio.run(asyncio.wait_for(_rendered(server, body), _PATIENCE))
+        rendered = asyncio.run(asyncio.wait_for(_rendered(server, body), _PATIENCE))
     except (Unreachable, aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
         return Finding(check, NOTE, f"nobody can say what holds them: {error or type(error).__name__}", wanted)
-    schema = told["schemas"][0]
+    schema = rendered["schemas"][0]
     if schema["held"] == "none":
         return Finding(check, NOTE, f"nothing holds them to the tools and their schemas: {schema['reason']}", wanted)
     left = ", ".join(f"{each['keyword']} ({each['reason']})" for each in schema["checked"])
@@ -145,10 +145,10 @@ def _holding(server: Server, model: str) -> Finding:
 
 async def _rendered(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     async with server.session() as session, session.post(f"{server.base}/v1/messages/render", json=body) as response:
-        told: dict[str, Any] = await response.json()
+        rendered: dict[str, Any] = await response.json()
         if response.status != 200:
-            raise Unreachable(told["error"]["message"])
-        return told
+            raise Unreachable(rendered["error"]["message"])
+        return rendered
 
 
 class TimedReply:

@@ -70,26 +70,26 @@ def _function(tool: wire.Tool, where: str) -> tuple[str, wire.Function]:
 
 
 def _choice(
-    told: str | wire.ToolChoice | None, tools: dict[str, Tool], parallel: bool
+    given: str | wire.ToolChoice | None, tools: dict[str, Tool], parallel: bool
 ) -> tuple[ToolChoice, tuple[Tool, ...]]:
     shown = tuple(tools.values())
-    if told is None or isinstance(told, str):
-        return choice_by_word(told or "auto", tools, parallel, "tool_choice"), shown
-    if told.type == "function":
-        if told.function is None:
+    if given is None or isinstance(given, str):
+        return choice_by_word(given or "auto", tools, parallel, "tool_choice"), shown
+    if given.type == "function":
+        if given.function is None:
             raise BadRequest("tool_choice.function: Field required")
-        return choice_by_name(told.function.name, tools, parallel, "tool_choice.function.name"), shown
-    if told.type == "allowed_tools" and told.allowed_tools is not None:
-        names = [each.function.name for each in told.allowed_tools.tools if each.function is not None]
+        return choice_by_name(given.function.name, tools, parallel, "tool_choice.function.name"), shown
+    if given.type == "allowed_tools" and given.allowed_tools is not None:
+        names = [each.function.name for each in given.allowed_tools.tools if each.function is not None]
         for name in names:
             choice_by_name(name, tools, parallel, "tool_choice.allowed_tools.tools")
         allowed = {name: tool for name, tool in tools.items() if name in names}
-        word = choice_by_word(told.allowed_tools.mode, allowed, parallel, "tool_choice.allowed_tools.mode")
+        word = choice_by_word(given.allowed_tools.mode, allowed, parallel, "tool_choice.allowed_tools.mode")
         return word, tuple(allowed.values())
     raise BadRequest("tool_choice.type: Input should be 'function' or 'allowed_tools'")
 
 
-def _legacy_choice(told: str | wire.Named | None, tools: dict[str, Tool]) -> ToolChoice:
-    if isinstance(told, wire.Named):
-        return choice_by_name(told.name, tools, False, "function_call.name")
-    return choice_by_word(told or "auto", tools, False, "function_call")
+def _legacy_choice(given: str | wire.Named | None, tools: dict[str, Tool]) -> ToolChoice:
+    if isinstance(given, wire.Named):
+        return choice_by_name(given.name, tools, False, "function_call.name")
+    return choice_by_word(given or "auto", tools, False, "function_call")

@@ -286,25 +286,25 @@ def _thinking(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
         raise BadRequest(f"output_config.effort: Input should be {_alternatives(_EFFORTS)}")
     if request.output_config and request.output_config.task_budget is not msgspec.UNSET:
         ignored.append("output_config.task_budget")
-    told = request.thinking
-    if told is None:
+    thinking = request.thinking
+    if thinking is None:
         return ThinkingPolicy(effort=effort)
-    if told.type not in _MODES:
+    if thinking.type not in _MODES:
         expected = ", ".join(repr(mode) for mode in sorted(_MODES))
         raise BadRequest(
-            f"thinking: Input tag '{told.type[:60]}' found using 'type' does not match any of the expected tags: "
+            f"thinking: Input tag '{thinking.type[:60]}' found using 'type' does not match any of the expected tags: "
             f"{expected}"
         )
-    if told.display is not None and told.display not in _DISPLAYS:
-        raise BadRequest(f"thinking.{told.type}.display: Input should be {_alternatives(_DISPLAYS)}")
-    if told.type == "enabled" and told.budget_tokens is None:
+    if thinking.display is not None and thinking.display not in _DISPLAYS:
+        raise BadRequest(f"thinking.{thinking.type}.display: Input should be {_alternatives(_DISPLAYS)}")
+    if thinking.type == "enabled" and thinking.budget_tokens is None:
         raise BadRequest("thinking.enabled.budget_tokens: Field required")
-    budget = told.budget_tokens if told.type == "enabled" else None
+    budget = thinking.budget_tokens if thinking.type == "enabled" else None
     if budget == 0:
         raise BadRequest("thinking.enabled.budget_tokens: Input should be greater than or equal to 1")
     if budget is not None and request.max_tokens and budget >= request.max_tokens:
         raise BadRequest("`max_tokens` must be greater than `thinking.budget_tokens`.")
-    return ThinkingPolicy(mode=_MODES[told.type], budget=budget, effort=effort)
+    return ThinkingPolicy(mode=_MODES[thinking.type], budget=budget, effort=effort)
 
 
 def _alternatives(values: Iterable[str]) -> str:
@@ -313,13 +313,13 @@ def _alternatives(values: Iterable[str]) -> str:
 
 
 def _output_schema(request: wire.Request) -> dict[str, Any] | None:
-    where, told = "output_config.format", request.output_config.format if request.output_config else None
-    if told is None:
-        where, told = "output_format", request.output_format
-    if told is None:
+    where, thinking = "output_config.format", request.output_config.format if request.output_config else None
+    if thinking is None:
+        where, thinking = "output_format", request.output_format
+    if thinking is None:
         return None
-    if told.type != "json_schema":
+    if thinking.type != "json_schema":
         raise BadRequest(f"{where}.type: Input should be 'json_schema'")
-    if isinstance(told.schema, msgspec.UnsetType):
+    if isinstance(thinking.schema, msgspec.UnsetType):
         raise BadRequest(f"{where}.schema: Field required")
-    return checked_schema(bytes(told.schema), f"{where}.schema", "JSON schema is invalid.")
+    return checked_schema(bytes(thinking.schema), f"{where}.schema", "JSON schema is invalid.")

@@ -148,9 +148,9 @@ def read(raw: Raw, where: str) -> Custom:
 def named(kind: str, fields: dict[str, Any]) -> str:
     """The name of the tool that a block refers to; results and changes of tools have it under different keys."""
     tool = fields.get("tool")
-    told = tool if kind != "tool_reference" and isinstance(tool, dict) else fields
-    told = definition if isinstance(definition := told.get("definition"), dict) else told
-    return str(told.get("tool_name") or told.get("name") or "")
+    named = tool if kind != "tool_reference" and isinstance(tool, dict) else fields
+    named = definition if isinstance(definition := named.get("definition"), dict) else named
+    return str(named.get("tool_name") or named.get("name") or "")
 
 
 def refers(fields: dict[str, Any]) -> bool:
@@ -160,10 +160,10 @@ def refers(fields: dict[str, Any]) -> bool:
 
 
 def _put(box: Toolbox, raw: Raw, where: str, offered: ServerTools) -> None:
-    told = read(raw, where)
-    kind = told.type
-    if kind is None or kind == "custom" or (told.input_schema is not msgspec.UNSET and told.name):
-        box.add(custom(told, f"{where}.custom"), where, deferred=bool(told.defer_loading))
+    named = read(raw, where)
+    kind = named.type
+    if kind is None or kind == "custom" or (named.input_schema is not msgspec.UNSET and named.name):
+        box.add(custom(named, f"{where}.custom"), where, deferred=bool(named.defer_loading))
         return
     settings = wire.value(raw, where)
     if offered.asks(kind):
@@ -176,20 +176,20 @@ def _put(box: Toolbox, raw: Raw, where: str, offered: ServerTools) -> None:
         return
     tools = known(kind, settings)
     if tools is None:
-        name = told.name or kind
+        name = named.name or kind
         if name in box:
             raise BadRequest("tools: Tool names must be unique.")
         box.server[name] = kind
         box.ignored.append(f"tools.{kind}")
         return
-    _put_known(box, kind, settings, tools, told, where)
+    _put_known(box, kind, settings, tools, named, where)
 
 
-def _put_known(box: Toolbox, kind: str, settings: dict[str, Any], tools: list[Tool], told: Custom, where: str) -> None:
+def _put_known(box: Toolbox, kind: str, settings: dict[str, Any], tools: list[Tool], named: Custom, where: str) -> None:
     family = toolset(kind)
     configs = settings.get("configs") if family else None
     for tool in tools:
-        deferred = told.defer_loading
+        deferred = named.defer_loading
         if family:
             config = configs.get(tool.name) if isinstance(configs, dict) else None
             deferred = isinstance(config, dict) and config.get("defer_loading") is True
@@ -198,27 +198,27 @@ def _put_known(box: Toolbox, kind: str, settings: dict[str, Any], tools: list[To
                 name = f"{family}_{tool.name}"
             box.members[name] = (tool.name, family)
             tool = msgspec.structs.replace(tool, name=name)
-        elif told.strict is not None:
-            tool = msgspec.structs.replace(tool, strict=told.strict)
+        elif named.strict is not None:
+            tool = msgspec.structs.replace(tool, strict=named.strict)
         box.add(tool, where, deferred=bool(deferred))
 
 
-def custom(told: Custom, where: str) -> Tool:
+def custom(named: Custom, where: str) -> Tool:
     """A tool that the client describes itself."""
-    if told.name is None:
+    if named.name is None:
         raise BadRequest(f"{where}.name: Field required")
-    if not _NAME.match(told.name):
+    if not _NAME.match(named.name):
         raise BadRequest(f"{where}.name: String should match pattern '{_NAME.pattern}'")
-    if isinstance(told.input_schema, msgspec.UnsetType):
+    if isinstance(named.input_schema, msgspec.UnsetType):
         raise BadRequest(f"{where}.input_schema: Field required")
-    schema = checked_schema(bytes(told.input_schema), f"{where}.input_schema", _INVALID)
+    schema = checked_schema(bytes(named.input_schema), f"{where}.input_schema", _INVALID)
     if schema.get("type") != "object":
         what = "Input should be 'object'" if "type" in schema else "Field required"
         raise BadRequest(f"{where}.input_schema.type: {what}")
-    description = told.description or ""
-    if not isinstance(told.input_examples, msgspec.UnsetType) and bytes(told.input_examples) not in (b"[]", b"null"):
-        description += f"\n\nExamples of input: {bytes(told.input_examples).decode()}"
-    return Tool(name=told.name, description=description, schema=schema, strict=told.strict)
+    description = named.description or ""
+    if not isinstance(named.input_examples, msgspec.UnsetType) and bytes(named.input_examples) not in (b"[]", b"null"):
+        description += f"\n\nExamples of input: {bytes(named.input_examples).decode()}"
+    return Tool(name=named.name, description=description, schema=schema, strict=named.strict)
 
 
 def references(block: wire.AnyBlock, *, nested: bool) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -246,12 +246,12 @@ def brought(fields: dict[str, Any], where: str) -> Tool | None:
     return custom(read(msgspec.Raw(msgspec.json.encode(definition)), place), place)
 
 
-def choice(told: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
+def choice(named: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
     """How tools must be used. A forced server tool is not judged here."""
-    if told is None:
+    if named is None:
         return ToolChoice()
-    parallel = not told.disable_parallel_tool_use
-    match told.type:
+    parallel = not named.disable_parallel_tool_use
+    match named.type:
         case "auto":
             return ToolChoice(mode="auto", parallel=parallel)
         case "none":
@@ -259,16 +259,16 @@ def choice(told: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
         case "any" | "tool":
             if not (box.callable or box.deferred or box.server):
                 raise BadRequest("tool_choice: may only be specified while providing tools.")
-            if told.type == "any":
+            if named.type == "any":
                 if not box.callable:
                     box.show_all()
                 return ToolChoice(mode="any", parallel=parallel)
-            if told.name is None:
+            if named.name is None:
                 raise BadRequest("tool_choice.tool.name: Field required")
-            box.reveal(told.name)
-            if told.name not in box.callable and told.name not in box.server:
-                raise BadRequest(f"Tool '{told.name}' not found in provided tools")
-            return ToolChoice(mode="tool", name=told.name, parallel=parallel)
+            box.reveal(named.name)
+            if named.name not in box.callable and named.name not in box.server:
+                raise BadRequest(f"Tool '{named.name}' not found in provided tools")
+            return ToolChoice(mode="tool", name=named.name, parallel=parallel)
         case other:
             raise BadRequest(
                 f"tool_choice: Input tag '{other[:60]}' found using 'type' does not match any of the expected tags: "
