@@ -1,10 +1,11 @@
-"""One stack, two surfaces: every recorded output says the same through both encoders, streamed and folded."""
+"""One stack, three surfaces: every recorded output says the same through both encoders, streamed and folded."""
 
 from __future__ import annotations
 
 import json
 from itertools import count
 
+import msgspec
 import pytest
 
 from antiphon.api.events import Started, Usage, fold
@@ -15,12 +16,21 @@ from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import finished
 from antiphon.surfaces.chat_completions import encode as chat
 from antiphon.surfaces.messages import encode as messages
+from antiphon.surfaces.responses import decode, items
+from antiphon.surfaces.responses import encode as responses
 from tests.outputs import cut, records
 
 RECORDS = records()
 USAGE = Usage(prompt=9, cached=4, output=5, thinking=2)
 MESSAGES = messages.Style(id="msg_1", model="m", seal=Seal(b"k"))
 CHAT = chat.Style(id="chatcmpl-1", created=1, model="m", usage=True)
+RESPONSES = responses.Style(
+    id="resp_1",
+    created=1,
+    clock=lambda: 2.0,
+    echo=decode.echo(decode.read(b'{"model": "m"}')),
+    items=items.Style(new_id=lambda prefix: prefix, seal=Seal(b"k")),
+)
 
 
 def batches(name, record, pieces):
@@ -100,6 +110,41 @@ def of_chat_whole(reply):
     )
 
 
+def of_response(output):
+    """What the items of a response say."""
+    parts = {"message": [], "reasoning": []}
+    for item in output:
+        parts.setdefault(item["type"], []).extend(part["text"] for part in item.get("content", ()))
+    calls = [item for item in output if item["type"] == "function_call"]
+    return meaning(
+        parts["message"],
+        parts["reasoning"],
+        [(call["call_id"], call["name"], json.loads(call["arguments"])) for call in calls],
+    )
+
+
+def of_responses_stream(told):
+    """What the deltas say, and that they are what the whole items say."""
+    encoder = responses.Encoder(RESPONSES)
+    raw = b"".join(encoder.batch(batch) for batch in told).decode()
+    data = [json.loads(line[6:]) for line in raw.split("\n") if line.startswith("data: ")]
+    deltas = {"output_text": [], "reasoning_text": [], "function_call_arguments": []}
+    for event in data:
+        if event["type"].endswith(".delta"):
+            deltas[event["type"].split(".")[1]].append(event["delta"])
+    output = data[-1]["response"]["output"]
+    said = of_response(output)
+    assert said["text"] == "".join(deltas["output_text"])
+    assert said["thinking"] == "".join(deltas["reasoning_text"])
+    calls = [item["arguments"] for item in output if item["type"] == "function_call"]
+    assert "".join(calls) == "".join(deltas["function_call_arguments"])
+    return said
+
+
+def of_responses_whole(reply):
+    return of_response(json.loads(msgspec.json.encode(responses.whole(RESPONSES, reply)))["output"])
+
+
 @pytest.mark.parametrize(("name", "record"), RECORDS, ids=[name for name, _ in RECORDS])
 def test_every_surface_says_the_same(name, record):
     """Text, thinking, and the ids, names and inputs of calls: whole, word by word and character by character."""
@@ -107,7 +152,9 @@ def test_every_surface_says_the_same(name, record):
     reply = fold(event for batch in batches(name, record, [raw]) for event in batch)
     expected = of_messages_whole(reply)
     assert of_chat_whole(reply) == expected
+    assert of_responses_whole(reply) == expected
     for pieces in ([raw], cut(raw, range(0, len(raw), 5)), list(raw)):
         told = batches(name, record, pieces)
         assert of_messages_stream(told) == expected
         assert of_chat_stream(told) == expected
+        assert of_responses_stream(told) == expected

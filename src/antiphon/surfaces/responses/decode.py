@@ -1,0 +1,152 @@
+"""The request → a conversation and what is wanted of the reply. No I/O: what had to be fetched comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from antiphon.api.conversation import Conversation, GenerationParams, Sampling
+from antiphon.api.errors import BadRequest
+from antiphon.api.seal import Seal
+from antiphon.serving.service import ModelCard
+from antiphon.surfaces.content.remote import Fetched
+from antiphon.surfaces.openai import efforts
+from antiphon.surfaces.openai.content import Reader, addresses
+from antiphon.surfaces.openai.functions import given, output_schema
+from antiphon.surfaces.responses import sent, tools, wire
+from antiphon.surfaces.responses.history import Placed, Turns, addressed, placed
+from antiphon.surfaces.responses.shapes import Shape
+
+SEALED = "reasoning.encrypted_content"
+_SUMMARIES = ("auto", "concise", "detailed")
+_TRUNCATIONS = ("auto", "disabled")
+
+
+class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request asks for, once read: the nouns, and what only this surface needs to know. `ignored` names what was
+    accepted and not acted upon; `shapes` are those of calls, by the names that the model knows tools by."""
+
+    conversation: Conversation
+    generation: GenerationParams
+    ignored: tuple[str, ...]
+    shapes: Mapping[str, Shape]
+
+
+class Draft(msgspec.Struct, kw_only=True):
+    """A request whose items and tools have been read from the wire, and whose addresses may still have to be
+    fetched. `members` are its fields as the client wrote them."""
+
+    request: wire.Request
+    members: Mapping[str, msgspec.Raw]
+    unknown: list[str]
+    items: list[Placed]
+    box: tools.Toolbox
+
+
+def read(body: bytes) -> Draft:
+    """Read a body as far as it can be read by itself, and check what can be checked."""
+    request, members, unknown = wire.read(body)
+    if request.truncation is not None and request.truncation not in _TRUNCATIONS:
+        raise BadRequest("truncation: Input should be 'auto' or 'disabled'")
+    return Draft(
+        request=request,
+        members=members,
+        unknown=unknown,
+        items=placed(request.input),
+        box=tools.toolbox(request.tools),
+    )
+
+
+def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:
+    """The addresses that must be fetched first, each with the path of the first part that needs it."""
+    found: dict[str, str] = {}
+    for address, where in addresses(addressed(draft.items), vision=card.vision):
+        found.setdefault(address, where)
+    return found
+
+
+def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetched]) -> DecodedRequest:
+    """The request in nouns."""
+    request, box = draft.request, draft.box
+    choice, shown = tools.choice(request.tool_choice, box, request.parallel_tool_calls is not False)
+    turns = Turns(Reader(vision=card.vision, fetched=fetched), seal, box).read(draft.items)
+    effort = request.reasoning.effort if request.reasoning else None
+    return DecodedRequest(
+        conversation=Conversation(system=request.instructions or "", turns=turns, tools=shown),
+        generation=GenerationParams(
+            max_tokens=request.max_output_tokens,
+            sampling=Sampling(temperature=request.temperature, top_p=request.top_p),
+            tool_choice=choice,
+            thinking=efforts.thinking(effort),
+            output_schema=_output_schema(request.text),
+        ),
+        ignored=tuple(dict.fromkeys([*draft.unknown, *_ignored(request), *box.ignored])),
+        shapes=box.shapes,
+    )
+
+
+def summarised(request: wire.Request) -> bool:
+    """Whether thinking is asked for as a summary."""
+    told = request.reasoning
+    return told is not None and (told.summary or told.generate_summary) in _SUMMARIES
+
+
+def echo(draft: Draft) -> sent.Echo:
+    """What the response repeats of the request."""
+    request = draft.request
+    return sent.Echo(
+        model=request.model,
+        instructions=request.instructions,
+        max_output_tokens=request.max_output_tokens,
+        max_tool_calls=request.max_tool_calls,
+        metadata=request.metadata or {},
+        parallel_tool_calls=request.parallel_tool_calls is not False,
+        prompt_cache_key=request.prompt_cache_key,
+        reasoning={
+            "effort": request.reasoning.effort if request.reasoning else None,
+            "summary": (request.reasoning.summary or request.reasoning.generate_summary) if request.reasoning else None,
+        },
+        safety_identifier=request.safety_identifier,
+        temperature=request.temperature,
+        text=_text(draft),
+        tool_choice=_raw(draft, "tool_choice", b'"auto"'),
+        tools=_raw(draft, "tools", b"[]"),
+        top_p=request.top_p,
+        truncation="auto" if request.truncation == "auto" else "disabled",
+        user=request.user,
+    )
+
+
+def _raw(draft: Draft, name: str, otherwise: bytes) -> msgspec.Raw:
+    return msgspec.Raw(given(draft.members.get(name, msgspec.UNSET)) or otherwise)
+
+
+def _text(draft: Draft) -> dict[str, Any]:
+    told = wire.value(_raw(draft, "text", b"{}"), "text")
+    return {**told, "format": told.get("format") or {"type": "text"}}
+
+
+def _ignored(request: wire.Request) -> list[str]:
+    """What was understood and has no effect here."""
+    names = []
+    if request.reasoning and not efforts.known(request.reasoning.effort):
+        names.append("reasoning.effort")
+    if request.text and request.text.verbosity not in (None, "medium"):
+        names.append("text.verbosity")
+    return names
+
+
+def _output_schema(text: wire.TextConfig | None) -> dict[str, Any] | None:
+    told = text.format if text else None
+    match told:
+        case None | wire.TextFormat(type="text"):
+            return None
+        case wire.TextFormat(type="json_object"):
+            return {"type": "object"}
+        case wire.TextFormat(type="json_schema", schema=schema):
+            if not given(schema):
+                raise BadRequest("text.format.schema: Field required")
+            return output_schema(given(schema), "text.format.schema")
+    raise BadRequest("text.format.type: Input should be 'text', 'json_object' or 'json_schema'")

@@ -1,0 +1,181 @@
+"""Input items → the turns of a conversation.
+
+Items come one by one, without messages around them: what the model said, thought and called follows in their order,
+and the client's results stand behind the calls. Neighbouring items of one side are one turn, as `prompt/turns.py` puts
+them together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from antiphon.api.conversation import Part, Text, Thinking, ToolResult, ToolUse, Turn
+from antiphon.api.errors import BadRequest
+from antiphon.api.seal import Forged, Seal
+from antiphon.surfaces.openai.content import Reader
+from antiphon.surfaces.openai.functions import arguments, given
+from antiphon.surfaces.responses import wire
+from antiphon.surfaces.responses.parts import output_pieces, pieces
+from antiphon.surfaces.responses.tools import Toolbox
+
+Placed = tuple[str, str, wire.AnyItem]
+"""An item: its dotted path, its type, and itself."""
+
+_SILENT = {
+    "mcp_list_tools",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "configuration_update",
+    "compaction_trigger",
+}
+_UNSAFE = re.compile(r"[^a-z0-9_]")
+_SUMMARY = "The conversation up to here, in short:\n"
+
+
+def placed(given: str | list[msgspec.Raw] | None) -> list[Placed]:
+    """The items of `input`."""
+    if isinstance(given, str):
+        return [("input", "message", wire.Message(role="user", content=given))]
+    return [(f"input.{at}", *wire.item(raw, f"input.{at}")) for at, raw in enumerate(given or ())]
+
+
+class Turns:
+    """Reads items one by one, and holds which calls still wait for their result."""
+
+    def __init__(self, reader: Reader, seal: Seal, box: Toolbox) -> None:
+        self._reader = reader
+        self._seal = seal
+        self._box = box
+        self._waiting: dict[str, str] = {}
+
+    def read(self, items: list[Placed]) -> tuple[Turn, ...]:
+        """The turns of all items. Raises BadRequest for a call without a result, and for a result without a call."""
+        last = max((at for at, (_, _, item) in enumerate(items) if _is_said(item)), default=-1)
+        turns = [turn for at, each in enumerate(items) for turn in self._turns(*each, asking=at > last)]
+        self._check_answered()
+        if not turns or all(turn.role == "system" for turn in turns):
+            # A model is asked nothing by programs that only try whether there is one.
+            turns.append(Turn(role="user", parts=(Text(""),)))
+        return tuple(turns)
+
+    def _turns(self, where: str, kind: str, item: wire.AnyItem, *, asking: bool) -> Iterator[Turn]:
+        match item:
+            case wire.Message():
+                yield self._message(item, where, asking)
+            case wire.Reasoning():
+                if thought := self._thought(item, where):
+                    yield _said(Thinking(thought))
+            case wire.Call():
+                yield _said(self._call(kind, item, where))
+            case wire.Output():
+                yield Turn(role="user", parts=(self._result(kind, item, where),))
+            case wire.Compaction():
+                if summary := self._opened(item.encrypted_content or "", "", where):
+                    yield Turn(role="user", parts=(Text(_SUMMARY + summary),))
+            case wire.Reference():
+                raise BadRequest(f"{where}.id: Item with id '{item.id}' not found; items are not kept here")
+            case wire.Other():
+                if found := _words(item):
+                    yield _said(Text(found))
+
+    def _message(self, item: wire.Message, where: str, asking: bool) -> Turn:
+        content = pieces(item.content, f"{where}.content")
+        match item.role:
+            case "system" | "developer":
+                return Turn(role="system", parts=self._reader.parts(content))
+            case "user":
+                self._check_answered(where)
+                # An empty question is a question still: without its turn, the reply before it would be continued.
+                return Turn(role="user", parts=self._reader.parts(content, asking=asking) or (Text(""),))
+            case "assistant":
+                return Turn(role="assistant", parts=self._reader.parts(content))
+            case _:
+                raise BadRequest(f"{where}.role: Input should be 'user', 'assistant', 'system' or 'developer'")
+
+    def _thought(self, item: wire.Reasoning, where: str) -> str:
+        told = "".join(part.text or "" for part in item.content or item.summary or ())
+        return self._opened(item.encrypted_content, told, where) if item.encrypted_content else told
+
+    def _opened(self, sealed: str, otherwise: str, where: str) -> str:
+        """What was sealed here; what was sealed elsewhere tells nothing."""
+        try:
+            return self._seal.open("", sealed) or otherwise
+        except Forged:
+            raise BadRequest(
+                f"{where}.encrypted_content: The encrypted content could not be verified; send it as it came",
+                code="invalid_encrypted_content",
+            ) from None
+
+    def _call(self, kind: str, item: wire.Call, where: str) -> ToolUse:
+        id = item.call_id or item.id
+        if not id:
+            raise BadRequest(f"{where}.call_id: Field required")
+        if id in self._waiting:
+            raise BadRequest(f"{where}.call_id: ids must be unique; {id!r} is there twice")
+        self._waiting[id] = where
+        name, input = self._called(kind, item, where)
+        return ToolUse(id=id, name=name, input=input)
+
+    def _called(self, kind: str, item: wire.Call, where: str) -> tuple[str, str]:
+        """The name of the tool as the model knows it, and the JSON object that it was called with."""
+        if kind in ("function_call", "custom_tool_call"):
+            if not item.name:
+                raise BadRequest(f"{where}.name: Field required")
+            name = self._box.known_as(item.name, item.namespace)
+            if kind == "function_call":
+                return name, arguments(given(item.arguments))
+            return name, msgspec.json.encode({"input": item.input or ""}).decode()
+        name = kind.removesuffix("_call")
+        member = {"tool_search": "arguments", "apply_patch": "operation"}.get(name, "action")
+        told = wire.value(given(getattr(item, member)) or given(item.actions) or b"{}", f"{where}.{member}")
+        if isinstance(told, list):
+            told = told[0] if told else {}
+        if not isinstance(told, dict):
+            raise BadRequest(f"{where}.{member}: Input should be a valid dictionary")
+        return name, msgspec.json.encode(_meant(name, told)).decode()
+
+    def _result(self, kind: str, item: wire.Output, where: str) -> ToolResult:
+        id = item.call_id or item.id
+        if not id:
+            raise BadRequest(f"{where}.call_id: Field required")
+        if id not in self._waiting:
+            raise BadRequest(f"{where}.call_id: No tool call found for {kind.replace('_', ' ')} with call_id {id}.")
+        del self._waiting[id]
+        parts = self._reader.parts(output_pieces(item, f"{where}.output"))
+        return ToolResult(tool_use_id=id, parts=parts, is_error=item.status == "failed")
+
+    def _check_answered(self, where: str = "input") -> None:
+        if self._waiting:
+            raise BadRequest(f"{where}: No tool output found for function call {', '.join(self._waiting)}.")
+
+
+def _is_said(item: wire.AnyItem) -> bool:
+    return isinstance(item, wire.Reasoning | wire.Call) or (isinstance(item, wire.Message) and item.role == "assistant")
+
+
+def _said(part: Part) -> Turn:
+    return Turn(role="assistant", parts=(part,))
+
+
+def _meant(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model gave, without what the item says besides."""
+    constant = {"local_shell": ("type", "env")}.get(name, ())
+    return {key: value for key, value in told.items() if value is not None and key not in constant}
+
+
+def _words(item: wire.Other) -> str:
+    """The short text that stands for an item that no model takes."""
+    return "" if item.type in _SILENT else f"[{_UNSAFE.sub('?', item.type)[:60]} omitted]"
+
+
+def addressed(items: Iterable[Placed]) -> Iterator[Any]:
+    """The pieces of all items that may point at an address."""
+    for where, _, item in items:
+        if isinstance(item, wire.Message):
+            yield from pieces(item.content, f"{where}.content")
+        elif isinstance(item, wire.Output):
+            yield from output_pieces(item, f"{where}.output")

@@ -1,0 +1,196 @@
+"""The items of a response while they are written: what is told when one opens, of each piece, and when it closes.
+
+The stream and the whole response are made of the same items, so that they cannot tell different things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from antiphon.api.seal import Seal
+from antiphon.surfaces.http.json_text import text_json
+from antiphon.surfaces.responses.shapes import Fields, Shape
+
+Told = Iterator[tuple[str, Fields]]
+"""Events, each by its name and its members apart from the item's id and place."""
+
+
+class Style(msgspec.Struct, frozen=True, kw_only=True):
+    """How items are told: what makes their ids, how calls of the client's tools look, by the names that the model knows
+    them by; whether thinking is told as a summary, and whether it is sealed too, so that it comes back as it was."""
+
+    new_id: Callable[[str], str]
+    seal: Seal
+    shapes: Mapping[str, Shape] = {}
+    summary: bool = False
+    sealed: bool = False
+
+
+class Item(Protocol):
+    """An item that is open. Its `delta` is the event of a piece of it, with the members that never change; an empty
+    name where pieces are not told."""
+
+    id: str
+    delta: tuple[str, Fields]
+
+    def opening(self) -> Fields:
+        """The item as it opens."""
+
+    def opened(self) -> Told:
+        """What follows its opening at once."""
+
+    def take(self, piece: str) -> str:
+        """What is told of a further piece."""
+
+    def closing(self, complete: bool) -> Told:
+        """What is told before it closes."""
+
+    def whole(self, complete: bool) -> Fields:
+        """The whole item. It is not `complete` where the reply was cut within it."""
+
+
+class Message:
+    """What the model says; a refusal with `part` `refusal`."""
+
+    def __init__(self, style: Style, part: str = "output_text") -> None:
+        self.id = style.new_id("msg_")
+        self._text: list[str] = []
+        self._part, self._member = part, "refusal" if part == "refusal" else "text"
+        self._event = f"response.{part}"
+        self._place: Fields = {"content_index": 0}
+        if part == "output_text":
+            self._place["logprobs"] = []
+        self.delta = (f"{self._event}.delta", self._place)
+
+    def opening(self) -> Fields:
+        """Without content."""
+        return self._item("in_progress", [])
+
+    def opened(self) -> Told:
+        """Its one part opens."""
+        yield "response.content_part.added", {"content_index": 0, "part": self._content(b'""')}
+
+    def take(self, piece: str) -> str:
+        """All of it."""
+        self._text.append(piece)
+        return piece
+
+    def closing(self, complete: bool) -> Told:
+        """Its text and its part are whole."""
+        text = text_json("".join(self._text))
+        yield f"{self._event}.done", {**self._place, self._member: msgspec.Raw(text)}
+        yield "response.content_part.done", {"content_index": 0, "part": self._content(text)}
+
+    def whole(self, complete: bool) -> Fields:
+        """With its content."""
+        content = [self._content(text_json("".join(self._text)))]
+        return self._item("completed" if complete else "incomplete", content)
+
+    def _content(self, text: bytes) -> Fields:
+        more: Fields = {"annotations": [], "logprobs": []} if self._part == "output_text" else {}
+        return {"type": self._part, self._member: msgspec.Raw(text), **more}
+
+    def _item(self, status: str, content: list[Fields]) -> Fields:
+        return {"type": "message", "id": self.id, "status": status, "role": "assistant", "content": content}
+
+
+class Reasoning:
+    """What the model thinks: as its content, or where the client asked for a summary as that."""
+
+    def __init__(self, style: Style) -> None:
+        self.id = style.new_id("rs_")
+        self._style = style
+        self._text: list[str] = []
+        if style.summary:
+            self._place: Fields = {"summary_index": 0}
+            self._kind, self._part, text = "summary_text", "response.reasoning_summary_part", "reasoning_summary_text"
+        else:
+            self._place = {"content_index": 0}
+            self._kind, self._part, text = "reasoning_text", "response.content_part", "reasoning_text"
+        self._event = f"response.{text}"
+        self.delta = (f"{self._event}.delta", self._place)
+
+    def opening(self) -> Fields:
+        """Without a thought."""
+        return {"type": "reasoning", "id": self.id, "status": "in_progress", "summary": []}
+
+    def opened(self) -> Told:
+        """Its one part opens."""
+        yield f"{self._part}.added", {**self._place, "part": {"type": self._kind, "text": ""}}
+
+    def take(self, piece: str) -> str:
+        """All of it."""
+        self._text.append(piece)
+        return piece
+
+    def closing(self, complete: bool) -> Told:
+        """Its text and its part are whole."""
+        text = msgspec.Raw(text_json("".join(self._text)))
+        yield f"{self._event}.done", {**self._place, "text": text}
+        yield f"{self._part}.done", {**self._place, "part": {"type": self._kind, "text": text}}
+
+    def whole(self, complete: bool) -> Fields:
+        """With the thought, and sealed where that was asked for."""
+        thought = "".join(self._text)
+        told = [{"type": self._kind, "text": msgspec.Raw(text_json(thought))}]
+        item: Fields = {"type": "reasoning", "id": self.id, "status": "completed" if complete else "incomplete"}
+        item |= {"summary": told} if self._style.summary else {"summary": [], "content": told}
+        if self._style.sealed:
+            item["encrypted_content"] = self._style.seal.sign(thought, withheld=True)
+        return item
+
+
+class Call:
+    """A call of one of the client's tools."""
+
+    def __init__(self, style: Style, call_id: str, shape: Shape) -> None:
+        self.id = style.new_id(shape.prefix)
+        self._call_id = call_id
+        self._shape = shape
+        self._event, self._member = shape.told_as
+        self._reader = shape.reader()
+        self._input: list[str] = []
+        self._told: list[str] = []
+        self.delta = (f"{self._event}.delta" if self._event else "", dict[str, Any]())
+
+    def opening(self) -> Fields:
+        """Without its input."""
+        return self._item("in_progress", self._shape.opening())
+
+    def opened(self) -> Told:
+        """Nothing."""
+        return iter(())
+
+    def take(self, piece: str) -> str:
+        """What can be told of the input already."""
+        self._input.append(piece)
+        told = self._reader.feed(piece)
+        self._told.append(told)
+        return told
+
+    def closing(self, complete: bool) -> Told:
+        """Its input is whole; what of it was not told yet is told first."""
+        if not self._event:
+            return
+        raw = self._shape.whole(self._json)[self._member]
+        whole, told = msgspec.json.decode(raw), "".join(self._told)
+        if whole != told and whole.startswith(told):
+            yield f"{self._event}.delta", {"delta": msgspec.Raw(text_json(whole[len(told) :]))}
+        yield f"{self._event}.done", {self._member: raw, **self._naming()}
+
+    def whole(self, complete: bool) -> Fields:
+        """With its input."""
+        return self._item("completed" if complete else "incomplete", self._shape.whole(self._json))
+
+    @property
+    def _json(self) -> str:
+        return "".join(self._input) or "{}"
+
+    def _naming(self) -> Fields:
+        return {"name": self._shape.opening()["name"]} if self._shape.type == "function_call" else {}
+
+    def _item(self, status: str, fields: Fields) -> Fields:
+        return {"type": self._shape.type, "id": self.id, "call_id": self._call_id, "status": status, **fields}

@@ -1,0 +1,201 @@
+"""How the calls of a client's tool stand in the items of a response, and how they are read back: one class for each
+type of item.
+
+A model calls every tool alike, with a JSON object. What an item shows of it is made here, and the same object again of
+the item that a client sends back, so that both are the same prompt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import msgspec
+
+from antiphon.surfaces.http.json_text import text_json
+
+Fields = dict[str, Any]
+
+
+class Shape(Protocol):
+    """The item that a call of one tool is. `told_as` names the events of its input and the member that holds it; empty
+    where the item comes whole."""
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def prefix(self) -> str: ...
+
+    @property
+    def told_as(self) -> tuple[str, str]: ...
+
+    def opening(self) -> Fields:
+        """Its fields when the call begins."""
+
+    def reader(self) -> Reader:
+        """What makes the told text of the JSON text of the input, as it comes."""
+
+    def whole(self, input: str) -> Fields:
+        """Its fields, with the whole JSON text of the input."""
+
+
+class Reader(Protocol):
+    """Reads the input of one call."""
+
+    def feed(self, json: str) -> str:
+        """What a further fragment tells."""
+
+
+class AsWritten:
+    """Tells JSON as it was written."""
+
+    def feed(self, json: str) -> str:
+        """The fragment itself."""
+        return json
+
+
+class Unshown:
+    """Tells nothing before the input is whole."""
+
+    def feed(self, json: str) -> str:
+        """Nothing."""
+        return ""
+
+
+class Function(msgspec.Struct, frozen=True):
+    """A function of the client's, perhaps of a namespace."""
+
+    name: str
+    namespace: str = ""
+    type = "function_call"
+    prefix = "fc_"
+    told_as = ("response.function_call_arguments", "arguments")
+
+    def opening(self) -> Fields:
+        """Its name."""
+        return {**_named(self), "arguments": ""}
+
+    def reader(self) -> Reader:
+        """The arguments are JSON in the item too."""
+        return AsWritten()
+
+    def whole(self, input: str) -> Fields:
+        """Its name and arguments."""
+        return {**_named(self), "arguments": msgspec.Raw(text_json(input))}
+
+
+class Custom(msgspec.Struct, frozen=True):
+    """A tool that takes free text, which the model gives as the one member `input`."""
+
+    name: str
+    namespace: str = ""
+    type = "custom_tool_call"
+    prefix = "ctc_"
+    told_as = ("response.custom_tool_call_input", "input")
+
+    def opening(self) -> Fields:
+        """Its name."""
+        return {**_named(self), "input": ""}
+
+    def reader(self) -> Reader:
+        """The text within the JSON."""
+        return TextReader("input")
+
+    def whole(self, input: str) -> Fields:
+        """Its name and the text."""
+        return {**_named(self), "input": msgspec.Raw(text_json(free_text(input)))}
+
+
+def _named(shape: Function | Custom) -> Fields:
+    return {"name": shape.name, **({"namespace": shape.namespace} if shape.namespace else {})}
+
+
+class Acting(msgspec.Struct, frozen=True):
+    """A tool whose item has the call's object, or a part of it, under the member `key`. `more` are further members of
+    that object, `beside` further members of the item; with `several`, `key` is a list of such objects."""
+
+    type: str
+    prefix: str
+    key: str
+    more: Fields = {}
+    beside: Fields = {}
+    several: bool = False
+    told_as = ("", "")
+
+    def opening(self) -> Fields:
+        """What is the same for every call; the object is not known yet."""
+        return self.beside
+
+    def reader(self) -> Reader:
+        """The object comes whole."""
+        return Unshown()
+
+    def whole(self, input: str) -> Fields:
+        """The object as the item has it."""
+        told = msgspec.json.decode(input)
+        told |= {key: value for key, value in self.more.items() if key not in told}
+        return {**self.beside, self.key: [told] if self.several else told}
+
+
+def free_text(input: str) -> str:
+    """The text in the JSON that a model gave to a custom tool; the JSON itself where there is no such text."""
+    told = msgspec.json.decode(input)
+    text = told.get("input") if isinstance(told, dict) else None
+    return text if isinstance(text, str) and len(told) == 1 else input
+
+
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+# A whole escape, both halves of a pair among them.
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[^u])")
+_HALF = re.compile(r"\\u[dD][89abAB]")
+
+
+class TextReader:
+    """Reads the text of an object's one member out of its JSON, as it comes. What cannot be the beginning of such an
+    object tells nothing before its end."""
+
+    def __init__(self, member: str) -> None:
+        self._opening = re.compile(rf'\s*{{\s*"{member}"\s*:\s*"')
+        self._held = ""
+        self._inside = False
+        self._over = False
+
+    def feed(self, json: str) -> str:
+        """The text that a further fragment tells."""
+        if self._over:
+            return ""
+        self._held += json
+        if not self._inside:
+            found = self._opening.match(self._held)
+            if found is None:
+                return ""
+            self._held, self._inside = self._held[found.end() :], True
+        return "".join(self._read())
+
+    def _read(self) -> Iterator[str]:
+        text, at = self._held, 0
+        while at < len(text):
+            end = min((place for place in (text.find('"', at), text.find("\\", at)) if place >= 0), default=len(text))
+            yield text[at:end]
+            at = end
+            if at == len(text):
+                break
+            if text[at] == '"':
+                self._over = True
+                break
+            escape = _ESCAPE.match(text, at)
+            # The second half of a pair may still come.
+            if escape is None or (_HALF.match(escape[0]) and len(escape[0]) == 6 and len(text) - at < 12):
+                break
+            yield _unescaped(escape[0])
+            at = escape.end()
+        self._held = text[at:]
+
+
+def _unescaped(escape: str) -> str:
+    if escape[1] != "u":
+        return _ESCAPES.get(escape[1], escape[1])
+    units = b"".join(int(unit, 16).to_bytes(2, "big") for unit in escape.split("\\u")[1:])
+    return units.decode("utf-16-be", "replace")

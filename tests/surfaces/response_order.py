@@ -1,0 +1,113 @@
+"""The grammar of a streamed response, written down independently of the encoder, as a state table for each item."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+Fields = dict[str, Any]
+
+# Of each type of item: what may follow what within it. An item begins in "" and must end where "done" stands.
+PARTED = {
+    "": {"part+": "part"},
+    "part": {"delta": "part", "text.": "told"},
+    "told": {"part.": "closed"},
+    "closed": {"done": ""},
+}
+TOLD = {"": {"delta": "", "text.": "closed"}, "closed": {"done": ""}}
+WHOLE = {"": {"done": ""}}
+TABLES = {"message": PARTED, "reasoning": PARTED, "function_call": TOLD, "custom_tool_call": TOLD}
+SIGNS = {
+    "response.content_part.added": "part+",
+    "response.reasoning_summary_part.added": "part+",
+    "response.content_part.done": "part.",
+    "response.reasoning_summary_part.done": "part.",
+    "response.output_item.done": "done",
+}
+MEMBERS = {
+    "response.output_text": "text",
+    "response.refusal": "refusal",
+    "response.reasoning_text": "text",
+    "response.reasoning_summary_text": "text",
+    "response.function_call_arguments": "arguments",
+    "response.custom_tool_call_input": "input",
+    "response.mcp_call_arguments": "arguments",
+    "response.code_interpreter_call_code": "code",
+}
+ENDS = ("response.completed", "response.incomplete", "response.failed")
+
+
+def frames(raw: bytes) -> list[Fields]:
+    """The events of a stream without its comments; every frame has a name and one line of JSON of that type."""
+    text = raw.decode("utf-8")
+    assert text == "" or text.endswith("\n\n")
+    events = []
+    for frame in text.split("\n\n")[:-1]:
+        if frame.startswith(": "):
+            continue
+        name, data = frame.split("\n")
+        assert name.startswith("event: ")
+        assert data.startswith("data: ")
+        event = json.loads(data[6:])
+        assert event["type"] == name[7:]
+        events.append(event)
+    return events
+
+
+def check(events: list[Fields]) -> Fields:
+    """Walk the tables; returns the response that the last event has. Raises AssertionError at the first illegal one."""
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    first, second, *middle, last = events
+    assert (first["type"], second["type"]) == ("response.created", "response.in_progress")
+    assert first["response"]["status"] == second["response"]["status"] == "in_progress"
+    assert first["response"]["output"] == second["response"]["output"] == []
+    items: list[_Item] = []
+    for event in middle:
+        index = event["output_index"]
+        if event["type"] == "response.output_item.added":
+            assert index == len(items)
+            items.append(_Item(event["item"]))
+        else:
+            items[index].follow(event)
+    assert last["type"] in ENDS
+    response: Fields = last["response"]
+    assert last["type"] == f"response.{response['status']}"
+    assert response["id"] == first["response"]["id"]
+    if response["status"] != "failed":
+        assert all(item.done is not None for item in items), "an item never closed"
+        assert response["output"] == [item.done for item in items]
+    return response
+
+
+class _Item:
+    """An item, and where it has come to."""
+
+    def __init__(self, opening: Fields) -> None:
+        assert opening["status"] == "in_progress"
+        self.opening = opening
+        self.table = TABLES.get(opening["type"], WHOLE)
+        self.state = ""
+        self.told = ""
+        self.done: Fields | None = None
+
+    def follow(self, event: Fields) -> None:
+        """Take the next event in."""
+        assert self.done is None, f"{event['type']} after the item was done"
+        name = event["type"]
+        if name != "response.output_item.done":
+            assert event["item_id"] == self.opening["id"]
+        sign = SIGNS.get(name) or ("delta" if name.endswith(".delta") else "text.")
+        assert sign in self.table[self.state], f"{name} in {self.opening['type']} while {self.state!r}"
+        self.state = self.table[self.state][sign]
+        if sign == "delta":
+            assert event["delta"], "an empty delta"
+            self.told += event["delta"]
+        elif sign == "text.":
+            assert event[MEMBERS[name.removesuffix(".done")]] == self.told
+        elif sign == "part.":
+            assert self.told in event["part"].values()
+        elif sign == "done":
+            self.done = event["item"]
+            assert self.done["id"] == self.opening["id"]
+            assert self.done["type"] == self.opening["type"]
+            assert self.done["status"] in ("completed", "incomplete", "failed")
