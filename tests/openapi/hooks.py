@@ -18,3 +18,5 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     messages = case.body.get("messages")
     if isinstance(messages, list) and messages and isinstance(messages[0], dict):
         messages[0] = {"role": "user", "content": "Say hello."}
+    if "input" in case.body:
+        case.body["input"] = "Say hello."

@@ -236,7 +236,9 @@ async def _routes() -> list[tuple[Surface, Route]]:
 
 def api() -> str:
     """The page of the API: every route, and every difference from the original."""
-    served: dict[str, list[str]] = {name: [] for name in ("messages", "render", "models", "chat_completions", "responses")}
+    served: dict[str, list[str]] = {
+        name: [] for name in ("messages", "render", "models", "chat_completions", "responses")
+    }
     for path, methods in document(asyncio.run(_routes()))["paths"].items():
         for method, operation in methods.items():
             row = f"| `{method.upper()} {path}` | {operation['summary']} |"
