@@ -224,11 +224,29 @@ def test_opencode_is_launched_without_a_file(
     assert settings["model"] == settings["small_model"] == "antiphon/a model"
 
 
+def test_codex_is_launched_without_a_file(
+    server: tuple[str, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Codex gets its provider, model and window on its command line, and the key in a variable."""
+    program(tmp_path, "codex", monkeypatch)
+    given, environment, told = launched("codex", "--url", server[0], "--key", "sesame", "--", "exec", "hi")
+    assert given[-2:] == ["exec", "hi"]
+    assert given[:-2:2] == ["-c"] * (len(given) // 2 - 1)
+    settings = dict(setting.split("=", 1) for setting in given[1:-2:2])
+    assert settings["model"] == '"a model"'
+    assert settings["model_context_window"] == "8192"
+    assert settings["model_providers.antiphon.base_url"] == f'"{server[0]}/v1"'
+    assert environment[json.loads(settings["model_providers.antiphon.env_key"])] == "sesame"
+    assert "sesame" not in told
+    assert "must also be told: codex -c " in run("env", "codex", "--url", server[0]).output
+
+
 def test_every_variable_has_its_reason() -> None:
     """What a program is given is what its record explains, no less and no more."""
     model = banner.Served(name="m", window=8192)
     for each in PROGRAMS.values():
-        assert set(each.variables(Target(base="http://x", key="k", model=model, small=model))) == set(each.why)
+        target = Target(base="http://x", key="k", model=model, small=model)
+        assert {*each.variables(target), *each.overrides(target)} == set(each.why)
 
 
 def test_launch_says_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from tests.clients import documented
 from tests.clients.proxy import Proxy
 from tests.end_to_end.conftest import serving
-from tests.surfaces.order import check, frames
+from tests.surfaces import order, response_order
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -65,6 +65,7 @@ ALL = {
     "claude-code": Program("claude_code.py", ("@anthropic-ai/claude-code@2.1.330",), agent=True),
     "claude-code-2.1.197": Program("claude_code.py", ("@anthropic-ai/claude-code@2.1.197",), agent=True),
     "opencode": Program("opencode.py", ("opencode-ai@1.18.33",), ("scripted",), agent=True),
+    "codex": Program("codex.py", ("@openai/codex@0.171.0",), agent=True),
     "claude-agent": Program("claude_agent.py", ("claude-agent-sdk==0.2.187",), ("scripted",), agent=True),
 }
 
@@ -140,8 +141,9 @@ def illegal(log: Path) -> Iterator[str]:
         entry = json.loads(line)
         if not entry["whole"] or entry.get("status") != 200 or not entry.get("body", {}).get("stream"):
             continue
+        table = response_order if entry["path"].startswith("/v1/responses") else order
         try:
-            check(frames(entry["reply"].encode()))
+            table.check(table.frames(entry["reply"].encode()))
         except AssertionError as error:
             yield f"stream of request {entry['number']}: {error}"
 

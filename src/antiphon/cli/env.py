@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 import msgspec
 
@@ -31,8 +33,10 @@ def env(server: Server, program: str, name: str | None, small: str | None, most:
         aim = target(server, model=name, small=small, most=most)
     except Unreachable as error:
         raise Failed(str(error)) from None
-    variables = PROGRAMS[program].variables(msgspec.structs.replace(aim, key=key or aim.key))
-    click.echo("\n".join(banner.exports(variables)))
+    chosen, aim = PROGRAMS[program], msgspec.structs.replace(aim, key=key or aim.key)
+    click.echo("\n".join(banner.exports(chosen.variables(aim))))
+    if arguments := chosen.arguments(aim):
+        click.echo(f"# {chosen.title} must also be told: {shlex.join([chosen.command, *arguments])}")
     for other in listed(server):
         if other.name not in (aim.model.name, aim.small.name):
             click.echo(f"# also served: {other.name}" + (f" ({other.window} tokens)" if other.window else ""))

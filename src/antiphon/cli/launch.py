@@ -53,17 +53,20 @@ def start(program: Program, path: str, aim: Target, arguments: Sequence[str], sa
         say(line)
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
     try:
-        os.execve(path, [program.command, *arguments], {**environment, **program.variables(aim)})
+        command = [program.command, *program.arguments(aim), *arguments]
+        os.execve(path, command, {**environment, **program.variables(aim)})
     except OSError as error:
         raise CannotLaunch(f"{path} cannot be started: {error.strerror or error}") from None
 
 
 def told(program: Program, aim: Target, dropped: Sequence[str]) -> list[str]:
     """What is set, line by line, and what may go wrong. The key is not shown."""
-    shown = program.variables(msgspec.structs.replace(aim, key="…"))
+    hidden = msgspec.structs.replace(aim, key="…")
     lines = [f"{program.title} on {aim.model.name} at {aim.base}, with"]
-    for name, value in shown.items():
-        line = f"  {name}={shlex.quote(value)}"
+    shown = [f"{name}={shlex.quote(value)}" for name, value in program.variables(hidden).items()]
+    shown += [f"-c {shlex.quote(f'{name}={value}')}" for name, value in program.overrides(hidden).items()]
+    for each in shown:
+        line = f"  {each}"
         lines.append(line if len(line) <= _LONGEST_SHOWN else line[:_LONGEST_SHOWN] + " …")
     if dropped:
         lines.append(f"  and without {', '.join(dropped)}")

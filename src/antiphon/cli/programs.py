@@ -26,8 +26,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """A program that speaks the Messages API. `variables` are what it is given, each for a reason in `why`; `without`
-    are variables of the user's own that would lead it elsewhere. `prompt_tokens` is about how long its own
+    """A program that speaks one of the server's APIs. `variables` are what it is given in its environment, `overrides`
+    its own settings that it is given on its command line as `-c NAME=VALUE`, all of them for a reason in `why`;
+    `without` are variables of the user's own that would lead it elsewhere. `prompt_tokens` is about how long its own
     instructions and tools are. `install` is the command that gets it, `example` what may follow `--`; `notes` says
     what will not work as it should."""
 
@@ -39,8 +40,13 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     variables: Callable[[Target], dict[str, str]]
     why: dict[str, str]
+    overrides: Callable[[Target], dict[str, str]] = lambda target: {}
     without: tuple[str, ...] = ()
     notes: Callable[[Target], tuple[str, ...]] = lambda target: ()
+
+    def arguments(self, target: Target) -> list[str]:
+        """What its command line begins with."""
+        return [word for name, value in self.overrides(target).items() for word in ("-c", f"{name}={value}")]
 
 
 def _reply_tokens(target: Target, model: Served) -> int:
@@ -109,6 +115,30 @@ def _opencode(target: Target) -> dict[str, str]:
     return {"OPENCODE_CONFIG_CONTENT": msgspec.json.encode(settings).decode()}
 
 
+_CODEX_KEY = "ANTIPHON_API_KEY"
+
+
+def _codex(target: Target) -> dict[str, str]:
+    """Codex reads settings as TOML, whose strings are written as those of JSON."""
+
+    def text(value: str) -> str:
+        return msgspec.json.encode(value).decode()
+
+    overrides = {
+        "model": text(target.model.name),
+        "model_provider": text("antiphon"),
+        "model_providers.antiphon.name": text("Antiphon"),
+        "model_providers.antiphon.base_url": text(f"{target.base}/v1"),
+        "model_providers.antiphon.wire_api": text("responses"),
+        "model_providers.antiphon.env_key": text(_CODEX_KEY),
+        "check_for_update_on_startup": "false",
+        "analytics.enabled": "false",
+    }
+    if target.model.window:
+        overrides["model_context_window"] = str(target.model.window)
+    return overrides
+
+
 PROGRAMS = {
     program.name: program
     for program in (
@@ -143,6 +173,28 @@ PROGRAMS = {
                 "CLAUDE_CODE_USE_FOUNDRY",
             ),
             notes=_claude_notes,
+        ),
+        Program(
+            name="codex",
+            title="Codex",
+            command="codex",
+            install="npm install -g @openai/codex",
+            example='exec "Say hello."',
+            prompt_tokens=8_000,
+            variables=lambda target: {_CODEX_KEY: target.key},
+            overrides=_codex,
+            why={
+                _CODEX_KEY: "the key, `any` where none is asked for",
+                "model": "the model",
+                "model_provider": "this server, as the next four say",
+                "model_providers.antiphon.name": "what it is called",
+                "model_providers.antiphon.base_url": "the server",
+                "model_providers.antiphon.wire_api": "the Responses API",
+                "model_providers.antiphon.env_key": "the variable that has the key",
+                "check_for_update_on_startup": "off",
+                "analytics.enabled": "off",
+                "model_context_window": "the true window, so that the conversation is compacted in time",
+            },
         ),
         Program(
             name="opencode",

@@ -153,7 +153,7 @@ def programs() -> str:
         "`antiphon launch` starts a program with all that it must be told of the running server, says what that is, "
         "and leaves its own settings alone. What stands after `--` goes to the program, whose exit status is the "
         "command's. `antiphon launch --list` shows which programs are known and installed; `antiphon env PROGRAM` "
-        'prints the same variables for your own use (`eval "$(antiphon env)"`). Another server is named with `--url`, '
+        'prints the same for your own use (`eval "$(antiphon env)"`). Another server is named with `--url`, '
         "its key with `--key`, models with `--model` and `--small-model`, and the longest reply with "
         "`--max-tokens`.\n",
     ]

@@ -1,0 +1,107 @@
+"""The command line of Codex: plain replies, and a loop of its own shell tool that edits a file and runs its test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from checks import URL, check, requests, run
+
+WORK = Path(os.environ["WORK"])
+HOME = Path(os.environ["HOME"])
+PROVIDER = {
+    "model": "local-model",
+    "model_provider": "local",
+    "model_providers.local": {"name": "Local", "base_url": f"{URL}/v1", "wire_api": "responses", "env_key": "KEY"},
+}
+
+
+def toml(value: Any) -> str:
+    """A value as TOML, which writes strings as JSON does."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}={toml(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value)
+
+
+def codex(*arguments: str, folder: Path = WORK) -> tuple[str, list[dict[str, Any]]]:
+    """What it said, and what it asked for."""
+    told = [word for name, value in PROVIDER.items() for word in ("-c", f"{name}={toml(value)}")]
+    return ran("codex", *told, "exec", "--skip-git-repo-check", *arguments, folder=folder)
+
+
+def launched(*arguments: str) -> tuple[str, list[dict[str, Any]]]:
+    """The same, told by `antiphon launch` where the server is and what it serves."""
+    launch = [sys.executable, "-m", "antiphon", "launch", "codex", "--url", URL, "--"]
+    return ran(*launch, "exec", "--skip-git-repo-check", *arguments)
+
+
+def ran(*command: str, folder: Path = WORK) -> tuple[str, list[dict[str, Any]]]:
+    since = len(requests())
+    done = subprocess.run(
+        command,
+        env={**os.environ, "KEY": "dummy"},
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    entries = requests(since)
+    assert done.returncode == 0, done.stdout + done.stderr
+    posts = [entry for entry in entries if entry["path"].startswith("/v1/responses")]
+    assert posts, done.stdout + done.stderr
+    assert all(entry["status"] == 200 for entry in posts), posts
+    assert all(entry["body"]["stream"] is True for entry in posts)
+    return done.stdout, posts
+
+
+@check("scripted")
+def text() -> None:
+    said, posts = codex("Hello")
+    assert "Hello from the script." in said, said
+    assert len(posts) == 1, len(posts)
+
+
+@check("scripted")
+def edit_and_test() -> None:
+    folder = WORK / "codex"
+    folder.mkdir()
+    (folder / "sum.py").write_text("def add(a, b):\n    return a - b\n")
+    (folder / "test_sum.py").write_text(
+        "import unittest\nfrom sum import add\n\n\nclass T(unittest.TestCase):\n"
+        "    def test_add(self):\n        self.assertEqual(add(1, 2), 3)\n"
+    )
+    said, posts = codex(
+        "--dangerously-bypass-approvals-and-sandbox", "Mend sum.py so that its test passes", folder=folder
+    )
+    assert "It adds now, and the test passes." in said, said
+    assert (folder / "sum.py").read_text() == "def add(a, b):\n    return a + b\n"
+    assert len(posts) == 3, len(posts)
+    # Its own thinking comes back sealed.
+    items = posts[1]["body"]["input"]
+    assert any(item["type"] == "reasoning" and item["encrypted_content"] for item in items), items
+
+
+@check("scripted")
+def launched_text() -> None:
+    said, posts = launched("Hello")
+    assert "Hello from the script." in said, said
+    assert [post["body"]["model"] for post in posts] == ["local-model"]
+    assert not (HOME / ".codex" / "config.toml").exists()
+
+
+@check("real")
+def real_text() -> None:
+    # With all of its tools its prompt is longer than the window of the small model.
+    said, posts = codex("--disable", "multi_agent", "--disable", "goals", "Say hello.")
+    assert said.strip()
+    assert all(post["body"]["tools"] for post in posts)
+
+
+if __name__ == "__main__":
+    run()
