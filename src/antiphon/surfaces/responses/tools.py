@@ -20,6 +20,7 @@ from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.openai.functions import choice_by_name, choice_by_word, function, given
 from antiphon.surfaces.responses import wire
 from antiphon.surfaces.responses.client_tools import client_tool
+from antiphon.surfaces.responses.grammars import expression
 from antiphon.surfaces.responses.shapes import Custom, Function, Shape
 
 
@@ -99,7 +100,8 @@ def _put(box: Toolbox, told: DeclaredTool, raw: Raw, where: str, namespace: str 
         case "function":
             box.add(_function(told, where), Function(_named(told, where), namespace), where, namespace)
         case "custom":
-            box.add(custom(told, where), Custom(_named(told, where), namespace), where, namespace)
+            pattern = _pattern(box, told.format, f"{where}.format")
+            box.add(custom(told, pattern, where), Custom(_named(told, where), namespace), where, namespace)
         case "namespace" if not namespace:
             for index, each in enumerate(told.tools or ()):
                 at = f"{where}.tools.{index}"
@@ -122,9 +124,23 @@ def _function(told: DeclaredTool, where: str) -> Tool:
     return function(_named(told, where), told.description, given(told.parameters), told.strict, where)
 
 
-def custom(told: DeclaredTool, where: str) -> Tool:
-    """A tool that takes free text."""
+def _pattern(box: Toolbox, format: Format | None, where: str) -> str | None:
+    """The expression that a custom tool's text must match."""
+    if format is None or format.type == "text":
+        return None
+    if format.type != "grammar":
+        raise BadRequest(f"{where}.type: Input should be 'text' or 'grammar'")
+    pattern = expression(format.syntax, format.definition, where)
+    if pattern is None:
+        box.ignored.append(where)
+    return pattern
+
+
+def custom(told: DeclaredTool, pattern: str | None, where: str) -> Tool:
+    """A tool that takes free text, which must match the pattern."""
     text: dict[str, Any] = {"type": "string", "description": "The text that the tool is given, as it is."}
+    if pattern is not None:
+        text["pattern"] = pattern
     schema = {"type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False}
     named = function(_named(told, where), told.description, b"", None, where)
     return replace(named, schema=schema)
