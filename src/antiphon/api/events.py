@@ -88,6 +88,13 @@ class ServerResult(Event, frozen=True):
     block: Mapping[str, Any]
 
 
+class Container(msgspec.Struct, frozen=True, kw_only=True):
+    """Where code ran, so that a later request can go on with its files until it expires (in seconds since 1970)."""
+
+    id: str
+    expires: float
+
+
 class Finished(Event, frozen=True):
     """The reply is over, and why. Of a refusal, `explanation` is what the server said in place of a reply."""
 
@@ -95,6 +102,7 @@ class Finished(Event, frozen=True):
     usage: Usage
     stop_sequence: str | None = None
     explanation: str | None = None
+    container: Container | None = None
 
 
 AnyEvent = (
@@ -154,6 +162,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     stop_sequence: str | None = None
     explanation: str | None = None
+    container: Container | None = None
 
 
 class Fold:
@@ -223,6 +232,7 @@ class Fold:
             usage=done.usage,
             stop_sequence=done.stop_sequence,
             explanation=done.explanation,
+            container=done.container,
         )
 
 

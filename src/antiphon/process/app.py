@@ -86,6 +86,9 @@ def server_tools(settings: Settings) -> ServerTools:
                 Server(name=name, url=each.url, token=each.token, command=each.command, trusted=True)
                 for name, each in settings.mcp.items()
             ),
+            code=str(Path(settings.state_dir) / f"containers-{settings.port}") if settings.code_execution else "",
+            code_memory=settings.code_memory_mb << 20,
+            code_disk=settings.code_disk_mb << 20,
             bounds=Bounds(rounds=settings.tool_rounds, seconds=settings.tool_timeout),
         )
     )

@@ -8,21 +8,27 @@ from typing import Any
 import msgspec
 
 from antiphon.api.errors import BadRequest
+from antiphon.server_tools.code.containers import Containers
 from antiphon.server_tools.mcp_connector import Connector
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.tool import Declared, Family
 
 
 class ServerTools:
-    """The families, the `connector` to servers that have tools of their own (none: there is none), and how far one
-    request may go with them."""
+    """The families, the `connector` to servers that have tools of their own (none: there is none), how far one request
+    may go with them, and the `containers` that requests may name (none: no code runs here)."""
 
     def __init__(
-        self, families: Sequence[Family] = (), bounds: Bounds | None = None, connector: Connector | None = None
+        self,
+        families: Sequence[Family] = (),
+        bounds: Bounds | None = None,
+        connector: Connector | None = None,
+        containers: Containers | None = None,
     ) -> None:
         self.families = tuple(families)
         self.bounds = bounds or Bounds()
         self.connector = connector
+        self.containers = containers
 
     def declare(self, kind: str, settings: Mapping[str, Any], where: str) -> list[Declared] | None:
         """The tools behind a declaration of a type; None when no family that is set up takes it, or when only code may

@@ -29,7 +29,7 @@ def told_result(
     content = fields.get("content")
     found = [tool for name in references(content) if (tool := untold(name)) is not None]
     code = error_code(content)
-    said = f"error: {code}" if code else _shown(content, seal) or "nothing"
+    said = _failure(code, content) if code else _shown(content, seal) or "nothing"
     text = "\n".join([said, *map(introduced, found)])
     wrong = bool(code) or fields.get("is_error") is True
     result = ToolResult(tool_use_id=str(fields.get("tool_use_id", "")), parts=(Text(text),), is_error=wrong)
@@ -52,6 +52,10 @@ def not_run(id: str) -> ToolResult:
 def error_code(content: Any) -> str:
     """The error code of a result that is one, or nothing."""
     return _text(content, "error_code") if isinstance(content, dict) else ""
+
+
+def _failure(code: str, content: Any) -> str:
+    return ": ".join(filter(None, ("error", code, _text(content, "error_message"))))
 
 
 def references(content: Any) -> Iterator[str]:

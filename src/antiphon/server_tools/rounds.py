@@ -51,7 +51,7 @@ from antiphon.api.events import (
 from antiphon.api.offload import offload
 from antiphon.api.seal import Seal
 from antiphon.server_tools.result import not_run, slow, told_result
-from antiphon.server_tools.tool import COUNTED, Call, Declared, Fields, ToolFailed
+from antiphon.server_tools.tool import COUNTED, Call, Declared, Fields, Session, ToolFailed
 
 log = logging.getLogger("antiphon")
 
@@ -76,7 +76,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 class Rounds:
     """The rounds of one request. `declared` are the tools that run here, by the names that the model knows them by;
     `deferred` those that a result may bring up, `searchable` those that a search is made among. `further` prepares a
-    round; `allow` takes a call in, by the key's allowance; `note` takes down what came of it."""
+    round; `session` is what the calls share; `allow` takes a call in, by the key's allowance; `note` takes down what
+    came of it."""
 
     def __init__(
         self,
@@ -90,6 +91,7 @@ class Rounds:
         seal: Seal,
         bounds: Bounds,
         key: str = "",
+        session: Session | None = None,
         allow: Callable[[], bool] | None = None,
         note: Note | None = None,
     ) -> None:
@@ -102,6 +104,7 @@ class Rounds:
         self._seal = seal
         self._bounds = bounds
         self._key = key
+        self._session = session or Session()
         self._allow = allow
         self._note = note
         self._uses: Counter[str] = Counter()
@@ -207,6 +210,7 @@ class Rounds:
             seal=self._seal,
             searchable=self._searchable,
             key=self._key,
+            session=self._session,
         )
         try:
             async with asyncio.timeout(self._bounds.seconds):
@@ -271,7 +275,13 @@ class Rounds:
         rounds = self._rounds
         sums = {name: sum(getattr(each, name) for each in rounds) for name in _SUMMED}
         usage = Usage(**sums, server_tools=self._counts, rounds=tuple(rounds))
-        return Finished(reason, usage, reply.stop_sequence if reason == reply.reason else None, reply.explanation)
+        return Finished(
+            reason,
+            usage,
+            reply.stop_sequence if reason == reply.reason else None,
+            reply.explanation,
+            self._session.container,
+        )
 
 
 def _wire_id(id: str, declared: Declared) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from antiphon.server_tools.backends import backend
+from antiphon.server_tools.code.containers import Containers
+from antiphon.server_tools.code.family import CodeExecution
+from antiphon.server_tools.code.sandbox import Limits, Sandbox
 from antiphon.server_tools.mcp_client import McpClient, Server
 from antiphon.server_tools.mcp_connector import Connector
 from antiphon.server_tools.outward import Outward
@@ -20,7 +25,8 @@ from antiphon.server_tools.web_search import WebSearch
 class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     """What may run. `search` names a backend (empty: none) and `search_key` is its key; `fetch` allows pages to be
     fetched, from addresses of private networks too with `private`. `mcp` lets requests name MCP servers by
-    their addresses, `mcp_servers` are the operator's own. Tool search reaches nothing, and always runs."""
+    their addresses, `mcp_servers` are the operator's own. `code` is the folder for what code leaves (empty: no code
+    runs), `code_memory` and `code_disk` are its bounds in bytes. Tool search reaches nothing, and always runs."""
 
     search: str = ""
     search_key: str = ""
@@ -28,7 +34,15 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     private: bool = False
     mcp: bool = False
     mcp_servers: tuple[Server, ...] = ()
+    code: str = ""
+    code_memory: int = Limits().memory
+    code_disk: int = Limits().disk
     bounds: Bounds = Bounds()
+
+    @property
+    def code_limits(self) -> Limits:
+        """How far code may go. It has a little less time than its call, so that its files can be kept."""
+        return Limits(seconds=0.9 * self.bounds.seconds, memory=self.code_memory, disk=self.code_disk)
 
 
 def set_up(allowed: Allowed) -> ServerTools:
@@ -42,4 +56,8 @@ def set_up(allowed: Allowed) -> ServerTools:
     connector = None
     if allowed.mcp or allowed.mcp_servers:
         connector = Connector(McpClient(outward), allowed.mcp_servers, open=allowed.mcp)
-    return ServerTools(families, allowed.bounds, connector)
+    containers = None
+    if allowed.code:
+        containers = Containers(Path(allowed.code))
+        families.append(CodeExecution(Sandbox(allowed.code_limits), containers))
+    return ServerTools(families, allowed.bounds, connector, containers)

@@ -6,12 +6,14 @@ runs their calls, and gives what stands in the blocks of the reply. Nobody outsi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from antiphon.api.conversation import Conversation, Tool
+from antiphon.api.events import Container
 from antiphon.api.seal import Seal
 
 Fields = dict[str, Any]
@@ -31,9 +33,19 @@ class ToolFailed(Exception):
         self.message = message
 
 
+class Session:
+    """What the calls of one request share: the container that code runs in, if there is one yet. Code runs
+    `one_by_one`, in the order of the calls."""
+
+    def __init__(self, container: Container | None = None) -> None:
+        self.container = container
+        self.one_by_one = asyncio.Lock()
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A call to be run: its id on the wire, its input, the conversation as it stood when it was made, the key that
-    seals what only this server is to read, the tools that can be searched for, the label of the client's key."""
+    seals what only this server is to read, the tools that can be searched for, the label of the client's key, what the
+    request's calls share."""
 
     id: str
     input: Fields
@@ -41,6 +53,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     seal: Seal
     searchable: Mapping[str, Tool] = {}
     key: str = ""
+    session: Session = msgspec.field(default_factory=Session)
 
 
 Run = Callable[[Call], Awaitable[Fields]]

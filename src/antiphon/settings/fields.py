@@ -275,6 +275,13 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         bool, About("Allow requests to name MCP servers by URL (`mcp_servers`), besides those in `[mcp.NAME]`.")
     ] = False
     mcp: dict[str, McpSettings] = {}
+    code_execution: Annotated[
+        bool, About("Allow the tool `code_execution` to run code in bubblewrap, which must be installed.")
+    ] = False
+    code_memory_mb: Annotated[int, Meta(ge=1), About("Memory that code may use at once, in megabytes.")] = 1024
+    code_disk_mb: Annotated[
+        int, Meta(ge=1), About("Files that code may write, in megabytes; they are in memory while it runs.")
+    ] = 256
     tool_rounds: Annotated[
         int, Meta(ge=1, le=100), About("Rounds of server tool calls in one message before it pauses.")
     ] = 10

@@ -16,7 +16,8 @@ _SETUP = "see docs/server-tools.md for how each is set up"
 
 def tools(settings: Settings) -> Iterator[Finding]:
     """Whether each works."""
-    if not (settings.web_search or settings.web_fetch or settings.mcp or settings.mcp_connector):
+    reaching = settings.web_search or settings.web_fetch or settings.mcp or settings.mcp_connector
+    if not (reaching or settings.code_execution):
         return
     try:
         offered = server_tools(settings)

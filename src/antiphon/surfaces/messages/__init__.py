@@ -16,6 +16,7 @@ from antiphon.api.events import AnyEvent, Emit, Finished, Run, Started, Usage
 from antiphon.api.seal import Seal
 from antiphon.server_tools import unavailable
 from antiphon.server_tools.rounds import Rounds
+from antiphon.server_tools.tool import Session
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
@@ -150,6 +151,7 @@ class _Messages:
             seal=self._seal,
             bounds=self._options.server_tools.bounds,
             key=key,
+            session=Session(whole.container),
             allow=partial(rate_limiter.take_call, key) if rate_limiter else None,
             note=exchange.watch.called,
         )

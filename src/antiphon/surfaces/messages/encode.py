@@ -9,6 +9,7 @@ once per block, a JSON string and a suffix: no dictionaries, no second pass over
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, assert_never
 
@@ -121,6 +122,7 @@ def message_sent(style: Style, content: list[Any], usage: sent.Usage, end: Finis
         stop_reason=end.reason if end else None,
         stop_sequence=end.stop_sequence if end else None,
         stop_details=_details(end) if end else None,
+        container=_container(end) if end else None,
         diagnostics=style.diagnostics,
         usage=usage,
         context_management=sent.ContextManagement() if style.context_management else msgspec.UNSET,
@@ -131,13 +133,20 @@ def _details(end: Finished) -> sent.StopDetails | None:
     return sent.StopDetails(explanation=end.explanation) if end.reason == "refusal" else None
 
 
+def _container(end: Finished) -> sent.Container | None:
+    if end.container is None:
+        return None
+    expires = datetime.fromtimestamp(end.container.expires, UTC)
+    return sent.Container(id=end.container.id, expires_at=expires.isoformat(timespec="seconds").replace("+00:00", "Z"))
+
+
 def ending(style: Style, end: Finished) -> bytes:
     """The last two frames: why the message ended, and that it has."""
     delta = {
         "stop_reason": end.reason,
         "stop_sequence": end.stop_sequence,
         "stop_details": _details(end),
-        "container": None,
+        "container": _container(end),
     }
     data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_sent(style, end.usage)}
     if style.context_management:
@@ -172,7 +181,8 @@ def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.
 def whole(style: Style, reply: Reply) -> bytes:
     """The unstreamed reply."""
     content = [_block_sent(style, block) for block in reply.blocks]
-    return whole_of(style, content, Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation))
+    end = Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation, reply.container)
+    return whole_of(style, content, end)
 
 
 def whole_of(style: Style, content: list[Any], end: Finished) -> bytes:

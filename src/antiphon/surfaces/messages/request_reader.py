@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from antiphon.api.errors import BadRequest
+from antiphon.api.events import Container
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
 from antiphon.serving.service import Service
@@ -43,12 +44,14 @@ TYPES: dict[str, Any] = {
 
 
 class ReceivedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that was read: as it came and in nouns, the session that it belongs to, the last user's text."""
+    """A request that was read: as it came and in nouns, the session that it belongs to, the last user's text, the
+    container that it names."""
 
     request: wire.Request
     decoded: decode.DecodedRequest
     session: str | None
     text: str
+    container: Container | None = None
 
 
 class RequestReader:
@@ -74,12 +77,30 @@ class RequestReader:
             _check_batched(request)
         card = self._service.card(request.model)
         await self._ask(draft)
+        container = self._container(draft, exchange.watch.key)
         fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
         decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
         tell_ignored(exchange, decoded.ignored)
         return ReceivedRequest(
-            request=request, decoded=decoded, session=_session(exchange, request), text=decode.last_text(draft)
+            request=request,
+            decoded=decoded,
+            session=_session(exchange, request),
+            text=decode.last_text(draft),
+            container=container,
         )
+
+    def _container(self, draft: decode.Draft, key: str) -> Container | None:
+        """The container that a request names, which must be one of the key's."""
+        given = draft.request.container
+        id = given.id if isinstance(given, wire.Container) else given
+        if isinstance(given, wire.Container) and given.skills is not msgspec.UNSET:
+            draft.unknown.append("container.skills")
+        if not id:
+            return None
+        if self._options.server_tools.containers is None:
+            draft.unknown.append("container")
+            return None
+        return self._options.server_tools.containers.find(id, key)
 
     async def _ask(self, draft: decode.Draft) -> None:
         """Ask the servers that a request names for their tools."""

@@ -118,6 +118,14 @@ class StopDetails(msgspec.Struct, kw_only=True):
     explanation: str | None
 
 
+class Container(msgspec.Struct, kw_only=True):
+    """Where code ran, for the next request to name. `expires_at` is a time of RFC 3339."""
+
+    id: str
+    expires_at: str
+    skills: None = None
+
+
 class Message(msgspec.Struct, kw_only=True):
     """A whole reply, with every key of it, used or not."""
 
@@ -129,7 +137,7 @@ class Message(msgspec.Struct, kw_only=True):
     stop_reason: StopReason | None
     stop_sequence: str | None
     stop_details: StopDetails | None = None
-    container: None = None
+    container: Container | None = None
     diagnostics: Diagnostics | None
     usage: Usage
     context_management: ContextManagement | UnsetType = UNSET

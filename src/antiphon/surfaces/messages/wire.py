@@ -77,6 +77,13 @@ class Diagnostics(msgspec.Struct):
     previous_message_id: str | None = None
 
 
+class Container(msgspec.Struct):
+    """`container`: where code ran before."""
+
+    id: str | None = None
+    skills: Ignored = UNSET
+
+
 class Request(msgspec.Struct):
     """The body of a request, for a reply or for a count. Fields of type `Ignored` are accepted and not acted upon."""
 
@@ -98,6 +105,7 @@ class Request(msgspec.Struct):
     cache_control: Raw | UnsetType = UNSET
     diagnostics: Diagnostics | None = None
     mcp_servers: list[Any] | None = None
+    container: str | Container | None = None
     context_management: Ignored = UNSET
     thread: Ignored = UNSET
 
