@@ -72,4 +72,25 @@ async def _flood(request: web.Request) -> web.StreamResponse:
         await response.write(b"x" * 65536)
 
 
+async def _crowd(request: web.Request) -> web.StreamResponse:
+    """A server of ten thousand tools, all in one list."""
+    asked = await request.json()
+    tools = [{"name": f"tool_{number}", "inputSchema": {"type": "object"}} for number in range(10_000)]
+    results = {
+        "initialize": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "crowd", "version": "1"},
+        },
+        "tools/list": {"tools": tools},
+    }
+    if "id" not in asked:
+        return web.Response(status=202)
+    if asked["method"] not in results:
+        error = {"code": -32601, "message": "no such method"}
+        return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "error": error})
+    return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": results[asked["method"]]})
+
+
+CROWD = web.post("/crowd", _crowd)
 FLOOD = web.post("/mcp", _flood)

@@ -14,7 +14,7 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.tool_search import ToolSearch
 from tests.server_tools import sites
-from tests.server_tools.mcp_servers import FLOOD, listening
+from tests.server_tools.mcp_servers import CROWD, FLOOD, listening
 from tests.server_tools.serving import Fields, call, running, says, user
 from tests.server_tools.test_rounds import goes_on, kinds
 
@@ -148,3 +148,11 @@ async def test_a_server_that_floods_or_is_gone() -> None:
         for address in (f"{url}/mcp", "http://127.0.0.1:9/mcp"):
             status, answer = await server.answer(messages=[user("x")], **naming(address))
             assert (status, "Connection error" in answer["error"]["message"]) == (400, True)
+
+
+async def test_a_server_of_ten_thousand_tools() -> None:
+    """Is refused in a sentence that says how many there may be: no prompt could hold them."""
+    async with sites.listening(CROWD) as url, running(offered(), says("a")) as server:
+        status, answer = await server.answer(messages=[user("x")], **naming(f"{url}/crowd"))
+    assert status == 400
+    assert "more than 1000 tools" in answer["error"]["message"]

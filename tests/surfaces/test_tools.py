@@ -140,6 +140,19 @@ def test_server_tools_are_accepted_and_not_shown() -> None:
     assert asked.server_tool is None
 
 
+def test_tools_that_only_code_may_call_are_not_shown() -> None:
+    """The model itself may call those alone that say so, or say nothing."""
+    schema = {"type": "object"}
+    tools = [
+        {"name": "coded", "input_schema": schema, "allowed_callers": ["code_execution_20260120"]},
+        {"name": "both", "input_schema": schema, "allowed_callers": ["direct", "code_execution_20260120"]},
+        {"name": "plain", "input_schema": schema},
+    ]
+    decoded = read(body(tools=tools))
+    assert [tool.name for tool in decoded.conversation.tools] == ["both", "plain"]
+    assert decoded.ignored == ("tools.coded.allowed_callers",)
+
+
 def test_deferred_tools_appear_at_the_end_once_referred_to() -> None:
     """Hidden tools cost nothing (G7). One that is shown is told of where it was referred to, the first time, or at the
     end when it must be called: what the prompt begins with stays."""

@@ -89,6 +89,7 @@ def server_tools(settings: Settings) -> ServerTools:
             code=str(Path(settings.state_dir) / f"containers-{settings.port}") if settings.code_execution else "",
             code_memory=settings.code_memory_mb << 20,
             code_disk=settings.code_disk_mb << 20,
+            keys=settings.tool_keys,
             bounds=Bounds(rounds=settings.tool_rounds, seconds=settings.tool_timeout),
         )
     )

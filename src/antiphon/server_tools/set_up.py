@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,12 +22,16 @@ from antiphon.server_tools.tool_search import ToolSearch
 from antiphon.server_tools.web_fetch import WebFetch
 from antiphon.server_tools.web_search import WebSearch
 
+RESTRICTED = ("web_search", "web_fetch", "mcp", "code_execution")
+"""The tools that can be left to some keys."""
+
 
 class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     """What may run. `search` names a backend (empty: none) and `search_key` is its key; `fetch` allows pages to be
     fetched, from addresses of private networks too with `private`. `mcp` lets requests name MCP servers by
     their addresses, `mcp_servers` are the operator's own. `code` is the folder for what code leaves (empty: no code
-    runs), `code_memory` and `code_disk` are its bounds in bytes. Tool search reaches nothing, and always runs."""
+    runs), `code_memory` and `code_disk` are its bounds in bytes. `keys` says who may use a tool, as
+    `TOOL=LABEL`. Tool search reaches nothing, and always runs."""
 
     search: str = ""
     search_key: str = ""
@@ -37,6 +42,7 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
     code_memory: int = Limits().memory
     code_disk: int = Limits().disk
+    keys: tuple[str, ...] = ()
     bounds: Bounds = Bounds()
 
     @property
@@ -60,4 +66,15 @@ def set_up(allowed: Allowed) -> ServerTools:
     if allowed.code:
         containers = Containers(Path(allowed.code))
         families.append(CodeExecution(Sandbox(allowed.code_limits), containers))
-    return ServerTools(families, allowed.bounds, connector, containers)
+    return ServerTools(families, allowed.bounds, connector, containers, _keys(allowed.keys))
+
+
+def _keys(pairs: Sequence[str]) -> dict[str, frozenset[str]]:
+    """The labels of the keys that may use each tool that is named."""
+    labels: dict[str, set[str]] = {}
+    for pair in pairs:
+        tool, _, label = pair.partition("=")
+        if tool not in RESTRICTED or not label:
+            raise ValueError(f"tool_key is {pair!r}: it should be TOOL=LABEL, where TOOL is {', '.join(RESTRICTED)}")
+        labels.setdefault(tool, set()).add(label)
+    return {tool: frozenset(found) for tool, found in labels.items()}

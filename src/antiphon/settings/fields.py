@@ -282,6 +282,14 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     code_disk_mb: Annotated[
         int, Meta(ge=1), About("Files that code may write, in megabytes; they are in memory while it runs.")
     ] = 256
+    tool_keys: Annotated[
+        tuple[str, ...],
+        About(
+            "`TOOL=LABEL`: a key that may use `web_search`, `web_fetch`, `mcp` or `code_execution`, by the "
+            "label that the log has for it; may be repeated. A tool that is not named is open to every key.",
+            name="tool_key",
+        ),
+    ] = ()
     tool_rounds: Annotated[
         int, Meta(ge=1, le=100), About("Rounds of server tool calls in one message before it pauses.")
     ] = 10

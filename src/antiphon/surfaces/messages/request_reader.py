@@ -14,6 +14,7 @@ from antiphon.api.errors import BadRequest
 from antiphon.api.events import Container
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
+from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.service import Service
 from antiphon.surfaces.content import remote
 from antiphon.surfaces.http.exchange import Exchange
@@ -69,15 +70,16 @@ class RequestReader:
         body = await exchange.body(self._options.max_body)
         # A PDF takes its time, however short it is.
         large = len(body) > LARGE or b'"document"' in body
-        draft = await offload(large, partial(decode.read, body, self._options.server_tools))
+        offered = self._options.server_tools.for_key(exchange.watch.key)
+        draft = await offload(large, partial(decode.read, body, offered))
         request = draft.request
         if not counting:
             _check_length(request)
         if exchange.batch is not None:
             _check_batched(request)
         card = self._service.card(request.model)
-        await self._ask(draft)
-        container = self._container(draft, exchange.watch.key)
+        await _ask(draft, offered)
+        container = _container(draft, offered, exchange.watch.key)
         fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
         decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
         tell_ignored(exchange, decoded.ignored)
@@ -89,31 +91,33 @@ class RequestReader:
             container=container,
         )
 
-    def _container(self, draft: decode.Draft, key: str) -> Container | None:
-        """The container that a request names, which must be one of the key's."""
-        given = draft.request.container
-        id = given.id if isinstance(given, wire.Container) else given
-        if isinstance(given, wire.Container) and given.skills is not msgspec.UNSET:
-            draft.unknown.append("container.skills")
-        if not id:
-            return None
-        if self._options.server_tools.containers is None:
-            draft.unknown.append("container")
-            return None
-        return self._options.server_tools.containers.find(id, key)
 
-    async def _ask(self, draft: decode.Draft) -> None:
-        """Ask the servers that a request names for their tools."""
-        offered, servers = self._options.server_tools, draft.request.mcp_servers or []
-        if offered.connector is None:
-            if servers:
-                draft.unknown.append("mcp_servers")
-        elif servers or draft.box.asking:
-            placed = [(f"mcp_servers.{index}", each) for index, each in enumerate(servers)]
-            taken = draft.box.names()
-            found = await offered.connector.declared(placed, draft.box.asking, taken, offered.bounds.seconds)
-            for declared in found:
-                draft.box.serve(declared, "tools")
+def _container(draft: decode.Draft, offered: ServerTools, key: str) -> Container | None:
+    """The container that a request names, which must be one of the key's."""
+    given = draft.request.container
+    id = given.id if isinstance(given, wire.Container) else given
+    if isinstance(given, wire.Container) and given.skills is not msgspec.UNSET:
+        draft.unknown.append("container.skills")
+    if not id:
+        return None
+    if offered.containers is None:
+        draft.unknown.append("container")
+        return None
+    return offered.containers.find(id, key)
+
+
+async def _ask(draft: decode.Draft, offered: ServerTools) -> None:
+    """Ask the servers that a request names for their tools."""
+    servers = draft.request.mcp_servers or []
+    if offered.connector is None:
+        if servers:
+            draft.unknown.append("mcp_servers")
+    elif servers or draft.box.asking:
+        placed = [(f"mcp_servers.{index}", each) for index, each in enumerate(servers)]
+        taken = draft.box.names()
+        found = await offered.connector.declared(placed, draft.box.asking, taken, offered.bounds.seconds)
+        for declared in found:
+            draft.box.serve(declared, "tools")
 
 
 def _check_headers(exchange: Exchange, *, version_optional: bool) -> None:

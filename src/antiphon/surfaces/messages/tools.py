@@ -18,7 +18,7 @@ from msgspec import Raw
 from antiphon.api.conversation import Tool, ToolChoice
 from antiphon.api.errors import BadRequest
 from antiphon.prompt.known_tools import known, toolset
-from antiphon.server_tools.registry import ServerTools
+from antiphon.server_tools.registry import ServerTools, direct
 from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.messages import wire
@@ -42,6 +42,7 @@ class Custom(msgspec.Struct):
     strict: bool | None = None
     defer_loading: bool | None = None
     input_examples: Raw | msgspec.UnsetType = msgspec.UNSET
+    allowed_callers: Any = None
 
 
 _custom = msgspec.json.Decoder(Custom)
@@ -163,7 +164,11 @@ def _put(box: Toolbox, raw: Raw, where: str, offered: ServerTools) -> None:
     named = read(raw, where)
     kind = named.type
     if kind is None or kind == "custom" or (named.input_schema is not msgspec.UNSET and named.name):
-        box.add(custom(named, f"{where}.custom"), where, deferred=bool(named.defer_loading))
+        tool = custom(named, f"{where}.custom")
+        if direct(named.allowed_callers):
+            box.add(tool, where, deferred=bool(named.defer_loading))
+        else:
+            box.ignored.append(f"tools.{tool.name}.allowed_callers")
         return
     settings = wire.value(raw, where)
     if offered.asks(kind):
