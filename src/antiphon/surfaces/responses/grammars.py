@@ -20,6 +20,8 @@ from antiphon.api.errors import BadRequest
 LONGEST = 20_000
 """Of an expression, in characters. Rules that are named in many places grow fast."""
 _SPECIAL = re.compile(r"([.^$*+?()\[\]{}|\\/])")
+# A character that JSON escapes, by itself; in front of it, what only looks like one.
+_LONE = re.compile(r"\[(?:\\.|[^\]\\])(?:\\.|[^\]\\])+\]|\[?(\\[nrtfv\"\\]|[\"\n])\]?|\\.")
 _CONTROLS = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\f": r"\f"}
 
 Node = Tree[Token]
@@ -36,7 +38,7 @@ def expression(syntax: str | None, definition: str | None, where: str) -> str | 
         raise BadRequest(f"{where}.definition: Field required")
     match syntax:
         case "regex":
-            return f"^(?:{definition})$"
+            return _whole(definition)
         case "lark":
             return _of_lark(definition, where)
         case _:
@@ -48,7 +50,19 @@ def _of_lark(definition: str, where: str) -> str | None:
         found = _inlined(definition)
     except (LarkError, SyntaxError, ValueError) as trouble:
         raise BadRequest(f"{where}.definition: this is no Lark grammar: {str(trouble).splitlines()[0]}") from None
-    return f"^(?:{found})$" if found is not None else None
+    return None if found is None else _whole(found)
+
+
+def _whole(regex: str) -> str:
+    """The expression of a whole text.
+
+    The llguidance within llama.cpp (its derivre 0.3.8) loses what follows a character that JSON escapes, when there is
+    no choice at its place; so there is one, of a character that nobody writes."""
+    return f"^(?:{_LONE.sub(_accompanied, regex)})$"
+
+
+def _accompanied(found: re.Match[str]) -> str:
+    return f"[{found[1]}\ue000]" if found[1] else found[0]
 
 
 @lru_cache(maxsize=256)
