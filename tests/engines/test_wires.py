@@ -15,8 +15,9 @@ from antiphon.api.conversation import GenerationParams, Sampling, Tool, ToolChoi
 from antiphon.api.errors import BadRequest, EngineFailed, Internal, Overloaded, TimedOut
 from antiphon.engines import Engine, Job, Piece, Prefilled, Reach, connect
 from antiphon.engines.token_server import TokenServer
+from antiphon.serving.call_check import MOST_ATTEMPTS
 from antiphon.serving.model import Choices
-from antiphon.serving.service import MOST_ATTEMPTS, Service
+from antiphon.serving.service import Service
 from antiphon.serving.token_model import load
 from tests.engines import vocabulary
 from tests.engines.wires import STORY, WIRES, SGLangWire, VLLMWire, Wire

@@ -168,7 +168,7 @@ async def test_stop_sequences_are_found_here(far: Far) -> None:
         ((delta(refusal="I can"), delta(refusal="not."), delta("stop")), "refusal", "I cannot."),
         ((delta(content="So"), delta("content_filter")), "refusal", None),
         ((delta(refusal="I can"), delta("length")), "max_tokens", None),
-        ((delta(tool_calls=[call(0, "look", "{}")]), delta("content_filter")), "tool_use", None),
+        ((delta(tool_calls=[call(0, "look", '{"at": "sea"}')]), delta("content_filter")), "tool_use", None),
     ],
 )
 async def test_a_refusal_is_told_as_one(far: Far, told: Any, reason: str, explanation: str | None) -> None:

@@ -16,8 +16,9 @@ from antiphon.constraint import dialects, lark
 from antiphon.constraint.plan import Speech, plan
 from antiphon.engines.scripted import Rule
 from antiphon.parsing.formats import format_named, reasoning_named
+from antiphon.serving.call_check import MOST_ATTEMPTS
 from antiphon.serving.holding import Holding
-from antiphon.serving.service import MOST_ATTEMPTS
+from antiphon.serving.model import Choices
 from tests.serving.served import reply, said, served, tool
 
 GOOD = '<tool_call>\n{"name": "look", "arguments": {"at": 1}}\n</tool_call>'
@@ -140,7 +141,7 @@ async def test_calls_in_thinking_are_not_what_was_demanded() -> None:
     """A call written inside thinking, where no grammar reaches, is no answer to a forced choice; one of a free choice
     counts, because the model may have forgotten to close its thinking."""
     text = f"<think>\nSay {BAD} first.\n</think>\n\n{GOOD}"
-    service, _ = await served(Rule(text=text))
+    service, _ = await served(Rule(text=text), choices=Choices(hold_calls="never"))
     got = await reply(service, LOOK, FORCED)
     assert [type(block) for block in got.blocks] == [ThinkingBlock, ToolBlock]
     got = await reply(service, LOOK)
@@ -188,14 +189,6 @@ async def test_another_attempt_has_other_luck() -> None:
     assert [job.sampling.temperature for job in engine.jobs] == [0.0, 0.7, 0.7]
 
 
-async def test_a_call_of_ones_own_accord_is_free_without_grammars() -> None:
-    """Where the engine takes no grammar, a call that nobody forced streams as the model writes it."""
-    service, engine = await served(Rule(text=BAD))
-    got = await reply(service, LOOK)
-    assert [type(block) for block in got.blocks] == [ToolBlock]
-    assert len(engine.jobs) == 1
-
-
 async def test_the_same_demand_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tools that were sent before, as every request of a conversation does, are not made into a grammar again; other
     tools, or another choice, are."""
@@ -229,3 +222,13 @@ async def test_what_cannot_fit_the_window_is_refused(forced: bool) -> None:
     with pytest.raises(BadRequest, match=f"{where}.*does not fit the window"):
         await reply(service, said("?", tools=(tool(a=endless),) if forced else ()), wanted)
     assert not engine.jobs
+
+
+async def test_calls_beside_a_structured_output_are_checked() -> None:
+    """Where the reply may be a call or what the schema wants, a call is one of a declared tool, and its input fits."""
+    for wrong in (BAD, GOOD.replace("look", "jump")):
+        service, engine = await served(Rule(text=wrong, times=1), Rule(text=GOOD))
+        wanted = GenerationParams(max_tokens=100, output_schema={"type": "object"})
+        got = await reply(service, LOOK, wanted)
+        assert [type(block) for block in got.blocks] == [ToolBlock]
+        assert len(engine.jobs) == 2

@@ -29,18 +29,19 @@ def complaint(reply: Reply, tools: tuple[Tool, ...], params: GenerationParams) -
     cut = reply.reason in ("max_tokens", "model_context_window_exceeded")
     calls = [block for block in reply.blocks if isinstance(block, ToolBlock)]
     choice = params.tool_choice
+    allowed = {tool.name: tool for tool in tools if choice.mode != "tool" or tool.name == choice.name}
     if choice.mode in ("any", "tool"):
-        allowed = {tool.name: tool for tool in tools if choice.mode == "any" or tool.name == choice.name}
         if not calls:
             return "" if cut else "no tool was called"
         if not choice.parallel and len(calls) > 1:
             return "more than one tool was called"
-        for call in calls:
-            if call.name not in allowed:
-                return f"the tool {call.name!r} was called, which is not allowed here"
-            if problem := violation(allowed[call.name].schema, call.input, cut=cut and not call.complete):
-                return f"the input of {call.name!r} does not match its schema: {problem}"
-        return ""
+    for call in calls:
+        if call.name not in allowed:
+            return f"the tool {call.name!r} was called, which is not allowed here"
+        if choice.mode == "auto" and allowed[call.name].strict is False:
+            continue
+        if problem := violation(allowed[call.name].schema, call.input, cut=cut and not call.complete):
+            return f"the input of {call.name!r} does not match its schema: {problem}"
     if params.output_schema is not None and not calls:
         text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock))
         if problem := violation(params.output_schema, _closed(text) if cut else text, cut=cut):

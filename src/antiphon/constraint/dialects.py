@@ -59,15 +59,10 @@ def hold(name: str, demand: Demand, token_id: TokenId) -> LoweredGrammars:
         if problem := dialect.problem(grammar):
             log.warning("the demand on the output cannot be compiled, the model runs free: %s", problem)
             return _free(demand, f"the grammar does not compile: {problem}")
-    return LoweredGrammars(
-        whole, answer, dialect.exact(demand.whole) and not any(map(_left, demand.parts)), demand.parts
-    )
+    exact = dialect.exact(demand.whole) and not any(part.left for part in demand.parts)
+    return LoweredGrammars(whole, answer, exact, demand.parts)
 
 
 def _free(demand: Demand, reason: str) -> LoweredGrammars:
     parts = tuple(msgspec.structs.replace(part, free=part.free or reason) for part in demand.parts)
     return LoweredGrammars(None, None, False, parts)
-
-
-def _left(part: Part) -> bool:
-    return bool(part.unheld or part.free)

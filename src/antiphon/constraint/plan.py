@@ -55,11 +55,18 @@ true`, `never` none. What is forced is held in any case."""
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """A schema of a request: that of a tool's input by its `name`, or that of the output (`name` is empty). `free` says
-    why nothing holds the model to it (empty: something does), `unheld` what is left to check."""
+    why nothing holds the model to it (empty: something does), `unheld` what is left to check. A `released` one is not
+    checked either: the client or the operator let the model go."""
 
     name: str
     free: str = ""
     unheld: tuple[Unheld, ...] = ()
+    released: bool = False
+
+    @property
+    def left(self) -> bool:
+        """Whether something is left to check."""
+        return bool(self.free or self.unheld) and not self.released
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +145,7 @@ def _offered(tools: tuple[Tool, ...], speech: Speech, dialect: str, hold: HoldCa
     schemas, parts = _schemas(held, speech, dialect, forced=False)
     known = {name for name, _ in schemas}
     released = [tool.name for tool in tools if tool.name not in known]
-    parts = (*parts, *(Part(name=tool.name, free=_RELEASED) for tool in tools if tool not in held))
+    parts = (*parts, *(Part(name=tool.name, free=_RELEASED, released=True) for tool in tools if tool not in held))
     calls = triggers(format, schemas, released, most) if schemas else ()
     if not calls:
         return Demand(parts=tuple(msgspec.structs.replace(part, free=part.free or _NO_BEGINNING) for part in parts))
@@ -216,7 +223,7 @@ def _schemas(tools: Many[Tool], speech: Speech, dialect: str, *, forced: bool) -
         except BadRequest as reason:
             if forced or tool.strict:
                 raise
-            parts.append(Part(name=tool.name, free=str(reason)))
+            parts.append(Part(name=tool.name, free=str(reason), released=True))
             continue
         if not forced and "properties" not in tool.schema and _apart(format):
             parts.append(Part(name=tool.name, free=_UNNAMED))

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from antiphon.api.events import AnyEvent, Reply, Started, ToolBlock, Usage
+from antiphon.api.events import AnyEvent, Reply, Started, ToolBlock
 
 SHARED_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Where several workers keep their metrics. It must be set before this module is imported."""
@@ -125,8 +125,10 @@ class Watch:
 
     def batch(self, events: list[AnyEvent]) -> float:
         """A batch of events passes; gives the time. The gap to the one before is counted once, however many tokens the
-        engine's read brought."""
+        engine's read brought. An empty one tells the client nothing."""
         now = self.clock()
+        if not events:
+            return now
         if self.last:
             gap = now - self.last
             self.gaps[bisect_left(GAPS, gap)] += 1
@@ -150,10 +152,10 @@ class Watch:
         if reply.reason not in _LIMITS:
             self.parse_failures += sum(isinstance(b, ToolBlock) and not b.complete for b in reply.blocks)
 
-    def generated(self, usage: Usage) -> None:
+    def generated(self, cached: int, output: int) -> None:
         """An attempt is over, whole or not."""
-        self.cached = usage.cached
-        self.output += usage.output
+        self.cached = cached
+        self.output += output
 
     def facts(self) -> dict[str, str | int | float]:
         """What the request's line in the log says of it; spans are seconds."""

@@ -34,6 +34,11 @@ class BareCalls:
         self.calls = 0
         """How many calls the reply, now over, turned out to be."""
 
+    @property
+    def holds(self) -> bool:
+        """Whether text waits for what will become of it."""
+        return bool(self._held)
+
     def passed(self, events: list[AnyEvent]) -> list[AnyEvent]:
         """Of these further events, and of those that were held, the ones that are certainly no part of a bare call."""
         passed: list[AnyEvent] = []

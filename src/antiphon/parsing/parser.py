@@ -53,6 +53,11 @@ class Parser:
         return self._reader.in_thinking and not self._reader.in_call
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing of the text so far may still become the beginning of a call."""
+        return self._reader.settled and not self._bare.holds
+
+    @property
     def stop_sequence(self) -> str | None:
         """The stop sequence that has come, after which nothing is read."""
         return self._reader.stopper.found

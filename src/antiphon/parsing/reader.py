@@ -97,6 +97,11 @@ class Reader:
         """Whether the present run of text or thinking has anything in it yet."""
         return not self._fresh
 
+    @property
+    def settled(self) -> bool:
+        """Whether all of the text so far has been read, and none of it may be read anew."""
+        return not self.in_call and self.source.settled
+
     def resolve(self, name: str) -> str | None:
         """The tool that a name in the output means: declared names as they are, with the decorations that models add
         taken off, or written with other characters in place of underscores, or in letters of another case where that

@@ -109,6 +109,11 @@ class Splitter:
         self._kept = None
 
     @property
+    def settled(self) -> bool:
+        """Whether all that has come is used up for good."""
+        return self._kept is None and self.at >= len(self.text)
+
+    @property
     def passed(self) -> int:
         """How many characters were used up since the mark."""
         assert self._kept is not None

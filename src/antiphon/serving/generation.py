@@ -1,13 +1,16 @@
-"""Generate and parse: from a job to events, with thinking kept to its budget.
+"""Generate and parse: from a job to events, with thinking kept to its budget and calls to their schemas.
 
 Thinking that reaches its budget is closed for the model: the engine is stopped, the words that end thinking are
-appended to what was sampled, and generation goes on from the cached prefix. Nothing in this is the engine's business.
+appended to what was sampled, and generation goes on from the cached prefix. A call that does not match its tool's
+schema is asked for again from its beginning, in the same way. Nothing in this is the engine's business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 
@@ -15,6 +18,10 @@ from antiphon.api.events import AnyEvent, Emit, Started, Usage
 from antiphon.engines import Engine, Job, Piece, Prefilled
 from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import finished, until_first_call
+from antiphon.serving.call_check import CallCheck
+from antiphon.serving.writing import Written
+
+log = logging.getLogger("antiphon")
 
 MOST_CUTS = 3
 """A model that goes on opening its thinking after it was closed so many times has no answer to give."""
@@ -24,8 +31,10 @@ class GenerationPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What to generate, for a prompt of so many tokens. `window_bound` says that the job's limit is the window's.
     `thinking_limit` is in tokens; `cut_short` is the text that ends thinking (empty: it cannot be ended), after which
     `answer_grammar` holds and the tokens `opens_thinking` are banned. `held` says that the grammars hold the model to
-    all that is demanded. `one_call` ends the reply after its first call. `after_mark` of the prompt's tokens stand
-    behind the client's last cache mark (none: there is no mark)."""
+    all that is demanded, `offered` are the schemas, by name, that calls must match which the model makes of its own
+    accord; calls of the `checked` ones are checked, because no grammar holds the model to all of the schema. `one_call`
+    ends the reply after its first call. `after_mark` of the prompt's tokens stand behind the client's last cache mark
+    (none: there is no mark)."""
 
     job: Job
     prompt_tokens: int
@@ -35,6 +44,8 @@ class GenerationPlan(msgspec.Struct, frozen=True, kw_only=True):
     cut_short: str = ""
     answer_grammar: str | None = None
     held: bool = False
+    offered: Mapping[str, dict[str, Any]] = {}
+    checked: Mapping[str, dict[str, Any]] = {}
     opens_thinking: tuple[int, ...] = ()
     one_call: bool = False
     after_mark: int | None = None
@@ -52,10 +63,9 @@ class GenerationRun:
         self._engine = engine
         self._prompt = plan.prompt_tokens
         self._parser = plan.parser()
-        self._ids: list[int] = []
-        self._output = 0
-        self._written: list[str] = []
-        self._thinking = 0
+        self._check = CallCheck(plan.checked)
+        self._written = Written()
+        self._discarded = 0
         self._cached = 0
         self.begun = False
         """Whether anything was emitted."""
@@ -64,7 +74,6 @@ class GenerationRun:
         self._called = False
         self._limit = False
         self._ended = False
-        self._mute_end = False
         self._enough = False
         """Whether what the engine still has to say is not wanted."""
 
@@ -73,7 +82,8 @@ class GenerationRun:
         job = self._plan.job
         if not self._plan.thinking_limit:
             job = msgspec.structs.replace(job, banned=self._plan.opens_thinking)
-        while True:
+        ending: list[AnyEvent] = []
+        while not ending:
             if self._overdrawn():
                 # The prompt left the model inside thinking although there is to be none.
                 job, events = await self._cut_short()
@@ -83,14 +93,16 @@ class GenerationRun:
             async with aclosing(self._engine.generate(job)) as reads:
                 async for read in reads:
                     batch = self._prefilled(read) if isinstance(read, Prefilled) else self._begun(self._read(read))
-                    if batch:
+                    if batch or self._check.holds:
                         await emit(batch)
                     if self._enough:
                         break
             self._again = True
-            if not self._unfinished():
-                break
-        await emit(self._finished())
+            if not self._check.problem and not self._unfinished():
+                ending = self._finished()
+            if self._check.problem:
+                job, ending = await self._from_call(job), []
+        await emit(ending)
 
     @property
     def _over(self) -> bool:
@@ -100,11 +112,11 @@ class GenerationRun:
         """Whether generation is to go on after its thinking was cut short."""
         if self._over or not self._overdrawn() or self._cuts == MOST_CUTS:
             return False
-        self._limit = self._output >= self._plan.job.max_tokens
+        self._limit = self._written.count >= self._plan.job.max_tokens
         return not self._limit
 
     def _overdrawn(self) -> bool:
-        thinking = self._parser.in_thinking and self._thinking >= self._plan.thinking_limit
+        thinking = self._parser.in_thinking and self._written.thinking >= self._plan.thinking_limit
         return thinking and bool(self._plan.cut_short) and not self._over
 
     def _prefilled(self, read: Prefilled) -> list[AnyEvent]:
@@ -126,16 +138,11 @@ class GenerationRun:
     def _read(self, pieces: list[Piece]) -> list[AnyEvent]:
         events: list[AnyEvent] = []
         for piece in pieces:
-            if self._parser.in_thinking:
-                self._thinking += piece.count
-            self._output += piece.count
-            self._ids.extend(piece.ids)
-            self._written.append(piece.text)
-            events += self._taken(self._parser.feed(piece.text, piece.ids))
-            if piece.ids:
-                self._mute_end = not piece.text
+            self._written.add(piece, thinking=self._parser.in_thinking)
+            found = self._taken(self._parser.feed(piece.text, piece.ids))
+            events += self._check.passed(found, pieces=len(self._written.pieces), settled=self._parser.settled)
             self._limit, self._ended = piece.end == "length", piece.end == "stop"
-            self._enough = self._over or self._overdrawn()
+            self._enough = self._over or self._overdrawn() or bool(self._check.problem)
             if self._enough or piece.end != "none":
                 break
         return events
@@ -151,34 +158,48 @@ class GenerationRun:
         in_answer = self._limit and not (self._parser.in_thinking or self._parser.cut_call or self._called)
         if not (self._ended or in_answer) or self._parser.stop_sequence is not None:
             return None
-        if len(self._ids) != self._output:
-            return await self._engine.tokenise(["".join(self._written)])
-        return self._ids[:-1] if self._mute_end else self._ids
+        ids = await self._written.ids(self._engine)
+        return ids[:-1] if self._written.mute_end else ids
 
     async def _cut_short(self) -> tuple[Job, list[AnyEvent]]:
-        if len(self._ids) != self._output:
-            self._ids = await self._engine.tokenise(["".join(self._written)])
+        before = await self._written.ids(self._engine)
         closing = await self._engine.tokenise([self._plan.cut_short])
-        self._ids += closing
-        self._output += len(closing)
-        self._written.append(self._plan.cut_short)
-        job = self._plan.job
-        left = job.max_tokens - self._output
+        self._written.add(Piece(self._plan.cut_short, len(closing), closing))
         self._cuts += 1
         events = self._parser.feed(self._plan.cut_short)
+        job = msgspec.structs.replace(self._plan.job, banned=self._plan.opens_thinking)
+        return self._going_on(job, [*before, *closing], self._plan.answer_grammar), events
+
+    async def _from_call(self, job: Job) -> Job:
+        """The job that asks again for the call that was held back and found wrong. What the client has stays."""
+        log.warning("a call does not keep its tool's schema and is asked for again: %s", self._check.again())
+        before = self._written
+        self._written, self._parser = Written(), self._plan.parser()
+        for piece in before.pieces[: self._check.kept]:
+            self._written.add(piece, thinking=self._parser.in_thinking)
+            self._parser.feed(piece.text, piece.ids)
+        self._discarded += before.count - self._written.count
+        self._called = self._limit = self._ended = False
+        job = msgspec.structs.replace(job, sampling=job.sampling.otherwise())
+        # What thinking began with is in the first grammar alone.
+        grammar = self._plan.job.grammar if self._parser.in_thinking else self._plan.answer_grammar
+        return self._going_on(job, await self._written.ids(self._engine), grammar)
+
+    def _going_on(self, job: Job, ids: list[int], grammar: str | None) -> Job:
+        """The job that goes on behind what was written, which is these tokens."""
+        first = self._plan.job
         return msgspec.structs.replace(
             job,
-            prompt=[*job.prompt, *self._ids],
-            max_tokens=max(left, 1),
-            grammar=self._plan.answer_grammar,
-            banned=self._plan.opens_thinking,
-            text=job.text + "".join(self._written),
-        ), events
+            prompt=[*first.prompt, *ids],
+            max_tokens=max(first.max_tokens - self._written.count, 1),
+            grammar=grammar,
+            text=first.text + self._written.text,
+        )
 
     @property
     def output(self) -> int:
-        """How many tokens were sampled so far."""
-        return self._output
+        """How many tokens were sampled so far, those of calls that were asked for again too."""
+        return self._discarded + self._written.count
 
     @property
     def usage(self) -> Usage:
@@ -187,12 +208,14 @@ class GenerationRun:
             prompt=self._prompt,
             cached=self._cached,
             created=self._plan.created(self._prompt, self._cached),
-            output=self._output,
-            thinking=self._thinking,
+            output=self._written.count,
+            thinking=self._written.thinking,
         )
 
     def _finished(self) -> list[AnyEvent]:
-        events = self._begun([] if self._called else self._taken(self._parser.finish()))
+        found = [] if self._called else self._taken(self._parser.finish())
+        pieces = len(self._written.pieces)
+        events = self._begun(self._check.passed(found, pieces=pieces, settled=True, cut=self._limit))
         end = finished(
             self.usage,
             limit=self._limit,

@@ -72,8 +72,9 @@ class Attempt(Protocol):
         """Whether anything was emitted."""
 
     async def run(self, emit: Emit) -> None:
-        """Emit batches of events, the first beginning with `Started`, the last ending with `Finished`. A failure is
-        raised as a `Failure`. Cancelling it, or raising from `emit`, frees the engine."""
+        """Emit batches of events, the first beginning with `Started`, the last ending with `Finished`; an empty one
+        says that the engine is at work on what cannot be told yet. A failure is raised as a `Failure`. Cancelling it,
+        or raising from `emit`, frees the engine."""
 
     async def remember(self, reply: Reply) -> None:
         """The reply is whole: keep what will help the conversation's next request."""

@@ -19,6 +19,7 @@ from antiphon.prompt.inspection import Inspection
 from antiphon.prompt.predecessors import CacheLoss, CacheMiss, Continuation, Predecessors
 from antiphon.prompt.transcript import TranscriptStore
 from antiphon.serving.admission import AdmissionQueue
+from antiphon.serving.call_check import MOST_ATTEMPTS
 from antiphon.serving.model import Attempt, Model, ModelCard, Task
 from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.registry import ModelRegistry
@@ -26,9 +27,6 @@ from antiphon.serving.registry import ModelRegistry
 __all__ = ["ModelCard", "Part", "Prepared", "Service"]
 
 log = logging.getLogger("antiphon")
-
-MOST_ATTEMPTS = 5
-"""How often a reply that must be checked is asked for."""
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,6 +221,9 @@ class Service:
         async def passing(batch: list[AnyEvent]) -> None:
             engine_wait.heard(now := watch.batch(batch))
             watch.written(now, attempt.output)
+            if not batch:
+                engine_wait.resume()
+                return
             if isinstance(first := batch[0], Started) and (lost := prepared.lost(first.usage.cached)):
                 watch.lost, watch.loss = lost.tokens, lost.cause
                 log.debug("%s", lost.sentence)
@@ -238,7 +239,7 @@ class Service:
             await attempt.run(passing)
         finally:
             engine_wait.end()
-            watch.generated(attempt.usage)
+            watch.generated(attempt.usage.cached, attempt.output)
 
     async def _checked(self, prepared: Prepared) -> list[AnyEvent]:
         """The events of a whole reply that keeps what the request demands. The model has a few attempts, from the

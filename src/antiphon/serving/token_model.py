@@ -11,7 +11,6 @@ from functools import partial
 import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams, callable_tools
-from antiphon.api.events import Emit, Reply, Usage
 from antiphon.constraint.check import demands
 from antiphon.constraint.dialects import LoweredGrammars
 from antiphon.constraint.plan import Part, Speech
@@ -25,7 +24,7 @@ from antiphon.prompt import inspection
 from antiphon.prompt.fence import Fence
 from antiphon.prompt.inspection import FindPredecessor, Inspection
 from antiphon.prompt.lint import parting, problems, told
-from antiphon.prompt.predecessors import PromptRecord, conversation_name
+from antiphon.prompt.predecessors import conversation_name
 from antiphon.prompt.prompter import Prompt, Prompter
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.template import Template
@@ -34,9 +33,10 @@ from antiphon.prompt.tokens import room, thinking_room
 from antiphon.prompt.transcript import Seams, TranscriptStore
 from antiphon.prompt.turns import repaired
 from antiphon.serving.format_selection import chosen_format, chosen_reasoning
-from antiphon.serving.generation import GenerationPlan, GenerationRun
+from antiphon.serving.generation import GenerationPlan
 from antiphon.serving.holding import Holding
 from antiphon.serving.model import Choices, ModelCard, call_id
+from antiphon.serving.token_task import TokenTask
 
 log = logging.getLogger("antiphon")
 
@@ -117,7 +117,8 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
         generation_plan = await _plan(self, prompt, conversation, params, session)
         text = log.isEnabledFor(logging.DEBUG)
         return TokenTask(
-            model=self,
+            engine=self.engine,
+            prompter=self.prompter,
             prompt=prompt,
             plan=generation_plan,
             demands=demands(params),
@@ -128,66 +129,6 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
     async def close(self) -> None:
         """Let go of the engine."""
         await self.engine.close()
-
-
-class TokenTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, ready to be generated. `unheld` says that no grammar holds the model to all that it `demands`."""
-
-    model: TokenModel
-    prompt: Prompt
-    plan: GenerationPlan
-    demands: bool
-    unheld: bool
-    record: PromptRecord
-
-    @property
-    def usage(self) -> Usage:
-        """The figures as long as the engine has told nothing."""
-        length = self.prompt.length
-        return Usage(prompt=length, created=self.plan.created(length, 0))
-
-    def freed(self) -> TokenTask | None:
-        """The same without its grammar, if it has one."""
-        if self.plan.job.grammar is None:
-            return None
-        job = msgspec.structs.replace(self.plan.job, grammar=None)
-        free = msgspec.structs.replace(self.plan, job=job, answer_grammar=None, held=False)
-        return msgspec.structs.replace(self, plan=free, unheld=self.demands)
-
-    def again(self) -> TokenTask:
-        """The same with other luck."""
-        job = msgspec.structs.replace(self.plan.job, sampling=self.plan.job.sampling.otherwise())
-        return msgspec.structs.replace(self, plan=msgspec.structs.replace(self.plan, job=job))
-
-    def attempt(self) -> _Attempt:
-        """One generation."""
-        return _Attempt(self)
-
-
-class _Attempt:
-    def __init__(self, task: TokenTask) -> None:
-        self._task = task
-        self._run = GenerationRun(task.plan, task.model.engine)
-
-    @property
-    def usage(self) -> Usage:
-        return self._run.usage
-
-    @property
-    def output(self) -> int:
-        return self._run.output
-
-    @property
-    def begun(self) -> bool:
-        return self._run.begun
-
-    async def run(self, emit: Emit) -> None:
-        await self._run.run(emit)
-
-    async def remember(self, reply: Reply) -> None:
-        sampled = await self._run.sampled()
-        if sampled is not None:
-            await self._task.model.prompter.remember(self._task.prompt, reply, sampled)
 
 
 async def load(engine: Engine, choices: Choices, transcripts: TranscriptStore | None = None) -> TokenModel:
@@ -278,6 +219,9 @@ async def _plan(
         adapter=model.adapter,
         owner=metrics.watch().key,
     )
+    kept = {part.name: part.left for part in held.parts if not part.released}
+    # What is demanded is checked in the reply as a whole.
+    tools = () if demands(params) else callable_tools(conversation, params)
     return GenerationPlan(
         job=job,
         prompt_tokens=prompt.length,
@@ -287,6 +231,8 @@ async def _plan(
         cut_short=model.reasoning.cut_short,
         answer_grammar=held.answer,
         held=held.exact,
+        offered={tool.name: tool.schema for tool in tools if tool.name in kept},
+        checked={tool.name: tool.schema for tool in tools if kept.get(tool.name)},
         opens_thinking=tuple(model.token_ids[marker] for marker in model.reasoning.opens if marker in model.token_ids),
         one_call=not params.tool_choice.parallel,
         after_mark=await model.prompter.after(prompt, conversation, params.thinking, params.cached_turns),
