@@ -18,6 +18,8 @@ from aiohttp import web
 
 from tests.engines.vocabulary import WINDOW
 
+LOGPROB = -0.25
+"""The log-probability of whatever the model samples; the token after it is as likely."""
 STORY = "Once the sea told a story, naïve and long. " * 40
 SLOTS = 2
 
@@ -148,6 +150,9 @@ class Wire:
         return body
 
 
+_GENERATE = {"input_ids", "sampling_params", "stream", "image_data", "lora_path", "return_logprob", "top_logprobs_num"}
+
+
 class Trouble(Exception):
     """The server is told to fail here."""
 
@@ -181,7 +186,7 @@ class VLLMWire(Wire):
         return web.json_response({"prompt": self.tokenizer.decode(ids, skip_special_tokens=False)})
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
-        more = {"model", "prompt", "max_tokens", "seed", "structured_outputs"}
+        more = {"model", "prompt", "max_tokens", "seed", "structured_outputs", "logprobs", "return_tokens_as_token_ids"}
         streamed = {"stream", "stream_options", "return_token_ids"}
         body = await self._body(request, _SAMPLING, _SPECIAL, more, streamed)
         if not body.get("stream"):
@@ -218,6 +223,8 @@ class VLLMWire(Wire):
             async for text, id, end in self._tokens(sampling, sampling["max_tokens"]):
                 count += 1
                 choice = {"index": 0, "text": text, "finish_reason": end, "stop_reason": None, "token_ids": [id]}
+                if sampling.get("logprobs") is not None:
+                    choice["logprobs"] = self._logprobs(id, sampling, chat="request_id" in head)
                 yield {**head, "choices": [choice]}
             usage = {"prompt_tokens": len(prompt), "completion_tokens": count}
             yield {**head, "choices": [], "usage": usage | {"prompt_tokens_details": {"cached_tokens": cached}}}
@@ -225,6 +232,16 @@ class VLLMWire(Wire):
         return await self._stream(
             request, events(), lambda why: {"error": {"message": why, "type": "InternalServerError", "code": 500}}
         )
+
+    @staticmethod
+    def _logprobs(id: int, sampling: dict[str, Any], *, chat: bool) -> dict[str, Any]:
+        if chat:
+            near = [{"token": f"token_id:{each}", "logprob": LOGPROB} for each in (id, id + 1)]
+            return {"content": [{**near[0], "bytes": None, "top_logprobs": near[: sampling["logprobs"]]}]}
+        assert sampling["return_tokens_as_token_ids"]
+        top = {f"token_id:{each}": LOGPROB for each in (id, id + 1)[: max(sampling["logprobs"], 1)]}
+        named = {"tokens": [f"token_id:{id}"], "text_offset": [0]}
+        return {**named, "token_logprobs": [LOGPROB], "top_logprobs": [top]}
 
 
 class SGLangWire(Wire):
@@ -252,7 +269,7 @@ class SGLangWire(Wire):
         return web.json_response({"data": [{"id": "story", "max_model_len": WINDOW}, *adapters]})
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
-        body = await self._body(request, {"input_ids", "sampling_params", "stream", "image_data", "lora_path"})
+        body = await self._body(request, _GENERATE)
         sampling, prompt = body["sampling_params"], body["input_ids"]
         known = _SAMPLING | _SPECIAL | {"max_new_tokens", "sampling_seed", "structural_tag"}
         if unknown := sampling.keys() - known:
@@ -271,6 +288,10 @@ class SGLangWire(Wire):
                 reason = None if end is None else {"type": end} | ({"matched": id} if end == "stop" else {})
                 more = {"completion_tokens": len(ids), "finish_reason": reason}
                 new = (text, [id]) if self.incremental else (said, ids)
+                if body.get("return_logprob"):
+                    more["output_token_logprobs"] = [[LOGPROB, each, None] for each in ids]
+                    tops = [[[LOGPROB, each, None], [LOGPROB, each + 1, None]] for each in ids]
+                    more["output_top_logprobs"] = [top[: body["top_logprobs_num"]] for top in tops]
                 yield {"text": new[0], "output_ids": new[1], "meta_info": {**meta, **more}}
 
         return await self._stream(
@@ -293,20 +314,22 @@ class LMDeployWire(Wire):
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         known = {"input_ids", "image_data", "max_tokens", "stream", "temperature", "top_p", "top_k"}
-        body = await self._body(request, known, _SPECIAL)
+        body = await self._body(request, known, _SPECIAL, {"return_logprob"})
 
         async def events() -> AsyncIterator[Any]:
             count = 0
             async for text, id, end in self._tokens(body, body["max_tokens"]):
                 count += 1
-                meta = {"prompt_tokens": len(body["input_ids"]), "completion_tokens": count}
+                meta: dict[str, Any] = {"prompt_tokens": len(body["input_ids"]), "completion_tokens": count}
+                if body.get("return_logprob"):
+                    meta["output_token_logprobs"] = [[LOGPROB, id]]
                 yield {"text": text, "output_ids": [id], "meta_info": meta | {"finish_reason": end and {"type": end}}}
 
         return await self._stream(request, events(), self._error)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         known = {"model", "messages", "input_ids", "image_data", "max_tokens", "stream", "stream_options", "seed"}
-        more = {"return_token_ids", "response_format"}
+        more = {"return_token_ids", "response_format", "logprobs", "top_logprobs"}
         body = await self._body(request, known, more, _SAMPLING, _SPECIAL)
         if body["model"] != "story":
             raise web.HTTPNotFound(text=json.dumps({"message": "no such model", "object": "error", "code": 404}))
@@ -321,6 +344,8 @@ class LMDeployWire(Wire):
         async def events() -> AsyncIterator[Any]:
             async for text, id, end in self._tokens(sampling, body["max_tokens"]):
                 choice = {"index": 0, "delta": {"role": "assistant", "content": text}, "output_ids": [id]}
+                if body.get("logprobs"):
+                    choice["logprobs"] = {"content": [{"token": text, "logprob": LOGPROB, "top_logprobs": []}]}
                 yield {"choices": [choice | ({"finish_reason": end} if end else {})], "usage": None}
             usage = {"prompt_tokens": len(body["input_ids"]), "prompt_tokens_details": {"cached_tokens": cached}}
             yield {"choices": [], "usage": usage}

@@ -201,7 +201,7 @@ async def test_the_sdk_raises_its_own_errors() -> None:
         assert wrong.code == "invalid_api_key"
         missing = await refused(openai.NotFoundError, model="missing")
         assert (missing.code, missing.param) == ("model_not_found", "model")
-        bad = await refused(openai.BadRequestError, n=2)
+        bad = await refused(openai.BadRequestError, n=0)
         assert (bad.param, bad.type) == ("n", "invalid_request_error")
         large = await refused(openai.APIStatusError, messages=[{"role": "user", "content": "x" * 3000}])
         assert large.status_code == 413

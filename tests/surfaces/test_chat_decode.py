@@ -281,7 +281,8 @@ def test_what_is_not_acted_upon_is_named() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"n": 2}, "n: this server gives one choice"),
+        ({"n": 129}, "n: Input should be less"),
+        ({"top_logprobs": 2}, "top_logprobs: it is told beside"),
         ({"messages": []}, "messages: at least one"),
         ({"messages": [{"role": "user"}]}, "messages.0.content: Field required"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages.0.role: "),
@@ -347,6 +348,16 @@ def test_every_field_of_a_request_is_accepted() -> None:
     """All top-level fields of the SDK at once, but for those with tests of their own."""
     (kind, *_) = sdk_corpus.members(chat.completion_create_params.CompletionCreateParams)
     fields = sdk_corpus.sample(kind, full=True)
-    own = ("messages", "model", "tools", "tool_choice", "functions", "function_call", "response_format", "n")
+    own = (
+        "messages",
+        "model",
+        "tools",
+        "tool_choice",
+        "functions",
+        "function_call",
+        "response_format",
+        "n",
+        "top_logprobs",
+    )
     asked = read(**{key: value for key, value in fields.items() if key not in own})
     assert {"logit_bias", "prediction", "modalities"} <= set(asked.ignored)

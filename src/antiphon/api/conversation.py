@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.tokens import TokenReport
+
 Role = Literal["user", "assistant", "system"]
 
 
@@ -123,7 +125,9 @@ class GenerationParams(Noun, frozen=True, kw_only=True):
 
     `max_tokens` bounds the reply in tokens (none: up to the window). `output_schema` is a JSON Schema that
     the text of the reply must match. `cached_turns` is where the client's last cache mark stands: at the end of so many
-    leading turns, as they were sent (0: after tools and system prompt; none: there is no mark)."""
+    leading turns, as they were sent (0: after tools and system prompt; none: there is no mark). With a `report`, the
+    reply's tokens are told beside what they say. The text of a `raw` reply is all of it: neither thinking nor calls are
+    looked for."""
 
     max_tokens: int | None = None
     sampling: Sampling = Sampling()
@@ -132,15 +136,19 @@ class GenerationParams(Noun, frozen=True, kw_only=True):
     thinking: ThinkingPolicy = ThinkingPolicy()
     output_schema: dict[str, Any] | None = None
     cached_turns: int | None = None
+    report: TokenReport | None = None
+    raw: bool = False
 
 
 class Conversation(Noun, frozen=True, kw_only=True):
     """Everything the model is to see. `system` is the text before the first turn; turns of role `system`
-    may follow in their places. A last turn of the assistant is a prefill, to be continued."""
+    may follow in their places. A last turn of the assistant is a prefill, to be continued. Where `ids` are given, they
+    are the prompt, whatever else there is; the tools only tell what calls may be in the reply."""
 
     system: str = ""
     turns: tuple[Turn, ...] = ()
     tools: tuple[Tool, ...] = ()
+    ids: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:

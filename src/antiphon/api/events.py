@@ -12,6 +12,8 @@ from typing import Any, Literal, assert_never
 
 import msgspec
 
+from antiphon.api.tokens import Token
+
 StopReason = Literal[
     "end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "model_context_window_exceeded", "refusal"
 ]
@@ -40,6 +42,14 @@ class Started(Event, frozen=True):
     """The engine has taken the request up; `usage` has the prompt's figures."""
 
     usage: Usage
+
+
+class TokensSampled(Event, frozen=True):
+    """The tokens of what is told next, where they were asked for; what the parser holds back is told later than its
+    tokens. `spelled` are the bytes that ids stand for, where these were asked for."""
+
+    tokens: tuple[Token, ...]
+    spelled: Mapping[int, bytes] = {}
 
 
 class TextDelta(Event, frozen=True):
@@ -106,7 +116,16 @@ class Finished(Event, frozen=True):
 
 
 AnyEvent = (
-    Started | TextDelta | ThinkingDelta | ToolStart | ToolDelta | ToolEnd | ServerToolStart | ServerResult | Finished
+    Started
+    | TokensSampled
+    | TextDelta
+    | ThinkingDelta
+    | ToolStart
+    | ToolDelta
+    | ToolEnd
+    | ServerToolStart
+    | ServerResult
+    | Finished
 )
 """A model's reply has no `ServerToolStart` and no `ServerResult`: these are told between its rounds."""
 
@@ -155,7 +174,8 @@ Block = TextBlock | ThinkingBlock | ToolBlock | ServerToolBlock | ServerResultBl
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole reply: what the stream of events amounts to."""
+    """A whole reply: what the stream of events amounts to. Its `tokens`, and what their ids spell, are known where they
+    were asked for."""
 
     blocks: tuple[Block, ...]
     reason: StopReason
@@ -163,6 +183,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     stop_sequence: str | None = None
     explanation: str | None = None
     container: Container | None = None
+    tokens: tuple[Token, ...] = ()
+    spelled: Mapping[int, bytes] = {}
 
 
 class Fold:
@@ -174,6 +196,8 @@ class Fold:
         self._pieces: list[str] = []
         self._call: ToolStart | ServerToolStart | None = None
         self._finished: Finished | None = None
+        self._tokens: list[Token] = []
+        self._spelled: dict[int, bytes] = {}
 
     def add(self, event: AnyEvent) -> None:
         """Take the next event in."""
@@ -198,6 +222,9 @@ class Fold:
                 self._blocks.append(ServerResultBlock(block))
             case Started():
                 pass
+            case TokensSampled(tokens, spelled):
+                self._tokens += tokens
+                self._spelled |= spelled
             case Finished():
                 self._close()
                 self._finished = event
@@ -233,6 +260,8 @@ class Fold:
             stop_sequence=done.stop_sequence,
             explanation=done.explanation,
             container=done.container,
+            tokens=tuple(self._tokens),
+            spelled=self._spelled,
         )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 
 from antiphon.api.conversation import Sampling
+from antiphon.api.tokens import Token
 
 if TYPE_CHECKING:
     from antiphon.engines.chat import ChatServer
@@ -29,7 +30,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     ids that the vocabulary demands at the beginning of every prompt.
     `exact_cuts` says that tokenising two halves of a text apart and joining the ids keeps the text. `slots` is how many
     generations it works on at once, 0 where it does not say. `adapters` are the names of those (LoRA) that a job may
-    ask for."""
+    ask for. `alternatives` is how many of the likeliest tokens it tells at most beside the log-probability of the one
+    sampled; None where it tells no log-probabilities. All ids are below `vocabulary` (0: it does not say)."""
 
     model: str
     window: int
@@ -45,6 +47,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     created: int = 0
     slots: int = 0
     adapters: tuple[str, ...] = ()
+    alternatives: int | None = None
+    vocabulary: int = 0
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +59,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     that the engine described. `conversation` tells conversations apart, so that an engine with several slots can keep a
     cache together. `text` is what `prompt` was tokenised from, for engines that take pictures only beside text.
     `adapter` is one that the engine described (empty: the model as it is). What was computed for one `owner` serves no
-    other (empty: everybody is the same)."""
+    other (empty: everybody is the same). With `alternatives` (0: of none), log-probabilities are told."""
 
     prompt: Sequence[int]
     max_tokens: int
@@ -68,6 +72,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     adapter: str = ""
     owner: str = ""
+    alternatives: int | None = None
 
 
 class Prefilled(msgspec.Struct, frozen=True):
@@ -85,12 +90,14 @@ class Piece(msgspec.Struct, frozen=True):
     last one, why it ended.
 
     Engines that hold half a character back may lose the ids of its first tokens: then there are fewer ids than `count`.
+    `tokens` are these ids with their log-probabilities, where the job asked for them.
     `end` is `stop` (the model ended its turn), `length` (the limit of the job) or `none` (not yet over)."""
 
     text: str
     count: int
     ids: Sequence[int] = ()
     end: Literal["none", "stop", "length"] = "none"
+    tokens: Sequence[Token] = ()
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -18,6 +18,13 @@ class Card(msgspec.Struct):
     parent: str | None = None
     created: int | None = None
     max_model_len: int | None = None
+    meta: Any = None
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids a llama.cpp server says that there are; 0 where that is not said."""
+        size = self.meta.get("n_vocab") if isinstance(self.meta, dict) else None
+        return size if isinstance(size, int) else 0
 
 
 class Cards(msgspec.Struct):
@@ -58,6 +65,22 @@ class Timings(msgspec.Struct):
     prompt_n: int = 0
 
 
+class Alternative(msgspec.Struct):
+    """A token, the logarithm of its probability, and the bytes that it stands for (none for control tokens)."""
+
+    id: int
+    logprob: float | None
+    bytes: list[int] = []
+
+
+class Likelihood(msgspec.Struct):
+    """The same of a token that was sampled, and of the likeliest of its place."""
+
+    id: int
+    logprob: float | None
+    top_logprobs: list[Alternative] = []
+
+
 class Chunk(msgspec.Struct):
     """One server-sent event of `/completion`; unknown members are skipped."""
 
@@ -68,6 +91,7 @@ class Chunk(msgspec.Struct):
     tokens_predicted: int = 0
     prompt_progress: Progress | None = None
     timings: Timings | None = None
+    completion_probabilities: list[Likelihood] = []
     error: Any = None
 
 
@@ -94,6 +118,12 @@ class Props(msgspec.Struct):
     eos_token: str = ""
     media_marker: str | None = None
     modalities: Modalities = msgspec.field(default_factory=Modalities)
+
+
+class SlotState(msgspec.Struct):
+    """What is set of a slot."""
+
+    speculative: bool = False
 
 
 class Adapter(msgspec.Struct):

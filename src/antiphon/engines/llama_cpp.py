@@ -20,9 +20,22 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.errors import Failure
 from antiphon.api.offload import offload
+from antiphon.api.tokens import MOST_ALTERNATIVES, Token
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Prefixes, Reach, gguf, identity
-from antiphon.engines.answers import Adapter, Cards, Chunk, Decoded, Encoded, Pieces, Progress, Props
+from antiphon.engines.answers import (
+    Adapter,
+    Cards,
+    Chunk,
+    Decoded,
+    Encoded,
+    Likelihood,
+    Pieces,
+    Progress,
+    Props,
+    SlotState,
+)
 from antiphon.engines.attached import Attached
 from antiphon.engines.blocks import blocks
 from antiphon.engines.cache.prefix_cache import ANY, PrefixCache, Seat
@@ -100,7 +113,17 @@ class LlamaCpp:
             created=card.created or 0,
             slots=props.total_slots,
             adapters=tuple(self._adapter_files),
+            # Guessed tokens come without probabilities.
+            alternatives=None if await self._guesses() else MOST_ALTERNATIVES,
+            vocabulary=card.vocabulary,
         )
+
+    async def _guesses(self) -> bool:
+        """Whether the server guesses tokens ahead. One that does not tell of its slots is taken not to."""
+        try:
+            return any(slot.speculative for slot in await self._server.ask("GET", "/slots", list[SlotState]))
+        except Failure:
+            return False
 
     async def _numbered(self) -> dict[str, int]:
         """The server's numbers of its adapters: of the named ones by their names, of others by their files."""
@@ -208,12 +231,22 @@ class LlamaCpp:
                         yield done
                         continue
                     count, counted = max(chunk.tokens_predicted - counted, 0), chunk.tokens_predicted
-                    pieces.append(Piece(chunk.content, count, chunk.tokens, _ends(chunk)))
+                    tokens = self._tokens(chunk.completion_probabilities) if chunk.completion_probabilities else ()
+                    pieces.append(Piece(chunk.content, count, chunk.tokens, _ends(chunk), tokens))
                     seat.sampled += chunk.tokens
                 if pieces:
                     yield pieces
                     if pieces[-1].end != "none":
                         return
+
+    def _tokens(self, likelihoods: Sequence[Likelihood]) -> tuple[Token, ...]:
+        for each in likelihoods:
+            # What the server cannot be asked for afterwards: parts of characters.
+            self._spelled |= {near.id: bytes(near.bytes) for near in each.top_logprobs if near.bytes}
+        return tuple(
+            Token(each.id, each.logprob, tuple((a.id, a.logprob) for a in each.top_logprobs if a.logprob is not None))
+            for each in likelihoods
+        )
 
     async def _body(self, job: Job, seat: Seat) -> dict[str, Any]:
         sampling = job.sampling
@@ -237,6 +270,9 @@ class LlamaCpp:
             # All of them, each time: of a request that names none, llama.cpp goes on from another adapter's cache.
             scales = {id: float(name == job.adapter) for name, id in self._adapters.items()}
             body["lora"] = [{"id": id, "scale": scale} for id, scale in scales.items()]
+        if job.alternatives is not None:
+            body["n_probs"] = max(job.alternatives, 1)
+            body["response_fields"] = [*_FIELDS, "completion_probabilities"]
         if job.banned:
             body["logit_bias"] = [[token, False] for token in job.banned]
         for name in sampling.__struct_fields__:

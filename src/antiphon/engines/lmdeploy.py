@@ -14,7 +14,7 @@ import msgspec
 from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
-from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, given, pictures
+from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, given, pictures, tokens
 from antiphon.engines.upstream import Told
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
@@ -26,6 +26,7 @@ class _Reason(msgspec.Struct):
 
 class _Meta(msgspec.Struct):
     prompt_tokens: int | None = None
+    output_token_logprobs: list[tuple[float, int]] | None = None
     finish_reason: _Reason | None = None
 
 
@@ -43,10 +44,19 @@ class _Said(msgspec.Struct):
     reasoning_content: str | None = None
 
 
+class _Likelihood(msgspec.Struct):
+    logprob: float
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Likelihood] = []
+
+
 class _Choice(msgspec.Struct):
     delta: _Said = msgspec.field(default_factory=_Said)
     finish_reason: str | None = None
     output_ids: list[int] | None = None
+    logprobs: _Logprobs | None = None
 
 
 class _Cached(msgspec.Struct):
@@ -76,7 +86,7 @@ class LMDeploy(TokenServer):
     async def _asked(self) -> Runs:
         card = (await self._server.ask("GET", "/v1/models", Cards)).first
         model = card.id or "lmdeploy"
-        return Runs(model=model, grammar="json_schema", places=(model,), created=card.created or 0)
+        return Runs(model=model, grammar="json_schema", places=(model,), created=card.created or 0, alternatives=0)
 
     def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
         body: dict[str, Any] = {
@@ -90,10 +100,14 @@ class LMDeploy(TokenServer):
         if job.images:
             body["image_data"] = pictures(job)
         if not _needs_chat(job):
+            if job.alternatives is not None:
+                body["return_logprob"] = True
             return "/generate", body
         assert self._runs
         body |= {"model": self._runs.model, "messages": [], "return_token_ids": True, **given(job, "seed")}
         body["stream_options"] = {"include_usage": True}
+        if job.alternatives is not None:
+            body |= {"logprobs": True, "top_logprobs": 1}
         if job.banned:
             body["logit_bias"] = {str(token): BANNED for token in job.banned}
         if job.grammar is not None:
@@ -119,10 +133,12 @@ def _read(data: bytes) -> Delta:
     event = _generated.decode(data)
     if event.error is not None:
         raise Told(event.error)
-    reason = event.meta_info.finish_reason
+    reason, ids = event.meta_info.finish_reason, event.output_ids or ()
+    scored = event.meta_info.output_token_logprobs
     return Delta(
         text=event.text,
-        ids=event.output_ids or (),
+        ids=ids,
+        tokens=tokens(ids, [logprob for logprob, _ in scored]) if scored else (),
         end=_end(reason.type if reason else None),
         prompt=event.meta_info.prompt_tokens,
         cached=0,
@@ -140,7 +156,9 @@ def _read_chat(data: bytes) -> Delta:
         return Delta(prompt=usage.prompt_tokens, cached=(details.cached_tokens if details else None) or 0, over=True)
     choice = event.choices[0]
     text = (choice.delta.reasoning_content or "") + (choice.delta.content or "")
-    return Delta(text=text, ids=choice.output_ids or (), end=_end(choice.finish_reason))
+    ids, scored = choice.output_ids or (), choice.logprobs.content if choice.logprobs else ()
+    told = tokens(ids, [each.logprob for each in scored]) if scored else ()
+    return Delta(text=text, ids=ids, tokens=told, end=_end(choice.finish_reason))
 
 
 def _connect(address: str, reach: Reach) -> LMDeploy:

@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from antiphon.api.errors import EngineFailed
+from antiphon.api.tokens import MOST_ALTERNATIVES, Token
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Reach
 
 TEMPLATE = (Path(__file__).parent / "scripted.jinja").read_text()
@@ -99,6 +100,7 @@ class Scripted:
             start=script.start,
             control_tokens=script.control_tokens,
             slots=script.slots,
+            alternatives=MOST_ALTERNATIVES,
         )
 
     async def tokenise(self, segments: Sequence[str]) -> list[int]:
@@ -159,6 +161,10 @@ class Scripted:
                 yield Prefilled(len(job.prompt), self._cached(tuple(job.prompt)))
                 async for piece in self._pieces(rule, job.max_tokens):
                     said.extend(piece.ids)
+                    if job.alternatives is not None:
+                        piece = msgspec.structs.replace(
+                            piece, tokens=[_scored(id, job.alternatives) for id in piece.ids]
+                        )
                     yield [piece]
             finally:
                 self.running -= 1
@@ -193,6 +199,12 @@ class Scripted:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _scored(id: int, alternatives: int) -> Token:
+    """Nothing is sampled here, so the number is made from the id: anybody can make it again."""
+    logprob = -(id % 1000) / 1000
+    return Token(id, logprob, tuple((id + place, logprob - place) for place in range(alternatives)))
 
 
 def _connect(address: str, reach: Reach) -> Scripted:

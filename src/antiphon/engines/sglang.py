@@ -6,14 +6,16 @@ is told with the first tokens. A connection that is closed aborts its generation
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.tokens import MOST_ALTERNATIVES, Token
 from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
-from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures
+from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures, tokens
 from antiphon.engines.upstream import Told
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
@@ -39,11 +41,17 @@ class _Reason(msgspec.Struct):
     status_code: int | None = None
 
 
+_Scored = tuple[float | None, int, Any]
+"""A log-probability, the id that it is of, and perhaps its text."""
+
+
 class _Meta(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     finish_reason: _Reason | None = None
+    output_token_logprobs: list[_Scored] = []
+    output_top_logprobs: list[list[_Scored] | None] | None = None
 
 
 class _Event(msgspec.Struct):
@@ -74,6 +82,7 @@ class SGLang(TokenServer):
             window=listed.first.max_model_len or server.context_length or 0,
             slots=server.max_running_requests or 0,
             adapters=listed.adapters,
+            alternatives=MOST_ALTERNATIVES,
         )
 
     def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
@@ -93,6 +102,8 @@ class SGLang(TokenServer):
             assert self._runs
             sampling[_FIELDS[self._runs.grammar]] = job.grammar
         body: dict[str, Any] = {"input_ids": job.prompt, "sampling_params": sampling, "stream": True}
+        if job.alternatives is not None:
+            body |= {"return_logprob": True, "top_logprobs_num": job.alternatives}
         if job.images:
             body["image_data"] = pictures(job)
         if job.adapter:
@@ -131,7 +142,18 @@ class _Stream:
             prompt=meta.prompt_tokens,
             cached=meta.cached_tokens,
             over=reason is not None,
+            tokens=_tokens(ids, meta) if meta.output_token_logprobs and ids else (),
         )
+
+
+def _tokens(ids: Sequence[int], meta: _Meta) -> list[Token]:
+    """The last ones are those of these ids, whether an event repeats what came before or not."""
+    logprobs = [logprob for logprob, _, _ in meta.output_token_logprobs[-len(ids) :]]
+    tops = [
+        [(id, logprob) for logprob, id, _ in top or () if logprob is not None]
+        for top in (meta.output_top_logprobs or [])[-len(ids) :]
+    ]
+    return tokens(ids, logprobs, tops)
 
 
 def _connect(address: str, reach: Reach) -> SGLang:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.tokens import Token
 from antiphon.engines import Description, Health, Job, Piece, Prefilled, tokenizer_files
 from antiphon.engines.answers import Encoded
 from antiphon.engines.attached import Attached
@@ -37,11 +38,13 @@ class Runs(msgspec.Struct, frozen=True, kw_only=True):
     created: int = 0
     slots: int = 0
     adapters: tuple[str, ...] = ()
+    alternatives: int | None = None
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """What one event of a stream brings. `prompt` and `cached` are counts of the prompt's tokens, None where the event
-    does not say; `over` is set on the last event."""
+    does not say; `tokens` are the ids with their log-probabilities, if these were asked for; `over` is set on the last
+    event."""
 
     text: str = ""
     ids: Sequence[int] = ()
@@ -49,6 +52,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     prompt: int | None = None
     cached: int | None = None
     over: bool = False
+    tokens: Sequence[Token] = ()
 
 
 Reader = Callable[[bytes], Delta]
@@ -103,6 +107,7 @@ class TokenServer(abc.ABC):
                 created=runs.created,
                 slots=runs.slots,
                 adapters=runs.adapters,
+                alternatives=runs.alternatives,
             )
         self._hidden = {id: text for text, id in files.added.items() if id in files.special}
         return Description(
@@ -120,6 +125,8 @@ class TokenServer(abc.ABC):
             created=runs.created,
             slots=runs.slots,
             adapters=runs.adapters,
+            alternatives=runs.alternatives,
+            vocabulary=files.vocabulary,
         )
 
     async def _start(self) -> tuple[int, ...]:
@@ -205,8 +212,9 @@ def _pieces(delta: Delta, hidden: dict[int, str]) -> list[Piece]:
         if hidden.get(id):
             text = text.replace(hidden[id], "", 1)
     if delta.end == "stop" and text and len(ids) > 1 and ids[-1] in hidden:
-        return [Piece(text, len(ids) - 1, ids[:-1]), Piece("", 1, ids[-1:], "stop")]
-    return [Piece(text, len(ids), ids, delta.end)] if text or ids or delta.end != "none" else []
+        first = Piece(text, len(ids) - 1, ids[:-1], "none", delta.tokens[:-1])
+        return [first, Piece("", 1, ids[-1:], "stop", delta.tokens[-1:])]
+    return [Piece(text, len(ids), ids, delta.end, delta.tokens)] if text or ids or delta.end != "none" else []
 
 
 def pictures(job: Job) -> list[str]:
@@ -217,3 +225,16 @@ def pictures(job: Job) -> list[str]:
 def given(job: Job, *names: str) -> dict[str, Any]:
     """Those of the sampling settings with these names that were given."""
     return {name: value for name in names if (value := getattr(job.sampling, name)) is not None}
+
+
+def tokens(
+    ids: Sequence[int], logprobs: Sequence[float | None], tops: Sequence[Sequence[tuple[int, float]]] = ()
+) -> list[Token]:
+    """The ids with what was told of each: nothing where they are not told one by one."""
+    if len(logprobs) != len(ids):
+        return []
+    tops = tops if len(tops) == len(ids) else [()] * len(ids)
+    return [
+        Token(id, logprob, tuple(sorted(top, key=lambda each: each[1], reverse=True)))
+        for id, logprob, top in zip(ids, logprobs, tops, strict=True)
+    ]

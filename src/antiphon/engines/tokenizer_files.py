@@ -58,6 +58,11 @@ class TokenizerFiles(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(full[: full.index(plain[0])]) if plain and plain[0] in full else ()
 
     @property
+    def vocabulary(self) -> int:
+        """One more than the highest id."""
+        return 1 + max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+
+    @property
     def exact_cuts(self) -> bool:
         """Whether the tokens of two halves are the text of both."""
         ids = [id for half in ("<tool", "_call>") for id in self.tokenizer.encode(half, add_special_tokens=False).ids]

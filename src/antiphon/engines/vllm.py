@@ -7,15 +7,17 @@ cancels its generation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from antiphon.api.errors import BadRequest
+from antiphon.api.tokens import MOST_ALTERNATIVES, Token
 from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
-from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures
+from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures, tokens
 from antiphon.engines.upstream import Told
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
@@ -27,9 +29,27 @@ _SMALLEST: dict[Dialect, str] = {
 }
 
 
+class _Likely(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class _Likelihood(_Likely):
+    top_logprobs: list[_Likely] = []
+
+
+class _Logprobs(msgspec.Struct):
+    """Each route has its own form. Tokens are called by their ids in both, as `token_id:123`."""
+
+    token_logprobs: list[float | None] = []
+    top_logprobs: list[dict[str, float] | None] = []
+    content: list[_Likelihood] = []
+
+
 class _Choice(msgspec.Struct):
     text: str = ""
     token_ids: list[int] | None = None
+    logprobs: _Logprobs | None = None
     finish_reason: str | None = None
 
 
@@ -66,6 +86,8 @@ class VLLM(TokenServer):
             window=card.max_model_len or 0,
             created=card.created or 0,
             adapters=listed.adapters,
+            # As many as it tells unless it is started with another `--max-logprobs`.
+            alternatives=MOST_ALTERNATIVES,
         )
 
     async def _dialect(self) -> Dialect:
@@ -94,7 +116,11 @@ class VLLM(TokenServer):
         stream: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}, "return_token_ids": True}
         if job.adapter:
             stream["model"] = job.adapter
+        if job.alternatives is not None:
+            sampling["logprobs"] = job.alternatives
         if not job.images:
+            if job.alternatives is not None:
+                sampling["return_tokens_as_token_ids"] = True
             return "/v1/completions", {"prompt": job.prompt, **sampling, **stream}
         parts = [{"type": "image_url", "url": url} for url in pictures(job)]
         body = {"token_ids": job.prompt, "content_parts": parts, "output_mode": "text", "sampling_params": sampling}
@@ -117,7 +143,20 @@ def _read(data: bytes) -> Delta:
     choice = event.choices[0]
     if choice.finish_reason is not None and choice.finish_reason not in _ENDS:
         raise Told(f"it says {choice.finish_reason!r}")
-    return Delta(text=choice.text, ids=choice.token_ids or (), end=_ENDS.get(choice.finish_reason or "", "none"))
+    ids, end = choice.token_ids or (), _ENDS.get(choice.finish_reason or "", "none")
+    return Delta(
+        text=choice.text, ids=ids, end=end, tokens=_tokens(ids, choice.logprobs) if choice.logprobs is not None else ()
+    )
+
+
+def _tokens(ids: Sequence[int], told: _Logprobs) -> list[Token]:
+    if told.content:
+        logprobs: Sequence[float | None] = [each.logprob for each in told.content]
+        tops = [{likely.token: likely.logprob for likely in each.top_logprobs} for each in told.content]
+    else:
+        logprobs, tops = told.token_logprobs, [top or {} for top in told.top_logprobs]
+    named = [{int(name.rpartition(":")[2]): logprob for name, logprob in top.items()} for top in tops]
+    return tokens(ids, logprobs, [list(top.items()) for top in named])
 
 
 def _connect(address: str, reach: Reach) -> VLLM:

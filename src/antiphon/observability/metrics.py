@@ -143,8 +143,10 @@ class Watch:
         not show only when it is over."""
         if now - self.told_at >= 1.0:
             self.told_at = now
-            _metrics.output.labels(self.model, self.key).inc(self.output + tokens - self.told)
-            self.told = self.output + tokens
+            # Of several replies at once, another may have more.
+            if (more := self.output + tokens - self.told) > 0:
+                _metrics.output.labels(self.model, self.key).inc(more)
+                self.told += more
 
     def finished(self, reply: Reply) -> None:
         """A reply is whole. A call that breaks off without a limit's doing is one that the model got wrong."""

@@ -4,7 +4,7 @@ same laws as any other reply, and what was demanded of it is checked."""
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -58,6 +58,14 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
         body = await self._request(conversation, params)
         counted = await self.server.count(body)
         return _estimated(body) if counted is None else counted
+
+    async def encode(self, text: str, suffix: str | None) -> list[int]:
+        """Never: prompts are made by the server."""
+        raise BadRequest(f"prompt: {self.card.name!r} is behind a chat server, which takes conversations only")
+
+    async def decode(self, ids: Sequence[int]) -> str:
+        """Never: the ids are not known here."""
+        raise BadRequest(f"prompt: {self.card.name!r} is behind a chat server that takes no token ids")
 
     async def inspect(
         self, conversation: Conversation, params: GenerationParams, find: FindPredecessor | None
@@ -125,6 +133,7 @@ class ChatTask(msgspec.Struct, frozen=True, kw_only=True):
     window_bound: bool
     unheld: bool
     record: PromptRecord | None = None
+    ids: tuple[int, ...] = ()
 
     def freed(self) -> ChatTask | None:
         """Nothing here holds the model for certain, so nothing can be let go of."""

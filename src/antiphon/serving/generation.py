@@ -15,10 +15,12 @@ from typing import Any
 import msgspec
 
 from antiphon.api.events import AnyEvent, Emit, Started, Usage
+from antiphon.api.tokens import TokenReport
 from antiphon.engines import Engine, Job, Piece, Prefilled
 from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import finished, until_first_call
 from antiphon.serving.call_check import CallCheck
+from antiphon.serving.token_report import TokenReporter
 from antiphon.serving.writing import Written
 
 log = logging.getLogger("antiphon")
@@ -34,7 +36,7 @@ class GenerationPlan(msgspec.Struct, frozen=True, kw_only=True):
     all that is demanded, `offered` are the schemas, by name, that calls must match which the model makes of its own
     accord; calls of the `checked` ones are checked, because no grammar holds the model to all of the schema. `one_call`
     ends the reply after its first call. `after_mark` of the prompt's tokens stand behind the client's last cache mark
-    (none: there is no mark)."""
+    (none: there is no mark). A `report` is what is told of the tokens, if they are told at all."""
 
     job: Job
     prompt_tokens: int
@@ -49,6 +51,7 @@ class GenerationPlan(msgspec.Struct, frozen=True, kw_only=True):
     opens_thinking: tuple[int, ...] = ()
     one_call: bool = False
     after_mark: int | None = None
+    report: TokenReport | None = None
 
     def created(self, prompt: int, cached: int) -> int:
         """How many of a prompt's tokens stand before the mark and were computed, when `cached` were not."""
@@ -63,6 +66,7 @@ class GenerationRun:
         self._engine = engine
         self._prompt = plan.prompt_tokens
         self._parser = plan.parser()
+        self._reporter = TokenReporter(plan.report, engine) if plan.report else None
         self._check = CallCheck(plan.checked)
         self._written = Written()
         self._discarded = 0
@@ -92,6 +96,8 @@ class GenerationRun:
             self._enough = False
             async with aclosing(self._engine.generate(job)) as reads:
                 async for read in reads:
+                    if self._reporter and not isinstance(read, Prefilled):
+                        read = await self._reporter.complete(read)
                     batch = self._prefilled(read) if isinstance(read, Prefilled) else self._begun(self._read(read))
                     if batch or self._check.holds:
                         await emit(batch)
@@ -140,6 +146,8 @@ class GenerationRun:
         for piece in pieces:
             self._written.add(piece, thinking=self._parser.in_thinking)
             found = self._taken(self._parser.feed(piece.text, piece.ids))
+            if self._reporter and piece.tokens:
+                found.insert(0, self._reporter.sampled(piece.tokens))
             events += self._check.passed(found, pieces=len(self._written.pieces), settled=self._parser.settled)
             self._limit, self._ended = piece.end == "length", piece.end == "stop"
             self._enough = self._over or self._overdrawn() or bool(self._check.problem)
@@ -167,6 +175,8 @@ class GenerationRun:
         self._written.add(Piece(self._plan.cut_short, len(closing), closing))
         self._cuts += 1
         events = self._parser.feed(self._plan.cut_short)
+        if self._reporter:
+            events.insert(0, await self._reporter.written(closing))
         job = msgspec.structs.replace(self._plan.job, banned=self._plan.opens_thinking)
         return self._going_on(job, [*before, *closing], self._plan.answer_grammar), events
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -23,7 +24,8 @@ _ALPHABET = string.ascii_letters + string.digits
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What surfaces may tell of a served model. `window` and `max_output` are in tokens, `created` in Unix seconds;
     `parsers` says which parsers are in force and why. `base` is the name of the model that this one is an adapter of
-    (empty: it is none)."""
+    (empty: it is none). Where `token_ids` are known, `alternatives` is how many of the likeliest tokens are told at
+    most beside a log-probability (none: no log-probabilities are told); ids are below `vocabulary` (0: not known)."""
 
     name: str
     window: int
@@ -36,6 +38,9 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     parsers: str = ""
     base: str = ""
     aliases: tuple[str, ...] = ()
+    token_ids: bool = False
+    alternatives: int | None = None
+    vocabulary: int = 0
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +95,10 @@ class Task(Protocol):
         """The figures as long as the engine has told nothing."""
 
     @property
+    def ids(self) -> Sequence[int]:
+        """The ids of the prompt; none where only the server knows them."""
+
+    @property
     def unheld(self) -> bool: ...
 
     @property
@@ -122,6 +131,13 @@ class Model(Protocol):
 
     async def count(self, conversation: Conversation, params: GenerationParams) -> int:
         """The length in tokens of the prompt, also where it is longer than the window."""
+
+    async def encode(self, text: str, suffix: str | None) -> list[int]:
+        """The ids of a prompt that is text and nothing else; with a `suffix`, of one that asks for what stands between
+        the two. BadRequest where these are not known."""
+
+    async def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids of the model's."""
 
     async def inspect(
         self, conversation: Conversation, params: GenerationParams, find: FindPredecessor | None

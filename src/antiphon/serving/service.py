@@ -48,6 +48,11 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         return self.usage.prompt
 
     @property
+    def prompt_ids(self) -> Sequence[int]:
+        """The ids of the prompt; none where only the server knows them."""
+        return self.task.ids
+
+    @property
     def usage(self) -> Usage:
         """The figures as long as the engine has told nothing."""
         return self.task.usage
@@ -108,6 +113,15 @@ class Service:
     async def count(self, model: str, conversation: Conversation, generation: GenerationParams) -> int:
         """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
         return await self._models.resolve(model).count(conversation, generation)
+
+    async def encode(self, model: str, text: str, suffix: str | None = None) -> list[int]:
+        """The ids of a prompt that is text and nothing else; with a `suffix`, of one that asks for what stands between
+        the two."""
+        return await self._models.resolve(model).encode(text, suffix)
+
+    async def decode(self, model: str, ids: Sequence[int]) -> str:
+        """The text of ids of the model's."""
+        return await self._models.resolve(model).decode(ids)
 
     async def inspect(
         self,
@@ -177,7 +191,7 @@ class Service:
         A failure is raised as a `Failure`. Cancelling it, or raising from `emit`, frees the engine."""
         watch, queue = metrics.watch(), self._queues[prepared.card.name]
         watch.enter("queue")
-        begun, before = False, watch.output
+        begun = False
         try:
             async with queue.slot(watch.key, prepared.prompt_tokens, low_priority=prepared.low_priority):
                 begun = True
@@ -191,7 +205,7 @@ class Service:
             watch.enter("reply")
             if self._rate_limiter:
                 unused = watch.cached if begun else prepared.prompt_tokens
-                self._rate_limiter.settle(watch.key, cached=unused, output=watch.output - before)
+                self._rate_limiter.settle(watch.key, cached=unused, output=0)
 
     async def _reply(self, prepared: Prepared, emit: Emit) -> None:
         """One reply: held to the demand by the engine, or else checked. Where nothing is demanded, it may be free."""
@@ -240,6 +254,8 @@ class Service:
         finally:
             engine_wait.end()
             watch.generated(attempt.usage.cached, attempt.output)
+            if self._rate_limiter:
+                self._rate_limiter.settle(watch.key, cached=0, output=attempt.output)
 
     async def _checked(self, prepared: Prepared) -> list[AnyEvent]:
         """The events of a whole reply that keeps what the request demands. The model has a few attempts, from the

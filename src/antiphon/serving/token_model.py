@@ -6,11 +6,13 @@ Everything that can go wrong with a template or a parser's name goes wrong here,
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams, callable_tools
+from antiphon.api.errors import BadRequest
 from antiphon.constraint.check import demands
 from antiphon.constraint.dialects import LoweredGrammars
 from antiphon.constraint.plan import Part, Speech
@@ -18,10 +20,12 @@ from antiphon.engines import Description, Engine, Health, Job
 from antiphon.observability import metrics
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.course import TURN_ENDS
-from antiphon.parsing.formats import Format, Reasoning
+from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
 from antiphon.parsing.parser import Parser
 from antiphon.prompt import inspection
 from antiphon.prompt.fence import Fence
+from antiphon.prompt.given import TAIL, given
+from antiphon.prompt.infill import infill_of
 from antiphon.prompt.inspection import FindPredecessor, Inspection
 from antiphon.prompt.lint import parting, problems, told
 from antiphon.prompt.predecessors import conversation_name
@@ -79,7 +83,28 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
     async def count(self, conversation: Conversation, params: GenerationParams) -> int:
         """The length of the prompt in tokens."""
         metrics.watch().enter("tokenise")
-        return (await self.prompter.prompt(repaired(conversation), params.thinking)).length
+        return (await self._prompt(conversation, params)).length
+
+    async def _prompt(self, conversation: Conversation, params: GenerationParams) -> Prompt:
+        if not conversation.ids:
+            return await self.prompter.prompt(repaired(conversation), params.thinking)
+        tail = await self.decode(conversation.ids[-TAIL:])
+        return given(conversation.ids, starts_thinking=not params.raw and self.reasoning.opened_by(tail))
+
+    async def encode(self, text: str, suffix: str | None) -> list[int]:
+        """The ids of a text, control tokens and all."""
+        segments, start = [text], list(self.description.start)
+        if suffix is not None:
+            infill = infill_of(self.description.control_tokens)
+            if infill is None:
+                raise BadRequest(f"suffix: {self.card.name!r} has no tokens for filling in the middle; leave it out")
+            segments = infill.segments(text, suffix)
+        ids = await self.engine.tokenise(segments)
+        return ids if ids[: len(start)] == start else [*start, *ids]
+
+    async def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, a control token's too."""
+        return b"".join(await self.engine.spell(ids)).decode("utf-8", "replace")
 
     async def inspect(
         self, conversation: Conversation, params: GenerationParams, find: FindPredecessor | None
@@ -111,7 +136,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
         """The request as a job for the engine."""
         watch = metrics.watch()
         watch.enter("tokenise")
-        prompt = await self.prompter.prompt(repaired(conversation), params.thinking)
+        prompt = await self._prompt(conversation, params)
         watch.tokenised = watch.enter("constrain")
         watch.remembered = prompt.remembered
         generation_plan = await _plan(self, prompt, conversation, params, session)
@@ -123,7 +148,9 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
             plan=generation_plan,
             demands=demands(params),
             unheld=demands(params) and not generation_plan.held,
-            record=await self.prompter.record(prompt, params.thinking, self.card.name, text=text),
+            record=None
+            if conversation.ids
+            else await self.prompter.record(prompt, params.thinking, self.card.name, text=text),
         )
 
     async def close(self) -> None:
@@ -156,6 +183,9 @@ async def load(engine: Engine, choices: Choices, transcripts: TranscriptStore | 
         window=window,
         max_output=window,
         vision=described.vision,
+        token_ids=True,
+        alternatives=described.alternatives,
+        vocabulary=described.vocabulary,
         thinking=thinks,
         created=described.created,
         tool_call_parser=format.name,
@@ -211,13 +241,14 @@ async def _plan(
         prompt=prompt.ids,
         max_tokens=limit,
         sampling=params.sampling,
-        visible=model.visible,
+        visible=() if params.raw else model.visible,
         grammar=held.whole,
         images=prompt.pictures,
         conversation=conversation_name(session, prompt.chain),
         text=prompt.text,
         adapter=model.adapter,
         owner=metrics.watch().key,
+        alternatives=params.report.alternatives if params.report and params.report.logprobs else None,
     )
     kept = {part.name: part.left for part in held.parts if not part.released}
     # What is demanded is checked in the reply as a whole.
@@ -233,14 +264,20 @@ async def _plan(
         held=held.exact,
         offered={tool.name: tool.schema for tool in tools if tool.name in kept},
         checked={tool.name: tool.schema for tool in tools if kept.get(tool.name)},
-        opens_thinking=tuple(model.token_ids[marker] for marker in model.reasoning.opens if marker in model.token_ids),
+        opens_thinking=()
+        if params.raw
+        else tuple(model.token_ids[marker] for marker in model.reasoning.opens if marker in model.token_ids),
         one_call=not params.tool_choice.parallel,
         after_mark=await model.prompter.after(prompt, conversation, params.thinking, params.cached_turns),
+        report=params.report,
     )
 
 
 def _parser(model: TokenModel, conversation: Conversation, params: GenerationParams, starts_thinking: bool) -> Parser:
     tools = callable_tools(conversation, params)
+    if params.raw:
+        plain, unmarked = format_named("plain"), reasoning_named("none")
+        return Parser(plain, unmarked, {}, new_id=call_id, stop=params.stop_sequences, bare_calls=False)
     return Parser(
         model.format,
         model.reasoning,

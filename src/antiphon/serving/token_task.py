@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from antiphon.api.events import Emit, Reply, Usage
@@ -12,7 +14,8 @@ from antiphon.serving.generation import GenerationPlan, GenerationRun
 
 
 class TokenTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, ready to be generated. `unheld` says that no grammar holds the model to all that it `demands`."""
+    """A request, ready to be generated. `unheld` says that no grammar holds the model to all that it `demands`. A
+    prompt that came as ids has no `record`."""
 
     engine: Engine
     prompter: Prompter
@@ -20,7 +23,12 @@ class TokenTask(msgspec.Struct, frozen=True, kw_only=True):
     plan: GenerationPlan
     demands: bool
     unheld: bool
-    record: PromptRecord
+    record: PromptRecord | None
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The ids of the prompt."""
+        return self.prompt.ids
 
     @property
     def usage(self) -> Usage:
@@ -67,6 +75,6 @@ class _Attempt:
         await self._run.run(emit)
 
     async def remember(self, reply: Reply) -> None:
-        sampled = await self._run.sampled()
+        sampled = await self._run.sampled() if self._task.record else None
         if sampled is not None:
             await self._task.prompter.remember(self._task.prompt, reply, sampled)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import partial
 
 from antiphon.api.errors import Failure
-from antiphon.api.events import AnyEvent
 from antiphon.api.offload import LARGE, offload
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.chat_completions import decode, encode, sent, wire
@@ -18,7 +17,8 @@ from antiphon.surfaces.content import remote
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
-from antiphon.surfaces.openai import failures
+from antiphon.surfaces.openai import choices, failures
+from antiphon.surfaces.openai.choices import ChoiceBatch, total
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 
@@ -28,17 +28,29 @@ class _StreamEncoder:
     ping = encode.PING
 
     def __init__(self, style: encode.Style) -> None:
-        self._encoder = encode.Encoder(style)
+        self._style = style
+        self._opened = False
+        self._choices = [encode.Encoder(style, index) for index in range(style.choices)]
 
     @property
     def finished(self) -> bool:
-        return self._encoder.finished
+        return all(choice.finished for choice in self._choices)
 
     def opening(self) -> bytes:
-        return self._encoder.start()
+        self._opened = True
+        return b"".join(choice.start() for choice in self._choices)
 
-    def batch(self, events: list[AnyEvent]) -> bytes:
-        return self._encoder.batch(events)
+    def batch(self, events: ChoiceBatch) -> bytes:
+        index, told = events[0], b""
+        if index and not self._opened:
+            # Some clients expect the choices to begin in their order.
+            told = self.opening()
+        self._opened = True
+        told += self._choices[index].batch(events[1])
+        if len(self._choices) > 1 and self.finished:
+            usage = total([choice.usage for choice in self._choices], len(self._choices))
+            told += encode.closing(self._style, usage)
+        return told
 
     def failure(self, failure: Failure) -> bytes:
         # No [DONE] follows: a client that does not know error chunks must not take the rest for the whole.
@@ -61,20 +73,23 @@ class _ChatCompletions:
             model=request.model,
             usage=bool(request.stream_options and request.stream_options.include_usage),
             legacy=decoded.legacy,
+            choices=len(prepared),
+            tokens=decoded.tokens,
+            prompt_ids=prepared[0].prompt_ids if decoded.tokens.ids else (),
         )
         if request.stream:
             await sse.send(
                 exchange,
-                partial(self._service.run, prepared),
+                partial(choices.run, self._service, prepared),
                 _StreamEncoder(style),
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
             )
         else:
-            reply = await sse.whole(exchange, partial(self._service.run, prepared))
-            await exchange.reply(200, encode.whole(style, reply))
+            replies = await choices.whole(exchange, self._service, prepared)
+            await exchange.reply(200, encode.whole(style, *replies))
 
-    async def _read(self, exchange: Exchange) -> tuple[wire.Request, decode.DecodedRequest, Prepared]:
+    async def _read(self, exchange: Exchange) -> tuple[wire.Request, decode.DecodedRequest, list[Prepared]]:
         check_media_type(exchange)
         body = await exchange.body(self._options.max_body)
         # A PDF takes its time, however short it is.
@@ -87,7 +102,9 @@ class _ChatCompletions:
         decoded = await offload(large, partial(decode.decode, request, unknown, card, fetched))
         tell_ignored(exchange, decoded.ignored)
         session = request.prompt_cache_key[:256] if request.prompt_cache_key else None
-        prepared = await self._service.prepare(request.model, decoded.conversation, decoded.generation, session=session)
+        prepared = await choices.prepare(
+            self._service, request.model, decoded.conversation, decoded.generation, request.n or 1, session=session
+        )
         return request, decoded, prepared
 
 

@@ -26,28 +26,32 @@ from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.openai import efforts
 from antiphon.surfaces.openai.content import Reader, addresses
 from antiphon.surfaces.openai.functions import arguments, given
+from antiphon.surfaces.openai.token_logprobs import TokenStyle, check_ids, token_style
 
 _SWITCHES = ("enable_thinking", "thinking")
 
 
 class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read. `ignored` names what was accepted and not acted upon; `legacy` says that
-    calls are to be told in the older form, as functions."""
+    calls are to be told in the older form, as functions; `tokens` is what is told of tokens."""
 
     conversation: Conversation
     generation: GenerationParams
     ignored: tuple[str, ...]
     legacy: bool
+    tokens: TokenStyle
 
 
 def read(body: bytes) -> tuple[wire.Request, list[str]]:
     """Read a body as far as it can be read by itself, and check what can be checked. The second are the fields that
     are ignored."""
     request, unknown = wire.read(body)
-    if not request.messages:
+    if not request.messages and request.input_ids is None:
         raise BadRequest("messages: at least one message is required")
-    if request.n is not None and request.n > 1:
-        raise BadRequest("n: this server gives one choice per request; leave n out, or send the request n times")
+    if request.messages and request.input_ids is not None:
+        raise BadRequest("input_ids: the prompt is either messages or input_ids, not both")
+    if request.top_logprobs and not request.logprobs:
+        raise BadRequest("top_logprobs: it is told beside log-probabilities; set logprobs too")
     return request, unknown
 
 
@@ -66,7 +70,17 @@ def decode(
 ) -> DecodedRequest:
     """The request in nouns."""
     tooling = tools.tooling(request)
-    ignored = list(unknown)
+    ignored, ids = list(unknown), tuple(request.input_ids or ())
+    if ids:
+        check_ids(ids, "input_ids", card)
+    tokens = token_style(
+        card,
+        ignored,
+        ids=bool(request.return_token_ids),
+        logprobs=bool(request.logprobs),
+        alternatives=request.top_logprobs or 0,
+        named=["logprobs"] + ["top_logprobs"] * bool(request.top_logprobs),
+    )
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     generation = GenerationParams(
         max_tokens=request.max_completion_tokens or request.max_tokens,
@@ -83,13 +97,15 @@ def decode(
         tool_choice=tooling.choice,
         thinking=_thinking(request, ignored),
         output_schema=tools.output_schema(request.response_format),
+        report=tokens.report,
     )
     turns = _Turns(Reader(vision=card.vision, fetched=fetched)).read(request.messages)
     return DecodedRequest(
-        conversation=Conversation(turns=turns, tools=tooling.tools),
+        conversation=Conversation(turns=turns, tools=tooling.tools, ids=ids),
         generation=generation,
         ignored=tuple(ignored),
         legacy=tooling.legacy,
+        tokens=tokens,
     )
 
 

@@ -7,7 +7,7 @@ JSON string: no dictionaries, no second pass over the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, assert_never
 
 import msgspec
@@ -25,14 +25,18 @@ from antiphon.api.events import (
     TextDelta,
     ThinkingBlock,
     ThinkingDelta,
+    TokensSampled,
     ToolBlock,
     ToolDelta,
     ToolEnd,
     ToolStart,
     Usage,
 )
+from antiphon.api.tokens import Token
 from antiphon.surfaces.chat_completions import sent
 from antiphon.surfaces.http.json_text import text_json
+from antiphon.surfaces.openai.choices import total
+from antiphon.surfaces.openai.token_logprobs import TokenStyle
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -53,13 +57,17 @@ REASONS: dict[StopReason, sent.Reason] = {
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
     """How one reply is to be told: its id, when it was made, the model's name as the client wrote it, whether a stream
-    ends with its usage, and whether calls are told in the older form, as functions."""
+    ends with its usage, and whether calls are told in the older form, as functions; how many `choices` there are, what
+    is told of tokens, and the ids of the prompt."""
 
     id: str
     created: int
     model: str
     usage: bool = False
     legacy: bool = False
+    choices: int = 1
+    tokens: TokenStyle = TokenStyle(ids=False, logprobs=False, alternatives=0)
+    prompt_ids: Sequence[int] = ()
 
 
 def usage_sent(usage: Usage) -> sent.Usage:
@@ -80,8 +88,20 @@ def _reason(style: Style, end: Finished | Reply) -> sent.Reason:
     return "function_call" if style.legacy and end.reason == "tool_use" else REASONS[end.reason]
 
 
-def whole(style: Style, reply: Reply) -> bytes:
-    """The unstreamed reply."""
+def whole(style: Style, *replies: Reply) -> bytes:
+    """The unstreamed reply, a choice for each of these."""
+    completion = sent.Completion(
+        id=style.id,
+        created=style.created,
+        model=style.model,
+        choices=[_choice(style, index, reply) for index, reply in enumerate(replies)],
+        usage=usage_sent(total([reply.usage for reply in replies], len(replies))),
+        prompt_token_ids=style.prompt_ids if style.tokens.ids else msgspec.UNSET,
+    )
+    return _to_json(completion)
+
+
+def _choice(style: Style, index: int, reply: Reply) -> sent.Choice:
     text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock))
     thought = "".join(block.text for block in reply.blocks if isinstance(block, ThinkingBlock))
     calls = [block for block in reply.blocks if isinstance(block, ToolBlock)]
@@ -93,14 +113,13 @@ def whole(style: Style, reply: Reply) -> bytes:
         message.function_call = _function(calls[0])
     elif calls:
         message.tool_calls = [sent.ToolCall(id=call.id, function=_function(call)) for call in calls]
-    completion = sent.Completion(
-        id=style.id,
-        created=style.created,
-        model=style.model,
-        choices=[sent.Choice(message=message, finish_reason=_reason(style, reply))],
-        usage=usage_sent(reply.usage),
+    return sent.Choice(
+        index=index,
+        message=message,
+        logprobs=style.tokens.content(reply.tokens, reply.spelled),
+        finish_reason=_reason(style, reply),
+        token_ids=[token.id for token in reply.tokens] if style.tokens.ids else msgspec.UNSET,
     )
-    return _to_json(completion)
 
 
 def _function(call: ToolBlock) -> sent.Function:
@@ -119,22 +138,34 @@ def _chunk(style: Style) -> dict[str, Any]:
     }
 
 
-class Encoder:
-    """Turns batches of events into chunks, one reply long."""
+def closing(style: Style, usage: Usage) -> bytes:
+    """What follows the last chunk of the last choice."""
+    told = b"data: " + _to_json({**_chunk(style), "usage": usage_sent(usage)}) + b"\n\n" if style.usage else b""
+    return told + DONE
 
-    def __init__(self, style: Style) -> None:
+
+class Encoder:
+    """Turns batches of events into chunks, one reply long: that of the choice with this index. If it is not the only
+    one, whoever tells them all tells the end."""
+
+    def __init__(self, style: Style, index: int = 0) -> None:
         self._style = style
+        self._index = index
+        self.usage = Usage(prompt=0)
+        self._tokens: list[Token] = []
+        self._spelled: dict[int, bytes] = {}
+        self._due = 0
         self._started = False
         self._finished = False
         self._calls = 0
         self._bare = False
         top = _to_json(_chunk(style))
-        self._head = b"data: " + top.removesuffix(b"[]}") + b'[{"index":0,"delta":{'
+        self._head = b"data: " + top.removesuffix(b"[]}") + b'[{"index":%d,"delta":{' % index
         self._closing = b'],"usage":null}\n\n' if style.usage else b"]}\n\n"
         self._tail = b'},"logprobs":null,"finish_reason":null}' + self._closing
         self._content = self._head + b'"content":'
         self._reasoning = self._head + b'"reasoning_content":'
-        self._arguments, self._call_tail = b"", b""
+        self._arguments, self._call_end = b"", b""
 
     @property
     def finished(self) -> bool:
@@ -146,7 +177,10 @@ class Encoder:
         if self._started:
             raise Internal("a reply cannot start twice")
         self._started = True
-        return self._head + b'"role":"assistant","content":""' + self._tail
+        told = self._head + b'"role":"assistant","content":""' + self._tail
+        if self._style.tokens.ids and self._index == 0:
+            told = told.removesuffix(b"}\n\n") + b',"prompt_token_ids":%b}\n\n' % _to_json(self._style.prompt_ids)
+        return told
 
     def batch(self, events: Iterable[AnyEvent]) -> bytes:
         """The chunks for what came at once: neighbouring deltas of one kind become one."""
@@ -163,6 +197,10 @@ class Encoder:
                 text = event.json  # type: ignore[union-attr]
             if text == "":
                 continue
+            if at is TokensSampled:
+                self._tokens += event.tokens  # type: ignore[union-attr]
+                self._spelled |= event.spelled  # type: ignore[union-attr]
+                continue
             if at is not kind:
                 if held:
                     self._delta(kind, "".join(held), out)
@@ -172,6 +210,7 @@ class Encoder:
                 self._boundary(event, out)
             else:
                 held.append(text)
+                self._due = len(self._tokens)
         if held:
             self._delta(kind, "".join(held), out)
         return b"".join(out)
@@ -180,14 +219,24 @@ class Encoder:
         if not self._started or self._finished:
             raise Internal("a delta came outside of the reply")
         if kind is TextDelta:
-            out.append(self._content + text_json(text) + self._tail)
+            out.append(self._content + text_json(text) + self._tail_with(self._due))
         elif kind is ThinkingDelta:
-            out.append(self._reasoning + text_json(text) + self._tail)
+            out.append(self._reasoning + text_json(text) + self._tail_with(self._due))
         elif not self._calls:
             raise Internal("input for a tool call that was never begun")
         elif not self._surplus:
             self._bare = False
-            out.append(self._arguments + text_json(text) + self._call_tail)
+            out.append(self._arguments + text_json(text) + self._call_end + self._tail_with(self._due))
+
+    def _tail_with(self, count: int, reason: bytes = b"null") -> bytes:
+        """The end of a chunk, with the first so many of the tokens that are to be told."""
+        if not count and reason == b"null":
+            return self._tail
+        style, tokens = self._style.tokens, self._tokens[:count]
+        self._tokens, self._due = self._tokens[count:], 0
+        logprobs = _to_json(style.content(tokens, self._spelled)) if tokens else b"null"
+        ids = b',"token_ids":' + _to_json([token.id for token in tokens]) if tokens and style.ids else b""
+        return b'},"logprobs":%b,"finish_reason":%b%b}' % (logprobs, reason, ids) + self._closing
 
     def _boundary(self, event: AnyEvent, out: list[bytes]) -> None:
         match event:
@@ -206,7 +255,7 @@ class Encoder:
                 if event.explanation:
                     out.append(self._head + b'"refusal":' + text_json(event.explanation) + self._tail)
                 self._end(_reason(self._style, event), event.usage, out)
-            case TextDelta() | ThinkingDelta() | ToolDelta():
+            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled():
                 pass
             case ServerToolStart() | ServerResult():
                 pass  # This surface offers no tools that run here.
@@ -232,8 +281,8 @@ class Encoder:
             before = self._head + b'"tool_calls":[{"index":%d,' % index
             first = before + b'"id":%b,"type":"function","function":{' % _to_json(id)
             more, after = before + b'"function":{', b"}}]"
-        self._arguments, self._call_tail = more + b'"arguments":', after + self._tail
-        out.append(first + named + self._call_tail)
+        self._arguments, self._call_end = more + b'"arguments":', after
+        out.append(first + named + after + self._tail)
 
     def _complete(self, out: list[bytes]) -> None:
         """A call without a word of input has the empty object as its input."""
@@ -241,8 +290,7 @@ class Encoder:
             self._delta(ToolDelta, "{}", out)
 
     def _end(self, reason: str, usage: Usage, out: list[bytes]) -> None:
-        self._finished = True
-        out.append(self._head + b'},"logprobs":null,"finish_reason":%b}' % _to_json(reason) + self._closing)
-        if self._style.usage:
-            out.append(b"data: " + _to_json({**_chunk(self._style), "usage": usage_sent(usage)}) + b"\n\n")
-        out.append(DONE)
+        self._finished, self.usage = True, usage
+        out.append(self._head + self._tail_with(len(self._tokens), _to_json(reason)))
+        if self._style.choices == 1:
+            out.append(closing(self._style, usage))

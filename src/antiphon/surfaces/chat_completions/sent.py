@@ -3,10 +3,13 @@ in /openapi.json."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
+
+from antiphon.surfaces.openai.token_logprobs import Logprobs
 
 Reason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 # Text that is JSON already.
@@ -40,12 +43,13 @@ class Message(msgspec.Struct, kw_only=True):
 
 
 class Choice(msgspec.Struct, kw_only=True):
-    """The one answer."""
+    """An answer; the ids of its tokens where they were asked for."""
 
     index: int = 0
     message: Message
-    logprobs: None = None
+    logprobs: Logprobs | None = None
     finish_reason: Reason
+    token_ids: list[int] | UnsetType = UNSET
 
 
 class PromptDetails(msgspec.Struct):
@@ -71,7 +75,7 @@ class Usage(msgspec.Struct):
 
 
 class Completion(msgspec.Struct, kw_only=True):
-    """A whole reply."""
+    """A whole reply; the ids of its prompt where they were asked for."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -80,6 +84,7 @@ class Completion(msgspec.Struct, kw_only=True):
     system_fingerprint: None = None
     choices: list[Choice]
     usage: Usage
+    prompt_token_ids: Sequence[int] | UnsetType = UNSET
 
 
 class Event(msgspec.Struct):

@@ -11,8 +11,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from antiphon.api.errors import BadRequest
+from antiphon.api.tokens import MOST_ALTERNATIVES
 from antiphon.surfaces.http import json_body
-from antiphon.surfaces.http.json_body import Name
+from antiphon.surfaces.http.json_body import Name, TokenId
 
 Count = Annotated[int, Meta(ge=1, le=2**53)]
 ROLES = ["system", "developer", "user", "assistant", "tool", "function"]
@@ -138,10 +140,10 @@ class StreamOptions(msgspec.Struct):
 
 
 class Request(msgspec.Struct):
-    """The body of a request: the fields that are acted upon."""
+    """The body of a request: the fields that are acted upon. It has `messages`, or the prompt as `input_ids`."""
 
     model: Name
-    messages: Annotated[list[Message], Meta(extra_json_schema={"minItems": 1})]
+    messages: list[Message] = []
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     stream: bool | None = None
@@ -153,7 +155,11 @@ class Request(msgspec.Struct):
     seed: int | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    n: Count | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    return_token_ids: bool | None = None
+    input_ids: Annotated[list[TokenId], Meta(min_length=1)] | None = None
     tools: list[Tool] | None = None
     tool_choice: str | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -176,5 +182,7 @@ def read(body: bytes) -> tuple[Request, list[str]]:
     """The request in a body, and its fields that nobody here acts upon. Raises BadRequest that says what is wrong,
     and where."""
     request, members = json_body.read(body, _request)
+    if "messages" not in members and request.input_ids is None:
+        raise BadRequest("messages: Field required")
     unknown = members.keys() - _FIELDS - _HARMLESS
     return request, sorted(name for name in unknown if bytes(members[name]) not in _SAYS_NOTHING)

@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 Name = Annotated[str, Meta(min_length=1)]
 """A name or an id, in a request."""
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 

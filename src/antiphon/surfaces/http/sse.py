@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, Protocol, TypeVar
 
 from antiphon.api.errors import Failure, Internal, Overloaded
-from antiphon.api.events import AnyEvent, Fold, Reply, Run
+from antiphon.api.events import Fold, Reply, Run
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
 
 log = logging.getLogger("antiphon.http")
@@ -25,22 +25,24 @@ HEADERS = (
 )
 
 T = TypeVar("T")
+B = TypeVar("B")
+Batch = TypeVar("Batch", contravariant=True)
 
 
 class Leaving(Overloaded):
     """The server was asked to stop, and its patience with what still runs is over."""
 
 
-class StreamEncoder(Protocol):
-    """How a surface tells a stream of events."""
+class StreamEncoder(Protocol[Batch]):
+    """How a surface tells a stream of what comes in batches: of events, or of events with the number of their reply."""
 
     ping: bytes
 
     def opening(self) -> bytes:
         """What is sent when the engine has not said anything yet."""
 
-    def batch(self, events: list[AnyEvent]) -> bytes:
-        """The frames for a batch of events."""
+    def batch(self, events: Batch) -> bytes:
+        """The frames for a batch."""
 
     def failure(self, failure: Failure) -> bytes:
         """The frame that ends a stream that broke off."""
@@ -79,7 +81,14 @@ async def whole(exchange: Exchange, run: Run) -> Reply:
         raise Internal("the reply broke off") from None
 
 
-async def send(exchange: Exchange, run: Run, encoder: StreamEncoder, *, first_wait: float, interval: float) -> None:
+async def send(
+    exchange: Exchange,
+    run: Callable[[Callable[[B], Awaitable[None]]], Coroutine[Any, Any, None]],
+    encoder: StreamEncoder[B],
+    *,
+    first_wait: float,
+    interval: float,
+) -> None:
     """Stream what `run` emits to the client. A failure before the first byte is raised, a later one told in the stream.
     The head goes out with the first batch, or after `first_wait` seconds; then no silence is longer than `interval`
     seconds."""
@@ -100,12 +109,12 @@ async def send(exchange: Exchange, run: Run, encoder: StreamEncoder, *, first_wa
     await exchange.write(b"", more=False)
 
 
-class _Stream:
+class _Stream(Generic[B]):
     """The writing end. Whoever generates writes the batches; a timer breaks the silences. There is one timer for a
     silence's length, whatever the number of tokens, and no lock: a batch waits for what breaks a silence, which in turn
     does not begin while a batch is written."""
 
-    def __init__(self, exchange: Exchange, encoder: StreamEncoder, first_wait: float, interval: float) -> None:
+    def __init__(self, exchange: Exchange, encoder: StreamEncoder[B], first_wait: float, interval: float) -> None:
         self._exchange = exchange
         self._encoder = encoder
         self._interval = interval
@@ -115,7 +124,7 @@ class _Stream:
         self._filler: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(first_wait, self._silent)
 
-    async def __aenter__(self) -> _Stream:
+    async def __aenter__(self) -> _Stream[B]:
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -124,8 +133,8 @@ class _Stream:
             self._filler.cancel()
             await asyncio.gather(self._filler, return_exceptions=True)
 
-    async def write(self, events: list[AnyEvent]) -> None:
-        """Write a batch of events."""
+    async def write(self, events: B) -> None:
+        """Write a batch."""
         self._writing = True
         if self._filler is not None:
             await self._filler

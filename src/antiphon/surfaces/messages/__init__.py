@@ -94,6 +94,8 @@ class _Messages:
             diagnostics=caching.diagnostics(prepared.miss) if probing else None,
             hour=decoded.hour,
             tier="standard" if exchange.batch is None else "batch",
+            tokens=decoded.tokens,
+            prompt_ids=prepared.prompt_ids if decoded.tokens else (),
         )
         run = self._run(exchange, whole, prepared)
         if request.stream:

@@ -27,7 +27,7 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.content.remote import Fetched
-from antiphon.surfaces.messages import caching, checks, tools, wire
+from antiphon.surfaces.messages import caching, checks, token_ids, tools, wire
 from antiphon.surfaces.messages.blocks import Reader, addresses
 from antiphon.surfaces.schemas import checked_schema
 
@@ -53,7 +53,8 @@ class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     `ignored` names what was accepted and not acted upon; `members` tells toolset members by the names the model
     knows; `served` are the tools that run here, `deferred` those of all that a result may still bring up, `searchable`
     those that a search is made among; `server_tool` is the name and type of a server tool that is not set up and that
-    the request leaves no way around; `hour` says that the last cache mark is to be kept for an hour."""
+    the request leaves no way around; `hour` says that the last cache mark is to be kept for an hour; `tokens` is how
+    tokens are told, if they are."""
 
     conversation: Conversation
     generation: GenerationParams
@@ -65,6 +66,7 @@ class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     searchable: Mapping[str, Tool]
     server_tool: tuple[str, str] | None
     hour: bool = False
+    tokens: token_ids.TokenStyle | None = None
 
 
 class Draft(msgspec.Struct, kw_only=True):
@@ -93,10 +95,13 @@ def read(body: bytes, offered: ServerTools) -> Draft:
             code="thread_unsupported_request",
             details={"unsupported": ["thread"]},
         )
-    if not request.messages:
+    if not request.messages and request.input_ids is None:
         raise BadRequest("messages: at least one message is required")
+    if request.messages and request.input_ids is not None:
+        raise BadRequest("input_ids: the prompt is either messages or input_ids, not both")
     messages = [_indexed(index, message) for index, message in enumerate(request.messages)]
-    checks.check(messages)
+    if messages:
+        checks.check(messages)
     return Draft(
         request=request,
         unknown=unknown,
@@ -140,7 +145,11 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
     )
     messages = _turns(draft.messages, reader)
     turns = (*chain.from_iterable(messages), *_untold(draft, reader))
-    conversation = Conversation(system=_system(request), turns=turns, tools=box.all())
+    ids = tuple(request.input_ids or ())
+    conversation = Conversation(system=_system(request), turns=turns, tools=box.all(), ids=ids)
+    style = token_ids.token_style(request, card)
+    if style and box.served:
+        raise BadRequest("return_token_ids: a reply with tools that run on the server is made of several samples")
     ignored = [*draft.unknown, *box.ignored]
     mark = caching.last_mark(request) if draft.marked else None
     generation = GenerationParams(
@@ -150,7 +159,8 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
         tool_choice=choice,
         thinking=_thinking(request, ignored),
         output_schema=_output_schema(request),
-        cached_turns=sum(map(len, messages[: mark.messages])) if mark else None,
+        cached_turns=sum(map(len, messages[: mark.messages])) if mark and not ids else None,
+        report=style.report if style else None,
     )
     if request.context_management is not msgspec.UNSET:
         ignored.append("context_management")
@@ -165,6 +175,7 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
         searchable=box.searchable,
         server_tool=server_tool,
         hour=mark is not None and mark.hour,
+        tokens=style,
     )
 
 
@@ -209,7 +220,7 @@ def _unbilled(blocks: list[wire.AnyBlock]) -> list[wire.AnyBlock]:
 def _untold(draft: Draft, reader: Reader) -> Iterator[Turn]:
     """A last turn for a deferred tool that must be called although nothing in the conversation told of it."""
     untold = [introduced(tool) for waiting in reader.untold.values() for tool in waiting]
-    if untold and draft.messages[-1][1] != "assistant":
+    if untold and draft.messages and draft.messages[-1][1] != "assistant":
         yield Turn(role="system", parts=(Text("\n".join(untold)),))
 
 

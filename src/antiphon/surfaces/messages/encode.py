@@ -8,7 +8,7 @@ once per block, a JSON string and a suffix: no dictionaries, no second pass over
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, assert_never
@@ -30,6 +30,7 @@ from antiphon.api.events import (
     TextDelta,
     ThinkingBlock,
     ThinkingDelta,
+    TokensSampled,
     ToolBlock,
     ToolDelta,
     ToolEnd,
@@ -37,8 +38,10 @@ from antiphon.api.events import (
     Usage,
 )
 from antiphon.api.seal import Seal
+from antiphon.api.tokens import Token
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.messages import sent
+from antiphon.surfaces.messages.token_ids import TokenStyle
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -50,7 +53,8 @@ _END = b"}}\n\n"
 class Style(msgspec.Struct, frozen=True, kw_only=True):
     """How one reply is told: its id, the client's name for the model, whether thinking is withheld and context
     management was asked for, which tools are a toolset's members (name → member, toolset), the answer to
-    `diagnostics`, whether the last cache mark is for an hour, the service tier."""
+    `diagnostics`, whether the last cache mark is for an hour, the service tier; how tokens are told, if they are, and
+    the prompt's."""
 
     id: str
     model: str
@@ -61,6 +65,8 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     diagnostics: sent.Diagnostics | None = None
     hour: bool = False
     tier: str = "standard"
+    tokens: TokenStyle | None = None
+    prompt_ids: Sequence[int] = ()
 
 
 class _At(Enum):
@@ -126,6 +132,7 @@ def message_sent(style: Style, content: list[Any], usage: sent.Usage, end: Finis
         diagnostics=style.diagnostics,
         usage=usage,
         context_management=sent.ContextManagement() if style.context_management else msgspec.UNSET,
+        prompt_token_ids=style.prompt_ids if style.tokens and style.tokens.ids else msgspec.UNSET,
     )
 
 
@@ -140,15 +147,15 @@ def _container(end: Finished) -> sent.Container | None:
     return sent.Container(id=end.container.id, expires_at=expires.isoformat(timespec="seconds").replace("+00:00", "Z"))
 
 
-def ending(style: Style, end: Finished) -> bytes:
-    """The last two frames: why the message ended, and that it has."""
+def ending(style: Style, end: Finished, more: Mapping[str, Any]) -> bytes:
+    """The last two frames: why the message ended, with what `more` there is to tell, and that it has."""
     delta = {
         "stop_reason": end.reason,
         "stop_sequence": end.stop_sequence,
         "stop_details": _details(end),
         "container": _container(end),
     }
-    data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_sent(style, end.usage)}
+    data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_sent(style, end.usage), **more}
     if style.context_management:
         data["context_management"] = sent.ContextManagement()
     return frame("message_delta", data) + _STOP
@@ -182,12 +189,13 @@ def whole(style: Style, reply: Reply) -> bytes:
     """The unstreamed reply."""
     content = [_block_sent(style, block) for block in reply.blocks]
     end = Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation, reply.container)
-    return whole_of(style, content, end)
+    return whole_of(style, content, end, style.tokens.members(reply.tokens) if style.tokens else {})
 
 
-def whole_of(style: Style, content: list[Any], end: Finished) -> bytes:
-    """A message of the given content."""
-    return _to_json(message_sent(style, content, usage_sent(style, end.usage), end))
+def whole_of(style: Style, content: list[Any], end: Finished, more: Mapping[str, Any] = {}) -> bytes:
+    """A message of the given content, with `more` members."""
+    message = message_sent(style, content, usage_sent(style, end.usage), end)
+    return _to_json(msgspec.structs.replace(message, **more))
 
 
 def _text_in(event: AnyEvent) -> str | None:
@@ -217,6 +225,8 @@ class Encoder:
         self._index = -1
         self._prefix = b""
         self._thought: list[str] = []
+        self._tokens: list[Token] = []
+        self._due = 0
 
     @property
     def finished(self) -> bool:
@@ -244,12 +254,16 @@ class Encoder:
             text = _text_in(event)
             if text == "":
                 continue
+            if at is None and type(event) is TokensSampled:
+                self._tokens += event.tokens
+                continue
             if at is not kind and kind is not None:
                 self._delta(kind, "".join(held), out)
                 held = []
             kind = at
             if text is not None:
                 held.append(text)
+                self._due = len(self._tokens)
             else:
                 self._boundary(event, out)
         if kind is not None:
@@ -275,9 +289,11 @@ class Encoder:
                 self._close(out)
             case Finished():
                 self._close(out)
-                out.append(ending(self._style, event))
+                style = self._style
+                more = style.tokens.members(self._tokens) if style.tokens and self._tokens else {}
+                out.append(ending(style, event, more))
                 self._at = _At.DONE
-            case TextDelta() | ThinkingDelta() | ToolDelta():
+            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled():
                 pass
             case _:
                 assert_never(event)
@@ -291,7 +307,13 @@ class Encoder:
             self._thought.append(text)
             if self._style.withheld:
                 return
-        out.append(self._prefix + text_json(text) + _END)
+        out.append(self._prefix + text_json(text) + (self._end_with(self._due) if self._due else _END))
+
+    def _end_with(self, count: int) -> bytes:
+        """The end of a delta, with the first so many of the tokens that are to be told."""
+        assert self._style.tokens
+        told, self._tokens, self._due = self._tokens[:count], self._tokens[count:], 0
+        return b"}" + self._style.tokens.beside(told) + b"}\n\n"
 
     def _open(self, at: _At, block: bytes, out: list[bytes]) -> None:
         self._close(out)
@@ -315,6 +337,9 @@ class Encoder:
         if self._at is _At.IDLE:
             return
         index = str(self._index).encode()
+        if self._tokens:
+            # What was sampled without any text to be told with: the markers around a call, the end of a turn.
+            out.append(self._prefix + b'""' + self._end_with(len(self._tokens)))
         if self._at is _At.THINKING:
             signature = self._style.seal.sign("".join(self._thought), withheld=self._style.withheld)
             self._thought = []

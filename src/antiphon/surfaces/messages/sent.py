@@ -6,6 +6,7 @@ Frames of a stream are made by hand where they are many; whole replies and the r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -126,8 +127,13 @@ class Container(msgspec.Struct, kw_only=True):
     skills: None = None
 
 
+Scored = tuple[float | None, int]
+"""The natural logarithm of a token's probability (null: not known), and its id."""
+
+
 class Message(msgspec.Struct, kw_only=True):
-    """A whole reply, with every key of it, used or not."""
+    """A whole reply, with every key of it, used or not, but for those of tokens, which are there where they were asked
+    for. In a stream, these stand beside the `delta` of the text that they were sampled for."""
 
     id: str
     type: Literal["message"] = "message"
@@ -141,6 +147,10 @@ class Message(msgspec.Struct, kw_only=True):
     diagnostics: Diagnostics | None
     usage: Usage
     context_management: ContextManagement | UnsetType = UNSET
+    prompt_token_ids: Sequence[int] | UnsetType = UNSET
+    output_ids: list[int] | UnsetType = UNSET
+    output_token_logprobs: list[Scored] | UnsetType = UNSET
+    output_top_logprobs: list[list[Scored]] | UnsetType = UNSET
 
 
 class Event(msgspec.Struct):

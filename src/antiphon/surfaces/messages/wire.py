@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from antiphon.api.conversation import Role
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.http import json_body
-from antiphon.surfaces.http.json_body import Name
+from antiphon.surfaces.http.json_body import Name, TokenId
 from antiphon.surfaces.http.validation import complaint, malformed
 
 # A block and a tool are read later, one by one; the names are those of `arrivals.TYPES`.
@@ -85,10 +85,11 @@ class Container(msgspec.Struct):
 
 
 class Request(msgspec.Struct):
-    """The body of a request, for a reply or for a count. Fields of type `Ignored` are accepted and not acted upon."""
+    """The body of a request, for a reply or for a count, with `messages` or the prompt as `input_ids`. Fields of type
+    `Ignored` are accepted and not acted upon."""
 
     model: Name
-    messages: Annotated[list[Message], Meta(extra_json_schema={"minItems": 1})]
+    messages: list[Message] = []
     max_tokens: Count | None = None
     system: Content | None = None
     stream: bool | None = None
@@ -108,6 +109,10 @@ class Request(msgspec.Struct):
     container: str | Container | None = None
     context_management: Ignored = UNSET
     thread: Ignored = UNSET
+    input_ids: Annotated[list[TokenId], Meta(min_length=1)] | None = None
+    return_token_ids: bool | None = None
+    return_logprob: bool | None = None
+    top_logprobs: Count | None = None
 
 
 class Source(msgspec.Struct):
@@ -201,6 +206,8 @@ def read(body: bytes) -> tuple[Request, list[str]]:
     """The request in a body, and its fields that nobody here knows. Raises BadRequest that says what is wrong, and
     where."""
     request, members = json_body.read(body, _request)
+    if "messages" not in members and request.input_ids is None:
+        raise BadRequest("messages: Field required")
     return request, sorted(members.keys() - _FIELDS)
 
 

@@ -27,6 +27,7 @@ from antiphon.api.events import (
     TextDelta,
     ThinkingBlock,
     ThinkingDelta,
+    TokensSampled,
     ToolBlock,
     ToolDelta,
     ToolEnd,
@@ -241,7 +242,7 @@ class Encoder:
                 self._close(out, complete)
             case Finished():
                 self._end(event, out)
-            case TextDelta() | ThinkingDelta() | ToolDelta():
+            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled():
                 pass
             case ServerToolStart() | ServerResult():
                 raise Internal("this surface offers no tools that run here")

@@ -1,0 +1,58 @@
+"""The tokens of a reply, for those who asked for them: whole, with what the engine tells of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from antiphon.api.events import TokensSampled
+from antiphon.api.tokens import Token, TokenReport
+from antiphon.engines import Engine, Piece
+
+
+class TokenReporter:
+    """Makes the report on one generation."""
+
+    def __init__(self, report: TokenReport, engine: Engine) -> None:
+        self._report = report
+        self._engine = engine
+        self._spelled: dict[int, bytes] = {}
+
+    async def complete(self, pieces: list[Piece]) -> list[Piece]:
+        """The pieces with all their ids, and a token for each."""
+        return [await self._complete(piece) for piece in pieces]
+
+    async def _complete(self, piece: Piece) -> Piece:
+        tokens, ids = piece.tokens or [Token(id) for id in piece.ids], piece.ids
+        if len(ids) < piece.count:
+            # Of a character that came in several tokens only the last one's id was told.
+            ids = await self._engine.tokenise([piece.text])
+            tokens = [*(Token(id) for id in ids[: len(ids) - len(tokens)]), *tokens][-len(ids) :]
+            ids = [token.id for token in tokens]
+        await self._spell(tokens)
+        return msgspec.structs.replace(piece, ids=ids, tokens=tokens)
+
+    async def written(self, ids: Sequence[int]) -> TokensSampled:
+        """The report on tokens that were put there for the model."""
+        tokens = tuple(Token(id, sampled=False) for id in ids)
+        await self._spell(tokens)
+        return self.sampled(tokens)
+
+    def sampled(self, tokens: Sequence[Token]) -> TokensSampled:
+        """The report on these tokens."""
+        if not self._report.spelled:
+            return TokensSampled(tuple(tokens))
+        return TokensSampled(tuple(tokens), {id: self._spelled[id] for id in _ids(tokens)})
+
+    async def _spell(self, tokens: Sequence[Token]) -> None:
+        if not self._report.spelled:
+            return
+        # In their order: a part of a character is told only beside the rest of it.
+        for ids in ([token.id for token in tokens], [id for token in tokens for id, _ in token.top]):
+            if set(ids) - self._spelled.keys():
+                self._spelled.update(zip(ids, await self._engine.spell(ids), strict=True))
+
+
+def _ids(tokens: Sequence[Token]) -> set[int]:
+    return {id for token in tokens for id in (token.id, *(alternative for alternative, _ in token.top))}

@@ -1,0 +1,150 @@
+"""The OpenAI-compatible completions endpoint: POST /v1/completions, for evaluation harnesses and editors.
+
+A prompt is text, or ids, and nothing else: no template, no tools, no thinking. What the model says is told as it is.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from antiphon.api.conversation import Conversation, GenerationParams, Sampling
+from antiphon.api.errors import BadRequest, Failure
+from antiphon.serving.service import ModelCard, Prepared, Service
+from antiphon.surfaces.completions import encode, sent, wire
+from antiphon.surfaces.http import sse
+from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
+from antiphon.surfaces.openai import choices, failures
+from antiphon.surfaces.openai.token_logprobs import TokenStyle, check_ids, token_style
+from antiphon.surfaces.surface import Operation, Options, Route, Surface
+
+_MOST_TOKENS = 16
+"""Where a request does not say, as OpenAI's API has it."""
+
+
+class _StreamEncoder(encode.StreamEncoder):
+    def failure(self, failure: Failure) -> bytes:
+        # No [DONE] follows: a client that does not know error chunks must not take the rest for the whole.
+        return b"data: " + failures.body(failure, "prompt") + b"\n\n"
+
+
+class _Completions:
+    def __init__(self, service: Service, options: Options) -> None:
+        self._service = service
+        self._options = options
+
+    def routes(self) -> list[Route]:
+        return [Route(method="POST", path="/completions", answer=self._create, operation=_CREATE)]
+
+    async def _create(self, exchange: Exchange) -> None:
+        check_media_type(exchange)
+        request, ignored = wire.read(await exchange.body(self._options.max_body))
+        exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
+        card = self._service.card(request.model)
+        tokens = _token_style(request, card, ignored)
+        tell_ignored(exchange, ignored)
+        prompts = [await self._encoded(request, given, card) for given in wire.prompts(request)]
+        prepared: list[Prepared] = []
+        for ids in prompts:
+            prepared += await self._prepare(request, ids, tokens, first=not prepared)
+        style = encode.Style(
+            id=self._options.new_id("cmpl-"),
+            created=int(self._options.clock()),
+            model=request.model,
+            usage=bool(request.stream_options and request.stream_options.include_usage),
+            tokens=tokens,
+            prompts=prompts,
+            echoes=[await self._echo(request, ids) for ids in prompts],
+            choices=request.choices,
+        )
+        if request.stream:
+            await sse.send(
+                exchange,
+                partial(choices.run, self._service, prepared),
+                _StreamEncoder(style),
+                first_wait=self._options.first_wait,
+                interval=self._options.ping_interval,
+            )
+        else:
+            replies = await choices.whole(exchange, self._service, prepared)
+            await exchange.reply(200, encode.whole(style, replies))
+
+    async def _encoded(self, request: wire.Request, given: str | list[int], card: ModelCard) -> list[int]:
+        if isinstance(given, str):
+            return await self._service.encode(request.model, given, request.suffix)
+        if request.suffix is not None:
+            raise BadRequest("suffix: it goes with a prompt of text, not of ids")
+        check_ids(given, "prompt", card)
+        return given
+
+    async def _prepare(
+        self, request: wire.Request, ids: list[int], tokens: TokenStyle, *, first: bool
+    ) -> list[Prepared]:
+        if not ids:
+            raise BadRequest("prompt: it has no tokens; the model needs one to begin with")
+        return await choices.prepare(
+            self._service,
+            request.model,
+            Conversation(ids=tuple(ids)),
+            _params(request, tokens),
+            request.choices,
+            further=not first,
+        )
+
+    async def _echo(self, request: wire.Request, ids: list[int]) -> str:
+        if not request.echo:
+            return ""
+        return await self._service.decode(request.model, ids)
+
+
+def _token_style(request: wire.Request, card: ModelCard, ignored: list[str]) -> TokenStyle:
+    if request.echo and request.logprobs is not None:
+        raise BadRequest("logprobs: the engines tell none of a prompt's tokens; leave out echo, or logprobs")
+    return token_style(
+        card,
+        ignored,
+        ids=bool(request.return_token_ids),
+        logprobs=request.logprobs is not None,
+        alternatives=request.logprobs or 0,
+        named=["logprobs"],
+    )
+
+
+def _params(request: wire.Request, tokens: TokenStyle) -> GenerationParams:
+    stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
+    return GenerationParams(
+        max_tokens=request.max_tokens or _MOST_TOKENS,
+        sampling=Sampling(
+            temperature=request.temperature,
+            top_p=request.top_p,
+            # Both -1 and 0 are in use for "no limit".
+            top_k=request.top_k if request.top_k is None else max(request.top_k, 0),
+            seed=request.seed,
+            presence_penalty=request.presence_penalty,
+            frequency_penalty=request.frequency_penalty,
+        ),
+        stop_sequences=tuple(filter(None, stop)),
+        report=tokens.report,
+        raw=True,
+    )
+
+
+def _routes(service: Service, options: Options) -> list[Route]:
+    return _Completions(service, options).routes()
+
+
+_CREATE = Operation(
+    summary="What follows a text, whole or as a stream",
+    description="As other OpenAI-compatible servers answer it: a prompt as text or ids, or several, without any chat "
+    "template. A stream is server-sent events: `data:` lines with chunks, then `[DONE]`; a failure within it is a "
+    "chunk with `error`, without `[DONE]`.",
+    body=wire.Request,
+    replies={"application/json": sent.Completion, "text/event-stream": sent.Event},
+)
+SURFACE = Surface(
+    name="completions",
+    routes=_routes,
+    envelope=failures.envelope("prompt"),
+    failure=failures.Error,
+    statuses=failures.STATUSES,
+)

@@ -1,0 +1,85 @@
+"""What a request asks to be told of tokens, and how it is told: under the names, and in the places, that LMDeploy gave
+them on its `/v1/messages`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.api.errors import BadRequest
+from antiphon.api.tokens import MOST_ALTERNATIVES, Token, TokenReport
+from antiphon.serving.service import ModelCard
+from antiphon.surfaces.messages import wire
+
+_to_json = msgspec.json.Encoder().encode
+
+
+class TokenStyle(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether ids and log-probabilities are told, and of how many alternatives."""
+
+    ids: bool
+    logprobs: bool
+    alternatives: int
+
+    @property
+    def report(self) -> TokenReport:
+        """What the model is asked for."""
+        return TokenReport(logprobs=self.logprobs, alternatives=self.alternatives)
+
+    def members(self, tokens: Sequence[Token]) -> dict[str, Any]:
+        """What stands in a message, or beside a delta, for these tokens."""
+        told: dict[str, Any] = {}
+        if self.ids:
+            told["output_ids"] = [token.id for token in tokens]
+        if self.logprobs:
+            told["output_token_logprobs"] = [(token.logprob, token.id) for token in tokens]
+        if self.alternatives:
+            tops = [token.top[: self.alternatives] for token in tokens]
+            told["output_top_logprobs"] = [[(logprob, id) for id, logprob in top] for top in tops]
+        return told
+
+    def beside(self, tokens: Sequence[Token]) -> bytes:
+        """The same, to be put behind another member of a JSON object."""
+        return b"," + _to_json(self.members(tokens))[1:-1]
+
+
+def token_style(request: wire.Request, card: ModelCard) -> TokenStyle | None:
+    """What the request asks for; None where that is nothing. Raises BadRequest for what the model's engine cannot
+    tell."""
+    if request.input_ids is not None:
+        _check_known("input_ids", card)
+        check_ids(request.input_ids, "input_ids", card)
+    alternatives = request.top_logprobs or 0
+    style = TokenStyle(
+        ids=bool(request.return_token_ids), logprobs=bool(request.return_logprob), alternatives=alternatives
+    )
+    if style.ids:
+        _check_known("return_token_ids", card)
+    if alternatives and not style.logprobs:
+        raise BadRequest("top_logprobs: it is told beside log-probabilities; set return_logprob too")
+    if style.logprobs:
+        check_alternatives(card, "return_logprob", alternatives, "top_logprobs")
+    return style if style.ids or style.logprobs else None
+
+
+def check_ids(ids: Sequence[int], where: str, card: ModelCard) -> None:
+    """Raises BadRequest where one of the ids is none of the model's."""
+    if card.vocabulary and (highest := max(ids, default=0)) >= card.vocabulary:
+        raise BadRequest(f"{where}: {highest} is no token of {card.name!r}, whose ids are below {card.vocabulary}")
+
+
+def check_alternatives(card: ModelCard, field: str, alternatives: int, counting: str) -> None:
+    """Raises BadRequest where the model's engine does not tell log-probabilities (asked for by `field`), or those of so
+    many alternatives (`counting`)."""
+    if card.alternatives is None:
+        raise BadRequest(f"{field}: the engine behind {card.name!r} tells no log-probabilities; leave it out")
+    most = min(card.alternatives, MOST_ALTERNATIVES)
+    if alternatives > most:
+        raise BadRequest(f"{counting}: Input should be less than or equal to {most} for the engine of {card.name!r}")
+
+
+def _check_known(field: str, card: ModelCard) -> None:
+    if not card.token_ids:
+        raise BadRequest(f"{field}: {card.name!r} is behind a chat server that tells no token ids; leave it out")
