@@ -14,21 +14,23 @@ from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import finished
+from antiphon.server_tools.registry import ServerTools
 from antiphon.surfaces.chat_completions import encode as chat
 from antiphon.surfaces.messages import encode as messages
 from antiphon.surfaces.responses import decode, items
 from antiphon.surfaces.responses import encode as responses
+from antiphon.surfaces.responses.whole import Style, whole
 from tests.outputs import cut, records
 
 RECORDS = records()
 USAGE = Usage(prompt=9, cached=4, output=5, thinking=2)
 MESSAGES = messages.Style(id="msg_1", model="m", seal=Seal(b"k"))
 CHAT = chat.Style(id="chatcmpl-1", created=1, model="m", usage=True)
-RESPONSES = responses.Style(
+RESPONSES = Style(
     id="resp_1",
     created=1,
     clock=lambda: 2.0,
-    echo=decode.echo(decode.read(b'{"model": "m"}')),
+    echo=decode.echo(decode.read(b'{"model": "m"}', ServerTools())),
     items=items.Style(new_id=lambda prefix: prefix, seal=Seal(b"k")),
 )
 
@@ -142,7 +144,7 @@ def of_responses_stream(told):
 
 
 def of_responses_whole(reply):
-    return of_response(json.loads(msgspec.json.encode(responses.whole(RESPONSES, reply)))["output"])
+    return of_response(json.loads(msgspec.json.encode(whole(RESPONSES, reply)))["output"])
 
 
 @pytest.mark.parametrize(("name", "record"), RECORDS, ids=[name for name, _ in RECORDS])

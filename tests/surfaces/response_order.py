@@ -16,7 +16,29 @@ PARTED = {
 }
 TOLD = {"": {"delta": "", "text.": "closed"}, "closed": {"done": ""}}
 WHOLE = {"": {"done": ""}}
-TABLES = {"message": PARTED, "reasoning": PARTED, "function_call": TOLD, "custom_tool_call": TOLD}
+SEARCHED = {
+    "": {"in_progress": "begun"},
+    "begun": {"searching": "asked"},
+    "asked": {"completed": "closed", "done": ""},
+    "closed": {"done": ""},
+}
+CALLED = {
+    "": {"in_progress": "begun"},
+    "begun": {"delta": "begun", "text.": "asked"},
+    "asked": {"completed": "closed", "failed": "closed", "done": ""},
+    "closed": {"done": ""},
+}
+RAN = {**CALLED, "asked": {"interpreting": "running"}, "running": {"completed": "closed", "done": ""}}
+TABLES = {
+    "message": PARTED,
+    "reasoning": PARTED,
+    "function_call": TOLD,
+    "custom_tool_call": TOLD,
+    "web_search_call": SEARCHED,
+    "mcp_call": CALLED,
+    "code_interpreter_call": RAN,
+}
+STAGES = ("in_progress", "searching", "interpreting", "completed", "failed", "delta")
 SIGNS = {
     "response.content_part.added": "part+",
     "response.reasoning_summary_part.added": "part+",
@@ -96,7 +118,8 @@ class _Item:
         name = event["type"]
         if name != "response.output_item.done":
             assert event["item_id"] == self.opening["id"]
-        sign = SIGNS.get(name) or ("delta" if name.endswith(".delta") else "text.")
+        stage = name.rpartition(".")[2]
+        sign = SIGNS.get(name) or (stage if stage in STAGES else "text.")
         assert sign in self.table[self.state], f"{name} in {self.opening['type']} while {self.state!r}"
         self.state = self.table[self.state][sign]
         if sign == "delta":

@@ -89,6 +89,7 @@ def test_what_no_expression_says(grammar: str) -> None:
         (("lark", 'start "x"'), "definition: this is no Lark grammar"),
         (("lark", "start: other"), "the rule `other` is not there"),
         (("lark", "%import elsewhere.THING\nstart: THING"), "there is nothing to import from `elsewhere`"),
+        (("lark", f"%import {'a' * 5000}.THING\nstart: THING"), "there is nothing to import from `aaa"),
         (("lark", "%declare A\nstart: A"), "`%declare` is not known here"),
         (("ebnf", "x"), "syntax: Input should be 'lark' or 'regex'"),
         (("regex", None), "definition: Field required"),

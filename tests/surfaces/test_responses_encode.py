@@ -31,18 +31,21 @@ from antiphon.api.events import (
     fold,
 )
 from antiphon.api.seal import Seal
+from antiphon.server_tools.registry import ServerTools
 from antiphon.surfaces.responses import client_tools, decode, encode, items
 from antiphon.surfaces.responses.shapes import Custom, Function, TextReader
+from antiphon.surfaces.responses.whole import Style
+from antiphon.surfaces.responses.whole import whole as fold_whole
 
 USAGE = Usage(prompt=9, cached=4, output=5, thinking=2)
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 SHAPES = {"patch": Custom("patch"), "spawn": Function("spawn", "agents"), "shell": client_tools.SHELL}
 
 
-def style(**given: Any) -> encode.Style:
+def style(**given: Any) -> Style:
     numbers = count()
-    draft = decode.read(b'{"model": "m", "input": "Hi"}')
-    return encode.Style(
+    draft = decode.read(b'{"model": "m", "input": "Hi"}', ServerTools())
+    return Style(
         id="resp_1",
         created=1,
         clock=lambda: 2.0,
@@ -60,7 +63,7 @@ def streamed(pieces: list[list[AnyEvent]], **given: Any) -> list[dict[str, Any]]
 
 def whole(pieces: list[list[AnyEvent]], **given: Any) -> dict[str, Any]:
     reply = fold(event for piece in pieces for event in piece)
-    response: dict[str, Any] = json.loads(msgspec.json.encode(encode.whole(style(**given), reply)))
+    response: dict[str, Any] = json.loads(msgspec.json.encode(fold_whole(style(**given), reply)))
     return response
 
 
@@ -180,15 +183,15 @@ def test_calls_come_back_as_the_model_wrote_them() -> None:
     declared: list[Any] = [{"type": kind} for kind in ("shell", "local_shell", "apply_patch", "computer")]
     declared.append({"type": "custom", "name": "patch"})
     declared.append({"type": "namespace", "name": "agents", "tools": [{"type": "function", "name": "spawn"}]})
-    box = decode.read(json.dumps({"model": "m", "tools": declared}).encode()).box
+    box = decode.read(json.dumps({"model": "m", "tools": declared}).encode(), ServerTools()).box
     for name, input in inputs.items():
         how = style()
         told = msgspec.structs.replace(how, items=msgspec.structs.replace(how.items, shapes=box.shapes))
         reply = fold(event for piece in called(name, input) for event in piece)
-        (item,) = json.loads(msgspec.json.encode(encode.whole(told, reply)))["output"]
+        (item,) = json.loads(msgspec.json.encode(fold_whole(told, reply)))["output"]
         answer = {"type": item["type"] + "_output", "call_id": item["call_id"], "output": "ok"}
         body = {"model": "m", "input": [{"role": "user", "content": "?"}, item, answer], "tools": declared}
-        read = decode.decode(decode.read(json.dumps(body).encode()), CARD, Seal(b"k"), {})
+        read = decode.decode(decode.read(json.dumps(body).encode(), ServerTools()), CARD, Seal(b"k"), {})
         asked, said, result = read.conversation.turns
         assert said.parts == (ToolUse(id="toolu_1", name=name, input=input),)
         assert asked.parts == (Text("?"),)

@@ -12,10 +12,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw
 
+from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import Failure
-from antiphon.api.events import AnyEvent
+from antiphon.api.events import AnyEvent, Run
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
+from antiphon.server_tools.registry import ServerTools
+from antiphon.server_tools.rounds import Rounds
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.content import remote
 from antiphon.surfaces.http import sse
@@ -23,6 +26,7 @@ from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import decode, encode, items, sent, tools, wire
+from antiphon.surfaces.responses.whole import Style, whole
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 
@@ -31,7 +35,7 @@ class _StreamEncoder:
 
     ping = encode.PING
 
-    def __init__(self, style: encode.Style) -> None:
+    def __init__(self, style: Style) -> None:
         self._encoder = encode.Encoder(style)
 
     @property
@@ -64,9 +68,9 @@ class _Responses:
         draft, decoded = await self._read(exchange)
         request = draft.request
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
-        prepared = await self._prepare(draft, decoded)
+        prepared = await self._prepare(draft, decoded.conversation, decoded.generation)
         style = self._style(draft, decoded)
-        run = partial(self._service.run, prepared)
+        run = self._run(exchange, draft, decoded, prepared)
         if request.stream:
             await sse.send(
                 exchange,
@@ -77,7 +81,7 @@ class _Responses:
             )
         else:
             reply = await sse.whole(exchange, run)
-            await exchange.reply(200, msgspec.json.encode(encode.whole(style, reply)))
+            await exchange.reply(200, msgspec.json.encode(whole(style, reply)))
 
     async def _count(self, exchange: Exchange) -> None:
         draft, decoded = await self._read(exchange)
@@ -89,22 +93,58 @@ class _Responses:
         body = await exchange.body(self._options.max_body)
         # A PDF takes its time, however short it is.
         large = len(body) > LARGE or b'"input_file"' in body
-        draft = await offload(large, partial(decode.read, body))
+        offered = self._options.server_tools.for_key(exchange.watch.key)
+        draft = await offload(large, partial(decode.read, body, offered))
+        await _ask(draft, offered)
         card = self._service.card(draft.request.model)
         fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
         decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
         tell_ignored(exchange, decoded.ignored)
         return draft, decoded
 
-    async def _prepare(self, draft: decode.Draft, decoded: decode.DecodedRequest) -> Prepared:
+    async def _prepare(
+        self, draft: decode.Draft, conversation: Conversation, wanted: GenerationParams, *, further: bool = False
+    ) -> Prepared:
         key = draft.request.prompt_cache_key
-        return await self._service.prepare(
-            draft.request.model, decoded.conversation, decoded.generation, session=key[:256] if key else None
-        )
+        session = key[:256] if key else None
+        return await self._service.prepare(draft.request.model, conversation, wanted, session=session, further=further)
 
-    def _style(self, draft: decode.Draft, decoded: decode.DecodedRequest) -> encode.Style:
+    def _run(self, exchange: Exchange, draft: decode.Draft, decoded: decode.DecodedRequest, prepared: Prepared) -> Run:
+        """What generates the response: the model alone, or in rounds with the tools that run here."""
+        first, box = partial(self._service.run, prepared), decoded.box
+        if not box.served:
+            return first
+        key, rate_limiter = exchange.watch.key, self._options.rate_limiter
+        left = draft.request.max_tool_calls
+
+        async def further(conversation: Conversation, wanted: GenerationParams) -> Run:
+            return partial(self._service.run, await self._prepare(draft, conversation, wanted, further=True))
+
+        def allow() -> bool:
+            nonlocal left
+            if left == 0:
+                return False
+            left = None if left is None else left - 1
+            return rate_limiter is None or rate_limiter.take_call(key)
+
+        rounds = Rounds(
+            decoded.conversation,
+            decoded.generation,
+            declared=box.served,
+            deferred=box.deferred,
+            searchable=box.searchable,
+            further=further,
+            seal=self._seal,
+            bounds=self._options.server_tools.bounds,
+            key=key,
+            allow=allow,
+            note=exchange.watch.called,
+        )
+        return partial(rounds.run, first)
+
+    def _style(self, draft: decode.Draft, decoded: decode.DecodedRequest) -> Style:
         new_id = self._options.new_id
-        return encode.Style(
+        return Style(
             id=new_id("resp_"),
             created=int(self._options.clock()),
             clock=self._options.clock,
@@ -112,11 +152,25 @@ class _Responses:
             items=items.Style(
                 new_id=new_id,
                 seal=self._seal,
-                shapes=decoded.shapes,
+                shapes=decoded.box.shapes,
+                served=tools.wire_names(decoded.box),
+                definitions=decoded.box.definitions,
                 summary=decode.summarised(draft.request),
                 sealed=decode.SEALED in (draft.request.include or ()),
             ),
         )
+
+
+async def _ask(draft: decode.Draft, offered: ServerTools) -> None:
+    """Ask the MCP servers that a request names for their tools."""
+    servers = draft.box.servers
+    if offered.connector is None or not servers:
+        return
+    entries = [(each.where, each.entry) for each in servers if each.entry is not None]
+    toolsets = [(each.where, each.toolset) for each in servers]
+    taken = [*draft.box.tools, *draft.box.deferred]
+    for declared in await offered.connector.declared(entries, toolsets, taken, offered.bounds.seconds):
+        draft.box.serve(declared, "tools")
 
 
 def _routes(service: Service, options: Options) -> list[Route]:

@@ -10,6 +10,7 @@ import msgspec
 from antiphon.api.conversation import Conversation, GenerationParams, Sampling
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Seal
+from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.openai import efforts
@@ -17,7 +18,6 @@ from antiphon.surfaces.openai.content import Reader, addresses
 from antiphon.surfaces.openai.functions import given, output_schema
 from antiphon.surfaces.responses import sent, tools, wire
 from antiphon.surfaces.responses.history import Placed, Turns, addressed, placed
-from antiphon.surfaces.responses.shapes import Shape
 
 SEALED = "reasoning.encrypted_content"
 _SUMMARIES = ("auto", "concise", "detailed")
@@ -26,12 +26,12 @@ _TRUNCATIONS = ("auto", "disabled")
 
 class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read: the nouns, and what only this surface needs to know. `ignored` names what was
-    accepted and not acted upon; `shapes` are those of calls, by the names that the model knows tools by."""
+    accepted and not acted upon; `box` has the tools."""
 
     conversation: Conversation
     generation: GenerationParams
     ignored: tuple[str, ...]
-    shapes: Mapping[str, Shape]
+    box: tools.Toolbox
 
 
 class Draft(msgspec.Struct, kw_only=True):
@@ -45,8 +45,9 @@ class Draft(msgspec.Struct, kw_only=True):
     box: tools.Toolbox
 
 
-def read(body: bytes) -> Draft:
-    """Read a body as far as it can be read by itself, and check what can be checked."""
+def read(body: bytes, offered: ServerTools) -> Draft:
+    """Read a body as far as it can be read by itself, and check what can be checked. `offered` are the server tools
+    that are set up."""
     request, members, unknown = wire.read(body)
     if request.truncation is not None and request.truncation not in _TRUNCATIONS:
         raise BadRequest("truncation: Input should be 'auto' or 'disabled'")
@@ -55,7 +56,7 @@ def read(body: bytes) -> Draft:
         members=members,
         unknown=unknown,
         items=placed(request.input),
-        box=tools.toolbox(request.tools),
+        box=tools.toolbox(request.tools, offered),
     )
 
 
@@ -70,8 +71,8 @@ def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:
 def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetched]) -> DecodedRequest:
     """The request in nouns."""
     request, box = draft.request, draft.box
-    choice, shown = tools.choice(request.tool_choice, box, request.parallel_tool_calls is not False)
     turns = Turns(Reader(vision=card.vision, fetched=fetched), seal, box).read(draft.items)
+    choice, shown = tools.choice(request.tool_choice, box, request.parallel_tool_calls is not False)
     effort = request.reasoning.effort if request.reasoning else None
     return DecodedRequest(
         conversation=Conversation(system=request.instructions or "", turns=turns, tools=shown),
@@ -83,7 +84,7 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
             output_schema=_output_schema(request.text),
         ),
         ignored=tuple(dict.fromkeys([*draft.unknown, *_ignored(request), *box.ignored])),
-        shapes=box.shapes,
+        box=box,
     )
 
 

@@ -1,4 +1,4 @@
-"""Events → the Responses API: a stream of frames, or one response by folding the same events.
+"""Events → the Responses API: a stream of frames.
 
 The encoder holds which item is open. A text, a thought or a call opens one, a change of kind closes it. The hot path
 glues a prefix that is made once per item, a JSON string and the number of the frame: no dictionaries, no second pass
@@ -7,142 +7,37 @@ over the text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, assert_never
+from collections.abc import Iterable
+from typing import assert_never
 
 import msgspec
 
 from antiphon.api.errors import Failure, Internal
 from antiphon.api.events import (
     AnyEvent,
-    Block,
     Finished,
-    Reply,
     ServerResult,
-    ServerResultBlock,
-    ServerToolBlock,
     ServerToolStart,
     Started,
-    TextBlock,
     TextDelta,
-    ThinkingBlock,
     ThinkingDelta,
     TokensSampled,
-    ToolBlock,
     ToolDelta,
     ToolEnd,
     ToolStart,
-    Usage,
 )
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import items, sent
 from antiphon.surfaces.responses.items import Item
-from antiphon.surfaces.responses.shapes import Fields, Function
+from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
+from antiphon.surfaces.responses.shapes import Fields
+from antiphon.surfaces.responses.whole import Style, client_call, cut_short, ended, response
 
 _to_json = msgspec.json.Encoder().encode
 
 # The API has no such event; a comment keeps the connection alive, and no client can take it for more.
 PING = b": ping\n\n"
-
-
-class Style(msgspec.Struct, frozen=True, kw_only=True):
-    """How one response is told: its id, when it was made and what tells when it is over, in Unix seconds, what it
-    repeats of its request, and how its items are told."""
-
-    id: str
-    created: int
-    clock: Callable[[], float]
-    echo: sent.Echo
-    items: items.Style
-    background: bool = False
-
-
-def usage_sent(usage: Usage) -> sent.Usage:
-    """The figures as the API reports them."""
-    return sent.Usage(
-        input_tokens=usage.prompt,
-        input_tokens_details=sent.InputDetails(usage.cached),
-        output_tokens=usage.output,
-        output_tokens_details=sent.OutputDetails(usage.thinking),
-        total_tokens=usage.prompt + usage.output,
-    )
-
-
-def response(style: Style, status: sent.Status, output: list[Fields], **more: Any) -> sent.Response:
-    """The response as far as it has come."""
-    return sent.Response(
-        **msgspec.structs.asdict(style.echo),
-        id=style.id,
-        created_at=style.created,
-        status=status,
-        background=style.background,
-        output=output,
-        **more,
-    )
-
-
-def _ended(style: Style, output: list[Fields], end: Finished) -> sent.Response:
-    incomplete = _incomplete(end)
-    return response(
-        style,
-        "incomplete" if incomplete else "completed",
-        output,
-        completed_at=None if incomplete else int(style.clock()),
-        incomplete_details=incomplete,
-        usage=usage_sent(end.usage),
-    )
-
-
-def _incomplete(end: Finished) -> sent.Incomplete | None:
-    match end.reason:
-        case "max_tokens" | "model_context_window_exceeded" | "pause_turn":
-            return sent.Incomplete("max_output_tokens")
-        case "refusal" if not end.explanation:
-            return sent.Incomplete("content_filter")
-        case _:
-            # A refusal that is told in words has a place of its own.
-            return None
-
-
-def _cut(end: Finished) -> bool:
-    return end.reason in ("max_tokens", "model_context_window_exceeded")
-
-
-def whole(style: Style, reply: Reply) -> sent.Response:
-    """The unstreamed response."""
-    end = Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation)
-    last = len(reply.blocks) - 1
-    told = [_told(style.items, block, cut=at == last and _cut(end)) for at, block in enumerate(reply.blocks)]
-    if reply.explanation:
-        refusal = items.Message(style.items, "refusal")
-        refusal.take(reply.explanation)
-        told.append(refusal.whole(True))
-    return _ended(style, told, end)
-
-
-def _told(style: items.Style, block: Block, *, cut: bool) -> Fields:
-    """The item that a block of a whole reply is."""
-    match block:
-        case TextBlock(text):
-            return _whole(items.Message(style), text, not cut)
-        case ThinkingBlock(text):
-            return _whole(items.Reasoning(style), text, not cut)
-        case ToolBlock():
-            return _whole(_call(style, block.id, block.name), block.input, block.complete)
-        case ServerToolBlock() | ServerResultBlock():
-            raise Internal("this surface offers no tools that run here")
-        case _:
-            assert_never(block)
-
-
-def _whole(item: Item, text: str, complete: bool) -> Fields:
-    item.take(text)
-    return item.whole(complete)
-
-
-def _call(style: items.Style, id: str, name: str) -> Item:
-    return items.Call(style, id, style.shapes.get(name) or Function(name))
 
 
 class Encoder:
@@ -151,8 +46,11 @@ class Encoder:
     def __init__(self, style: Style) -> None:
         self._style = style
         self._frames = 0
-        self._output: list[Fields] = []
+        self._output: list[Fields | None] = []
         self._item: Item | None = None
+        self._index = -1
+        self._calls = ServerCalls(style.items)
+        self._running: dict[int, ServerCall] = {}
         self._kind: type[AnyEvent] | None = None
         self._prefix = b""
         self._started = False
@@ -212,7 +110,8 @@ class Encoder:
         told = failures.trouble(failure, "input")
         error = sent.Failed(told.code or "server_error", told.message)
         out: list[bytes] = []
-        failed = response(self._style, "failed", self._output, error=error)
+        done = [item for item in self._output if item is not None]
+        failed = response(self._style, "failed", done, error=error)
         self._tell("response.failed", {"response": failed}, out)
         return b"".join(out)
 
@@ -235,7 +134,13 @@ class Encoder:
             case _ if not self._started or self._response:
                 raise Internal("an event came outside of the response")
             case ToolStart(id, name):
-                self._open(ToolDelta, _call(self._style.items, id, name), out)
+                self._calls.beside(id)
+                self._open(ToolDelta, client_call(self._style.items, id, name), out)
+            case ServerToolStart(_, block):
+                self._open(ToolDelta, self._calls.begin(block), out)
+            case ServerResult(block):
+                self._close(out)
+                self._answer(self._calls.end(block), out)
             case ToolEnd(complete):
                 if self._kind is not ToolDelta:
                     raise Internal("a tool call ended that was never begun")
@@ -244,8 +149,6 @@ class Encoder:
                 self._end(event, out)
             case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled():
                 pass
-            case ServerToolStart() | ServerResult():
-                raise Internal("this surface offers no tools that run here")
             case _:
                 assert_never(event)
 
@@ -253,35 +156,52 @@ class Encoder:
         if not self._started or self._response:
             raise Internal("an event came outside of the response")
         self._close(out)
-        self._kind, self._item = kind, item
-        index = len(self._output)
-        place = {"item_id": item.id, "output_index": index}
-        self._tell("response.output_item.added", {"output_index": index, "item": item.opening()}, out)
-        for name, fields in item.opened():
-            self._tell(name, {**place, **fields}, out)
+        self._kind, self._item, self._index = kind, item, len(self._output)
+        self._output.append(None)
+        self._tell("response.output_item.added", {"output_index": self._index, "item": item.opening()}, out)
+        self._tell_all(item, self._index, item.opened(), out)
         name, fields = item.delta
-        told = _to_json({"type": name, **place, **fields})[:-1]
+        told = _to_json({"type": name, "item_id": item.id, "output_index": self._index, **fields})[:-1]
         self._prefix = b'event: %b\ndata: %b,"delta":' % (name.encode(), told) if name else b""
 
     def _close(self, out: list[bytes], complete: bool = True) -> None:
-        item = self._item
-        if item is None:
-            return
-        index = len(self._output)
-        for name, fields in item.closing(complete):
+        item, self._kind, self._item = self._item, None, None
+        if isinstance(item, ServerCall):
+            # Its result is still to come.
+            self._tell_all(item, self._index, item.asked(), out)
+            self._running[self._index] = item
+        elif item is not None:
+            self._done(item, self._index, item.whole(complete), complete, out)
+
+    def _answer(self, call: ServerCall, out: list[bytes]) -> None:
+        index = next(index for index, each in self._running.items() if each is call)
+        del self._running[index]
+        self._done(call, index, self._calls.whole(call), True, out)
+        if follower := self._calls.follower(call):
+            index = len(self._output)
+            self._output.append(follower)
+            opening = {"output_index": index, "item": {**follower, "status": "in_progress"}}
+            self._tell("response.output_item.added", opening, out)
+            self._tell("response.output_item.done", {"output_index": index, "item": follower}, out)
+
+    def _done(self, item: Item, index: int, whole: Fields, complete: bool, out: list[bytes]) -> None:
+        self._tell_all(item, index, item.closing(complete), out)
+        self._tell("response.output_item.done", {"output_index": index, "item": whole}, out)
+        self._output[index] = whole
+
+    def _tell_all(self, item: Item, index: int, told: items.Told, out: list[bytes]) -> None:
+        for name, fields in told:
             self._tell(name, {"item_id": item.id, "output_index": index, **fields}, out)
-        done = item.whole(complete)
-        self._tell("response.output_item.done", {"output_index": index, "item": done}, out)
-        self._output.append(done)
-        self._kind, self._item = None, None
 
     def _end(self, event: Finished, out: list[bytes]) -> None:
-        self._close(out, not _cut(event))
+        self._close(out, not cut_short(event))
+        for index, call in self._running.items():
+            self._done(call, index, call.whole(False), False, out)
         if event.explanation:
             self._open(TextDelta, items.Message(self._style.items, "refusal"), out)
             self._delta(TextDelta, event.explanation, out)
             self._close(out)
-        self._response = _ended(self._style, self._output, event)
+        self._response = ended(self._style, [item for item in self._output if item is not None], event)
         self._tell(f"response.{self._response.status}", {"response": self._response}, out)
 
     def _tell(self, name: str, fields: Fields, out: list[bytes]) -> None:

@@ -22,6 +22,7 @@ LONGEST = 20_000
 _SPECIAL = re.compile(r"([.^$*+?()\[\]{}|\\/])")
 # A character that JSON escapes, by itself; in front of it, what only looks like one.
 _LONE = re.compile(r"\[(?:\\.|[^\]\\])(?:\\.|[^\]\\])+\]|\[?(\\[nrtfv\"\\]|[\"\n])\]?|\\.")
+_LIBRARIES = ("common", "unicode")
 _CONTROLS = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\f": r"\f"}
 
 Node = Tree[Token]
@@ -83,10 +84,10 @@ def _syntax() -> Lark:
 @cache
 def _library(name: str) -> _Rules:
     """The terminals that grammars import by `%import common.NAME`."""
-    there = files("lark") / "grammars" / f"{name}.lark"
-    if not there.is_file():
-        raise ValueError(f"there is nothing to import from `{name}`")
-    return _Rules(_syntax().parse(there.read_text("utf-8") + "\n"))
+    if name not in _LIBRARIES:
+        raise ValueError(f"there is nothing to import from `{name[:60]}`")
+    text = (files("lark") / "grammars" / f"{name}.lark").read_text("utf-8")
+    return _Rules(_syntax().parse(text + "\n"))
 
 
 class _Rules:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
 from antiphon.api.conversation import Part, Text, Thinking, ToolResult, ToolUse, Turn
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
+from antiphon.prompt.render import introduced
+from antiphon.server_tools.result import told_result
 from antiphon.surfaces.openai.content import Reader
 from antiphon.surfaces.openai.functions import arguments, given
 from antiphon.surfaces.responses import wire
 from antiphon.surfaces.responses.parts import output_pieces, pieces
-from antiphon.surfaces.responses.tools import Toolbox
+from antiphon.surfaces.responses.server_items import Kept, opened
+from antiphon.surfaces.responses.tools import Toolbox, bring
 
 Placed = tuple[str, str, wire.AnyItem]
 """An item: its dotted path, its type, and itself."""
@@ -51,11 +54,14 @@ class Turns:
         self._seal = seal
         self._box = box
         self._waiting: dict[str, str] = {}
+        self._round: Kept | None = None
+        self._results: list[ToolResult] = []
 
     def read(self, items: list[Placed]) -> tuple[Turn, ...]:
         """The turns of all items. Raises BadRequest for a call without a result, and for a result without a call."""
         last = max((at for at, (_, _, item) in enumerate(items) if _is_said(item)), default=-1)
         turns = [turn for at, each in enumerate(items) for turn in self._turns(*each, asking=at > last)]
+        turns += self._round_ended()
         self._check_answered()
         if not turns or all(turn.role == "system" for turn in turns):
             # A model is asked nothing by programs that only try whether there is one.
@@ -63,24 +69,55 @@ class Turns:
         return tuple(turns)
 
     def _turns(self, where: str, kind: str, item: wire.AnyItem, *, asking: bool) -> Iterator[Turn]:
+        sealed = item.encrypted_content if isinstance(item, wire.ServerCall | wire.Call) else None
+        if sealed and (kept := self._kept(sealed, where)):
+            yield from self._ran(kept)
+            return
+        if not (isinstance(item, wire.Call) and self._round and item.call_id in self._round.beside):
+            yield from self._round_ended()
+        if (turn := self._turn(where, kind, item, asking=asking)) is not None:
+            yield turn
+
+    def _turn(self, where: str, kind: str, item: wire.AnyItem, *, asking: bool) -> Turn | None:
         match item:
             case wire.Message():
-                yield self._message(item, where, asking)
+                return self._message(item, where, asking)
             case wire.Reasoning():
-                if thought := self._thought(item, where):
-                    yield _said(Thinking(thought))
+                return _said(Thinking(self._thought(item, where)))
+            case wire.Call(execution="server") | wire.ServerCall():
+                return _said(Text(_omitted(kind)))
+            case wire.Output(execution="server"):
+                return None  # The call carries what the model saw of it.
             case wire.Call():
-                yield _said(self._call(kind, item, where))
+                return _said(self._call(kind, item, where))
             case wire.Output():
-                yield Turn(role="user", parts=(self._result(kind, item, where),))
-            case wire.Compaction():
-                if summary := self._opened(item.encrypted_content or "", "", where):
-                    yield Turn(role="user", parts=(Text(_SUMMARY + summary),))
+                return Turn(role="user", parts=(self._result(kind, item, where),))
+            case wire.Tools(tools):
+                told = "\n".join(map(introduced, bring(self._box, tools, f"{where}.tools")))
+                return Turn(role="system", parts=(Text(told),))
+            case wire.Compaction(sealed):
+                summary = self._opened(sealed or "", where)
+                return Turn(role="user", parts=(Text(_SUMMARY + summary),)) if summary else None
             case wire.Reference():
                 raise BadRequest(f"{where}.id: Item with id '{item.id}' not found; items are not kept here")
             case wire.Other():
-                if found := _words(item):
-                    yield _said(Text(found))
+                return None if kind in _SILENT else _said(Text(_omitted(kind)))
+            case _:
+                assert_never(item)
+
+    def _ran(self, kept: Kept) -> Iterator[Turn]:
+        """A call that ran here. Its result stands behind all calls of its round."""
+        if self._round is None or self._round.round != kept.round:
+            yield from self._round_ended()
+        self._round = kept
+        result, _ = told_result(kept.result, self._seal, self._box.reveal)
+        self._results.append(result)
+        yield _said(ToolUse(id=result.tool_use_id, name=kept.name, input=kept.input))
+
+    def _round_ended(self) -> Iterator[Turn]:
+        results, self._results, self._round = self._results, [], None
+        if results:
+            yield Turn(role="user", parts=tuple(results))
 
     def _message(self, item: wire.Message, where: str, asking: bool) -> Turn:
         content = pieces(item.content, f"{where}.content")
@@ -98,17 +135,20 @@ class Turns:
 
     def _thought(self, item: wire.Reasoning, where: str) -> str:
         told = "".join(part.text or "" for part in item.content or item.summary or ())
-        return self._opened(item.encrypted_content, told, where) if item.encrypted_content else told
+        return (self._opened(item.encrypted_content, where) if item.encrypted_content else "") or told
 
-    def _opened(self, sealed: str, otherwise: str, where: str) -> str:
+    def _opened(self, sealed: str, where: str) -> str:
         """What was sealed here; what was sealed elsewhere tells nothing."""
         try:
-            return self._seal.open("", sealed) or otherwise
+            return self._seal.open("", sealed)
         except Forged:
-            raise BadRequest(
-                f"{where}.encrypted_content: The encrypted content could not be verified; send it as it came",
-                code="invalid_encrypted_content",
-            ) from None
+            raise _forged(where) from None
+
+    def _kept(self, sealed: str, where: str) -> Kept | None:
+        try:
+            return opened(sealed, self._seal)
+        except Forged:
+            raise _forged(where) from None
 
     def _call(self, kind: str, item: wire.Call, where: str) -> ToolUse:
         id = item.call_id or item.id
@@ -145,6 +185,9 @@ class Turns:
         if id not in self._waiting:
             raise BadRequest(f"{where}.call_id: No tool call found for {kind.replace('_', ' ')} with call_id {id}.")
         del self._waiting[id]
+        if item.tools is not None:
+            found = "\n".join(map(introduced, bring(self._box, item.tools, f"{where}.tools")))
+            return ToolResult(tool_use_id=id, parts=(Text(found or "nothing"),))
         parts = self._reader.parts(output_pieces(item, f"{where}.output"))
         return ToolResult(tool_use_id=id, parts=parts, is_error=item.status == "failed")
 
@@ -154,11 +197,14 @@ class Turns:
 
 
 def _is_said(item: wire.AnyItem) -> bool:
-    return isinstance(item, wire.Reasoning | wire.Call) or (isinstance(item, wire.Message) and item.role == "assistant")
+    if isinstance(item, wire.Message):
+        return item.role == "assistant"
+    return isinstance(item, wire.Reasoning | wire.Call | wire.ServerCall)
 
 
 def _said(part: Part) -> Turn:
-    return Turn(role="assistant", parts=(part,))
+    empty = isinstance(part, Text | Thinking) and not part.text
+    return Turn(role="assistant", parts=() if empty else (part,))
 
 
 def _meant(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,9 +213,16 @@ def _meant(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in told.items() if value is not None and key not in constant}
 
 
-def _words(item: wire.Other) -> str:
+def _omitted(kind: str) -> str:
     """The short text that stands for an item that no model takes."""
-    return "" if item.type in _SILENT else f"[{_UNSAFE.sub('?', item.type)[:60]} omitted]"
+    return f"[{_UNSAFE.sub('?', kind)[:60]} omitted]"
+
+
+def _forged(where: str) -> BadRequest:
+    return BadRequest(
+        f"{where}.encrypted_content: The encrypted content could not be verified; send it as it came",
+        code="invalid_encrypted_content",
+    )
 
 
 def addressed(items: Iterable[Placed]) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from antiphon.api.seal import Seal
+from antiphon.server_tools.history import Names
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.responses.shapes import Fields, Shape
 
@@ -20,11 +21,15 @@ Told = Iterator[tuple[str, Fields]]
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
     """How items are told: what makes their ids, how calls of the client's tools look, by the names that the model knows
-    them by; whether thinking is told as a summary, and whether it is sealed too, so that it comes back as it was."""
+    them by; what it knows the tools by that run here, by their names on the wire and those of their servers; the
+    definitions of the tools that can be searched for; whether thinking is told as a summary, and whether it is sealed
+    too, so that it comes back as it was."""
 
     new_id: Callable[[str], str]
     seal: Seal
     shapes: Mapping[str, Shape] = {}
+    served: Names = {}
+    definitions: Mapping[str, msgspec.Raw] = {}
     summary: bool = False
     sealed: bool = False
 

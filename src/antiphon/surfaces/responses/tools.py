@@ -15,12 +15,16 @@ from msgspec.structs import replace
 
 from antiphon.api.conversation import Tool, ToolChoice
 from antiphon.api.errors import BadRequest
+from antiphon.server_tools import history
+from antiphon.server_tools.registry import ServerTools
+from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.json_body import Name
 from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.openai.functions import choice_by_name, choice_by_word, function, given
 from antiphon.surfaces.responses import wire
 from antiphon.surfaces.responses.client_tools import client_tool
 from antiphon.surfaces.responses.grammars import expression
+from antiphon.surfaces.responses.server_declarations import McpServer, declare
 from antiphon.surfaces.responses.shapes import Custom, Function, Shape
 
 
@@ -42,47 +46,105 @@ class DeclaredTool(msgspec.Struct):
     strict: bool | None = None
     format: Format | None = None
     tools: list[Raw] | None = None
+    defer_loading: bool | None = None
 
 
 _tool = msgspec.json.Decoder(DeclaredTool)
 
 
 class Toolbox(msgspec.Struct, kw_only=True):
-    """What a request brings. `tools` are those that the model sees and `shapes` the shapes of their calls, by the names
-    that it knows them by; `names` leads there from a namespace and a name; `ignored` names what nobody could run."""
+    """What a request brings. `tools` are those that the prompt begins with, `deferred` those that the conversation may
+    still bring up, `later` those that it did; `served` are those that run here, and `shapes` the shapes of the calls
+    of all others, by the names that the model knows tools by; `names` leads there from a namespace and a name. A search
+    is made among the `searchable`, whose `definitions` are kept as the client wrote them. `servers` are MCP servers
+    that must be asked for their tools; `ignored` names what nobody could run."""
 
     tools: dict[str, Tool] = {}
+    deferred: dict[str, Tool] = {}
+    later: dict[str, Tool] = {}
+    served: dict[str, Declared] = {}
     shapes: dict[str, Shape] = {}
     names: dict[tuple[str, str], str] = {}
+    searchable: dict[str, Tool] = {}
+    definitions: dict[str, Raw] = {}
+    servers: list[McpServer] = []
     ignored: list[str] = []
 
-    def add(self, tool: Tool, shape: Shape, where: str, namespace: str = "") -> None:
-        """Put a tool in, under a name that no other tool has."""
-        if (namespace, tool.name) in self.names:
-            raise BadRequest(f"{where}.name: names must be unique; {tool.name!r} is there twice")
+    def add(self, tool: Tool, shape: Shape, where: str, namespace: str = "", *, deferred: bool = False) -> Tool:
+        """Put a tool in, under a name that no other tool has; the tool as the model knows it."""
         name = tool.name
-        if name in self.tools and namespace:
+        if name in self and namespace:
             name = f"{namespace}__{name}"
-        if name in self.tools:
-            raise BadRequest(f"{where}.name: names must be unique; {name!r} is there twice")
+        if (namespace, tool.name) in self.names or name in self:
+            raise BadRequest(f"{where}.name: names must be unique; {tool.name!r} is there twice")
         self.names[namespace, tool.name] = name
-        self.tools[name] = replace(tool, name=name)
         self.shapes[name] = shape
+        return self._put(replace(tool, name=name), deferred=deferred)
+
+    def serve(self, declared: Declared, where: str) -> None:
+        """Put a tool in that runs here."""
+        name = declared.tool.name
+        if name in self:
+            raise BadRequest(f"{where}.name: names must be unique; {name!r} is there twice")
+        self.served[name] = declared
+        self._put(declared.tool, deferred=declared.deferred)
+
+    def reveal(self, name: str) -> Tool | None:
+        """The conversation brought a tool up: the tool, where it is the first to do so."""
+        if name not in self.deferred:
+            return None
+        self.later[name] = replace(self.deferred.pop(name), in_turns=True)
+        return self.later[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tools or name in self.deferred or name in self.later
+
+    def _put(self, tool: Tool, *, deferred: bool) -> Tool:
+        (self.deferred if deferred else self.tools)[tool.name] = tool
+        if deferred:
+            self.searchable[tool.name] = tool
+        return tool
 
     def known_as(self, name: str, namespace: str | None) -> str:
         """What the model knows a tool by."""
         return self.names.get((namespace or "", name), name)
 
 
-def toolbox(raws: list[Raw] | None) -> Toolbox:
-    """All tools of a request."""
+def toolbox(raws: list[Raw] | None, offered: ServerTools) -> Toolbox:
+    """All tools of a request, with those of the `offered` server tools that it declares."""
     box = Toolbox()
     placed = [(f"tools.{index}", raw) for index, raw in enumerate(raws or ())]
     declared = [(where, raw, read(raw, where)) for where, raw in placed]
     # A tool of a namespace gives way to one that has no other name.
     for where, raw, told in sorted(declared, key=lambda each: each[2].type == "namespace"):
-        _put(box, told, raw, where)
+        _put(box, told, raw, where, offered)
+    if box.deferred and not any(told.type == "tool_search" for _, _, told in declared):
+        # Without a search nothing could bring them up.
+        box.tools |= box.deferred
+        box.deferred.clear()
     return box
+
+
+def bring(box: Toolbox, raws: list[Raw], where: str) -> list[Tool]:
+    """The tools that the conversation brings up: those that it declares there, and those that were declared before."""
+    found = []
+    for index, raw in enumerate(raws):
+        at = f"{where}.{index}"
+        told = read(raw, at)
+        known = [box.known_as(told.name, None)] if told.name and told.type != "namespace" else []
+        if not any(name in box for name in known):
+            before = set(box.deferred)
+            _put(box, told, raw, at, ServerTools(), late=True)
+            known = [name for name in box.deferred if name not in before]
+        found += [tool for name in known if (tool := box.reveal(name)) is not None]
+    return found
+
+
+def wire_names(box: Toolbox) -> history.Names:
+    """What the model knows the tools by that run here, by their names on the wire and those of their servers."""
+    return {
+        (str(each.use.get("name")), str(each.use.get("server_name", ""))): name for name, each in box.served.items()
+    }
 
 
 def read(raw: Raw, where: str) -> DeclaredTool:
@@ -95,23 +157,39 @@ def read(raw: Raw, where: str) -> DeclaredTool:
         raise BadRequest(f"{where}: {malformed(trouble, bytes(raw))}") from None
 
 
-def _put(box: Toolbox, told: DeclaredTool, raw: Raw, where: str, namespace: str = "") -> None:
+def _put(
+    box: Toolbox,
+    told: DeclaredTool,
+    raw: Raw,
+    where: str,
+    offered: ServerTools,
+    namespace: str = "",
+    *,
+    late: bool = False,
+) -> None:
+    """Put a declared tool in, in `late` cases for the conversation to bring up."""
+    deferred = late or told.defer_loading is True
     match told.type:
         case "function":
-            box.add(_function(told, where), Function(_named(told, where), namespace), where, namespace)
+            shape = Function(_named(told, where), namespace)
+            tool = box.add(_function(told, where), shape, where, namespace, deferred=deferred)
+            box.definitions[tool.name] = raw
         case "custom":
             pattern = _pattern(box, told.format, f"{where}.format")
-            box.add(custom(told, pattern, where), Custom(_named(told, where), namespace), where, namespace)
+            shape_of = Custom(_named(told, where), namespace)
+            tool = box.add(custom(told, pattern, where), shape_of, where, namespace, deferred=deferred)
+            box.definitions[tool.name] = raw
         case "namespace" if not namespace:
             for index, each in enumerate(told.tools or ()):
                 at = f"{where}.tools.{index}"
-                _put(box, read(each, at), each, at, _named(told, where))
+                _put(box, read(each, at), each, at, offered, _named(told, where), late=late)
         case kind:
-            found = client_tool(kind, wire.value(raw, where))
-            if found is None:
+            settings = wire.value(raw, where)
+            found = client_tool(kind, settings)
+            if found is not None:
+                box.add(*found, where, deferred=late)
+            elif not declare(box, offered, kind, settings, where):
                 box.ignored.append(f"tools.{kind}")
-            else:
-                box.add(*found, where)
 
 
 def _named(told: DeclaredTool, where: str) -> str:
@@ -148,7 +226,7 @@ def custom(told: DeclaredTool, pattern: str | None, where: str) -> Tool:
 
 def choice(told: str | wire.ToolChoice | None, box: Toolbox, parallel: bool) -> tuple[ToolChoice, tuple[Tool, ...]]:
     """How tools must be used, and which of them may be."""
-    shown = tuple(box.tools.values())
+    shown = (*box.tools.values(), *box.later.values())
     if told is None or isinstance(told, str):
         return choice_by_word(told or "auto", box.tools, parallel, "tool_choice"), shown
     match told.type:

@@ -65,6 +65,7 @@ class Call(msgspec.Struct):
     actions: Ignored = UNSET
     operation: Ignored = UNSET
     execution: str | None = None
+    encrypted_content: str | None = None
 
 
 class Output(msgspec.Struct):
@@ -76,6 +77,18 @@ class Output(msgspec.Struct):
     status: str | None = None
     tools: list[Raw] | None = None
     execution: str | None = None
+
+
+class Tools(msgspec.Struct):
+    """Tools that may be called from there on."""
+
+    tools: list[Raw]
+
+
+class ServerCall(msgspec.Struct):
+    """A call of a tool that ran on a server."""
+
+    encrypted_content: str | None = None
 
 
 class Compaction(msgspec.Struct):
@@ -97,7 +110,7 @@ class Other(msgspec.Struct):
     fields: dict[str, Any]
 
 
-AnyItem = Message | Reasoning | Call | Output | Compaction | Reference | Other
+AnyItem = Message | Reasoning | Call | Output | Tools | ServerCall | Compaction | Reference | Other
 
 
 class _Typed(msgspec.Struct):
@@ -186,11 +199,14 @@ OUTPUTS = (
     "computer_call_output",
     "tool_search_output",
 )
+SERVER_CALLS = ("web_search_call", "mcp_call", "code_interpreter_call", "file_search_call", "image_generation_call")
 _DECODERS: dict[str, msgspec.json.Decoder[AnyItem]] = {
     "message": msgspec.json.Decoder(Message),
     "reasoning": msgspec.json.Decoder(Reasoning),
     "compaction": msgspec.json.Decoder(Compaction),
     "item_reference": msgspec.json.Decoder(Reference),
+    "additional_tools": msgspec.json.Decoder(Tools),
+    **dict.fromkeys(SERVER_CALLS, msgspec.json.Decoder(ServerCall)),
     **dict.fromkeys(CALLS, msgspec.json.Decoder(Call)),
     **dict.fromkeys(OUTPUTS, msgspec.json.Decoder(Output)),
 }

@@ -1,0 +1,147 @@
+"""Events → the Responses API: one response by folding the events, and what it has besides its items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, assert_never
+
+import msgspec
+
+from antiphon.api.events import (
+    Block,
+    Finished,
+    Reply,
+    ServerResultBlock,
+    ServerToolBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolBlock,
+    Usage,
+)
+from antiphon.surfaces.responses import items, sent
+from antiphon.surfaces.responses.items import Item
+from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
+from antiphon.surfaces.responses.shapes import Fields, Function
+
+
+class Style(msgspec.Struct, frozen=True, kw_only=True):
+    """How one response is told: its id, when it was made and what tells when it is over, in Unix seconds, what it
+    repeats of its request, and how its items are told."""
+
+    id: str
+    created: int
+    clock: Callable[[], float]
+    echo: sent.Echo
+    items: items.Style
+    background: bool = False
+
+
+def usage_sent(usage: Usage) -> sent.Usage:
+    """The figures as the API reports them."""
+    return sent.Usage(
+        input_tokens=usage.prompt,
+        input_tokens_details=sent.InputDetails(usage.cached),
+        output_tokens=usage.output,
+        output_tokens_details=sent.OutputDetails(usage.thinking),
+        total_tokens=usage.prompt + usage.output,
+    )
+
+
+def response(style: Style, status: sent.Status, output: list[Fields], **more: Any) -> sent.Response:
+    """The response as far as it has come."""
+    return sent.Response(
+        **msgspec.structs.asdict(style.echo),
+        id=style.id,
+        created_at=style.created,
+        status=status,
+        background=style.background,
+        output=output,
+        **more,
+    )
+
+
+def ended(style: Style, output: list[Fields], end: Finished) -> sent.Response:
+    """The response that has come to its end."""
+    incomplete = _incomplete(end)
+    return response(
+        style,
+        "incomplete" if incomplete else "completed",
+        output,
+        completed_at=None if incomplete else int(style.clock()),
+        incomplete_details=incomplete,
+        usage=usage_sent(end.usage),
+    )
+
+
+def _incomplete(end: Finished) -> sent.Incomplete | None:
+    match end.reason:
+        case "max_tokens" | "model_context_window_exceeded" | "pause_turn":
+            return sent.Incomplete("max_output_tokens")
+        case "refusal" if not end.explanation:
+            return sent.Incomplete("content_filter")
+        case _:
+            # A refusal that is told in words has a place of its own.
+            return None
+
+
+def cut_short(end: Finished) -> bool:
+    """Whether a reply ends in the midst of an item."""
+    return end.reason in ("max_tokens", "model_context_window_exceeded")
+
+
+def whole(style: Style, reply: Reply) -> sent.Response:
+    """The unstreamed response."""
+    end = Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation)
+    output = _Output(style.items)
+    last = len(reply.blocks) - 1
+    for at, block in enumerate(reply.blocks):
+        output.add(block, cut=at == last and cut_short(end))
+    told = output.items()
+    if reply.explanation:
+        refusal = items.Message(style.items, "refusal")
+        refusal.take(reply.explanation)
+        told.append(refusal.whole(True))
+    return ended(style, told, end)
+
+
+class _Output:
+    """The items that the blocks of a whole reply are."""
+
+    def __init__(self, style: items.Style) -> None:
+        self._style = style
+        self._items: list[Fields | ServerCall] = []
+        self._calls = ServerCalls(style)
+
+    def add(self, block: Block, *, cut: bool) -> None:
+        """Take the next block in."""
+        match block:
+            case TextBlock(text):
+                self._add(items.Message(self._style), text, not cut)
+            case ThinkingBlock(text):
+                self._add(items.Reasoning(self._style), text, not cut)
+            case ToolBlock():
+                self._calls.beside(block.id)
+                self._add(client_call(self._style, block.id, block.name), block.input, block.complete)
+            case ServerToolBlock(told, input):
+                self._items.append(call := self._calls.begin(told))
+                call.take(input)
+            case ServerResultBlock(told):
+                call = self._calls.end(told)
+                self._items[self._items.index(call)] = self._calls.whole(call)
+                if follower := self._calls.follower(call):
+                    self._items.append(follower)
+            case _:
+                assert_never(block)
+
+    def _add(self, item: Item, text: str, complete: bool) -> None:
+        item.take(text)
+        self._items.append(item.whole(complete))
+
+    def items(self) -> list[Fields]:
+        """All of them; calls without a result are incomplete."""
+        return [item.whole(False) if isinstance(item, ServerCall) else item for item in self._items]
+
+
+def client_call(style: items.Style, id: str, name: str) -> Item:
+    """A call of one of the client's tools, as an open item."""
+    return items.Call(style, id, style.shapes.get(name) or Function(name))
