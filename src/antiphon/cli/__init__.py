@@ -17,6 +17,7 @@ from antiphon import __version__
 COMMANDS = {
     "serve": ("serve", "Serve a model."),
     "doctor": ("doctor", "Look at everything that serving needs, and say what to do about it."),
+    "check": ("check", "Check any server of the Messages API, over HTTP alone."),
     "chat": ("chat", "Talk to a running server in the terminal."),
     "launch": ("launch", "Start a program that talks to a running server."),
     "env": ("env", "Print the environment that points a program at a running server."),

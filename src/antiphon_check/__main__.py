@@ -1,0 +1,13 @@
+"""`python -m antiphon_check URL`, or the folder itself: `python src/antiphon_check URL`."""
+
+import sys
+from pathlib import Path
+
+if not __package__:
+    # Run as a folder, the package is not on the path yet.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from antiphon_check.command import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Level agent: what coding assistants need."""

@@ -1,0 +1,1 @@
+"""Level basic: what `create` and `stream` of an SDK need."""

@@ -1,0 +1,1 @@
+"""Level full: the rest of the API."""
