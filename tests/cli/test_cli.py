@@ -86,7 +86,11 @@ def test_mistakes_are_told_in_a_sentence(arguments: list[str], sentence: str, mo
 
 @pytest.mark.parametrize(
     ("arguments", "hint"),
-    [(["serve", "--prot", "9"], "'--port'"), (["serv"], "'serve'"), (["launch", "clade"], "'claude', 'opencode'")],
+    [
+        (["serve", "--prot", "9"], "'--port'"),
+        (["serv"], "'serve'"),
+        (["launch", "clade"], "'claude', 'codex', 'opencode'"),
+    ],
 )
 def test_misspelt_words_are_told_from_known_ones(arguments: list[str], hint: str) -> None:
     """A misspelt command, flag or program is answered with what was meant, or what there is."""

@@ -7,7 +7,14 @@ from antiphon_check.server import Target
 
 from .conftest import Server
 
-_WHICH = ("basic", "agent.tool_*", "agent.count*", "agent.result_m*", "full.structured*", "full.thinking_*", "full.image*")
+_WHICH = (
+    "basic.stream*",
+    "basic.error*",
+    "agent.tool_stream",
+    "agent.tool_nested",
+    "agent.count_usage",
+    "full.structured",
+)
 
 
 def test_no_check_fails(real_server: Server) -> None:
