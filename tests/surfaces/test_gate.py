@@ -291,6 +291,7 @@ async def test_models_in_both_shapes(server: Any) -> None:
 
     openai = await get("/v1/models")
     assert openai["object"] == "list"
+    assert [model["slug"] for model in openai["models"]] == [model["id"] for model in openai["data"]]
     assert (await get("/v1/models/local-model"))["object"] == "model"
     for page in (await get("/v1/models", **{"anthropic-version": "x"}), await get("/anthropic/v1/models?limit=1000")):
         assert [model["id"] for model in page["data"]] == ["local-model", "seeing-model"]

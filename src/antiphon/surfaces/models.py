@@ -12,6 +12,7 @@ from antiphon.serving.service import ModelCard, Service
 from antiphon.surfaces.http import pages
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent
+from antiphon.surfaces.openai.catalogue import CatalogueModel, catalogue
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
 
 
@@ -51,10 +52,11 @@ class OpenModel(msgspec.Struct, kw_only=True):
 
 
 class OpenList(msgspec.Struct, kw_only=True):
-    """All models, in OpenAI's shape."""
+    """All models, in OpenAI's shape. `models` has the same for Codex."""
 
     object: Literal["list"] = "list"
     data: list[OpenModel]
+    models: list[CatalogueModel]
 
 
 class _Models:
@@ -73,7 +75,7 @@ class _Models:
             entries = [_model(card, self._batches) for card in page]
             listed: Page | OpenList = Page(entries, more, first, last)
         else:
-            listed = OpenList(data=[_openai(card) for card in page])
+            listed = OpenList(data=[_openai(card) for card in page], models=catalogue(page))
         await exchange.reply(200, msgspec.json.encode(listed))
 
     async def one(self, exchange: Exchange) -> None:
