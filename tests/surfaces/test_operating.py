@@ -21,6 +21,7 @@ from antiphon.engines import Health, Job, Piece
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.observability import metrics
 from antiphon.observability.request_log import JsonLines
+from antiphon.observability.request_watch import Watch
 from antiphon.serving.model import Choices
 from antiphon.serving.rate_limits import Allowance, RateLimiter
 from antiphon.serving.service import Service
@@ -261,7 +262,7 @@ async def test_watching_a_token_is_cheap() -> None:
 
     from antiphon.api.events import TextDelta
 
-    watch, batch = metrics.Watch(), [TextDelta(" word")]
+    watch, batch = Watch(), [TextDelta(" word")]
     event = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " word"}}
 
     def yardstick() -> None:

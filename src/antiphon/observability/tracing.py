@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from antiphon import __version__
-from antiphon.observability.metrics import Watch
+from antiphon.observability.request_watch import Watch
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -14,7 +14,7 @@ from antiphon.api.errors import BadRequest, Internal, Overloaded
 from antiphon.api.events import AnyEvent, Emit, Finished, Fold, Started, Usage, fold
 from antiphon.constraint.check import complaint
 from antiphon.constraint.plan import Part
-from antiphon.observability import metrics
+from antiphon.observability import request_watch
 from antiphon.prompt.inspection import Inspection
 from antiphon.prompt.predecessors import CacheLoss, CacheMiss, Continuation, Predecessors
 from antiphon.prompt.transcript import TranscriptStore
@@ -159,7 +159,7 @@ class Service:
         `message` that the reply will be, the prompt can be compared with a later one; with that of a `previous` message
         it is compared with that one's. A `low_priority` request comes after all others that wait. A `further` round of
         a request that was taken in is not refused for what the key or the engine has to do besides."""
-        served, watch = self._models.resolve(model), metrics.watch()
+        served, watch = self._models.resolve(model), request_watch.watch()
         watch.model = served.card.name
         if not further:
             self._queues[served.card.name].refuse_if_full()
@@ -189,7 +189,7 @@ class Service:
     async def run(self, prepared: Prepared, emit: Emit) -> None:
         """Generate, parse, and emit batches of events: the first begins with `Started`, the last ends with `Finished`.
         A failure is raised as a `Failure`. Cancelling it, or raising from `emit`, frees the engine."""
-        watch, queue = metrics.watch(), self._queues[prepared.card.name]
+        watch, queue = request_watch.watch(), self._queues[prepared.card.name]
         watch.enter("queue")
         begun = False
         try:
@@ -219,7 +219,7 @@ class Service:
                 if attempt.begun or freed is None:
                     raise
                 log.warning("the engine does not take the grammar, the model runs free: %s", refusal)
-            metrics.watch().fallbacks += 1
+            request_watch.watch().fallbacks += 1
             prepared = msgspec.structs.replace(prepared, task=freed)
             if not freed.unheld:
                 await self._generate(prepared, freed.attempt(), emit)
@@ -229,7 +229,7 @@ class Service:
     async def _generate(self, prepared: Prepared, attempt: Attempt, emit: Emit) -> None:
         """One attempt, watched. What was sampled is remembered before the last of it is emitted, so that a client that
         answers at once finds it."""
-        folding, watch = Fold(), metrics.watch()
+        folding, watch = Fold(), request_watch.watch()
         engine_wait = self._queues[prepared.card.name].engine_wait()
 
         async def passing(batch: list[AnyEvent]) -> None:

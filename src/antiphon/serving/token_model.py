@@ -17,7 +17,7 @@ from antiphon.constraint.check import demands
 from antiphon.constraint.dialects import LoweredGrammars
 from antiphon.constraint.plan import Part, Speech
 from antiphon.engines import Description, Engine, Health, Job
-from antiphon.observability import metrics
+from antiphon.observability import request_watch
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.course import TURN_ENDS
 from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
@@ -82,7 +82,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
 
     async def count(self, conversation: Conversation, params: GenerationParams) -> int:
         """The length of the prompt in tokens."""
-        metrics.watch().enter("tokenise")
+        request_watch.watch().enter("tokenise")
         return (await self._prompt(conversation, params)).length
 
     async def _prompt(self, conversation: Conversation, params: GenerationParams) -> Prompt:
@@ -134,7 +134,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
 
     async def task(self, conversation: Conversation, params: GenerationParams, session: str | None) -> TokenTask:
         """The request as a job for the engine."""
-        watch = metrics.watch()
+        watch = request_watch.watch()
         watch.enter("tokenise")
         prompt = await self._prompt(conversation, params)
         watch.tokenised = watch.enter("constrain")
@@ -247,7 +247,7 @@ async def _plan(
         conversation=conversation_name(session, prompt.chain),
         text=prompt.text,
         adapter=model.adapter,
-        owner=metrics.watch().key,
+        owner=request_watch.watch().key,
         alternatives=params.report.alternatives if params.report and params.report.logprobs else None,
     )
     kept = {part.name: part.left for part in held.parts if not part.released}

@@ -17,7 +17,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from antiphon.api.errors import Failure
-from antiphon.observability.metrics import Watch
+from antiphon.observability.request_watch import Watch
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service

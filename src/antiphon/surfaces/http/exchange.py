@@ -16,7 +16,7 @@ from starlette.types import Receive, Send
 
 from antiphon.api.errors import BadRequest, TooLarge
 from antiphon.batches.worker import INSIDE
-from antiphon.observability.metrics import Watch
+from antiphon.observability.request_watch import Watch
 
 Headers = Iterable[tuple[bytes, bytes]]
 

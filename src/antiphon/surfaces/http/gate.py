@@ -15,7 +15,7 @@ from functools import partial
 from starlette.types import Receive, Scope, Send
 
 from antiphon.api.errors import Failure, Internal, MethodNotAllowed, NotFound, Unauthenticated
-from antiphon.observability import metrics, request_log
+from antiphon.observability import metrics, request_log, request_watch
 from antiphon.settings.keys import hashed, label
 from antiphon.surfaces.http import cors, hosts
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
@@ -78,7 +78,7 @@ class Gate:
             return
         exchange = Exchange(scope, receive, send, self._options.new_id("req_"))
         exchange.leaving = self._options.leaving
-        metrics.watched.set(exchange.watch)
+        request_watch.watched.set(exchange.watch)
         envelope, quiet, surface, route, gone = self._fallback, False, "", "", False
         try:
             hosts.refuse_unknown(exchange, self._options)
