@@ -110,6 +110,18 @@ def test_what_a_model_writes_is_text(page: Page) -> None:
     assert page.title() == "Antiphon"
 
 
+def test_a_long_prompt_is_seen_while_it_is_read(page: Page) -> None:
+    """The reply in progress says how much of its prompt is read, until it begins."""
+    page.get_by_label("Message", exact=True).fill("Read slowly")
+    page.keyboard.press("Enter")
+    reading = page.get_by_text(re.compile(r"Reading the prompt: [\d,]+ of [\d,]+ tokens"))
+    expect(reading).to_be_visible()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    settled(page, 1)
+    expect(reading).to_have_count(0)
+    expect(page.get_by_text("I have read it.")).to_be_visible()
+
+
 def test_stop_and_retry(page: Page) -> None:
     """Escape ends a reply, what came stays; asking again begins anew from the same message."""
     message(page).fill("Slowly")
@@ -316,7 +328,7 @@ def test_live_agrees_with_the_metrics(page: Page, scripted: Server) -> None:
     expect(page.locator(".gauge", has_text="Written").locator("strong")).to_have_text(re.compile(r"[1-9]\d* tokens/s"))
     page.keyboard.press("Escape")
     expect(running).to_contain_text("0")
-    expect(page.locator(".gauge polyline")).to_have_count(4)
+    expect(page.locator(".gauge polyline")).to_have_count(6)
     card = page.locator("article.card")
     expect(card).to_contain_text("scripted-thinker")
     expect(card).to_contain_text("200,000 tokens")

@@ -38,6 +38,20 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[Usage, ...] = ()
 
 
+class PromptProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the engine is with a prompt, in tokens. `read` of the whole `prompt` are done with; `cached` of these
+    need not be computed, of which `restored` came from disk. It is no event: nothing of the reply has come yet."""
+
+    prompt: int
+    cached: int = 0
+    restored: int = 0
+    read: int = 0
+
+
+ReportProgress = Callable[[PromptProgress], None]
+"""Is told whenever the engine is further with the prompt; never waits."""
+
+
 class Started(Event, frozen=True):
     """The engine has taken the request up; `usage` has the prompt's figures."""
 

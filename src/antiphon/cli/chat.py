@@ -28,7 +28,8 @@ def chat(server: Server, name: str | None, system: str, max_tokens: int) -> None
 
 
 async def _ask(server: Server, request: dict[str, Any], reply: Reply) -> None:
-    async with server.session() as session, session.post(f"{server.base}/v1/messages", json=request) as response:
+    url, headers = f"{server.base}/v1/messages", {"antiphon-progress": "1"}
+    async with server.session() as session, session.post(url, json=request, headers=headers) as response:
         if response.status != 200:
             await checked(response)
         async for event in events(response):
@@ -66,7 +67,7 @@ def talk(server: Server, *, model: str | None, system: str, max_tokens: int) -> 
 
 def _turn(server: Server, request: dict[str, Any], turns: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
     """Show the reply to the turns; gives the turns that the next request builds on, and whether all went well."""
-    reply, fine = Reply(), True
+    reply, fine = Reply(progress=sys.stdout.isatty()), True
     if not request["system"]:
         del request["system"]
     try:

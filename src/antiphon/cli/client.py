@@ -116,20 +116,37 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, An
 
 
 class Reply:
-    """A reply as it comes: shows it, unless told not to, and keeps its blocks for the next request."""
+    """A reply as it comes: shows it, unless told not to, and keeps its blocks for the next request. With `progress`, it
+    shows how far the prompt is read as long as there is nothing else, on a line that is written over."""
 
-    def __init__(self, *, show: bool = True) -> None:
+    def __init__(self, *, show: bool = True, progress: bool = False) -> None:
         self.blocks: list[dict[str, Any]] = []
         self._json = ""
         self._shown = show
+        self._progress = progress
+        self._line = 0
 
     def _show(self, text: str, **style: Any) -> None:
         if self._shown:
+            self._clear()
             click.secho(text, nl=False, **style)
+
+    def _clear(self) -> None:
+        if self._line:
+            click.echo("\r" + " " * self._line + "\r", nl=False)
+            self._line = 0
+
+    def _prompt_read(self, progress: dict[str, int]) -> None:
+        self._clear()
+        read = f"[reading the prompt: {progress['read_tokens']:,} of {progress['prompt_tokens']:,} tokens]"
+        click.secho(read, nl=False, dim=True)
+        self._line = len(read)
 
     def take(self, event: dict[str, Any]) -> None:
         """Take the next event in. Raises Unreachable when it is an error."""
         match event["type"]:
+            case "ping" if self._progress and not self.blocks and event.get("progress"):
+                self._prompt_read(event["progress"])
             case "content_block_start":
                 self.blocks.append(dict(event["content_block"]))
                 if self.blocks[-1]["type"] == "tool_use":
@@ -147,6 +164,7 @@ class Reply:
                 if reason not in ("end_turn", "tool_use", "stop_sequence", None):
                     self._show(f"\n[{reason}]", dim=True)
             case "error":
+                self._clear()
                 raise Unreachable(event["error"]["message"])
 
     def _delta(self, delta: dict[str, Any]) -> None:

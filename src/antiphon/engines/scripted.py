@@ -29,7 +29,8 @@ _WORD = re.compile(r"\w+|\s+|[^\w\s]")
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One reply. It is given when the regular expression `when` is found in the prompt (empty: always); of several
     rules, the first that fits. `text` is cut into words, or `pieces` are the exact pieces. `first_delay` and `delay`
-    are the seconds before the first and before each further piece. `end` is why it ends. With `fail_after`, the
+    are the seconds before the first and before each further piece; in the first ones the prompt is read in so many
+    `steps`. `end` is why it ends. With `fail_after`, the
     engine breaks off after so many pieces, saying `failure`. `repeat` says the pieces that many times over. With
     `times` the rule is used up after so many replies of this process."""
 
@@ -37,6 +38,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     text: str = ""
     pieces: tuple[str, ...] = ()
     first_delay: float = 0.0
+    steps: int = 1
     delay: float = 0.0
     end: Literal["stop", "length"] = "stop"
     fail_after: int | None = None
@@ -155,10 +157,14 @@ class Scripted:
         async with self._slots:
             self.running += 1
             try:
-                await asyncio.sleep(rule.first_delay)
+                length, cached = len(job.prompt), self._cached(tuple(job.prompt))
+                for step in range(rule.steps):
+                    if rule.steps > 1:
+                        yield Prefilled(length, cached, 0, cached + (length - cached) * step // rule.steps)
+                    await asyncio.sleep(rule.first_delay / rule.steps)
                 if rule.fail_after == 0:
                     raise EngineFailed(rule.failure)
-                yield Prefilled(len(job.prompt), self._cached(tuple(job.prompt)))
+                yield Prefilled(length, cached, 0, length)
                 async for piece in self._pieces(rule, job.max_tokens):
                     said.extend(piece.ids)
                     if job.alternatives is not None:

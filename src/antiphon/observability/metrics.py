@@ -60,6 +60,10 @@ class _Metrics:
         self.tokenised = histogram("tokenise_seconds", "Rendering and tokenising the prompt", WAITS)
         self.first = histogram("first_token_seconds", "From the request's head to the first token", WAITS)
         self.gaps = histogram("inter_token_seconds", "Between tokens of a reply, as they leave the engine", GAPS)
+        self.prefilled = counter("prefill_tokens", "Prompt tokens that were computed, as they are")
+        self.restored = counter("restored_tokens", "Prompt tokens that were read back from disk")
+        self.prefill = histogram("prefill_seconds", "Reading the prompt, until the first token", WAITS)
+        self.unread = gauge("unread_tokens", "Prompt tokens of requests at work that are still to be read")
         self.tools = counter("server_tool_calls", "Calls of tools that run here", "tool", "outcome")
         self.tool_seconds = Histogram(
             "antiphon_server_tool_seconds", "Time of such calls", ("tool",), buckets=WAITS, registry=registry
@@ -86,6 +90,21 @@ def written(model: str, key: str, tokens: int) -> None:
     _metrics.output.labels(model, key).inc(tokens)
 
 
+def prefilled(model: str, key: str, tokens: int) -> None:
+    """So many more tokens of a prompt were computed."""
+    _metrics.prefilled.labels(model, key).inc(tokens)
+
+
+def restored(model: str, key: str, tokens: int) -> None:
+    """So many tokens of a prompt were read back from disk."""
+    _metrics.restored.labels(model, key).inc(tokens)
+
+
+def unread(model: str, change: int) -> None:
+    """So many more tokens are still to be read."""
+    _metrics.unread.labels(model).inc(change)
+
+
 def count(seen: Watch, *, surface: str, status: int, gone: bool) -> None:
     """A request is over: add what its watch has seen to the metrics. `gone` says that its client went away."""
     whose = seen.model, seen.key
@@ -106,6 +125,8 @@ def count(seen: Watch, *, surface: str, status: int, gone: bool) -> None:
         _metrics.input.labels("cached", *whose).inc(cached)
         _metrics.input.labels("new", *whose).inc(max(seen.earlier_prompt + seen.prompt - cached, 0))
         _metrics.output.labels(*whose).inc(seen.output - seen.told)
+    if seen.reading.seconds:
+        _metrics.prefill.labels(*whose).observe(seen.reading.seconds)
     for call in seen.tools:
         _metrics.tools.labels(call.tool, call.code or "ok", *whose).inc()
         _metrics.tool_seconds.labels(call.tool).observe(call.seconds)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from antiphon.api.events import AnyEvent, Reply, Started, ToolBlock
+from antiphon.api.events import AnyEvent, PromptProgress, Reply, Started, ToolBlock
 from antiphon.observability import metrics
 from antiphon.observability.metrics import GAPS
+from antiphon.observability.prompt_reading import LONG, PromptReading
 
 _LIMITS = ("max_tokens", "model_context_window_exceeded")
 
@@ -36,7 +37,7 @@ class Watch:
     prompt before were computed again, and `loss` says why; `failure` is the kind of failure that ended a stream after
     its first byte. `stages` are the stages of the path with the times at which they were entered; one lasts until the
     next, the last until `ended`. A message with tools that run here takes several `rounds`: `prompt` and `cached` are
-    the last one's, beside those of the earlier."""
+    the last one's, beside those of the earlier. `reading` is how far the engine is with the running one."""
 
     __slots__ = (
         "began",
@@ -59,8 +60,10 @@ class Watch:
         "parse_failures",
         "prompt",
         "queued",
+        "reading",
         "reason",
         "remembered",
+        "request_id",
         "rounds",
         "stages",
         "tokenised",
@@ -69,7 +72,8 @@ class Watch:
         "tools",
     )
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, request_id: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self.request_id = request_id
         self.clock = clock
         self.began = clock()
         self.ended = 0.0
@@ -86,6 +90,7 @@ class Watch:
         self.remembered = self.fallbacks = self.parse_failures = self.lost = 0
         self.rounds = self.earlier_prompt = self.earlier_cached = 0
         self.tools: list[ToolCall] = []
+        self.reading = PromptReading()
 
     def asked(self, prompt: int) -> None:
         """The model is asked, with a prompt of so many tokens: for the reply, or for a further round of it."""
@@ -123,6 +128,14 @@ class Watch:
             self.last = now
         elif type(events[-1]) is not Started:
             self.first, self.last = now - self.began, now
+        if self.reading.progress is not None and type(events[-1]) is not Started:
+            self.reading.end(now)
+        return now
+
+    def prompt_read(self, progress: PromptProgress) -> float:
+        """The engine is so far with the prompt; gives the time."""
+        now = self.clock()
+        self.reading.advance(progress, now, self)
         return now
 
     def written(self, now: float, tokens: int) -> None:
@@ -143,6 +156,7 @@ class Watch:
 
     def generated(self, cached: int, output: int) -> None:
         """An attempt is over, whole or not."""
+        self.reading.end(self.clock())
         self.cached = cached
         self.output += output
 
@@ -163,6 +177,8 @@ class Watch:
             facts["ttft"] = self.first
         if self.queued is not None and self.queued >= 0.001:
             facts["queued"] = self.queued
+        if self.reading.seconds >= LONG:
+            facts["prefill"] = self.reading.seconds
         return facts
 
     def server_timing(self) -> bytes:

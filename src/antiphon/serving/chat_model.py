@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest
-from antiphon.api.events import AnyEvent, Emit, Reply, Started, Usage
+from antiphon.api.events import AnyEvent, Emit, Reply, ReportProgress, Started, Usage
 from antiphon.api.offload import LARGE, offload
 from antiphon.constraint.check import demands
 from antiphon.constraint.plan import Part
@@ -174,7 +174,7 @@ class _Attempt:
         """How many tokens were sampled so far."""
         return self.usage.output
 
-    async def run(self, emit: Emit) -> None:
+    async def run(self, emit: Emit, report: ReportProgress) -> None:
         """Emit batches of events, as the server's reads bring them."""
         async with aclosing(self._chunks()) as reads:
             async for chunks in reads:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.events import AnyEvent, Emit, Started, Usage
+from antiphon.api.events import AnyEvent, Emit, PromptProgress, ReportProgress, Started, Usage
 from antiphon.api.tokens import TokenReport
 from antiphon.engines import Engine, Job, Piece, Prefilled
 from antiphon.parsing.parser import Parser
@@ -81,8 +81,9 @@ class GenerationRun:
         self._enough = False
         """Whether what the engine still has to say is not wanted."""
 
-    async def run(self, emit: Emit) -> None:
-        """Emit batches of events, the first beginning with `Started`, the last ending with `Finished`."""
+    async def run(self, emit: Emit, report: ReportProgress) -> None:
+        """Emit batches of events, the first beginning with `Started`, the last ending with `Finished`; report how far
+        the prompt is read, whenever the engine tells."""
         job = self._plan.job
         if not self._plan.thinking_limit:
             job = msgspec.structs.replace(job, banned=self._plan.opens_thinking)
@@ -96,9 +97,13 @@ class GenerationRun:
             self._enough = False
             async with aclosing(self._engine.generate(job)) as reads:
                 async for read in reads:
-                    if self._reporter and not isinstance(read, Prefilled):
-                        read = await self._reporter.complete(read)
-                    batch = self._prefilled(read) if isinstance(read, Prefilled) else self._begun(self._read(read))
+                    if isinstance(read, Prefilled):
+                        batch = self._prefilled(read)
+                        report(self._progress(read))
+                    else:
+                        if self._reporter:
+                            read = await self._reporter.complete(read)
+                        batch = self._begun(self._read(read))
                     if batch or self._check.holds:
                         await emit(batch)
                     if self._enough:
@@ -134,6 +139,11 @@ class GenerationRun:
             self._prompt = read.prompt
         self._cached = min(read.cached, self._prompt)
         return self._begun([])
+
+    def _progress(self, read: Prefilled) -> PromptProgress:
+        cached = min(read.cached, read.prompt)
+        done = min(max(read.read, cached), read.prompt)
+        return PromptProgress(prompt=read.prompt, cached=cached, restored=min(read.restored, cached), read=done)
 
     def _begun(self, events: list[AnyEvent]) -> list[AnyEvent]:
         if self.begun:

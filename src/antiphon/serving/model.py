@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams
-from antiphon.api.events import Emit, Reply, Usage
+from antiphon.api.events import Emit, Reply, ReportProgress, Usage
 from antiphon.constraint.plan import HoldCalls, Part
 from antiphon.engines import Health
 from antiphon.prompt.inspection import FindPredecessor, Inspection
@@ -76,10 +76,10 @@ class Attempt(Protocol):
     def begun(self) -> bool:
         """Whether anything was emitted."""
 
-    async def run(self, emit: Emit) -> None:
+    async def run(self, emit: Emit, report: ReportProgress) -> None:
         """Emit batches of events, the first beginning with `Started`, the last ending with `Finished`; an empty one
-        says that the engine is at work on what cannot be told yet. A failure is raised as a `Failure`. Cancelling it,
-        or raising from `emit`, frees the engine."""
+        says that the engine is at work on what cannot be told yet. Report how far the prompt is read, where the engine
+        tells. A failure is raised as a `Failure`. Cancelling it, or raising from `emit`, frees the engine."""
 
     async def remember(self, reply: Reply) -> None:
         """The reply is whole: keep what will help the conversation's next request."""

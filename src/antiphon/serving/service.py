@@ -11,7 +11,7 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest, Internal, Overloaded
-from antiphon.api.events import AnyEvent, Emit, Finished, Fold, Started, Usage, fold
+from antiphon.api.events import AnyEvent, Emit, Finished, Fold, PromptProgress, Started, Usage, fold
 from antiphon.constraint.check import complaint
 from antiphon.constraint.plan import Part
 from antiphon.observability import request_watch
@@ -249,8 +249,12 @@ class Service:
             await emit(batch)
             engine_wait.resume()
 
+        def report(progress: PromptProgress) -> None:
+            engine_wait.heard(watch.prompt_read(progress))
+            engine_wait.resume()
+
         try:
-            await attempt.run(passing)
+            await attempt.run(passing, report)
         finally:
             engine_wait.end()
             watch.generated(attempt.usage.cached, attempt.output)

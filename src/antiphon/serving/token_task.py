@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from antiphon.api.events import Emit, Reply, Usage
+from antiphon.api.events import Emit, Reply, ReportProgress, Usage
 from antiphon.engines import Engine
 from antiphon.prompt.predecessors import PromptRecord
 from antiphon.prompt.prompter import Prompt, Prompter
@@ -71,8 +71,8 @@ class _Attempt:
     def begun(self) -> bool:
         return self._run.begun
 
-    async def run(self, emit: Emit) -> None:
-        await self._run.run(emit)
+    async def run(self, emit: Emit, report: ReportProgress) -> None:
+        await self._run.run(emit, report)
 
     async def remember(self, reply: Reply) -> None:
         sampled = await self._run.sampled() if self._task.record else None

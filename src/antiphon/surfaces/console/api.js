@@ -45,6 +45,7 @@ export async function request(path, { body, signal, quiet = false, accept = "app
 
 async function attempt(path, body, signal, accept) {
   const headers = { accept, "anthropic-version": "2023-06-01" };
+  if (accept === "text/event-stream") headers["antiphon-progress"] = "1";
   if (key()) headers["x-api-key"] = key();
   if (body !== undefined) headers["content-type"] = "application/json";
   try {

@@ -17,6 +17,8 @@ export class Live {
     this.gauges = {
       running: new Gauge("Running", "requests"),
       waiting: new Gauge("In the queue", "requests"),
+      unread: new Gauge("Prompts still to read", "tokens"),
+      reading: new Gauge("Prompts computed", "tokens/s"),
       pace: new Gauge("Written", "tokens/s"),
       hits: new Gauge("Read from cache", "", 1),
     };
@@ -58,6 +60,8 @@ export class Live {
     const last = shown.at(-1);
     this.gauges.running.show(shown.map((each) => each.running), count.format(last.running));
     this.gauges.waiting.show(shown.map((each) => each.waiting), count.format(last.waiting));
+    this.gauges.unread.show(shown.map((each) => each.unread), count.format(last.unread));
+    this.gauges.reading.show(shown.map((each) => each.reading), count.format(Math.round(last.reading)));
     this.gauges.pace.show(shown.map((each) => each.pace), last.pace.toFixed(last.pace && last.pace < 10 ? 1 : 0));
     this.gauges.hits.show(shown.map((each) => each.hits ?? 0), last.hits === null ? "–" : `${Math.round(100 * last.hits)} %`);
     const prompts = last.cached + last.fresh;

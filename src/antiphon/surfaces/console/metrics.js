@@ -30,18 +30,21 @@ export function reading(samples, at) {
     running: sum(samples, "antiphon_running"),
     waiting: sum(samples, "antiphon_waiting"),
     written: sum(samples, "antiphon_output_tokens_total"),
+    computed: sum(samples, "antiphon_prefill_tokens_total"),
+    unread: sum(samples, "antiphon_unread_tokens"),
     cached: sum(samples, "antiphon_input_tokens_total", { kind: "cached" }),
     fresh: sum(samples, "antiphon_input_tokens_total", { kind: "new" }),
     requests: sum(samples, "antiphon_requests_total"),
   };
 }
 
-/** Tokens a second and the share of the prompt that came from the cache, between two readings; null for nothing. */
+/** Tokens a second, computed of prompts and written, and the share of the prompt that came from the cache, between two readings; null for nothing. */
 export function between(before, now) {
   const seconds = (now.at - before.at) / 1000;
   const cached = now.cached - before.cached;
   const all = cached + now.fresh - before.fresh;
   return {
+    reading: seconds > 0 ? Math.max(now.computed - before.computed, 0) / seconds : 0,
     pace: seconds > 0 ? Math.max(now.written - before.written, 0) / seconds : 0,
     hits: all > 0 ? cached / all : null,
   };

@@ -2,7 +2,7 @@
 
 /** A turn of the assistant that is to be filled by a request with this body. */
 export function begin(id, body) {
-  const reply = { body, events: [], began: performance.now(), first: null, last: null };
+  const reply = { body, events: [], began: performance.now(), first: null, last: null, progress: null };
   return { id, role: "assistant", content: [], reply: { ...reply, usage: null, stopReason: null, messageId: null, error: null } };
 }
 
@@ -16,7 +16,11 @@ export function take(turn, { event, data, at }) {
       reply.messageId = told.message.id;
       reply.usage = { ...told.message.usage };
       break;
+    case "ping":
+      reply.progress = told.progress ?? reply.progress;
+      break;
     case "content_block_start":
+      reply.progress = null;
       turn.content[told.index] = opened(told.content_block, at);
       break;
     case "content_block_delta":
@@ -59,6 +63,14 @@ function close(block, at) {
   }
   if (block.type === "thinking") block.seconds = (at - block.began) / 1000;
   for (const name of ["open", "began", "partial"]) delete block[name];
+}
+
+/** How much of its prompt is read while nothing of the reply has come, in words; nothing where the server did not say. */
+export function reading({ progress }) {
+  if (!progress) return "";
+  const count = (tokens) => tokens.toLocaleString("en");
+  const disk = progress.restored_tokens ? `, ${count(progress.restored_tokens)} of them from disk` : "";
+  return `Reading the prompt: ${count(progress.read_tokens)} of ${count(progress.prompt_tokens)} tokens${disk}`;
 }
 
 /** The reply is over, whole or not. What was open stays as it is, and says that it was cut. */

@@ -4,6 +4,7 @@ import { fill, h, iconButton, copy } from "./dom.js";
 import { viewOf } from "./blocks.js";
 import { edit, remove, retry } from "./conversation.js";
 import { beside, failure } from "./figures.js";
+import { reading } from "./reply.js";
 import { on, state } from "./store.js";
 import { welcome } from "./welcome.js";
 
@@ -38,6 +39,13 @@ export function thread(node, attempt) {
   };
 }
 
+function waiting(reply) {
+  const read = reading(reply);
+  const { read_tokens: value, prompt_tokens: max } = reply.progress ?? {};
+  return h("p.growing", {}, read ? [h("span.hint", {}, read, " "), h("progress", { value, max, "aria-label": read })]
+    : h("span.unseen", {}, "Waiting"));
+}
+
 function toEnd(node, wanted) {
   if (wanted) node.scrollTop = node.scrollHeight;
 }
@@ -68,7 +76,7 @@ class TurnView {
     this.editor = null;
     const content = turn.content.filter(Boolean);
     const views = content.map((block, index) => this.part(block, index));
-    const nothing = running && !content.length ? h("p.growing", {}, h("span.unseen", {}, "Waiting")) : null;
+    const nothing = running && !content.length ? waiting(turn.reply) : null;
     const wanted = nothing ? [nothing] : views.map((view) => view.node);
     if (nothing || wanted.length !== this.blocks.childNodes.length || wanted.some((n, i) => n !== this.blocks.childNodes[i])) {
       fill(this.blocks, wanted);

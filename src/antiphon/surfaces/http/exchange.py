@@ -49,7 +49,7 @@ class Exchange:
         ]
         self.status = 0
         self.facts: dict[str, Any] = {}
-        self.watch = Watch()
+        self.watch = Watch(request_id)
         self.late: Callable[[], Headers] = tuple
         self.leaving: asyncio.Future[None] | None = None
         self._receive = receive

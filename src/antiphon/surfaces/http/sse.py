@@ -36,7 +36,9 @@ class Leaving(Overloaded):
 class StreamEncoder(Protocol[Batch]):
     """How a surface tells a stream of what comes in batches: of events, or of events with the number of their reply."""
 
-    ping: bytes
+    @property
+    def ping(self) -> bytes:
+        """What breaks a silence."""
 
     def opening(self) -> bytes:
         """What is sent when the engine has not said anything yet."""

@@ -20,7 +20,7 @@ from antiphon.server_tools.tool import Session
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.messages import caching, encode, failures, sent, wire
+from antiphon.surfaces.messages import caching, encode, failures, progress, sent, wire
 from antiphon.surfaces.messages.request_reader import HEADERS, TYPES, ReceivedRequest, RequestReader
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
@@ -28,12 +28,15 @@ from antiphon.surfaces.surface import Operation, Options, Route, Surface
 class _StreamEncoder:
     """The reply to one request, as `sse` wants it told."""
 
-    ping = encode.PING
-
-    def __init__(self, style: encode.Style, prepared: Prepared, request_id: str) -> None:
+    def __init__(self, style: encode.Style, prepared: Prepared, exchange: Exchange) -> None:
         self._encoder = encode.Encoder(style)
         self._prepared = prepared
-        self._request_id = request_id
+        self._request_id = exchange.request_id
+        self._reading = exchange.watch.reading if progress.wanted(exchange) else None
+
+    @property
+    def ping(self) -> bytes:
+        return progress.ping(self._reading.progress) if self._reading else encode.PING
 
     @property
     def finished(self) -> bool:
@@ -99,13 +102,13 @@ class _Messages:
         )
         run = self._run(exchange, whole, prepared)
         if request.stream:
-            encoder = _StreamEncoder(style, prepared, exchange.request_id)
+            encoder = _StreamEncoder(style, prepared, exchange)
             await sse.send(
                 exchange,
                 run,
                 encoder,
                 first_wait=self._options.first_wait,
-                interval=self._options.ping_interval,
+                interval=progress.interval(exchange, self._options.ping_interval),
             )
         elif request.max_tokens == 0:
             usage = await sse.unless_gone(exchange, self._warm(prepared))

@@ -34,6 +34,12 @@ HEADERS = (
     ),
     Parameter("anthropic-beta", "header", "Any are accepted; what they name works if it is known here."),
     Parameter("x-claude-code-session-id", "header", "The conversation that the request belongs to."),
+    Parameter(
+        "antiphon-progress",
+        "header",
+        "With `1`, pings come each second and tell how much of the prompt is read: `progress` has the numbers of "
+        "tokens. Other clients get the usual pings.",
+    ),
 )
 """The headers that count, for the description of the routes."""
 TYPES: dict[str, Any] = {
