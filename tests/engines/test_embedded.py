@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.engines import embedded, machine, memory, model_store
+from antiphon.engines import cache_size, embedded, machine, model_store
 from antiphon.engines.embedded import Launch
 from antiphon.process.engine_process import EngineProcess
 from antiphon.settings.fields import Settings
@@ -61,8 +61,8 @@ def running(folder: Path, **fields: Any) -> Iterator[Callable[..., dict[str, Any
 
 
 @pytest.mark.xdist_group("engine")
-@pytest.mark.parametrize("kind", memory.CACHE_TYPES)
-def test_a_cache_of_each_type_answers(kind: memory.CacheType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", cache_size.CACHE_TYPES)
+def test_a_cache_of_each_type_answers(kind: cache_size.CacheType, tmp_path: Path) -> None:
     """The engine starts with it, and a prompt has the answer that leaves nothing to chance."""
     with running(tmp_path, window=512, cache_type=kind) as complete:
         assert complete("The capital of France is", 1)["content"].strip() == "Paris"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.engines import gguf, memory
+from antiphon.engines import cache_size, gguf
 from tests.engines.gguf_files import header, text
 
 TOKENS = ["<unk>", "<s>", "</s>", "hello", "<0x0A>", "<|im_start|>", "<tool_call>", "Grüße"]
@@ -59,7 +59,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
         (6, "user_defined"),
     ]
     assert file.sampling == {"temp": 0.5, "top_k": 20}
-    assert memory.cache_bytes_per_token(file.values) == 2 * 2 * (8 + 8) * 2
+    assert cache_size.of_model(file).full == 2 * 2 * (8 + 8)
 
 
 def test_a_bare_header_gives_defaults(tmp_path: Path) -> None:

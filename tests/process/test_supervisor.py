@@ -233,43 +233,6 @@ def test_an_unknown_engine_is_told() -> None:
         supervisor.serve(settings)
 
 
-@pytest.mark.parametrize("free", [1 << 40, 64 << 30, 16 << 30, 4 << 30, 1 << 30, 0])
-def test_the_engine_keeps_within_memory(free: int) -> None:
-    """Windows and slots shrink with the memory, stay in sensible bounds, and say so when they are less than asked."""
-    (budget,) = memory.budgets([1 << 50], free)
-    room = memory.fit(window=131072, fixed=False, parallel=4, token_bytes=131072, budget=budget)
-    assert room.window * room.parallel * 131072 <= free or (room.window, room.parallel) == (2048, 1)
-    assert bool(room.note) == ((room.window, room.parallel) != (131072, 4))
-    assert room.window >= 32768 or room.parallel == 1
-    asked = memory.fit(window=131072, fixed=True, parallel=4, token_bytes=131072, budget=budget)
-    assert asked.window == 131072
-
-
-@pytest.mark.parametrize("free", [1 << 40, 48 << 30, 16 << 30, 8 << 30, 4 << 30, 1 << 30])
-def test_a_smaller_cache_is_taken_before_what_hurts_more(free: int) -> None:
-    """Where f16 would make the window less than useful or leave a single slot, q8_0 is taken instead, and said to be.
-    It never buys less than f16 does, and keeps within the memory."""
-    asked = {"window": 131072, "fixed": False, "parallel": 4, "token_bytes": 131072, "budget": int(free * 0.6)}
-    plain, either = memory.fit(**asked), memory.fit(**asked, cache_types=("f16", "q8_0"))
-    if plain.window >= 32768 and plain.parallel >= 2:
-        assert either == plain
-    else:
-        assert either.cache_type == "q8_0"
-        assert "q8_0 instead of f16" in either.note
-        assert (either.window, either.parallel) >= (plain.window, plain.parallel)
-    taken = either.window * either.parallel * memory.smaller(131072, either.cache_type)
-    assert taken <= free * 0.6 or (either.window, either.parallel) == (2048, 1)
-
-
-def test_which_caches_can_be_smaller() -> None:
-    """Heads of whole blocks only, and no latent attention."""
-    heads = {"general.architecture": "llama", "llama.embedding_length": 576, "llama.attention.head_count": 9}
-    assert memory.can_be_smaller(heads)
-    assert not memory.can_be_smaller({**heads, "llama.attention.key_length": 80})
-    assert not memory.can_be_smaller({**heads, "llama.attention.kv_lora_rank": 512})
-    assert not memory.can_be_smaller({"general.architecture": "llama"})
-
-
 @given(st.lists(st.integers(0, 1 << 40), min_size=1, max_size=8), st.integers(0, 1 << 40))
 def test_engines_share_memory_fairly(wanted: list[int], free: int) -> None:
     """Several engines never get more than there is, none gets more than it wants, and one that gets less than it wants

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon.engines import ceiling, machine
-from antiphon.engines.memory import CacheType
+from antiphon.engines.cache_size import CacheType
 
 _PR_SET_PDEATHSIG = 1
 # Each open request holds one of these threads, also while it waits for a slot. With llama.cpp's own choice
@@ -37,6 +37,7 @@ _SPINS = "10000"
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to run. `window` is the context length of each slot in tokens, `parallel` the number of slots, `cache_type`
     that of the values that are kept of each token (all but f16 need flash attention, which llama.cpp uses if it can).
+    Of layers that cannot go back in a prompt, `checkpoints` copies are set aside for each slot.
     To `speculate` is to guess tokens by what stands in the conversation, and to have the model check them at once.
     `threads` 0 is one for each core but one, `prefill_threads` 0 as many, `gpu_layers` -1 leaves it to the engine,
     `port` 0 takes a free one, `cache_mb` bounds the store of idle conversations. `lora` are the files of adapters, in
@@ -51,6 +52,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     window: int
     parallel: int = 4
     cache_type: CacheType = "f16"
+    checkpoints: int = 32
     speculate: Literal["off", "ngram"] = "off"
     threads: int = 0
     prefill_threads: int = 0
@@ -91,6 +93,7 @@ def parameters(launch: Launch) -> Any:
     params.n_parallel = launch.parallel
     params.n_ctx = launch.window * launch.parallel
     params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, f"GGML_TYPE_{launch.cache_type.upper()}")
+    params.n_ctx_checkpoints = launch.checkpoints
     params.n_gpu_layers = launch.gpu_layers
     if launch.speculate == "ngram":
         # Of the kinds without a second model, the one that looks only into the conversation itself: on two cores

@@ -24,6 +24,8 @@ _LENGTH = struct.Struct("<Q")
 _ARRAY_HEAD = struct.Struct("<IQ")
 _TOKENS, _TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 _MOST_NESTED = 4
+# Lists of the vocabulary are longer; those of layers are not.
+_LONGEST_LIST = 1024
 
 
 class SpecialToken(msgspec.Struct, frozen=True):
@@ -43,7 +45,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
     """What a file says of its model. `window` is in tokens, 0 when not said; ids are -1 when not said.
 
     `chat_templates` has the main one under "default". `sampling` are the makers' recommendations by the
-    last part of their keys (`temp`, `top_p`, …). `values` holds every single value of the header by its key."""
+    last part of their keys (`temp`, `top_p`, …). `values` holds every single value of the header by its key, `lists`
+    the short lists of numbers, such as those that say something of each layer."""
 
     name: str
     architecture: str
@@ -57,6 +60,7 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
     add_bos: bool
     sampling: dict[str, Scalar]
     values: dict[str, Scalar]
+    lists: dict[str, tuple[int | float | bool, ...]] = {}
 
     @property
     def chat_template(self) -> str:
@@ -76,6 +80,7 @@ class _Header:
         self.data = data
         self.at = 0
         self.values: dict[str, Scalar] = {}
+        self.lists: dict[str, tuple[int | float | bool, ...]] = {}
         self.token_starts: list[int] = []
         self.token_types = array("i")
 
@@ -121,6 +126,8 @@ class _Header:
                 self.array("", depth + 1)
         elif kind in _SIZES:
             start = self.skip(_SIZES[kind] * count)
+            if key and count <= _LONGEST_LIST:
+                self.lists[key] = tuple(number for (number,) in _READERS[kind].iter_unpack(self.data[start : self.at]))
             if key == _TYPES and _SIZES[kind] == self.token_types.itemsize:
                 self.token_types.frombytes(self.data[start : self.at])
         else:
@@ -202,4 +209,5 @@ def _model_file(header: _Header) -> ModelFile:
             if key.startswith("general.sampling.")
         },
         values=values,
+        lists=header.lists,
     )

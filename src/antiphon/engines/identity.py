@@ -21,6 +21,7 @@ _INDIFFERENT = frozenset(
         "log",
         "cause",
         "speculate",
+        "checkpoints",
         "threads",
         "prefill_threads",
         "parallel",

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from antiphon.engines import Prefixes, gguf, identity, machine, memory, model_store
+from antiphon.engines import Prefixes, cache_size, gguf, identity, machine, memory, model_store
 from antiphon.engines.cache.prefix_store import PrefixStore
+from antiphon.engines.cache_size import CacheShape, CacheType
 from antiphon.engines.embedded import Launch
-from antiphon.engines.memory import CacheType
 from antiphon.engines.model_store import ModelUnavailable
 from antiphon.process.worker_state import file_name
 from antiphon.settings.fields import ModelSettings, Settings
@@ -31,21 +31,29 @@ _DISK_SHARE, _MOST_DISK = 0.1, 16_000_000_000
 
 
 class Planned(NamedTuple):
-    """An engine to start, a sentence when it gets less than was asked for it, and where what it computes is kept."""
+    """An engine to start, a sentence when it gets less than was asked for it, where what it computes is kept, and how
+    many bytes its windows take."""
 
     launch: Launch
     note: str
     prefixes: Prefixes | None
+    windows_bytes: int
+
+    @property
+    def room(self) -> str:
+        """What it was given, in words."""
+        launch, mb = self.launch, self.windows_bytes / 1e6
+        return f"{launch.parallel} windows of {launch.window} tokens in {launch.cache_type} take {mb:,.0f} MB"
 
 
 class _Wanted(NamedTuple):
-    """A model's file, and what it takes to run it: a window in tokens, bytes of f16 for each token of it, and the types
-    that its cache may have, the first one wanted most."""
+    """A model's file, and what it takes to run it: a window in tokens, the shape of its cache, and the types that this
+    may have, the first one wanted most."""
 
     path: Path
     name: str
     window: int
-    token_bytes: int
+    shape: CacheShape
     cache_types: tuple[CacheType, ...]
 
 
@@ -80,7 +88,7 @@ def _needed(launch: Launch, wanted: _Wanted) -> int:
 
 
 def _windows_bytes(wanted: _Wanted, window: int, parallel: int, cache_type: CacheType | None = None) -> int:
-    return window * parallel * memory.smaller(wanted.token_bytes, cache_type or wanted.cache_types[0])
+    return parallel * wanted.shape.slot_bytes(window, cache_type or wanted.cache_types[0])
 
 
 def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
@@ -93,7 +101,7 @@ def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
         path=path,
         name=name or (path.stem if model.model else model_store.DEFAULT.name),
         window=model.context_length or file.window or _USUAL_WINDOW,
-        token_bytes=memory.cache_bytes_per_token(file.values),
+        shape=cache_size.of_model(file),
         cache_types=_cache_types(model, file),
     )
 
@@ -101,7 +109,7 @@ def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
 def _cache_types(model: ModelSettings, file: gguf.ModelFile) -> tuple[CacheType, ...]:
     if model.cache_type != "auto":
         return (model.cache_type,)
-    return ("f16", "q8_0") if memory.can_be_smaller(file.values) else ("f16",)
+    return ("f16", "q8_0") if cache_size.can_be_smaller(file.values) else ("f16",)
 
 
 def _planned(
@@ -111,7 +119,7 @@ def _planned(
         window=wanted.window,
         fixed=model.context_length > 0,
         parallel=model.parallel,
-        token_bytes=wanted.token_bytes,
+        slot_bytes=wanted.shape.slot_bytes,
         budget=budget,
         cache_types=wanted.cache_types,
     )
@@ -125,6 +133,7 @@ def _planned(
         window=room.window,
         parallel=room.parallel,
         cache_type=room.cache_type,
+        checkpoints=wanted.shape.checkpoints(room.window, room.cache_type),
         speculate=model.speculate,
         threads=model.threads or machine.threads(engines),
         prefill_threads=model.threads or machine.prefill_threads(engines),
@@ -137,7 +146,8 @@ def _planned(
         log="" if settings.log_level == "debug" else f"{own}.log",
         cause=f"{own}.cause",
     )
-    return Planned(launch, room.note, kept and msgspec.structs.replace(kept, engine=identity.of_engine(launch)))
+    here = kept and msgspec.structs.replace(kept, engine=identity.of_engine(launch))
+    return Planned(launch, room.note, here, _windows_bytes(wanted, room.window, room.parallel, room.cache_type))
 
 
 def prefixes(settings: Settings) -> Prefixes | None:

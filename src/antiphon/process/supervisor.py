@@ -108,7 +108,7 @@ def start(
         if name not in planned:
             places.append(ModelEndpoint(settings=model, engine=model.model, name=name))
             continue
-        launch, note, prefixes = planned[name]
+        launch, note, prefixes, _ = planned[name]
         engines.append(
             EngineProcess(
                 launch,
@@ -117,7 +117,7 @@ def start(
                 starting=partial(sharing.forget_slots, launch.name),
             )
         )
-        say(f"loading {launch.name} ({Path(launch.model).name}) …")
+        say(f"loading {launch.name} ({Path(launch.model).name}): {planned[name].room} …")
         with waiting():
             port = engines[-1].start()
         target = f"llama.cpp+http://127.0.0.1:{port}"

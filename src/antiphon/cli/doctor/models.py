@@ -30,8 +30,7 @@ def models(settings: Settings) -> Iterator[Finding]:
         for name, planned in engine_launches.plan(settings).items():
             check = _called("room", name)
             launch = planned.launch
-            detail = f"{launch.parallel} windows of {launch.window} tokens in {launch.cache_type}, at most "
-            detail += f"{launch.memory_mb} MB beside the file"
+            detail = f"{planned.room}; the engine may take {launch.memory_mb:,} MB beside the file"
             yield Finding(check, NOTE if planned.note else FINE, detail, planned.note)
 
 
