@@ -37,6 +37,7 @@ from antiphon.serving.rate_limits import Allowance, RateLimiter
 from antiphon.serving.service import Service
 from antiphon.settings.keys import label
 from antiphon.settings.sources import Settings
+from antiphon.storage.store import Store, open_store
 
 log = logging.getLogger("antiphon")
 
@@ -95,6 +96,19 @@ def server_tools(settings: Settings) -> ServerTools:
     )
 
 
+def store(settings: Settings, *, alone: bool) -> Store | None:
+    """Where things are kept: as the settings say, or else in the state folder of a machine that is `alone`. Raises
+    ValueError."""
+    if not alone and not (settings.store and settings.contents):
+        return None
+    # Servers that share a state folder need not share what they keep.
+    folder = Path(settings.state_dir)
+    return open_store(
+        settings.store or f"sqlite:///{folder / f'store-{settings.port}.sqlite'}",
+        settings.contents or str(folder / f"contents-{settings.port}"),
+    )
+
+
 def options(settings: Settings, **more: Any) -> surfaces.Options:
     """What the settings say of the surfaces, and more."""
     return surfaces.Options(
@@ -136,6 +150,7 @@ class Application:
         self._shared = WorkerState(config.shared)
         self._service: Service | None = None
         self._tools = ServerTools()
+        self._store: Store | None = None
         self._surfaces: ASGIApp | None = None
         self._tending: list[asyncio.Task[None]] = []
         self._traces = tracing.begin(os.environ)
@@ -171,6 +186,8 @@ class Application:
                 if self._service is not None:
                     await self._service.close()
                 await self._tools.close()
+                if self._store is not None:
+                    self._store.close()
                 if self._traces is not None:
                     self._traces.close()
                 self.stopped = True
@@ -191,6 +208,7 @@ class Application:
             transcripts=self._transcripts("messages"),
         )
         self._tools = server_tools(settings)
+        self._store = store(settings, alone=bool(self._runtime.shared))
         chosen = options(
             settings,
             server_tools=self._tools,
@@ -200,6 +218,7 @@ class Application:
             crashes=self._shared.crashes,
             leaving=leaving,
             trace=self._traces,
+            store=self._store,
             # Servers that share a state folder may serve other models.
             batches=str(Path(settings.state_dir) / f"batches-{settings.port}") if self._runtime.shared else "",
         )

@@ -210,6 +210,22 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
             "Folder for keys, logs and everything the server keeps.", default="`$XDG_STATE_HOME/antiphon`", path=True
         ),
     ] = msgspec.field(default_factory=_state_home)
+    store: Annotated[
+        str,
+        About(
+            "Database for what the server keeps for its clients: `sqlite:///PATH`, or "
+            "`postgresql://USER:PASSWORD@HOST/DATABASE` for servers on several machines.",
+            default="a file in the state folder",
+            secret=True,
+        ),
+    ] = ""
+    contents: Annotated[
+        str,
+        About(
+            "Where the contents of files lie: a folder, or `s3://BUCKET/PREFIX` for servers on several machines.",
+            default="a folder in the state folder",
+        ),
+    ] = ""
     cache_dir: Annotated[
         str, About("Folder for downloaded models.", default="`$XDG_CACHE_HOME/antiphon`", path=True)
     ] = msgspec.field(default_factory=_cache_home)

@@ -21,6 +21,7 @@ from antiphon.observability.request_watch import Watch
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
+from antiphon.storage.store import Store
 from antiphon.surfaces.http.exchange import Exchange
 
 _ALPHABET = digits + ascii_letters
@@ -52,9 +53,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     where no key is, besides its addresses (`*.` in front: whatever is below; `*`: all). With `version_optional`,
     requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `rate_limiter` the headers
     that tell a key what it may still use, `crashes` a sentence when the engine dies again and again. `trace` takes down
-    a request that is over. `batches` is the folder of the message batches (empty: none are kept). `server_tools` are
-    those that run here. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so that
-    tests can fix them."""
+    a request that is over. `batches` is the folder of the message batches (empty: none are kept), `store` is where
+    other things of clients are kept (None: nowhere). `server_tools` are those that run here. When `leaving` is done,
+    whatever still runs ends in an error. Clock and ids come in, so that tests can fix them."""
 
     seal_key: bytes
     key_hashes: tuple[bytes, ...] = ()
@@ -64,6 +65,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     first_wait: float = 0.5
     version_optional: bool = False
     batches: str = ""
+    store: Store | None = None
     allow_private_urls: bool = False
     hosts: tuple[str, ...] = ()
     metrics: Callable[[], bytes] | None = None

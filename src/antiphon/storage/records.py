@@ -1,0 +1,203 @@
+"""Records: what is known of the things that are kept, in the tables of a database.
+
+SQLite in a file serves the processes of one machine, Postgres those of many. Whoever keeps records declares a
+`TableSet` in a file of its own; its tables are made, or brought to their newest form, when they are first used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    event,
+    exc,
+    select,
+    text,
+)
+from sqlalchemy.engine import URL, make_url
+
+_T = TypeVar("_T")
+
+_PATIENCE = 30.0
+"""Seconds for which a process waits for another that writes to the same file."""
+_PREPARATION = 0x616E7469
+"""The number of Postgres' advisory lock that is held while tables are made."""
+_REASONS = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_BUSY: errno.EBUSY,
+}
+"""The system's number for what SQLite says went wrong."""
+
+_versions = Table(
+    "table_sets",
+    MetaData(),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+
+class TableSet(msgspec.Struct, frozen=True, eq=False):
+    """The tables of one user of the records. `migrations` takes what is there from a version to the next."""
+
+    name: str
+    version: int
+    tables: MetaData
+    migrations: Mapping[int, Callable[[Connection], None]] = {}
+
+
+class NewerTables(OSError):
+    """The tables were written by a newer server. No bytes are touched."""
+
+
+class Records:
+    """The tables of a database. Whatever keeps them from being read or written raises OSError; it works again once
+    that is over. `place` names the database in messages, without a password."""
+
+    def __init__(self, url: str) -> None:
+        """Take a URL, `sqlite:///PATH` or `postgresql://HOST/DATABASE`. Nothing is opened yet. Raises ValueError."""
+        place = _parsed(url)
+        self.place = place.database or "" if _is_sqlite(place) else place.render_as_string(hide_password=True)
+        self._file = Path(place.database or "") if _is_sqlite(place) else None
+        self._engine = _engine(place)
+        self._prepared = set[str]()
+        self._preparing = threading.Lock()
+
+    async def read(self, tables: TableSet, work: Callable[[Connection], _T]) -> _T:
+        """What `work` finds, in a thread and a transaction. It changes nothing. Raises OSError."""
+        return await asyncio.to_thread(self.run, tables, work, writes=False)
+
+    async def write(self, tables: TableSet, work: Callable[[Connection], _T]) -> _T:
+        """Do `work` in a thread and a transaction: all of it or nothing, and what is done survives a loss of power.
+        Raises OSError."""
+        return await asyncio.to_thread(self.run, tables, work)
+
+    def run(self, tables: TableSet, work: Callable[[Connection], _T], *, writes: bool = True) -> _T:
+        """The same for those who are in a thread already."""
+        with _as_os_errors():
+            self._prepare(tables)
+            with self._transaction(writes) as connection:
+                return work(connection)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _transaction(self, writes: bool = True) -> Iterator[Connection]:
+        with self._engine.connect() as connection, connection.execution_options(writes=writes).begin():
+            yield connection
+
+    def _prepare(self, tables: TableSet) -> None:
+        with self._preparing:
+            if tables.name in self._prepared:
+                return
+            if self._file is not None:
+                _create(self._file)
+            with self._transaction() as connection:
+                if self._file is None:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _PREPARATION})
+                _versions.create(connection, checkfirst=True)
+                self._bring_up(tables, connection)
+            self._prepared.add(tables.name)
+
+    def _bring_up(self, tables: TableSet, connection: Connection) -> None:
+        """Make the tables, or take those that are there to the version of this server."""
+        mine = _versions.c.name == tables.name
+        found = connection.scalar(select(_versions.c.version).where(mine))
+        if found is None:
+            tables.tables.create_all(connection)
+            connection.execute(_versions.insert().values(name=tables.name, version=tables.version))
+            return
+        if found > tables.version:
+            raise NewerTables(
+                f"the tables of {tables.name} there have version {found}, and this server knows {tables.version} at "
+                "most; start the newer server again"
+            )
+        for version in range(found, tables.version):
+            tables.migrations[version](connection)
+        connection.execute(_versions.update().where(mine).values(version=tables.version))
+
+
+def _parsed(url: str) -> URL:
+    try:
+        place = make_url(url)
+    except exc.ArgumentError:
+        place = URL.create("none")
+    if place.drivername in ("postgres", "postgresql"):
+        place = place.set(drivername="postgresql+psycopg")
+    in_file = place.drivername == "sqlite" and bool(place.database) and place.database != ":memory:"
+    if not in_file and place.drivername != "postgresql+psycopg":
+        raise ValueError("the store must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE (--store)")
+    return place
+
+
+def _is_sqlite(place: URL) -> bool:
+    return place.drivername == "sqlite"
+
+
+def _engine(place: URL) -> Engine:
+    if _is_sqlite(place):
+        engine = create_engine(place, connect_args={"timeout": _PATIENCE})
+        event.listen(engine, "connect", _set_up)
+        event.listen(engine, "begin", _begin)
+        return engine
+    try:
+        # A connection that broke while it was idle is replaced before it is used.
+        return create_engine(place, pool_pre_ping=True)
+    except ModuleNotFoundError:
+        raise ValueError("a store in Postgres needs psycopg: pip install 'antiphon[shared]'") from None
+
+
+def _create(file: Path) -> None:
+    """Make the file of a database, for its owner's eyes only; SQLite gives what lies beside it the same rights."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _set_up(connection: Any, _: object) -> None:
+    # Transactions are begun below: the driver would begin them at the first write, too late to wait for another's.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextlib.contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Say in the system's words what keeps a database from working. What is wrong with a statement stays as it is."""
+    try:
+        yield
+    except (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError):
+        raise
+    except exc.DBAPIError as error:
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        said = str(error.orig).strip().partition("\n")[0]
+        number = _REASONS.get(code & 0xFF) if code is not None else None
+        raise (OSError(number, said) if number else OSError(said)) from error
+    except exc.TimeoutError as error:
+        raise OSError(errno.EBUSY, "all connections are in use") from error
