@@ -3,7 +3,7 @@
 A command's module is imported when the command is run, so that help and completion stay quick. Nothing
 imports this room.
 
-Knows: api, engines, parsing, process, prompt, server_tools, serving, settings, storage, surfaces.
+Knows: api, engines, parsing, process, prompt, server_tools, serving, settings, storage, surfaces, trajectories.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ COMMANDS = {
     ),
     "formats": ("models", "List the formats of tool calls, with an example of each."),
     "parse": ("parse", "Show what the server would make of a raw model output."),
+    "trajectories": ("trajectories", "List, show and export what `antiphon serve --record FOLDER` has kept."),
     "completion": ("completion", "Print what lets a shell complete commands and options."),
 }
 """For each command the module that has a function of its name, and the first line of its help."""

@@ -37,7 +37,8 @@ class Watch:
     prompt before were computed again, and `loss` says why; `failure` is the kind of failure that ended a stream after
     its first byte. `stages` are the stages of the path with the times at which they were entered; one lasts until the
     next, the last until `ended`. A message with tools that run here takes several `rounds`: `prompt` and `cached` are
-    the last one's, beside those of the earlier. `reading` is how far the engine is with the running one."""
+    the last one's, beside those of the earlier. `reading` is how far the engine is with the running one.
+    `message` is the id of the reply, `label` the client's word for the rollout that the request belongs to."""
 
     __slots__ = (
         "began",
@@ -52,9 +53,11 @@ class Watch:
         "gap_sum",
         "gaps",
         "key",
+        "label",
         "last",
         "loss",
         "lost",
+        "message",
         "model",
         "output",
         "parse_failures",
@@ -78,6 +81,7 @@ class Watch:
         self.began = clock()
         self.ended = 0.0
         self.stages = [("decode", self.began)]
+        self.label = self.message = ""
         self.key = self.model = self.reason = self.failure = self.loss = ""
         self.queued: float | None = None
         self.tokenised: float | None = None

@@ -2,5 +2,5 @@
 
 The command line imports `supervisor`; workers load `app`, which puts a server together.
 
-Knows: api, engines, observability, parsing, prompt, server_tools, serving, settings, storage, surfaces.
+Knows: api, engines, observability, parsing, prompt, server_tools, serving, settings, storage, surfaces, trajectories.
 """

@@ -37,7 +37,9 @@ from antiphon.serving.rate_limits import Allowance, RateLimiter
 from antiphon.serving.service import Service
 from antiphon.settings.keys import label
 from antiphon.settings.sources import Settings
+from antiphon.storage import files
 from antiphon.storage.store import Store, open_store
+from antiphon.trajectories.recorder import Recorder
 
 log = logging.getLogger("antiphon")
 
@@ -201,17 +203,20 @@ class Application:
         bounds = rate_limiter(settings, hashes, self._shared)
         leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         loaded = await asyncio.gather(*(self._load(place) for place in self._runtime.models))
+        recorder = _recorder(settings)
         self._service = Service(
             [model for models in loaded for model in models],
             most_waiting=settings.max_queue,
             rate_limiter=bounds,
             transcripts=self._transcripts("messages"),
+            recorder=recorder,
         )
         self._tools = server_tools(settings)
         self._store = store(settings, alone=bool(self._runtime.shared))
         chosen = options(
             settings,
             server_tools=self._tools,
+            recorder=recorder,
             seal_key=self._seal,
             key_hashes=hashes,
             rate_limiter=bounds,
@@ -279,6 +284,17 @@ class Application:
         if self._runtime.settings.workers == 1 or not self._shared.remembered:
             return None
         return TranscriptFolder(str(Path(self._shared.remembered) / file_name(name)))
+
+
+def _recorder(settings: Settings) -> Recorder | None:
+    """What keeps all that is sampled. Raises ValueError where its folder cannot be made."""
+    if not settings.record:
+        return None
+    folder = Path(settings.record)
+    try:
+        return Recorder(folder, settings.record_disk * 1024 * 1024)
+    except OSError as error:
+        raise ValueError(files.refusal("what is sampled", error, folder, "--record")) from None
 
 
 def _spare_the_lasting() -> None:

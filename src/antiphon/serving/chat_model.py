@@ -134,6 +134,7 @@ class ChatTask(msgspec.Struct, frozen=True, kw_only=True):
     unheld: bool
     record: PromptRecord | None = None
     ids: tuple[int, ...] = ()
+    job: None = None
 
     def freed(self) -> ChatTask | None:
         """Nothing here holds the model for certain, so nothing can be let go of."""

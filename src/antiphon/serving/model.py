@@ -14,7 +14,7 @@ import msgspec
 from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.events import Emit, Reply, ReportProgress, Usage
 from antiphon.constraint.plan import HoldCalls, Part
-from antiphon.engines import Health
+from antiphon.engines import Health, Job
 from antiphon.prompt.inspection import FindPredecessor, Inspection
 from antiphon.prompt.predecessors import PromptRecord
 
@@ -97,6 +97,10 @@ class Task(Protocol):
     @property
     def ids(self) -> Sequence[int]:
         """The ids of the prompt; none where only the server knows them."""
+
+    @property
+    def job(self) -> Job | None:
+        """What the engine is asked for; None where that is a chat server."""
 
     @property
     def unheld(self) -> bool: ...

@@ -11,7 +11,7 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest, Internal, Overloaded
-from antiphon.api.events import AnyEvent, Emit, Finished, Fold, PromptProgress, Started, Usage, fold
+from antiphon.api.events import AnyEvent, Emit, Finished, Fold, PromptProgress, Reply, Started, Usage, fold
 from antiphon.constraint.check import complaint
 from antiphon.constraint.plan import Part
 from antiphon.observability import request_watch
@@ -22,7 +22,9 @@ from antiphon.serving.admission import AdmissionQueue
 from antiphon.serving.call_check import MOST_ATTEMPTS
 from antiphon.serving.model import Attempt, Model, ModelCard, Task
 from antiphon.serving.rate_limits import RateLimiter
+from antiphon.serving.recording import record, reported, without_tokens
 from antiphon.serving.registry import ModelRegistry
+from antiphon.trajectories.recorder import Recorder
 
 __all__ = ["ModelCard", "Part", "Prepared", "Service"]
 
@@ -32,7 +34,7 @@ log = logging.getLogger("antiphon")
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has passed every check and only waits to be run: its prompt's length in tokens, and what `run`
     needs. `continuation` tells what the prompt goes on from, `miss` why not from the previous message's, as far as that
-    was asked."""
+    was asked. It `tells_tokens` if the client asked for them, and not only who records them."""
 
     card: ModelCard
     task: Task
@@ -41,6 +43,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     continuation: Continuation | None
     miss: CacheMiss | None
     low_priority: bool = False
+    tells_tokens: bool = False
 
     @property
     def prompt_tokens(self) -> int:
@@ -65,7 +68,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 class Service:
     """Everything behind the surfaces. `models` has at least one; the first is the default. `most_waiting` requests may
     wait for each engine; one that is silent at work for `stall` seconds is not ready. `rate_limiter` bounds what keys
-    use. In the `transcripts` other workers find what prompts were made of."""
+    use, the `recorder` keeps what is sampled. In the `transcripts` other workers find what prompts were made of."""
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Service:
         stall: float = 120.0,
         rate_limiter: RateLimiter | None = None,
         transcripts: TranscriptStore | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._models = ModelRegistry(models)
         queues = {
@@ -84,6 +88,7 @@ class Service:
         self._queues = {m.card.name: queues[m.card.base or m.card.name] for m in models}
         self._predecessors = Predecessors(transcripts=transcripts)
         self._stall = stall
+        self._recorder = recorder
         self._rate_limiter = rate_limiter
 
     @property
@@ -165,6 +170,9 @@ class Service:
             self._queues[served.card.name].refuse_if_full()
             if self._rate_limiter:
                 self._rate_limiter.admit(watch.key)
+        tells_tokens = generation.report is not None
+        if self._recorder is not None:
+            generation = reported(generation, served.card)
         task = await served.task(conversation, generation, session)
         watch.fallbacks += task.unheld
         watch.asked(task.usage.prompt)
@@ -184,6 +192,7 @@ class Service:
             continuation=continuation,
             miss=continuation.miss if continuation else unknown,
             low_priority=low_priority,
+            tells_tokens=tells_tokens,
         )
 
     async def run(self, prepared: Prepared, emit: Emit) -> None:
@@ -226,10 +235,11 @@ class Service:
                 return
         await emit(await self._checked(prepared))
 
-    async def _generate(self, prepared: Prepared, attempt: Attempt, emit: Emit) -> None:
-        """One attempt, watched. What was sampled is remembered before the last of it is emitted, so that a client that
-        answers at once finds it."""
+    async def _generate(self, prepared: Prepared, attempt: Attempt, emit: Emit, *, to_be_checked: bool = False) -> None:
+        """One attempt, watched. What was sampled is remembered, and recorded, before the last of it is emitted, so that
+        a client that answers at once finds it; what is `to_be_checked` is recorded and cleaned by whoever checks it."""
         folding, watch = Fold(), request_watch.watch()
+        told = to_be_checked or prepared.tells_tokens or self._recorder is None
         engine_wait = self._queues[prepared.card.name].engine_wait()
 
         async def passing(batch: list[AnyEvent]) -> None:
@@ -246,7 +256,9 @@ class Service:
             if isinstance(batch[-1], Finished):
                 watch.finished(reply := folding.reply())
                 await attempt.remember(reply)
-            await emit(batch)
+                if not to_be_checked:
+                    await self._record(prepared, reply)
+            await emit(batch if told else without_tokens(batch))
             engine_wait.resume()
 
         def report(progress: PromptProgress) -> None:
@@ -271,13 +283,19 @@ class Service:
             async def keep(batch: list[AnyEvent], into: list[AnyEvent] = events) -> None:
                 into += batch
 
-            await self._generate(prepared, task.attempt(), keep)
-            problem = complaint(fold(events), prepared.tools, prepared.params)
+            await self._generate(prepared, task.attempt(), keep, to_be_checked=True)
+            problem = complaint(reply := fold(events), prepared.tools, prepared.params)
             if not problem:
-                return events
+                await self._record(msgspec.structs.replace(prepared, task=task), reply)
+                return events if prepared.tells_tokens else without_tokens(events)
             log.warning("the reply does not keep what was demanded: %s", problem)
             task = task.again()
         raise Internal(f"the model could not be held to what the request demands: {problem}")
+
+    async def _record(self, prepared: Prepared, reply: Reply) -> None:
+        if self._recorder is not None:
+            watch = request_watch.watch()
+            await record(self._recorder, prepared.task, prepared.continuation, prepared.card, reply, watch)
 
     async def close(self) -> None:
         """Let go of the engines."""

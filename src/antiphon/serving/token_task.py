@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from antiphon.api.events import Emit, Reply, ReportProgress, Usage
-from antiphon.engines import Engine
+from antiphon.engines import Engine, Job
 from antiphon.prompt.predecessors import PromptRecord
 from antiphon.prompt.prompter import Prompt, Prompter
 from antiphon.serving.generation import GenerationPlan, GenerationRun
@@ -29,6 +29,11 @@ class TokenTask(msgspec.Struct, frozen=True, kw_only=True):
     def ids(self) -> Sequence[int]:
         """The ids of the prompt."""
         return self.prompt.ids
+
+    @property
+    def job(self) -> Job:
+        """What the engine is asked for."""
+        return self.plan.job
 
     @property
     def usage(self) -> Usage:

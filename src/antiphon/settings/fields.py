@@ -226,6 +226,19 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
             default="a folder in the state folder",
         ),
     ] = ""
+    record: Annotated[
+        str,
+        About(
+            "Folder where all token ids that models are given and give are recorded, with log-probabilities, for those "
+            "who train on them; nothing is recorded if unset.",
+            path=True,
+        ),
+    ] = ""
+    record_disk: Annotated[
+        int,
+        Meta(ge=1),
+        About("Megabytes of disk for what is recorded; beyond that, the oldest conversations go."),
+    ] = 10240
     cache_dir: Annotated[
         str, About("Folder for downloaded models.", default="`$XDG_CACHE_HOME/antiphon`", path=True)
     ] = msgspec.field(default_factory=_cache_home)

@@ -23,6 +23,7 @@ from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
 from antiphon.storage.store import Store
 from antiphon.surfaces.http.exchange import Exchange
+from antiphon.trajectories.recorder import Recorder
 
 _ALPHABET = digits + ascii_letters
 
@@ -54,8 +55,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `rate_limiter` the headers
     that tell a key what it may still use, `crashes` a sentence when the engine dies again and again. `trace` takes down
     a request that is over. `batches` is the folder of the message batches (empty: none are kept), `store` is where
-    other things of clients are kept (None: nowhere). `server_tools` are those that run here. When `leaving` is done,
-    whatever still runs ends in an error. Clock and ids come in, so that tests can fix them."""
+    other things of clients are kept (None: nowhere). `server_tools` are those that run here. The `recorder` keeps what
+    was sampled, if it is kept. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so
+    that tests can fix them."""
 
     seal_key: bytes
     key_hashes: tuple[bytes, ...] = ()
@@ -73,6 +75,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     crashes: Callable[[], str] | None = None
     trace: Trace | None = None
     server_tools: ServerTools = msgspec.field(default_factory=ServerTools)
+    recorder: Recorder | None = None
     leaving: asyncio.Future[None] | None = None
     clock: Callable[[], float] = time.time
     new_id: Callable[[str], str] = fresh_id

@@ -77,6 +77,7 @@ class _ChatCompletions:
             tokens=decoded.tokens,
             prompt_ids=prepared[0].prompt_ids if decoded.tokens.ids else (),
         )
+        exchange.watch.message = style.id
         if request.stream:
             await sse.send(
                 exchange,

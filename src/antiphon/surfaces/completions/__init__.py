@@ -57,6 +57,7 @@ class _Completions:
             echoes=[await self._echo(request, ids) for ids in prompts],
             choices=request.choices,
         )
+        exchange.watch.message = style.id
         if request.stream:
             await sse.send(
                 exchange,

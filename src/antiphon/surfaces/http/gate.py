@@ -21,6 +21,8 @@ from antiphon.surfaces.http import cors, hosts
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
 from antiphon.surfaces.surface import Options, Rendered, Route
 
+_LONGEST_LABEL = 256
+
 log = logging.getLogger("antiphon.http")
 
 Envelope = Callable[[Failure, str], Rendered]
@@ -79,6 +81,7 @@ class Gate:
         exchange = Exchange(scope, receive, send, self._options.new_id("req_"))
         exchange.leaving = self._options.leaving
         request_watch.watched.set(exchange.watch)
+        exchange.watch.label = (exchange.header("x-antiphon-label") or "")[:_LONGEST_LABEL]
         envelope, quiet, surface, route, gone = self._fallback, False, "", "", False
         try:
             hosts.refuse_unknown(exchange, self._options)

@@ -78,6 +78,7 @@ class _Messages:
         request, decoded = whole.request, whole.decoded
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         id, probing = self._options.new_id("msg_"), request.diagnostics
+        exchange.watch.message = id
         prepared = await self._service.prepare(
             request.model,
             decoded.conversation,

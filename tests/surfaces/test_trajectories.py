@@ -1,0 +1,59 @@
+"""Recording rollouts over HTTP: labels, rewards, and replies that are what they are without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import serving
+
+from antiphon.engines.scripted import Rule, Script, Scripted
+from antiphon.serving.model import Choices
+from antiphon.serving.service import Service
+from antiphon.serving.token_model import load
+from antiphon.trajectories.recorder import Recorder, conversations, rewards
+from antiphon.trajectories.shapes import rows
+
+REWARD = "/v1/trajectories/roll%20out/reward"
+
+
+async def test_a_rollout(tmp_path: Path) -> None:
+    """Whatever the API, a reply is recorded with its label and its ids, and a reward finds it; the client sees nothing
+    of this unless it asks for tokens itself."""
+    engine = Scripted(Script(rules=(Rule(pieces=("Well", ".")),)))
+    recorder = Recorder(tmp_path, 1 << 20)
+    service = Service([await load(engine, Choices())], recorder=recorder)
+    async with serving(service, recorder=recorder) as server:
+        asked = server.ask(model="default")
+        status, headers, whole = await server.post(asked, x_antiphon_label="roll out")
+        assert status == 200
+        assert not whole.keys() & {"output_ids", "prompt_token_ids", "output_token_logprobs"}
+        assert b"output_ids" not in (await server.stream(asked))[2]
+        told = (await server.post({**asked, "return_token_ids": True}))[2]
+        assert told["output_ids"] == engine.sampled[-1]
+        assert "output_token_logprobs" not in told
+        for path, body in {
+            "/v1/chat/completions": asked,
+            "/v1/completions": {"model": "default", "prompt": "Once"},
+            "/v1/responses": {"model": "default", "input": "Hi"},
+        }.items():
+            status, _, reply = await server.post(body, path, x_antiphon_label="other")
+            assert status == 200, reply
+        status, _, error = await server.post({"reward": "much"}, REWARD)
+        assert (status, error["error"]["type"]) == (400, "invalid_request_error")
+        assert (await server.post({"reward": 0.5}, REWARD))[0] == 200
+    assert rewards(tmp_path) == {"roll out": 0.5}
+    lines = [node.line for tree in conversations(tmp_path).values() for node in tree.nodes]
+    assert len(lines) == 6
+    first = next(line for line in lines if line.message == whole["id"])
+    assert (first.label, first.request, first.stop) == ("roll out", headers["request-id"], "end_turn")
+    assert sum(line.label == "other" for line in lines) == 3
+    labelled = [row for row in rows(conversations(tmp_path), rewards(tmp_path), "verl") if row["label"] == "roll out"]
+    assert [row["reward"] for row in labelled] == [0.5]
+
+
+async def test_nothing_is_recorded_unasked() -> None:
+    """Without a folder a reward is nowhere to be put."""
+    async with serving(Service([await load(Scripted(Script()), Choices())])) as server:
+        status, _, error = await server.post({"reward": 1}, REWARD)
+        assert status == 404
+        assert "--record" in error["error"]["message"]
