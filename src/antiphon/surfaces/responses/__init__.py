@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta, Raw
 
 from antiphon.api.conversation import Conversation, GenerationParams
-from antiphon.api.errors import Failure
-from antiphon.api.events import AnyEvent, Run
+from antiphon.api.errors import BadRequest, Failure
+from antiphon.api.events import AnyEvent, Emit, Finished, Fold, Run
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
 from antiphon.server_tools.registry import ServerTools
@@ -26,7 +26,10 @@ from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import decode, encode, items, sent, tools, wire
-from antiphon.surfaces.responses.whole import Style, whole
+from antiphon.surfaces.responses.background import Background
+from antiphon.surfaces.responses.kept import KeptResponse, KeptResponses
+from antiphon.surfaces.responses.stored import StoredResponses
+from antiphon.surfaces.responses.whole import Style, response, whole
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 
@@ -37,19 +40,26 @@ class _StreamEncoder:
 
     def __init__(self, style: Style) -> None:
         self._encoder = encode.Encoder(style)
+        self._ahead = b""
 
     @property
     def finished(self) -> bool:
         return self._encoder.finished
 
     def opening(self) -> bytes:
-        return self._encoder.start()
+        return b"" if self._ahead else self._encoder.start()
 
     def batch(self, events: list[AnyEvent]) -> bytes:
-        return self._encoder.batch(events)
+        ahead, self._ahead = self._ahead, b""
+        return ahead or self._encoder.batch(events)
 
     def failure(self, failure: Failure) -> bytes:
         return self._encoder.failure(failure)
+
+    def encode_ahead(self, events: list[AnyEvent]) -> sent.Response | None:
+        """Make the frames of the last batch before it is its turn, for the response that they end in."""
+        self._ahead = self._encoder.batch(events)
+        return self._encoder.response
 
 
 class _Responses:
@@ -57,11 +67,14 @@ class _Responses:
         self._service = service
         self._options = options
         self._seal = Seal(options.seal_key)
+        self._kept = KeptResponses(options.store)
+        self._background = Background(self._kept, options.leaving)
 
     def routes(self) -> list[Route]:
         return [
             Route(method="POST", path="/responses", answer=self._create, operation=_CREATE),
             Route(method="POST", path="/responses/input_tokens", answer=self._count, operation=_COUNT),
+            *StoredResponses(self._kept).routes(),
         ]
 
     async def _create(self, exchange: Exchange) -> None:
@@ -71,17 +84,64 @@ class _Responses:
         prepared = await self._prepare(draft, decoded.conversation, decoded.generation)
         style = self._style(draft, decoded)
         run = self._run(exchange, draft, decoded, prepared)
-        if request.stream:
+        if request.background:
+            await self._begin(exchange, draft, style, run)
+        elif request.stream:
+            encoder = _StreamEncoder(style)
             await sse.send(
                 exchange,
-                run,
-                _StreamEncoder(style),
+                self._keeping(exchange, draft, encoder, run) if style.echo.store else run,
+                encoder,
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
             )
         else:
-            reply = await sse.whole(exchange, run)
-            await exchange.reply(200, msgspec.json.encode(whole(style, reply)))
+            response = whole(style, await sse.whole(exchange, run))
+            if style.echo.store:
+                await self._keep(exchange, draft, response)
+            await exchange.reply(200, msgspec.json.encode(response))
+
+    async def _begin(self, exchange: Exchange, draft: decode.Draft, style: Style, run: Run) -> None:
+        """Have a response made in the background, and say that it is."""
+        if not style.echo.store or draft.request.stream:
+            raise BadRequest("background: a response in the background must be stored, and cannot be streamed")
+        begun = response(style, "in_progress", [])
+
+        async def make() -> tuple[str, bytes]:
+            folding = Fold()
+            await run(folding.take)
+            made = whole(style, folding.reply())
+            return made.status, msgspec.json.encode(made)
+
+        def failed(failure: Failure) -> bytes:
+            return msgspec.json.encode(response(style, "failed", [], error=encode.error_sent(failure)))
+
+        await self._keep(exchange, draft, begun)
+        self._background.begin(style.id, exchange.watch.key, make(), failed)
+        await exchange.reply(200, msgspec.json.encode(begun))
+
+    def _keeping(self, exchange: Exchange, draft: decode.Draft, encoder: _StreamEncoder, run: Run) -> Run:
+        """The same, with the response kept before its end is told: a client that goes on from it at once finds it."""
+
+        async def kept(emit: Emit) -> None:
+            async def passing(batch: list[AnyEvent]) -> None:
+                if isinstance(batch[-1], Finished) and (made := encoder.encode_ahead(batch)):
+                    await self._keep(exchange, draft, made)
+                await emit(batch)
+
+            await run(passing)
+
+        return kept
+
+    async def _keep(self, exchange: Exchange, draft: decode.Draft, made: sent.Response) -> None:
+        record = KeptResponse(
+            id=made.id,
+            previous=draft.request.previous_response_id,
+            status=made.status,
+            items=decode.own_items(draft),
+            response=msgspec.json.encode(made),
+        )
+        await self._kept.keep(record, exchange.watch.key)
 
     async def _count(self, exchange: Exchange) -> None:
         draft, decoded = await self._read(exchange)
@@ -95,6 +155,8 @@ class _Responses:
         large = len(body) > LARGE or b'"input_file"' in body
         offered = self._options.server_tools.for_key(exchange.watch.key)
         draft = await offload(large, partial(decode.read, body, offered))
+        if draft.request.previous_response_id:
+            decode.go_on(draft, await self._kept.chain(draft.request.previous_response_id, exchange.watch.key))
         await _ask(draft, offered)
         card = self._service.card(draft.request.model)
         fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
@@ -148,7 +210,8 @@ class _Responses:
             id=new_id("resp_"),
             created=int(self._options.clock()),
             clock=self._options.clock,
-            echo=decode.echo(draft),
+            echo=decode.echo(draft, stored=draft.request.store is not False and self._kept.available),
+            background=bool(draft.request.background),
             items=items.Style(
                 new_id=new_id,
                 seal=self._seal,

@@ -17,7 +17,7 @@ from antiphon.surfaces.openai import efforts
 from antiphon.surfaces.openai.content import Reader, addresses
 from antiphon.surfaces.openai.functions import given, output_schema
 from antiphon.surfaces.responses import sent, tools, wire
-from antiphon.surfaces.responses.history import Placed, Turns, addressed, placed
+from antiphon.surfaces.responses.history import Placed, Turns, addressed, placed, placed_in
 
 SEALED = "reasoning.encrypted_content"
 _SUMMARIES = ("auto", "concise", "detailed")
@@ -60,6 +60,11 @@ def read(body: bytes, offered: ServerTools) -> Draft:
     )
 
 
+def go_on(draft: Draft, earlier: list[msgspec.Raw]) -> None:
+    """Put the items of an earlier conversation before those of the request."""
+    draft.items[:0] = placed_in("previous_response_id", earlier)
+
+
 def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:
     """The addresses that must be fetched first, each with the path of the first part that needs it."""
     found: dict[str, str] = {}
@@ -94,8 +99,8 @@ def summarised(request: wire.Request) -> bool:
     return told is not None and (told.summary or told.generate_summary) in _SUMMARIES
 
 
-def echo(draft: Draft) -> sent.Echo:
-    """What the response repeats of the request."""
+def echo(draft: Draft, *, stored: bool = False) -> sent.Echo:
+    """What the response repeats of the request, and whether it is `stored`."""
     request = draft.request
     return sent.Echo(
         model=request.model,
@@ -104,6 +109,8 @@ def echo(draft: Draft) -> sent.Echo:
         max_tool_calls=request.max_tool_calls,
         metadata=request.metadata or {},
         parallel_tool_calls=request.parallel_tool_calls is not False,
+        previous_response_id=request.previous_response_id,
+        store=stored,
         prompt_cache_key=request.prompt_cache_key,
         reasoning={
             "effort": request.reasoning.effort if request.reasoning else None,
@@ -118,6 +125,14 @@ def echo(draft: Draft) -> sent.Echo:
         truncation="auto" if request.truncation == "auto" else "disabled",
         user=request.user,
     )
+
+
+def own_items(draft: Draft) -> bytes:
+    """The items of the request itself, as JSON."""
+    given_input = draft.request.input
+    if isinstance(given_input, str):
+        return msgspec.json.encode([{"type": "message", "role": "user", "content": given_input}])
+    return msgspec.json.encode(given_input or [])
 
 
 def _raw(draft: Draft, name: str, otherwise: bytes) -> msgspec.Raw:

@@ -107,11 +107,9 @@ class Encoder:
 
     def failure(self, failure: Failure) -> bytes:
         """The frame that ends a stream that broke off."""
-        told = failures.trouble(failure, "input")
-        error = sent.Failed(told.code or "server_error", told.message)
         out: list[bytes] = []
         done = [item for item in self._output if item is not None]
-        failed = response(self._style, "failed", done, error=error)
+        failed = response(self._style, "failed", done, error=error_sent(failure))
         self._tell("response.failed", {"response": failed}, out)
         return b"".join(out)
 
@@ -208,3 +206,9 @@ class Encoder:
         told = _to_json({"type": name, **fields, "sequence_number": self._frames})
         out.append(b"event: %b\ndata: %b\n\n" % (name.encode(), told))
         self._frames += 1
+
+
+def error_sent(failure: Failure) -> sent.Failed:
+    """A failure as a response has it."""
+    told = failures.trouble(failure, "input")
+    return sent.Failed(told.code or "server_error", told.message)

@@ -43,7 +43,12 @@ def placed(given: str | list[msgspec.Raw] | None) -> list[Placed]:
     """The items of `input`."""
     if isinstance(given, str):
         return [("input", "message", wire.Message(role="user", content=given))]
-    return [(f"input.{at}", *wire.item(raw, f"input.{at}")) for at, raw in enumerate(given or ())]
+    return placed_in("input", given or [])
+
+
+def placed_in(name: str, raws: list[msgspec.Raw]) -> list[Placed]:
+    """The items of a list that is told of by this name."""
+    return [(f"{name}.{at}", *wire.item(raw, f"{name}.{at}")) for at, raw in enumerate(raws)]
 
 
 class Turns:

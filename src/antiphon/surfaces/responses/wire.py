@@ -169,6 +169,9 @@ class Request(msgspec.Struct):
     include: list[str] | None = None
     truncation: str | None = None
     prompt_cache_key: str | None = None
+    previous_response_id: str | None = None
+    store: bool | None = None
+    background: bool | None = None
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
     user: str | None = None
@@ -179,7 +182,7 @@ _typed = msgspec.json.Decoder(_Typed)
 _anything = msgspec.json.Decoder()
 _FIELDS = {field.encode_name for field in msgspec.structs.fields(Request)}
 # They change nothing by design: who asks, where it is billed and kept.
-_HARMLESS = {"store", "service_tier", "client_metadata", "stream_options", "prompt_cache_retention", "moderation"}
+_HARMLESS = {"service_tier", "client_metadata", "stream_options", "prompt_cache_retention", "moderation"}
 _SAYS_NOTHING = (b"null", b"false", b"[]", b"{}", b"0")
 CALLS = (
     "function_call",

@@ -1,0 +1,134 @@
+"""What can be done with a response that is kept: look at it, at the items of its request, give it up, forget it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from antiphon.api.errors import BadRequest
+from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.responses import sent
+from antiphon.surfaces.responses.kept import KeptResponse, KeptResponses
+from antiphon.surfaces.surface import Operation, Parameter, Route
+
+_UNDONE = ("queued", "in_progress")
+_MOST = 100
+
+
+class Deleted(msgspec.Struct, kw_only=True):
+    """A response was forgotten."""
+
+    id: str
+    object: str = "response"
+    deleted: bool = True
+
+
+class ItemList(msgspec.Struct, kw_only=True):
+    """Some of the items of a request."""
+
+    object: str = "list"
+    data: list[sent.Item]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class StoredResponses:
+    """The routes of kept responses."""
+
+    def __init__(self, kept: KeptResponses) -> None:
+        self._kept = kept
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [
+            Route(method="GET", path="/responses/*", answer=self._retrieve, operation=_RETRIEVE),
+            Route(method="DELETE", path="/responses/*", answer=self._delete, operation=_DELETE),
+            Route(method="POST", path="/responses/*/cancel", answer=self._cancel, operation=_CANCEL),
+            Route(method="GET", path="/responses/*/input_items", answer=self._items, operation=_ITEMS),
+        ]
+
+    async def _retrieve(self, exchange: Exchange) -> None:
+        if exchange.query.get("stream") == "true":
+            raise BadRequest("stream: a response that is kept is told whole; leave stream out")
+        await exchange.reply(200, (await self._found(exchange)).response)
+
+    async def _delete(self, exchange: Exchange) -> None:
+        await self._kept.forget(exchange.rest, exchange.watch.key)
+        await exchange.reply(200, msgspec.json.encode(Deleted(id=exchange.rest)))
+
+    async def _cancel(self, exchange: Exchange) -> None:
+        kept = await self._found(exchange)
+        response = msgspec.json.decode(kept.response)
+        if not response.get("background"):
+            raise BadRequest("response_id: only a response that is made in the background can be cancelled")
+        if kept.status in _UNDONE:
+            response["status"] = "cancelled"
+            await self._kept.settle(kept.id, "cancelled", msgspec.json.encode(response), unless="completed")
+            kept = await self._found(exchange)
+        await exchange.reply(200, kept.response)
+
+    async def _items(self, exchange: Exchange) -> None:
+        kept, query = await self._found(exchange), exchange.query
+        items = listed(kept)
+        if query.get("order", "desc") != "asc":
+            items.reverse()
+        if after := query.get("after"):
+            ids = [item["id"] for item in items]
+            if after not in ids:
+                raise BadRequest(f"after: there is no item {after[:100]!r}")
+            items = items[ids.index(after) + 1 :]
+        limit = query.get("limit") or "20"
+        if not limit.isdecimal() or not 1 <= int(limit[:9]) <= _MOST:
+            raise BadRequest(f"limit: Input should be a valid integer between 1 and {_MOST}")
+        page = items[: int(limit)]
+        first, last = (page[0]["id"], page[-1]["id"]) if page else (None, None)
+        told = ItemList(data=page, first_id=first, last_id=last, has_more=len(page) < len(items))
+        await exchange.reply(200, msgspec.json.encode(told))
+
+    async def _found(self, exchange: Exchange) -> KeptResponse:
+        return await self._kept.find(exchange.rest, exchange.watch.key)
+
+
+def listed(kept: KeptResponse) -> list[dict[str, Any]]:
+    """The items of a request, each with what the API lists: a type, an id, and content that is a list of parts."""
+    items = msgspec.json.decode(kept.items, type=list[dict[str, Any]])
+    found = []
+    for place, item in enumerate(items):
+        named = {"type": "message", "id": f"item_{kept.id.removeprefix('resp_')}_{place}", **item}
+        if isinstance(named.get("content"), str) and named["type"] == "message":
+            kind = "output_text" if named.get("role") == "assistant" else "input_text"
+            named["content"] = [{"type": kind, "text": named["content"]}]
+        found.append(named)
+    return found
+
+
+_ID = Parameter("response_id", "path", "The id of the response.", required=True)
+_RESPONSE = {"application/json": sent.Response}
+_RETRIEVE = Operation(
+    summary="A response that is kept",
+    replies=_RESPONSE,
+    parameters=(_ID, Parameter("stream", "query", "Not here: a kept response is told whole.")),
+    rest="response_id",
+)
+_DELETE = Operation(
+    summary="Forgets a response", replies={"application/json": Deleted}, parameters=(_ID,), rest="response_id"
+)
+_CANCEL = Operation(
+    summary="Gives up a response that is made in the background",
+    replies=_RESPONSE,
+    parameters=(_ID,),
+    rest="response_id",
+)
+_ITEMS = Operation(
+    summary="The items of a response's request",
+    replies={"application/json": ItemList},
+    parameters=(
+        _ID,
+        Parameter("limit", "query", "The most to list."),
+        Parameter("after", "query", "List what comes after this item."),
+        Parameter("order", "query", "`asc` or `desc`, the latest first."),
+    ),
+    rest="response_id",
+)

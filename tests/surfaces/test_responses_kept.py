@@ -1,0 +1,184 @@
+"""Responses that are kept: chains, retrieval, deletion, and those that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from conftest import Running, serving
+from response_order import check, frames
+from scripted_service import ScriptedService, plain
+from test_responses import LOOK, SCRIPT, USAGE, WAIT, post
+
+from antiphon.api.conversation import Conversation
+from antiphon.api.errors import EngineFailed
+from antiphon.api.events import Finished, Started, TextDelta
+from antiphon.prompt.turns import repaired
+from antiphon.settings.keys import hashed
+from antiphon.storage.store import Store, open_store
+
+PATH = "/v1/responses"
+LONG = 3600.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(f"sqlite:///{tmp_path}/store.sqlite", str(tmp_path / "contents"))
+
+
+@pytest.fixture
+async def keeping(service: ScriptedService, store: Store) -> AsyncIterator[Running]:
+    async with serving(service, store=store) as running:
+        yield running
+    store.close()
+
+
+async def ask(server: Running, method: str, path: str, **headers: str) -> tuple[int, Any]:
+    async with server.client.request(method, server.url + PATH + path, headers=headers) as response:
+        return response.status, await response.json()
+
+
+def asked(service: ScriptedService) -> Conversation:
+    """The conversation that the model was asked to go on with."""
+    return repaired(service.conversation)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_chain_is_the_conversation_sent_whole(
+    keeping: Running, service: ScriptedService, streaming: bool
+) -> None:
+    """Whatever was said, thought and called: going on from a response asks what sending all of it does."""
+    service.script = SCRIPT
+    given = {"tools": [LOOK, WAIT], "instructions": "Be brief.", "stream": streaming}
+
+    async def say(**fields: Any) -> dict[str, Any]:
+        body = {"model": "m", **given, **fields}
+        async with keeping.client.post(keeping.url + PATH, json=body) as response:
+            raw = await response.read()
+        return check(frames(raw)) if streaming else json.loads(raw)
+
+    first = await say(input="Hi")
+    answers = [
+        {"type": "function_call_output", "call_id": item["call_id"], "output": "seen"}
+        for item in first["output"]
+        if item["type"] == "function_call"
+    ]
+    service.script = plain("So it is.")
+    second = await say(input=answers, previous_response_id=first["id"])
+    assert second["previous_response_id"] == first["id"]
+    await say(input="And now?", previous_response_id=second["id"])
+    chained = asked(service)
+    history = [{"role": "user", "content": "Hi"}, *first["output"], *answers, *second["output"]]
+    await say(input=[*history, {"role": "user", "content": "And now?"}])
+    assert asked(service) == chained
+
+
+async def test_what_is_kept_can_be_looked_at(keeping: Running) -> None:
+    """As it was told; with the items of its request; and forgotten."""
+    _, _, response = await post(keeping, input=[{"role": "user", "content": "Hi"}, {"role": "user", "content": "Ho"}])
+    assert response["store"] is True
+    assert await ask(keeping, "GET", f"/{response['id']}") == (200, response)
+    _, items = await ask(keeping, "GET", f"/{response['id']}/input_items?order=asc&limit=1")
+    (item,) = items["data"]
+    assert (item["role"], item["content"]) == ("user", [{"type": "input_text", "text": "Hi"}])
+    assert (items["has_more"], items["last_id"]) == (True, item["id"])
+    _, rest = await ask(keeping, "GET", f"/{response['id']}/input_items?order=asc&after={item['id']}")
+    assert [each["content"][0]["text"] for each in rest["data"]] == ["Ho"]
+    deleted = {"id": response["id"], "object": "response", "deleted": True}
+    assert await ask(keeping, "DELETE", f"/{response['id']}") == (200, deleted)
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")):
+        status, told = await ask(keeping, method, f"/{response['id']}{path}")
+        assert (status, told["error"]["code"]) == (404, "response_not_found")
+
+
+async def test_what_is_not_stored_is_not_kept(keeping: Running) -> None:
+    """`store: false` says so, and nothing can go on from it."""
+    _, _, response = await post(keeping, store=False)
+    assert response["store"] is False
+    assert (await ask(keeping, "GET", f"/{response['id']}"))[0] == 404
+    status, _, told = await post(keeping, previous_response_id=response["id"])
+    assert (status, told["error"]["code"]) == (400, "previous_response_not_found")
+    assert told["error"]["param"] == "previous_response_id"
+
+
+async def test_without_a_store(server: Any) -> None:
+    """Everything else works; what would have to be kept is not found."""
+    _, _, response = await post(server)
+    assert response["store"] is False
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")):
+        assert (await ask(server, method, f"/{response['id']}{path}"))[0] == 404
+    assert (await post(server, previous_response_id=response["id"]))[0] == 404
+    assert (await post(server, background=True))[0] == 400
+
+
+async def test_each_key_has_its_own(service: ScriptedService, store: Store) -> None:
+    """What one key made, no other sees."""
+    async with serving(service, store=store, key_hashes=(hashed("one"), hashed("two"))) as server:
+        body = {"model": "m", "input": "Hi"}
+        async with server.client.post(server.url + PATH, json=body, headers={"authorization": "Bearer one"}) as reply:
+            id = (await reply.json())["id"]
+        for key, expected in (("one", 200), ("two", 404)):
+            status, _ = await ask(server, "GET", f"/{id}", authorization=f"Bearer {key}")
+            assert status == expected
+        again = {**body, "previous_response_id": id}
+        async with server.client.post(server.url + PATH, json=again, headers={"authorization": "Bearer two"}) as reply:
+            assert reply.status == 400
+    store.close()
+
+
+async def until(server: Running, id: str, *statuses: str) -> dict[str, Any]:
+    """The response, once it stands so."""
+    while True:
+        _, response = await ask(server, "GET", f"/{id}")
+        if response["status"] in statuses:
+            return dict(response)
+        await asyncio.sleep(0.02)
+
+
+async def test_a_response_in_the_background(keeping: Running, service: ScriptedService) -> None:
+    """Is there at once, and whole when it is; a failure is told in it."""
+    service.script = [[Started(USAGE), TextDelta("So")], 0.05, [TextDelta(" it is."), Finished("end_turn", USAGE)]]
+    status, _, begun = await post(keeping, background=True)
+    assert (status, begun["status"], begun["background"]) == (200, "in_progress", True)
+    made = await until(keeping, begun["id"], "completed")
+    assert made["output"][0]["content"][0]["text"] == "So it is."
+    service.script = [[Started(USAGE)], EngineFailed("It died.")]
+    _, _, begun = await post(keeping, background=True)
+    made = await until(keeping, begun["id"], "failed")
+    assert made["error"] == {"code": "server_error", "message": "It died."}
+
+
+async def test_a_response_in_the_background_is_cancelled(keeping: Running, service: ScriptedService) -> None:
+    """The engine is free again, and the response stays cancelled."""
+    service.script = [[Started(USAGE), TextDelta("So")], LONG]
+    _, _, begun = await post(keeping, background=True)
+    await service.begun.wait()
+    status, told = await ask(keeping, "POST", f"/{begun['id']}/cancel")
+    assert (status, told["status"]) == (200, "cancelled")
+    await service.closed.wait()
+    assert (await until(keeping, begun["id"], "cancelled"))["output"] == []
+    service.script = plain()
+    _, _, whole = await post(keeping)
+    assert (await ask(keeping, "POST", f"/{whole['id']}/cancel"))[0] == 400
+
+
+async def test_the_official_sdk(keeping: Running) -> None:
+    """Chains, retrieval, items, deletion and the background, as it calls them."""
+    async with openai.AsyncOpenAI(base_url=keeping.url + "/v1", api_key="any", max_retries=0) as client:
+        first = await client.responses.create(model="m", input="Hi")
+        second = await client.responses.create(model="m", input="On", previous_response_id=first.id)
+        assert (await client.responses.retrieve(second.id)).output_text == second.output_text
+        items = [item async for item in client.responses.input_items.list(second.id)]
+        assert [item.type for item in items] == ["message"]
+        begun = await client.responses.create(model="m", input="Hi", background=True)
+        await until(keeping, begun.id, "completed")
+        await client.responses.delete(first.id)
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(first.id)
+        counted = await client.responses.input_tokens.count(model="m", input="Hi")
+        assert counted.input_tokens == 7
