@@ -193,6 +193,26 @@ async def blind_models(server: Running) -> None:
 
 
 @claim
+async def context_triggers(server: Running) -> None:
+    tool = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
+    call = [{"type": "tool_use", "id": f"toolu_{n}", "name": "look", "input": {}} for n in range(6)]
+    messages = [user("Find it.")]
+    for each in call:
+        result = {"type": "tool_result", "tool_use_id": each["id"], "content": "word " * 20_000}
+        messages += [{"role": "assistant", "content": [each]}, user([result])]
+    edit: dict[str, Any] = {"type": "clear_tool_uses_20250919", "trigger": {"type": "input_tokens", "value": 10**9}}
+    reply = await fine(server, messages=messages, tools=[tool], context_management={"edits": [edit]})
+    (told,) = reply["context_management"]["applied_edits"]
+    assert told["cleared_tool_uses"] > 0
+    edit = {"type": "clear_tool_uses_20250919", "trigger": {"type": "tool_uses", "value": 3}}
+    edit["keep"] = {"type": "tool_uses", "value": 1}
+    for uses, cleared in ((4, 3), (5, 3), (6, 3)):
+        sent = messages[: 1 + 2 * uses]
+        reply = await fine(server, messages=sent, tools=[tool], context_management={"edits": [edit]})
+        assert reply["context_management"]["applied_edits"][0]["cleared_tool_uses"] == cleared
+
+
+@claim
 async def counting(server: Running) -> None:
     body = server.ask(model="default", temperature=0.5, stream=True)
     status, _, counted = await server.post(body, "/v1/messages/count_tokens")

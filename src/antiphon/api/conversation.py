@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.context_management import Edit
 from antiphon.api.tokens import TokenReport
 
 Role = Literal["user", "assistant", "system"]
@@ -127,7 +128,7 @@ class GenerationParams(Noun, frozen=True, kw_only=True):
     the text of the reply must match. `cached_turns` is where the client's last cache mark stands: at the end of so many
     leading turns, as they were sent (0: after tools and system prompt; none: there is no mark). With a `report`, the
     reply's tokens are told beside what they say. The text of a `raw` reply is all of it: neither thinking nor calls are
-    looked for."""
+    looked for. `edits` keep the prompt within its bounds (none: the client said nothing of them)."""
 
     max_tokens: int | None = None
     sampling: Sampling = Sampling()
@@ -138,17 +139,20 @@ class GenerationParams(Noun, frozen=True, kw_only=True):
     cached_turns: int | None = None
     report: TokenReport | None = None
     raw: bool = False
+    edits: tuple[Edit, ...] | None = None
 
 
 class Conversation(Noun, frozen=True, kw_only=True):
     """Everything the model is to see. `system` is the text before the first turn; turns of role `system`
     may follow in their places. A last turn of the assistant is a prefill, to be continued. Where `ids` are given, they
-    are the prompt, whatever else there is; the tools only tell what calls may be in the reply."""
+    are the prompt, whatever else there is; the tools only tell what calls may be in the reply. The thinking of so many
+    leading turns was cleared (`unthought`), so that none of it may be put back."""
 
     system: str = ""
     turns: tuple[Turn, ...] = ()
     tools: tuple[Tool, ...] = ()
     ids: tuple[int, ...] = ()
+    unthought: int = 0
 
     @property
     def size(self) -> int:

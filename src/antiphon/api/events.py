@@ -12,6 +12,7 @@ from typing import Any, Literal, assert_never
 
 import msgspec
 
+from antiphon.api.context_management import AppliedEdit
 from antiphon.api.tokens import Token
 
 StopReason = Literal[
@@ -127,6 +128,7 @@ class Finished(Event, frozen=True):
     stop_sequence: str | None = None
     explanation: str | None = None
     container: Container | None = None
+    edits: tuple[AppliedEdit, ...] = ()
 
 
 AnyEvent = (
@@ -199,6 +201,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     container: Container | None = None
     tokens: tuple[Token, ...] = ()
     spelled: Mapping[int, bytes] = {}
+    edits: tuple[AppliedEdit, ...] = ()
 
 
 class Fold:
@@ -276,6 +279,7 @@ class Fold:
             container=done.container,
             tokens=tuple(self._tokens),
             spelled=self._spelled,
+            edits=done.edits,
         )
 
 

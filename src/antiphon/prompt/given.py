@@ -26,6 +26,7 @@ def given(ids: Sequence[int], *, starts_thinking: bool) -> Prompt:
         chain=[b""],
         pictures=(),
         large=False,
+        unthought=0,
         ids=list(ids),
         remembered=0,
         kept=0,

@@ -35,8 +35,8 @@ from antiphon.prompt.turns import repaired
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt before it is tokenised: the text it means, whether the reply begins inside thinking. `rendered` is the
     text as it is tokenised, apart at each `cut`, without a prefill, which is `continued`; it was made of the `guarded`
-    conversation. `beginning`, `turns` and their hashes `chain` are for remembering the next. `pictures` are beside it.
-    What more is done with a `large` one is done aside."""
+    conversation. `beginning`, `turns` and their hashes `chain` are for remembering the next; so many leading turns must
+    stay `unthought`. `pictures` are beside it. What more is done with a `large` one is done aside."""
 
     text: str
     starts_thinking: bool
@@ -49,6 +49,7 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     chain: list[bytes]
     pictures: tuple[bytes, ...]
     large: bool
+    unthought: int
 
 
 class Prompt(Rendered, frozen=True, kw_only=True):
@@ -120,7 +121,7 @@ class Prompter:
             ids=ids,
             remembered=known.turns if known else 0,
             kept=len(known.ids) if known else 0,
-            thoughts=self._thought(conversation.turns, known),
+            thoughts=self._thought(draft, known),
             picture_tokens=await self._picture_tokens(draft.pictures),
         )
 
@@ -145,6 +146,7 @@ class Prompter:
             chain=chained(conversation.turns),
             pictures=pictures,
             large=large,
+            unthought=conversation.unthought,
         )
 
     def _guarded(self, conversation: Conversation) -> tuple[Conversation, str]:
@@ -157,17 +159,19 @@ class Prompter:
 
     async def _known(self, draft: Rendered) -> Remembered | None:
         """What is remembered of the conversation, without thoughts that the template would leave out if it decides."""
-        shown = self._shown(draft.turns)
+        shown = self._shown(draft)
         return await self.transcript.recall(
             draft.beginning.key, draft.chain, draft.turns, lambda known: all(index in shown for index in known.thoughts)
         )
 
-    def _shown(self, turns: tuple[Turn, ...]) -> range:
+    def _shown(self, draft: Rendered) -> range:
         """The turns whose thoughts have a place in the prompt, if there are any."""
-        return self._thoughts.shown(turns) if self._thoughts else range(len(turns))
+        shown = self._thoughts.shown(draft.turns) if self._thoughts else range(len(draft.turns))
+        return range(max(shown.start, draft.unthought), shown.stop)
 
-    def _thought(self, turns: tuple[Turn, ...], known: Remembered | None) -> tuple[int, ...]:
-        rendered, shown = range(known.turns if known else 0, len(turns)), self._shown(turns)
+    def _thought(self, draft: Rendered, known: Remembered | None) -> tuple[int, ...]:
+        turns = draft.turns
+        rendered, shown = range(known.turns if known else 0, len(turns)), self._shown(draft)
         thinking = (index for index in rendered if any(isinstance(part, Thinking) for part in turns[index].parts))
         return (*(known.thoughts if known else ()), *(index for index in thinking if index in shown))
 

@@ -32,7 +32,10 @@ def repaired(conversation: Conversation) -> Conversation:
     """The conversation with its turns in order. Repairing twice changes nothing."""
     leading: list[str] = [conversation.system] if conversation.system else []
     drafts: list[tuple[Role, list[Part]]] = []
-    for turn in conversation.turns:
+    unthought = 0
+    for index, turn in enumerate(conversation.turns):
+        if index == conversation.unthought:
+            unthought = len(drafts)
         if turn.role == "system":
             text = _text_of(turn)
             if not text:
@@ -46,7 +49,8 @@ def repaired(conversation: Conversation) -> Conversation:
         elif turn.parts:
             drafts.append((turn.role, list(turn.parts)))
     turns = tuple(Turn(role=role, parts=_ordered(parts)) for role, parts in drafts)
-    return Conversation(system=_BETWEEN_MESSAGES.join(leading), turns=turns, tools=conversation.tools)
+    system = _BETWEEN_MESSAGES.join(leading)
+    return Conversation(system=system, turns=turns, tools=conversation.tools, unthought=unthought)
 
 
 def _text_of(turn: Turn) -> str:

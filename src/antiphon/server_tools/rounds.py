@@ -281,6 +281,7 @@ class Rounds:
             reply.stop_sequence if reason == reply.reason else None,
             reply.explanation,
             self._session.container,
+            reply.edits,
         )
 
 

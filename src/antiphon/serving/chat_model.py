@@ -67,6 +67,10 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
         """Never: the ids are not known here."""
         raise BadRequest(f"prompt: {self.card.name!r} is behind a chat server that takes no token ids")
 
+    async def measure(self, texts: Sequence[str]) -> list[int]:
+        """An estimate: the server counts whole requests only."""
+        return [len(text.encode("utf-8", "replace")) // _CHARACTERS for text in texts]
+
     async def inspect(
         self, conversation: Conversation, params: GenerationParams, find: FindPredecessor | None
     ) -> Inspection:

@@ -143,6 +143,9 @@ class Model(Protocol):
     async def decode(self, ids: Sequence[int]) -> str:
         """The text of ids of the model's."""
 
+    async def measure(self, texts: Sequence[str]) -> list[int]:
+        """The length of each text in tokens, on its own."""
+
     async def inspect(
         self, conversation: Conversation, params: GenerationParams, find: FindPredecessor | None
     ) -> Inspection:

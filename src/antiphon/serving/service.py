@@ -9,6 +9,7 @@ from functools import partial
 
 import msgspec
 
+from antiphon.api.context_management import AppliedEdit, Compact
 from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest, Internal, Overloaded
 from antiphon.api.events import AnyEvent, Emit, Finished, Fold, PromptProgress, Reply, Started, Usage, fold
@@ -20,6 +21,7 @@ from antiphon.prompt.predecessors import CacheLoss, CacheMiss, Continuation, Pre
 from antiphon.prompt.transcript import TranscriptStore
 from antiphon.serving.admission import AdmissionQueue
 from antiphon.serving.call_check import MOST_ATTEMPTS
+from antiphon.serving.context import ContextEditor
 from antiphon.serving.model import Attempt, Model, ModelCard, Task
 from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.recording import record, reported, without_tokens
@@ -33,8 +35,9 @@ log = logging.getLogger("antiphon")
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has passed every check and only waits to be run: its prompt's length in tokens, and what `run`
-    needs. `continuation` tells what the prompt goes on from, `miss` why not from the previous message's, as far as that
-    was asked. It `tells_tokens` if the client asked for them, and not only who records them."""
+    needs. `edits` are what was cleared of it. `continuation` tells what the prompt goes on from, `miss` why not from
+    the previous message's, as far as that was asked. It `tells_tokens` if the client asked for them, and not only who
+    records them."""
 
     card: ModelCard
     task: Task
@@ -44,6 +47,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     miss: CacheMiss | None
     low_priority: bool = False
     tells_tokens: bool = False
+    edits: tuple[AppliedEdit, ...] = ()
 
     @property
     def prompt_tokens(self) -> int:
@@ -68,7 +72,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 class Service:
     """Everything behind the surfaces. `models` has at least one; the first is the default. `most_waiting` requests may
     wait for each engine; one that is silent at work for `stall` seconds is not ready. `rate_limiter` bounds what keys
-    use, the `recorder` keeps what is sampled. In the `transcripts` other workers find what prompts were made of."""
+    use, the `recorder` keeps what is sampled. In the `transcripts` other workers find what prompts were made of.
+    `clears_tool_results` keeps the prompts of clients that ask for no edits within the window."""
 
     def __init__(
         self,
@@ -79,8 +84,10 @@ class Service:
         rate_limiter: RateLimiter | None = None,
         transcripts: TranscriptStore | None = None,
         recorder: Recorder | None = None,
+        clears_tool_results: bool = False,
     ) -> None:
         self._models = ModelRegistry(models)
+        self._editors = {m.card.name: ContextEditor(m, clears=clears_tool_results) for m in models}
         queues = {
             m.card.name: AdmissionQueue(m.slots, most_waiting, model=m.card.name) for m in models if not m.card.base
         }
@@ -117,7 +124,13 @@ class Service:
 
     async def count(self, model: str, conversation: Conversation, generation: GenerationParams) -> int:
         """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
-        return await self._models.resolve(model).count(conversation, generation)
+        served = self._models.resolve(model)
+        edited = await self._editors[served.card.name].edited(conversation, generation)
+        return await served.count(edited.conversation, generation)
+
+    async def compaction(self, model: str, conversation: Conversation, generation: GenerationParams) -> Compact | None:
+        """The compaction that must come before the reply to this request, if one must."""
+        return await self._editors[self._models.resolve(model).card.name].compaction(conversation, generation)
 
     async def encode(self, model: str, text: str, suffix: str | None = None) -> list[int]:
         """The ids of a prompt that is text and nothing else; with a `suffix`, of one that asks for what stands between
@@ -142,7 +155,8 @@ class Service:
         message where one is named, else of the session. Nothing is generated, and nothing remembered."""
         served = self._models.resolve(model)
         find = None if first else partial(self._predecessors.before, session=session, previous=previous)
-        return await served.inspect(conversation, generation, find)
+        edited = await self._editors[served.card.name].edited(conversation, generation)
+        return await served.inspect(edited.conversation, generation, find)
 
     async def parts(self, model: str, conversation: Conversation, generation: GenerationParams) -> tuple[Part, ...]:
         """What would become of each schema of a request: held, or left to check, and why."""
@@ -173,7 +187,8 @@ class Service:
         tells_tokens = generation.report is not None
         if self._recorder is not None:
             generation = reported(generation, served.card)
-        task = await served.task(conversation, generation, session)
+        edited = await self._editors[served.card.name].edited(conversation, generation)
+        task = await served.task(edited.conversation, generation, session)
         watch.fallbacks += task.unheld
         watch.asked(task.usage.prompt)
         if self._rate_limiter:
@@ -193,6 +208,7 @@ class Service:
             miss=continuation.miss if continuation else unknown,
             low_priority=low_priority,
             tells_tokens=tells_tokens,
+            edits=edited.applied,
         )
 
     async def run(self, prepared: Prepared, emit: Emit) -> None:
@@ -253,7 +269,8 @@ class Service:
                 log.debug("%s", lost.sentence)
             for event in batch:
                 folding.add(event)
-            if isinstance(batch[-1], Finished):
+            if isinstance(end := batch[-1], Finished):
+                batch = [*batch[:-1], msgspec.structs.replace(end, edits=prepared.edits)]
                 watch.finished(reply := folding.reply())
                 await attempt.remember(reply)
                 if not to_be_checked:

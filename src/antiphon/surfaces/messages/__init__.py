@@ -120,10 +120,12 @@ class _Messages:
 
     async def _count(self, exchange: Exchange) -> None:
         whole = await self._reader.read(exchange, counting=True)
-        tokens = await self._service.count(whole.request.model, whole.decoded.conversation, whole.decoded.generation)
-        counted = sent.Counted(tokens)
+        model, decoded = whole.request.model, whole.decoded
+        counted = sent.Counted(await self._service.count(model, decoded.conversation, decoded.generation))
         if not isinstance(whole.request.context_management, msgspec.UnsetType):
-            counted.context_management = sent.CountedContext(tokens)
+            unedited = msgspec.structs.replace(decoded.generation, edits=())
+            original = await self._service.count(model, decoded.conversation, unedited)
+            counted.context_management = sent.CountedContext(original)
         await exchange.reply(200, msgspec.json.encode(counted))
 
     def _run(self, exchange: Exchange, whole: ReceivedRequest, prepared: Prepared) -> Run:

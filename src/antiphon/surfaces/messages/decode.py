@@ -27,7 +27,7 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.content.remote import Fetched
-from antiphon.surfaces.messages import caching, checks, token_ids, tools, wire
+from antiphon.surfaces.messages import caching, checks, context_management, token_ids, tools, wire
 from antiphon.surfaces.messages.blocks import Reader, addresses
 from antiphon.surfaces.schemas import checked_schema
 
@@ -161,9 +161,8 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
         output_schema=_output_schema(request),
         cached_turns=sum(map(len, messages[: mark.messages])) if mark and not ids else None,
         report=style.report if style else None,
+        edits=context_management.read(request.context_management) if request.context_management else None,
     )
-    if request.context_management is not msgspec.UNSET:
-        ignored.append("context_management")
     return DecodedRequest(
         conversation=conversation,
         generation=generation,

@@ -135,6 +135,15 @@ DIFFERENCES = (
         "A missing picture must not go unnoticed, but must not end a conversation either.",
     ),
     Difference(
+        "context_triggers",
+        "`context_management`: triggers",
+        "Of any size, 100,000 tokens by default; compared with the whole prompt, for each request anew.",
+        "At most three quarters of the window. What earlier requests of the conversation cleared is cleared first, in "
+        "the same places, and does not count; sizes are sums over the parts, a few tokens off.",
+        "A request must not fail for a trigger above the window, and a place that moved with every turn would have the "
+        "prompt computed anew each time. See [Long conversations](context.md).",
+    ),
+    Difference(
         "counting",
         "`count_tokens`",
         "An estimate; refuses `max_tokens` and the like.",

@@ -41,6 +41,7 @@ from antiphon.api.seal import Seal
 from antiphon.api.tokens import Token
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.messages import sent
+from antiphon.surfaces.messages.context_management import applied
 from antiphon.surfaces.messages.token_ids import TokenStyle
 
 _to_json = msgspec.json.Encoder().encode
@@ -131,8 +132,8 @@ def message_sent(style: Style, content: list[Any], usage: sent.Usage, end: Finis
         container=_container(end) if end else None,
         diagnostics=style.diagnostics,
         usage=usage,
-        context_management=sent.ContextManagement() if style.context_management else msgspec.UNSET,
         prompt_token_ids=style.prompt_ids if style.tokens and style.tokens.ids else msgspec.UNSET,
+        context_management=applied(end.edits if end else ()) if style.context_management else msgspec.UNSET,
     )
 
 
@@ -157,7 +158,7 @@ def ending(style: Style, end: Finished, more: Mapping[str, Any]) -> bytes:
     }
     data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_sent(style, end.usage), **more}
     if style.context_management:
-        data["context_management"] = sent.ContextManagement()
+        data["context_management"] = applied(end.edits)
     return frame("message_delta", data) + _STOP
 
 
@@ -188,7 +189,7 @@ def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.
 def whole(style: Style, reply: Reply) -> bytes:
     """The unstreamed reply."""
     content = [_block_sent(style, block) for block in reply.blocks]
-    end = Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation, reply.container)
+    end = Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation, reply.container, reply.edits)
     return whole_of(style, content, end, style.tokens.members(reply.tokens) if style.tokens else {})
 
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from antiphon.api.events import StopReason
+from antiphon.surfaces.messages.context_management import Applied
 
 # Text that is JSON already.
 JsonText = Annotated[Raw, Meta(extra_json_schema={"type": "string"})]
@@ -99,12 +100,6 @@ class Usage(msgspec.Struct):
     iterations: list[Iteration] | UnsetType = UNSET
 
 
-class ContextManagement(msgspec.Struct, frozen=True):
-    """The answer to `context_management`: nothing is edited here."""
-
-    applied_edits: tuple[()] = ()
-
-
 class Diagnostics(msgspec.Struct):
     """The answer to `diagnostics`: why the prompt missed the cache, or null."""
 
@@ -146,11 +141,11 @@ class Message(msgspec.Struct, kw_only=True):
     container: Container | None = None
     diagnostics: Diagnostics | None
     usage: Usage
-    context_management: ContextManagement | UnsetType = UNSET
     prompt_token_ids: Sequence[int] | UnsetType = UNSET
     output_ids: list[int] | UnsetType = UNSET
     output_token_logprobs: list[Scored] | UnsetType = UNSET
     output_top_logprobs: list[list[Scored]] | UnsetType = UNSET
+    context_management: Applied | UnsetType = UNSET
 
 
 class Event(msgspec.Struct):
@@ -170,7 +165,7 @@ class Event(msgspec.Struct):
 
 
 class CountedContext(msgspec.Struct):
-    """The answer to `context_management` in a count: nothing would be edited."""
+    """The answer to `context_management` in a count: the tokens that there would be without edits."""
 
     original_input_tokens: int
 

@@ -17,6 +17,7 @@ from antiphon.api.errors import BadRequest
 from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.json_body import Name, TokenId
 from antiphon.surfaces.http.validation import complaint, malformed
+from antiphon.surfaces.messages.context_management import Compaction, ContextManagement
 
 # A block and a tool are read later, one by one; the names are those of `arrivals.TYPES`.
 Block = Annotated[Raw, Meta(extra_json_schema={"$ref": "Block"})]
@@ -107,7 +108,8 @@ class Request(msgspec.Struct):
     diagnostics: Diagnostics | None = None
     mcp_servers: list[Any] | None = None
     container: str | Container | None = None
-    context_management: Ignored = UNSET
+    context_management: ContextManagement | UnsetType | None = UNSET
+    compaction: Compaction | None = None
     thread: Ignored = UNSET
     input_ids: Annotated[list[TokenId], Meta(min_length=1)] | None = None
     return_token_ids: bool | None = None
