@@ -41,6 +41,7 @@ def test_every_option_from_every_source(option: sources.Option, empty_folder: Pa
         "history_thinking": "template",
         "cache_type": "q4_0",
         "speculate": "ngram",
+        "context_management": "clear-tool-results",
     }
     words["hold_calls"] = "strict"
     words["lora"] = f"sea={empty_folder}/x"

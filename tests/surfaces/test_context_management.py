@@ -9,7 +9,10 @@ import pytest
 from anthropic import AsyncAnthropic
 from conftest import Running, serving
 
-from antiphon.engines.scripted import Rule
+from antiphon.engines.scripted import Rule, Script, Scripted
+from antiphon.serving.model import Choices
+from antiphon.serving.service import Service
+from antiphon.serving.token_model import load
 from tests.serving.served import served
 
 CLEAR: dict[str, Any] = {
@@ -102,6 +105,29 @@ async def test_every_edit_of_the_sdk_is_taken(sdk: AsyncAnthropic) -> None:
     more = {"context_management": sent.pop("context_management")}
     message = await sdk.messages.create(max_tokens=9, extra_body=more, **sent)
     assert message.to_dict()["context_management"]["applied_edits"][0]["cleared_tool_uses"] == 3  # type: ignore[index]
+
+
+async def test_the_operators_choice() -> None:
+    """Where the operator chose so, a prompt that outgrows the window is cleared unasked, and a header says so; a client
+    that says it wants no edits gets none."""
+    engine = Scripted(Script(rules=(Rule(text="Found."),), window=1500))
+    model = await load(engine, Choices())
+    sent = {"model": "claude-test", "max_tokens": 9, "messages": history(8), "tools": [TOOL]}
+    async with serving(Service([model])) as plain:
+        status, _, error = await plain.post(sent)
+        assert (status, error["error"]["message"][:18]) == (400, "prompt is too long")
+    async with serving(Service([model], clears_tool_results=True)) as here:
+        for body in (sent, sent | {"stream": True}):
+            async with here.client.post(
+                f"{here.url}/v1/messages", json=body, headers={"anthropic-version": "2023-06-01"}
+            ) as response:
+                assert response.status == 200
+                assert response.headers["antiphon-cleared"].endswith(" tokens")
+                assert "context_management" not in (await response.text())
+        status, headers, _ = await here.post(sent | {"messages": history(2)})
+        assert (status, "antiphon-cleared" in headers) == (200, False)
+        status, _, _ = await here.post(sent | {"context_management": {"edits": []}})
+        assert status == 400
 
 
 async def test_render_shows_the_edited_prompt(here: Running) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import NamedTuple
 
+from antiphon.api.context_management import AppliedEdit
 from antiphon.api.events import AnyEvent, PromptProgress, Reply, Started, ToolBlock
 from antiphon.observability import metrics
 from antiphon.observability.metrics import GAPS
@@ -43,6 +44,7 @@ class Watch:
     __slots__ = (
         "began",
         "cached",
+        "cleared",
         "clock",
         "earlier_cached",
         "earlier_prompt",
@@ -91,6 +93,7 @@ class Watch:
         self.gap_sum = 0.0
         self.prompt = self.cached = self.output = self.told = 0
         self.told_at = self.began
+        self.cleared: tuple[AppliedEdit, ...] = ()
         self.remembered = self.fallbacks = self.parse_failures = self.lost = 0
         self.rounds = self.earlier_prompt = self.earlier_cached = 0
         self.tools: list[ToolCall] = []

@@ -209,6 +209,7 @@ class Application:
             most_waiting=settings.max_queue,
             rate_limiter=bounds,
             transcripts=self._transcripts("messages"),
+            clears_tool_results=settings.context_management == "clear-tool-results",
             recorder=recorder,
         )
         self._tools = server_tools(settings)

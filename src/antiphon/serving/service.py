@@ -188,6 +188,8 @@ class Service:
         if self._recorder is not None:
             generation = reported(generation, served.card)
         edited = await self._editors[served.card.name].edited(conversation, generation)
+        if generation.edits is None:
+            watch.cleared = edited.applied
         task = await served.task(edited.conversation, generation, session)
         watch.fallbacks += task.unheld
         watch.asked(task.usage.prompt)

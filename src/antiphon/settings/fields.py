@@ -269,6 +269,13 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(ge=0),
         About("How many requests may wait for an engine slot, per worker; further ones are told to retry (529)."),
     ] = 256
+    context_management: Annotated[
+        Literal["off", "clear-tool-results"],
+        About(
+            "What to do with a prompt that outgrows the window, if the program asked for nothing: `clear-tool-results` "
+            "clears old tool results, and says so in the header `antiphon-cleared`."
+        ),
+    ] = "off"
     requests_per_minute: Annotated[int, Meta(ge=0), About("Requests per minute for each key; 0 is no limit.")] = 0
     input_tokens_per_minute: Annotated[
         int, Meta(ge=0), About("New prompt tokens per minute for each key; 0 is no limit.")

@@ -115,7 +115,7 @@ class Exchange:
         self, status: int, body: bytes = b"", headers: Headers = (), media_type: bytes = b"application/json"
     ) -> None:
         """Send a whole response."""
-        lines = [*headers, *self.extra, *self.late()]
+        lines = [*headers, *self.extra, *self.late(), *self._cleared()]
         if self.watch.first is not None:
             lines.append((b"server-timing", self.watch.server_timing()))
         if body:
@@ -129,10 +129,17 @@ class Exchange:
     async def open(self, headers: Headers) -> None:
         """Send the head of a response whose body follows in pieces."""
         self.status = 200
-        lines = [*headers, *self.extra, *self.late()]
+        lines = [*headers, *self.extra, *self.late(), *self._cleared()]
         if self.watch.tokenised is not None:
             lines.append((b"server-timing", self.watch.server_timing()))
         await self._send({"type": "http.response.start", "status": 200, "headers": lines})
+
+    def _cleared(self) -> Headers:
+        """What was cleared of the prompt although the client asked for no edits."""
+        return [
+            (b"antiphon-cleared", b"%d tool results, %d tokens" % (edit.count, edit.tokens))
+            for edit in self.watch.cleared
+        ]
 
     def write(self, chunk: bytes, more: bool = True) -> Awaitable[None]:
         """Send a piece of the body."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.context_management import Compact
 from antiphon.api.conversation import (
     Conversation,
     GenerationParams,
@@ -163,6 +164,8 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
         report=style.report if style else None,
         edits=context_management.read(request.context_management) if request.context_management else None,
     )
+    if any(isinstance(edit, Compact) for edit in generation.edits or ()):
+        ignored.append("context_management.compact_20260112")
     return DecodedRequest(
         conversation=conversation,
         generation=generation,
