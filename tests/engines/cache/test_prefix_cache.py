@@ -152,6 +152,31 @@ async def test_nothing_wrong_is_restored(tmp_path: Path, damage: str) -> None:
     assert other == ids
 
 
+async def test_two_servers_share_a_folder(tmp_path: Path) -> None:
+    """Each finds what the other computed, with the ids and odds of a cold run; what one of them drops or damages is
+    computed anew by the other."""
+    (tmp_path / "prefixes").mkdir()
+    for server in ("one", "other"):
+        (tmp_path / server).mkdir()
+        (tmp_path / server / "prefixes").symlink_to(tmp_path / "prefixes")
+    async with engine(tmp_path / "one") as (one, _), engine(tmp_path / "other") as (other, _):
+        cold, ids = await asked(one, INSTRUCTIONS)
+        before = await odds(one, INSTRUCTIONS)
+        await one._prefixes._keep_all()
+        warm, again = await asked(other, INSTRUCTIONS)
+        after = await odds(other, INSTRUCTIONS)
+        for file in (tmp_path / "prefixes").iterdir():
+            if not file.name.startswith("index"):
+                file.write_bytes(b"what no engine wrote")
+        await asked(other, "Something else. " + INSTRUCTIONS, "b")
+        anew, once_more = await asked(other, INSTRUCTIONS)
+    assert cold.cached == 0
+    assert warm.restored > 0.9 * warm.prompt
+    assert after == pytest.approx(before, abs=0.02)
+    assert anew.restored == 0
+    assert again == once_more == ids
+
+
 async def test_a_full_disk_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine cannot write what it computed: requests are answered all the same."""
     monkeypatch.setattr(PrefixStore, "draft", lambda self: "full")

@@ -193,6 +193,28 @@ def test_sweeping_mends_what_a_crash_left(tmp_path: Path) -> None:
     assert store.find(DOMAIN, Pages(DOMAIN, tokens(0, 4)).hashes).whole is None
 
 
+def test_a_store_of_very_many_files(tmp_path: Path) -> None:
+    """It is swept, searched and added to like a small one (`PREFIX_FILES` sets how many; 100,000 were tried)."""
+    count, store = int(os.environ.get("PREFIX_FILES", "3000")), PrefixStore(tmp_path, 1000 * MB)
+    kept(store, tmp_path, tokens(0, 4))
+    with sqlite3.connect(tmp_path / "index.sqlite") as index:
+        for number in range(count):
+            name = f"{number:024x}"
+            (tmp_path / name).touch()
+            index.execute(
+                "INSERT INTO prefixes VALUES (?, ?, ?, 'x', 64, 10, 0, ?)", (name, DOMAIN, name.encode(), number)
+            )
+            index.execute("INSERT INTO pages VALUES (?, ?, ?)", (DOMAIN, name.encode(), name))
+    (tmp_path / f"{0:024x}").unlink()
+    store.sweep()
+    assert store.held() == 1000 + 10 * (count - 1)
+    assert store.find(DOMAIN, Pages(DOMAIN, tokens(0, 4)).hashes).whole is not None
+    assert kept(store, tmp_path, tokens(1, 4), "b")
+    PrefixStore(tmp_path, 2000).sweep()
+    assert store.held() == 2000
+    assert len(files(tmp_path)) == 2
+
+
 def test_a_hash_is_as_long_as_it_says() -> None:
     """One hash for each whole page."""
     assert len(Pages(DOMAIN, tokens(0, 5)).hashes) == 5 * HASH
