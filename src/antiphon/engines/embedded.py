@@ -38,7 +38,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What to run. `window` is the context length of each slot in tokens, `parallel` the number of slots, `cache_type`
     that of the values that are kept of each token (all but f16 need flash attention, which llama.cpp uses if it can).
     Of layers that cannot go back in a prompt, `checkpoints` copies are set aside for each slot.
-    To `speculate` is to guess tokens by what stands in the conversation, and to have the model check them at once.
+    To `speculate` is to guess tokens, by what stands in the conversation or by the smaller `draft_model`, and to have
+    the model check them at once.
     `threads` 0 is one for each core but one, `prefill_threads` 0 as many, `gpu_layers` -1 leaves it to the engine,
     `port` 0 takes a free one, `cache_mb` bounds the store of idle conversations. `lora` are the files of adapters, in
     force only for requests that ask for them. `prefixes` is the folder where the states of slots are written to and
@@ -53,7 +54,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     parallel: int = 4
     cache_type: CacheType = "f16"
     checkpoints: int = 32
-    speculate: Literal["off", "ngram"] = "off"
+    speculate: Literal["off", "ngram", "draft"] = "off"
+    draft_model: str = ""
     threads: int = 0
     prefill_threads: int = 0
     mmproj: str = ""
@@ -95,11 +97,7 @@ def parameters(launch: Launch) -> Any:
     params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, f"GGML_TYPE_{launch.cache_type.upper()}")
     params.n_ctx_checkpoints = launch.checkpoints
     params.n_gpu_layers = launch.gpu_layers
-    if launch.speculate == "ngram":
-        # Of the kinds without a second model, the one that looks only into the conversation itself: on two cores
-        # (2026-11) it copied a file 1.8 times as fast, and a story or four streams lost nothing that could be told from
-        # noise. The kind that remembers other conversations (`NGRAM_MOD`) once gave four streams 0.7 of the speed.
-        params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+    _speculate(params, launch)
     # Threads meet at a barrier many times a token, and wait there while one of them is not running: on two cores
     # (2026-11) two threads gave 107 tokens/s alone and 33 beside a busy neighbour, one thread 87 and 81. So one core is
     # left to those who ask and to the surface. A prompt is read in large steps with few barriers: two threads read 261
@@ -132,6 +130,22 @@ def parameters(launch: Launch) -> Any:
     if launch.log:
         params.verbosity = _WARNINGS_ONLY
     return params
+
+
+def _speculate(params: Any, launch: Launch) -> None:
+    """Where tokens to be checked come from."""
+    import xllamacpp
+
+    kinds = xllamacpp.common_speculative_type
+    if launch.speculate == "draft":
+        params.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
+        params.speculative.draft.mparams.path = launch.draft_model
+        params.speculative.draft.n_gpu_layers = launch.gpu_layers
+    elif launch.speculate == "ngram":
+        # Of the kinds without a second model, the one that looks only into the conversation itself: on two cores
+        # (2026-11) it copied a file 1.8 times as fast, and a story or four streams lost nothing that could be told from
+        # noise. The kind that remembers other conversations (`NGRAM_MOD`) once gave four streams 0.7 of the speed.
+        params.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
 
 
 def _accelerated() -> bool:

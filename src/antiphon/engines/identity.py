@@ -21,6 +21,7 @@ _INDIFFERENT = frozenset(
         "log",
         "cause",
         "speculate",
+        "draft_model",
         "checkpoints",
         "threads",
         "prefill_threads",

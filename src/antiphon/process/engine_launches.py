@@ -43,18 +43,24 @@ class Planned(NamedTuple):
     def room(self) -> str:
         """What it was given, in words."""
         launch, mb = self.launch, self.windows_bytes / 1e6
-        return f"{launch.parallel} windows of {launch.window} tokens in {launch.cache_type} take {mb:,.0f} MB"
+        windows = "1 window" if launch.parallel == 1 else f"{launch.parallel} windows"
+        return f"{windows} of {launch.window} tokens in {launch.cache_type}, {mb:,.0f} MB"
 
 
 class _Wanted(NamedTuple):
-    """A model's file, and what it takes to run it: a window in tokens, the shape of its cache, and the types that this
-    may have, the first one wanted most."""
+    """A model's file, and what it takes to run it: a window in tokens, the shape of its cache (and of that of the model
+    that drafts for it), and the types that this may have, the first one wanted most."""
 
     path: Path
     name: str
     window: int
     shape: CacheShape
+    draft: CacheShape | None
     cache_types: tuple[CacheType, ...]
+
+    def slot_bytes(self, window: int, cache_type: CacheType) -> int:
+        """Bytes of a slot. A draft's cache is f16 in any case."""
+        return self.shape.slot_bytes(window, cache_type) + (self.draft.slot_bytes(window, "f16") if self.draft else 0)
 
 
 def plan(settings: Settings) -> dict[str, Planned]:
@@ -82,19 +88,20 @@ def plan(settings: Settings) -> dict[str, Planned]:
 def _needed(launch: Launch, wanted: _Wanted) -> int:
     """Bytes of memory that an engine is known to take, its files included: some machines keep the weights in an order
     of their own, beside the file's."""
-    files = [launch.model, *filter(None, [launch.mmproj]), *launch.lora]
+    files = [launch.model, *filter(None, [launch.mmproj, launch.draft_model]), *launch.lora]
     windows = _windows_bytes(wanted, launch.window, launch.parallel, launch.cache_type)
     return windows + (launch.cache_mb << 20) + sum(Path(file).stat().st_size for file in files)
 
 
 def _windows_bytes(wanted: _Wanted, window: int, parallel: int, cache_type: CacheType | None = None) -> int:
-    return parallel * wanted.shape.slot_bytes(window, cache_type or wanted.cache_types[0])
+    return parallel * wanted.slot_bytes(window, cache_type or wanted.cache_types[0])
 
 
 def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
     path = model_store.resolve(model.model, cache)
     try:
         file = gguf.read(path)
+        draft = cache_size.of_model(gguf.read(model.draft_model)) if model.speculation == "draft" else None
     except ValueError as error:
         raise ModelUnavailable(str(error)) from None
     return _Wanted(
@@ -102,6 +109,7 @@ def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
         name=name or (path.stem if model.model else model_store.DEFAULT.name),
         window=model.context_length or file.window or _USUAL_WINDOW,
         shape=cache_size.of_model(file),
+        draft=draft,
         cache_types=_cache_types(model, file),
     )
 
@@ -119,7 +127,7 @@ def _planned(
         window=wanted.window,
         fixed=model.context_length > 0,
         parallel=model.parallel,
-        slot_bytes=wanted.shape.slot_bytes,
+        slot_bytes=wanted.slot_bytes,
         budget=budget,
         cache_types=wanted.cache_types,
     )
@@ -134,7 +142,8 @@ def _planned(
         parallel=room.parallel,
         cache_type=room.cache_type,
         checkpoints=wanted.shape.checkpoints(room.window, room.cache_type),
-        speculate=model.speculate,
+        speculate=model.speculation,
+        draft_model=model.draft_model if model.speculation == "draft" else "",
         threads=model.threads or machine.threads(engines),
         prefill_threads=model.threads or machine.prefill_threads(engines),
         mmproj=model.mmproj,

@@ -164,9 +164,12 @@ def waiting() -> Iterator[None]:
 
 def refuse_wrong_model(model: ModelSettings) -> None:
     """Raise CannotServe for what can be known to be wrong of a model before anything is started for it."""
-    for flag, path in (("--mmproj", model.mmproj), ("--chat-template", model.chat_template)):
+    files = {"--mmproj": model.mmproj, "--chat-template": model.chat_template, "--draft-model": model.draft_model}
+    for flag, path in files.items():
         if path and not Path(path).is_file():
             raise CannotServe(f"{flag}: there is no file {path}")
+    if model.speculate == "draft" and not model.draft_model:
+        raise CannotServe("--speculate draft: no model drafts; name a small one of the same vocabulary (--draft-model)")
     for name, path in model.adapters.items():
         if model.attached and not model.model.startswith("llama.cpp+"):
             raise CannotServe(f"--lora {name}=…: the engine tells the names of its adapters itself; leave it out")

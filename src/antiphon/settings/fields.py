@@ -100,13 +100,21 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = "auto"
     speculate: Annotated[
-        Literal["off", "ngram"],
+        Literal["auto", "off", "ngram", "draft"],
         About(
             "Speculative decoding in the embedded engine: `ngram` drafts tokens from earlier text of the "
-            "conversation. Text that is repeated, such as a file being rewritten, comes faster; greedy replies stay "
-            "the same."
+            "conversation, `draft` has `--draft-model` draft them. Text that is repeated, such as a file being "
+            "rewritten, comes faster; greedy replies stay the same. `auto` is `draft` with a draft model, else `off`."
         ),
-    ] = "off"
+    ] = "auto"
+    draft_model: Annotated[
+        str,
+        About(
+            "A small model (GGUF) with the vocabulary of the large one, which drafts tokens for it in the embedded "
+            "engine. It pays where it is many times smaller.",
+            path=True,
+        ),
+    ] = ""
     threads: Annotated[
         int,
         Meta(ge=0),
@@ -135,6 +143,13 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     gpu_layers: Annotated[
         int, Meta(ge=-1), About("Model layers to place on an accelerator; -1 lets the engine decide.")
     ] = -1
+
+    @property
+    def speculation(self) -> Literal["off", "ngram", "draft"]:
+        """How tokens are drafted. `ngram` pays only where text is repeated, so nobody gets it unasked."""
+        if self.speculate == "auto":
+            return "draft" if self.draft_model else "off"
+        return self.speculate
 
     @property
     def adapters(self) -> dict[str, str]:
