@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import ray
 
-from antiphon.engines import Description, Engine, Job, Piece, Prefilled, Reach, connect
+from antiphon.engines import Description, Engine, Job, Piece, Prefilled, Prefixes, Reach, connect
+from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.chat import ChatServer
 from antiphon.engines.embedded import Launch
 from antiphon.observability import request_log
@@ -57,13 +60,14 @@ class EngineActor:
         settings = alone(settings, name, cores)
         target, reach, adapters = settings.served[name].model, Reach(), settings.served[name].adapters
         if not settings.served[name].attached:
-            launch = await self._start(settings, name)
+            launch, prefixes = await self._start(settings, name)
             target, name = f"llama.cpp+http://127.0.0.1:{launch.port}", launch.name
             reach = Reach(
                 key=launch.key,
                 patience=settings.queue_timeout,
                 silence=settings.engine_timeout,
-                slots="",
+                slots=_slots(launch),
+                prefixes=prefixes,
                 adapters=adapters,
                 cause=launch.cause,
             )
@@ -75,15 +79,18 @@ class EngineActor:
         # The line is here, for all who ask: they need not know of slots.
         self._described = msgspec.structs.replace(described, model=name or described.model, slots=0)
 
-    async def _start(self, settings: Settings, name: str) -> Launch:
-        launch, note, *_ = (await asyncio.to_thread(engine_launches.plan, settings))[name]
+    async def _start(self, settings: Settings, name: str) -> tuple[Launch, Prefixes | None]:
+        launch, note, prefixes, _ = (await asyncio.to_thread(engine_launches.plan, settings))[name]
         if note:
             log.warning("%s: %s", launch.name, note)
         # Several actors may share the folder.
         launch = msgspec.structs.replace(launch, log=_own(launch.log), cause=_own(launch.cause))
-        self._process = EngineProcess(launch, log.warning, report=self._report)
+        forget = partial(Path(_slots(launch)).unlink, missing_ok=True)
+        self._process = EngineProcess(launch, log.warning, report=self._report, starting=forget)
         await asyncio.to_thread(self._process.start)
-        return self._process.launch
+        if prefixes is not None:
+            threading.Thread(target=PrefixStore(prefixes.folder, prefixes.capacity).sweep, daemon=True).start()
+        return self._process.launch, prefixes
 
     def _report(self, sentence: str) -> None:
         self._crashes = sentence
@@ -125,6 +132,8 @@ class EngineActor:
     async def __del__(self) -> None:
         """What Ray Serve calls when the last request has left a replica that must go."""
         if self._process is not None:
+            # What it computed is of use to the replica that comes next, or to another one that shares the folder.
+            await self._engine.close()
             await asyncio.to_thread(_end, self._process)
 
 
@@ -133,8 +142,14 @@ def _own(file: str) -> str:
     return str(Path(file).with_stem(f"{Path(file).stem}-{os.getpid()}")) if file else ""
 
 
+def _slots(launch: Launch) -> str:
+    """The file of what is in the slots of an engine, which goes whenever the engine is started."""
+    return str(Path(launch.cause).with_suffix(".slots"))
+
+
 def _end(process: EngineProcess) -> None:
     process.stop()
+    Path(_slots(process.launch)).unlink(missing_ok=True)
     if process.launch.log:
         # Each actor has a log of its own, and nobody asks how one ended that was told to.
         Path(process.launch.log).unlink(missing_ok=True)
