@@ -19,7 +19,7 @@ TOKENS = 200
 
 
 def measured(folder: Path, parts: set[str]) -> list[Row]:
-    """The rows of those of the parts `relay`, `bursts`, `length` and `litellm` that are wanted."""
+    """The rows of those of the parts `relay`, `streams`, `bursts`, `length` and `litellm` that are wanted."""
     rows: list[Row] = []
     with (
         servers.upstream(folder) as clock,
@@ -28,6 +28,8 @@ def measured(folder: Path, parts: set[str]) -> list[Row]:
     ):
         if "relay" in parts:
             rows += _relay(floor, ours)
+        if "streams" in parts:
+            rows += _streams(floor, ours)
         if "bursts" in parts:
             rows += _bursts(clock, floor, ours)
         if "length" in parts:
@@ -60,6 +62,23 @@ def _relay(floor: servers.Running, ours: servers.Running) -> list[Row]:
         told = load(ours.url + MESSAGES, ours.pids, "--streams", str(streams), "--seconds", "4")
         gap = 1e3 * told["gap_p99"]
         rows.append(Row(f"p99 between tokens (ideal 20 ms), {streams} streams", f"{gap:.0f} ms"))
+    return rows
+
+
+def _streams(floor: servers.Running, ours: servers.Running) -> list[Row]:
+    """What a token costs beside the bare relay, from one stream to very many."""
+    rows = []
+    for streams in (1, 16, 64, 256, 512):
+        found = rounds(
+            {
+                "relay": lambda streams=streams: paced(floor.url + "/", floor.pids, streams),
+                "ours": lambda streams=streams: paced(ours.url + MESSAGES, ours.pids, streams),
+            }
+        )
+        relay, mine = (median(found[name], cost) for name in ("relay", "ours"))
+        gap = 1e3 * median(found["ours"], lambda told: float(told["gap_p99"]))
+        figure = f"{mine:.0f} µs, {mine / relay:.2f}× the relay's {relay:.0f} µs; p99 between tokens {gap:.0f} ms"
+        rows.append(Row(f"processor time for a token at 20 ms, `/v1/messages`, {streams} streams", figure))
     return rows
 
 
