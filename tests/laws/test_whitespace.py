@@ -74,7 +74,34 @@ CHAT = {
     ],
     "tools": [{"type": "function", "function": {"name": "look", "parameters": SCHEMA}}],
 }
-NEW = ("id", "created", "request_id", "signature", "cached_tokens", "cache_read_input_tokens", "input_tokens", "usage")
+RESPONSE = {
+    "model": "claude-x",
+    "input": [
+        {"role": "user", "content": [{"type": "input_text", "text": "Look  here"}]},
+        {"type": "function_call", "call_id": "1", "name": "look", "arguments": '{"place":  1}'},
+        {"type": "function_call_output", "call_id": "1", "output": "x"},
+        {"type": "shell_call", "call_id": "2", "action": {"commands": ["ls  -l"], "timeout_ms": None}},
+        {"type": "shell_call_output", "call_id": "2", "output": [{"stdout": "a\n", "stderr": "", "outcome": {}}]},
+    ],
+    "tools": [{"type": "function", "name": "look", "parameters": SCHEMA}, {"type": "shell"}],
+    "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "look"}]},
+}
+NEW = (
+    "id",
+    "created",
+    "created_at",
+    "completed_at",
+    "call_id",
+    "item_id",
+    "tools",
+    "tool_choice",
+    "request_id",
+    "signature",
+    "cached_tokens",
+    "cache_read_input_tokens",
+    "input_tokens",
+    "usage",
+)
 """What differs between two answers to the same request."""
 
 
@@ -152,12 +179,18 @@ async def test_a_chat_completion_means_the_same(template: str) -> None:
     same(await meanings(template, CHAT, ["/v1/chat/completions"], SAID))
 
 
+@pytest.mark.parametrize("template", TEMPLATES)
+async def test_a_response_means_the_same(template: str) -> None:
+    """And on the third, which repeats much of its request; counted too."""
+    same(await meanings(template, RESPONSE, ["/v1/responses", "/v1/responses/input_tokens"], SAID))
+
+
 async def test_what_is_no_json_is_refused_at_the_same_place() -> None:
     """A byte order mark is taken once, at the very beginning, and is no way around what JSON is."""
     service, _ = await served()
     application = surfaces.build(service, surfaces.Options(seal_key=b"k" * 32))
     for body in (b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf{}", b"{\xef\xbb\xbf}", b"{\xc2\xa0}", b"{\x0c}"):
-        for path in ("/v1/messages", "/v1/messages/batches", "/v1/chat/completions"):
+        for path in ("/v1/messages", "/v1/messages/batches", "/v1/chat/completions", "/v1/responses"):
             status, told = await ask(application, path, body)
             assert status == 404 if b"keeps no" in told else (status, b"not valid JSON" in told) == (400, True)
 

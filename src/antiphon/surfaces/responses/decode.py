@@ -136,7 +136,9 @@ def own_items(draft: Draft) -> bytes:
 
 
 def _raw(draft: Draft, name: str, otherwise: bytes) -> msgspec.Raw:
-    return msgspec.Raw(given(draft.members.get(name, msgspec.UNSET)) or otherwise)
+    """What the client wrote, on one line: it is repeated in the frames of a stream."""
+    written = given(draft.members.get(name, msgspec.UNSET))
+    return msgspec.Raw(msgspec.json.format(written, indent=-1) if written else otherwise)
 
 
 def _text(draft: Draft) -> dict[str, Any]:

@@ -173,12 +173,12 @@ def _put(
         case "function":
             shape = Function(_named(told, where), namespace)
             tool = box.add(_function(told, where), shape, where, namespace, deferred=deferred)
-            box.definitions[tool.name] = raw
+            box.definitions[tool.name] = Raw(msgspec.json.format(bytes(raw), indent=-1))
         case "custom":
             pattern = _pattern(box, told.format, f"{where}.format")
             shape_of = Custom(_named(told, where), namespace)
             tool = box.add(custom(told, pattern, where), shape_of, where, namespace, deferred=deferred)
-            box.definitions[tool.name] = raw
+            box.definitions[tool.name] = Raw(msgspec.json.format(bytes(raw), indent=-1))
         case "namespace" if not namespace:
             for index, each in enumerate(told.tools or ()):
                 at = f"{where}.tools.{index}"
