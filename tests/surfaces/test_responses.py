@@ -6,6 +6,7 @@ from typing import Any
 
 import openai
 import pytest
+from conftest import serving
 from response_order import check, frames
 from scripted_service import ScriptedService, plain, shown
 
@@ -13,6 +14,7 @@ from antiphon.api.conversation import Text, Thinking, ToolResult, ToolUse
 from antiphon.api.errors import EngineFailed, Overloaded, PromptTooLong
 from antiphon.api.events import Finished, Started, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart, Usage
 from antiphon.prompt.turns import repaired
+from tests.serving.served import served
 
 PATH = "/v1/responses"
 USAGE = Usage(prompt=7, cached=2, output=3, thinking=1)
@@ -153,10 +155,42 @@ async def test_probes_are_answered(server: Any, service: ScriptedService, input:
 async def test_what_nobody_acts_upon_is_named(server: Any, service: ScriptedService) -> None:
     """Tools that nothing here could run are left out, and the rest is served."""
     tools = [{"type": "web_search", "external_web_access": False}, {"type": "unheard_of", "x": 1}, LOOK]
-    status, headers, _ = await post(server, tools=tools, prompt={"id": "p"}, text={"verbosity": "low"})
+    status, headers, _ = await post(server, tools=tools, moderation_level=2, text={"verbosity": "low"})
     assert status == 200
-    assert headers["antiphon-ignored"] == "prompt, text.verbosity, tools.web_search, tools.unheard_of"
+    assert headers["antiphon-ignored"] == "moderation_level, text.verbosity, tools.web_search, tools.unheard_of"
     assert [tool.name for tool in service.conversation.tools] == ["look"]
+
+
+@pytest.mark.parametrize("field", ["conversation", "prompt"])
+async def test_what_would_ask_something_else_is_refused(server: Any, field: str) -> None:
+    """To leave out a part of the question is no kindness."""
+    status, _, told = await post(server, **{field: {"id": "x"}})
+    assert (status, told["error"]["param"]) == (400, field)
+
+
+async def test_a_conversation_that_is_too_long_loses_its_beginning() -> None:
+    """Where that was asked for: the oldest questions and answers, never the instructions and the last question."""
+    service, engine = await served(window=60)
+    said = [
+        item
+        for number in range(9)
+        for item in (
+            {"role": "user", "content": f"question {number} " + "more " * 6},
+            {"role": "assistant", "content": f"answer {number}"},
+        )
+    ]
+    input = [{"role": "developer", "content": "Rules."}, *said, {"role": "user", "content": "the last one"}]
+    async with serving(service) as server:  # type: ignore[arg-type]
+        asked = {"model": "default", "input": input, "max_output_tokens": 5}
+        status, _, told = await post(server, **asked)
+        assert (status, told["error"]["code"]) == (400, "context_length_exceeded")
+        status, _, told = await post(server, **asked, truncation="auto")
+        assert (status, told["truncation"]) == (200, "auto")
+    prompt = engine.jobs[-1].text
+    assert "Rules." in prompt
+    assert "the last one" in prompt
+    assert "question 0" not in prompt
+    assert "question 8" in prompt
 
 
 async def test_tokens_are_counted(server: Any) -> None:

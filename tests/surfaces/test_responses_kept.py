@@ -78,6 +78,25 @@ async def test_a_chain_is_the_conversation_sent_whole(
     assert asked(service) == chained
 
 
+async def test_items_are_referred_to(keeping: Running, service: ScriptedService) -> None:
+    """By their ids alone, as long as their response is kept."""
+    service.script = SCRIPT
+    _, _, response = await post(keeping, tools=[LOOK, WAIT])
+    answers = [
+        {"type": "function_call_output", "call_id": item["call_id"], "output": "seen"}
+        for item in response["output"][2:]
+    ]
+    question = {"role": "user", "content": "Hi"}
+    await post(keeping, input=[question, *response["output"], *answers], tools=[LOOK, WAIT])
+    sent = asked(service)
+    references = [{"type": "item_reference", "id": item["id"]} for item in response["output"]]
+    assert (await post(keeping, input=[question, *references, *answers], tools=[LOOK, WAIT]))[0] == 200
+    assert asked(service) == sent
+    await ask(keeping, "DELETE", f"/{response['id']}")
+    status, _, told = await post(keeping, input=[question, *references, *answers], tools=[LOOK, WAIT])
+    assert (status, told["error"]["param"]) == (400, "input.1.id")
+
+
 async def test_what_is_kept_can_be_looked_at(keeping: Running) -> None:
     """As it was told; with the items of its request; and forgotten."""
     _, _, response = await post(keeping, input=[{"role": "user", "content": "Hi"}, {"role": "user", "content": "Ho"}])

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from antiphon.api.conversation import Conversation, GenerationParams
-from antiphon.api.errors import BadRequest, Failure
+from antiphon.api.errors import BadRequest, Failure, PromptTooLong
 from antiphon.api.events import AnyEvent, Emit, Finished, Fold, Run
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
@@ -29,6 +29,7 @@ from antiphon.surfaces.responses import decode, encode, items, sent, tools, wire
 from antiphon.surfaces.responses.background import Background
 from antiphon.surfaces.responses.kept import KeptResponse, KeptResponses
 from antiphon.surfaces.responses.stored import StoredResponses
+from antiphon.surfaces.responses.truncation import shortened
 from antiphon.surfaces.responses.whole import Style, response, whole
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
@@ -81,9 +82,9 @@ class _Responses:
         draft, decoded = await self._read(exchange)
         request = draft.request
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
-        prepared = await self._prepare(draft, decoded.conversation, decoded.generation)
+        conversation, prepared = await self._fitted(draft, decoded)
         style = self._style(draft, decoded)
-        run = self._run(exchange, draft, decoded, prepared)
+        run = self._run(exchange, draft, decoded, conversation, prepared)
         if request.background:
             await self._begin(exchange, draft, style, run)
         elif request.stream:
@@ -157,12 +158,26 @@ class _Responses:
         draft = await offload(large, partial(decode.read, body, offered))
         if draft.request.previous_response_id:
             decode.go_on(draft, await self._kept.chain(draft.request.previous_response_id, exchange.watch.key))
+        if (ids := decode.references(draft)) and self._kept.available:
+            decode.resolve(draft, await self._kept.items(ids, exchange.watch.key))
         await _ask(draft, offered)
         card = self._service.card(draft.request.model)
         fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
         decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
         tell_ignored(exchange, decoded.ignored)
         return draft, decoded
+
+    async def _fitted(self, draft: decode.Draft, decoded: decode.DecodedRequest) -> tuple[Conversation, Prepared]:
+        """The conversation, as far as it fits, and the request that is prepared with it."""
+        conversation, again = decoded.conversation, False
+        while True:
+            try:
+                return conversation, await self._prepare(draft, conversation, decoded.generation, further=again)
+            except PromptTooLong as failure:
+                shorter = shortened(conversation, failure) if draft.request.truncation == "auto" else None
+                if shorter is None:
+                    raise
+                conversation, again = shorter, True
 
     async def _prepare(
         self, draft: decode.Draft, conversation: Conversation, wanted: GenerationParams, *, further: bool = False
@@ -171,7 +186,14 @@ class _Responses:
         session = key[:256] if key else None
         return await self._service.prepare(draft.request.model, conversation, wanted, session=session, further=further)
 
-    def _run(self, exchange: Exchange, draft: decode.Draft, decoded: decode.DecodedRequest, prepared: Prepared) -> Run:
+    def _run(
+        self,
+        exchange: Exchange,
+        draft: decode.Draft,
+        decoded: decode.DecodedRequest,
+        conversation: Conversation,
+        prepared: Prepared,
+    ) -> Run:
         """What generates the response: the model alone, or in rounds with the tools that run here."""
         first, box = partial(self._service.run, prepared), decoded.box
         if not box.served:
@@ -190,7 +212,7 @@ class _Responses:
             return rate_limiter is None or rate_limiter.take_call(key)
 
         rounds = Rounds(
-            decoded.conversation,
+            conversation,
             decoded.generation,
             declared=box.served,
             deferred=box.deferred,

@@ -51,6 +51,10 @@ def read(body: bytes, offered: ServerTools) -> Draft:
     request, members, unknown = wire.read(body)
     if request.truncation is not None and request.truncation not in _TRUNCATIONS:
         raise BadRequest("truncation: Input should be 'auto' or 'disabled'")
+    # To leave these out would ask the model something else.
+    for name, what in (("conversation", "use previous_response_id"), ("prompt", "send the input itself")):
+        if given(getattr(request, name)):
+            raise BadRequest(f"{name}: this server keeps none; {what}")
     return Draft(
         request=request,
         members=members,
@@ -63,6 +67,20 @@ def read(body: bytes, offered: ServerTools) -> Draft:
 def go_on(draft: Draft, earlier: list[msgspec.Raw]) -> None:
     """Put the items of an earlier conversation before those of the request."""
     draft.items[:0] = placed_in("previous_response_id", earlier)
+
+
+def references(draft: Draft) -> list[str]:
+    """The ids of the items that are only referred to."""
+    return [item.id for _, _, item in draft.items if isinstance(item, wire.Reference)]
+
+
+def resolve(draft: Draft, found: Mapping[str, msgspec.Raw]) -> None:
+    """Put the items that were found in the places where they are referred to."""
+    draft.items = [
+        (where, *wire.item(found[item.id], where)) if isinstance(item, wire.Reference) and item.id in found else each
+        for each in draft.items
+        for where, _, item in (each,)
+    ]
 
 
 def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:

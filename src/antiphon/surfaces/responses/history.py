@@ -104,7 +104,7 @@ class Turns:
                 summary = self._opened(sealed or "", where)
                 return Turn(role="user", parts=(Text(_SUMMARY + summary),)) if summary else None
             case wire.Reference():
-                raise BadRequest(f"{where}.id: Item with id '{item.id}' not found; items are not kept here")
+                raise BadRequest(f"{where}.id: Item with id '{item.id}' not found; send the item itself")
             case wire.Other():
                 return None if kind in _SILENT else _said(Text(_omitted(kind)))
             case _:

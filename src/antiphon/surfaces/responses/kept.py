@@ -38,6 +38,17 @@ _responses = Table(
     Column("response", LargeBinary, nullable=False),
     Index("responses_created", "created"),
 )
+_named = Table(
+    "response_items",
+    _metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("response", Text, nullable=False),
+    Index("response_items_created", "created"),
+    Index("response_items_response", "response"),
+)
+"""In which response an item is that may be referred to."""
 TABLES = TableSet(name="responses", version=1, tables=_metadata)
 
 
@@ -69,10 +80,12 @@ class KeptResponses:
         now = time.time()
 
         def work(connection: Connection) -> None:
-            connection.execute(delete(_responses).where(_responses.c.created < now - SECONDS))
-            connection.execute(delete(_responses).where(_responses.c.id == kept.id))
+            for table in (_responses, _named):
+                connection.execute(delete(table).where(table.c.created < now - SECONDS))
+            _forget(connection, kept.id)
             row = {**msgspec.structs.asdict(kept), "owner": owner, "created": now}
             connection.execute(_responses.insert().values(**row))
+            _name(connection, kept.id, owner, now, kept.response)
 
         await self._write(work)
 
@@ -90,13 +103,28 @@ class KeptResponses:
     async def forget(self, id: str, owner: str) -> None:
         """Forget a response. Raises NotFound."""
         await self.find(id, owner)
-        await self._write(lambda connection: connection.execute(delete(_responses).where(_responses.c.id == id)))
+        await self._write(lambda connection: _forget(connection, id))
 
     async def settle(self, id: str, status: str, response: bytes, *, unless: str) -> None:
         """How a response stands now, `unless` it stands otherwise already."""
         mine = (_responses.c.id == id) & (_responses.c.status != unless)
         change = update(_responses).where(mine).values(status=status, response=response)
-        await self._write(lambda connection: connection.execute(change))
+
+        def work(connection: Connection) -> None:
+            owner = connection.scalar(select(_responses.c.owner).where(mine))
+            if owner is not None:
+                connection.execute(change)
+                _name(connection, id, owner, time.time(), response)
+
+        await self._write(work)
+
+    async def items(self, ids: list[str], owner: str) -> dict[str, Raw]:
+        """The items with these ids, as far as they are kept."""
+        mine = _named.c.id.in_(ids) & (_named.c.owner == owner)
+        query = select(_responses.c.response).where(_responses.c.id.in_(select(_named.c.response).where(mine)))
+        rows = await self._read(lambda connection: connection.execute(query).scalars().all())
+        found = {_id.decode(item).id: item for row in rows for item in _output.decode(row).output}
+        return {id: found[id] for id in ids if id in found}
 
     async def chain(self, id: str, owner: str) -> list[Raw]:
         """The items of a whole conversation up to a response, this one's among them. Raises BadRequest for a response
@@ -150,6 +178,11 @@ class _Output(msgspec.Struct):
     output: list[Raw]
 
 
+class _Item(msgspec.Struct):
+    id: str
+
+
+_id = msgspec.json.Decoder(_Item)
 _items = msgspec.json.Decoder(list[Raw])
 _output = msgspec.json.Decoder(_Output)
 _COLUMNS = [_responses.c[name] for name in KeptResponse.__struct_fields__]
@@ -159,3 +192,16 @@ def _found(connection: Connection, id: str, owner: str) -> KeptResponse | None:
     mine = (_responses.c.id == id) & (_responses.c.owner == owner)
     row = connection.execute(select(*_COLUMNS).where(mine)).first()
     return KeptResponse(**row._mapping) if row is not None else None
+
+
+def _name(connection: Connection, id: str, owner: str, created: float, response: bytes) -> None:
+    """Have the items of a response found by their ids."""
+    named = [_id.decode(item).id for item in _output.decode(response).output]
+    if named:
+        rows = [{"id": each, "owner": owner, "created": created, "response": id} for each in named]
+        connection.execute(_named.insert(), rows)
+
+
+def _forget(connection: Connection, id: str) -> None:
+    connection.execute(delete(_responses).where(_responses.c.id == id))
+    connection.execute(delete(_named).where(_named.c.response == id))

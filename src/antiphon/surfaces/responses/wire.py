@@ -172,6 +172,8 @@ class Request(msgspec.Struct):
     previous_response_id: str | None = None
     store: bool | None = None
     background: bool | None = None
+    conversation: Ignored = UNSET
+    prompt: Ignored = UNSET
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
     user: str | None = None
