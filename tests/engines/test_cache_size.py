@@ -110,11 +110,11 @@ def test_what_is_not_known_is_counted_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_checkpoints_stay_beside_their_window(architecture: str) -> None:
-    """Together they take at most a quarter of it, but that two are always there; where none is needed, nothing."""
+    """Together they take at most half as much, but that four are always there; where none is needed, nothing."""
     _, shape = SHAPES[architecture]
     for window in (2048, 32768, 262144):
         whole, each = shape.window_bytes(window, "f16"), shape.checkpoint_bytes("f16")
-        assert shape.slot_bytes(window, "f16") <= max(whole * 5 // 4, whole + 2 * each)
+        assert shape.slot_bytes(window, "f16") <= max(whole * 3 // 2, whole + 4 * each)
         assert bool(each) == bool(shape.sliding or shape.state)
 
 

@@ -45,8 +45,8 @@ _LAYERS_WITH_CACHE = {"gemma3n": 20}
 _RECURRENT = ("mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7")
 _WITH_BOTH = ("falcon-h1",)
 _FULL_ATTENTION_INTERVAL = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4}
-_MOST_CHECKPOINTS, _FEWEST_CHECKPOINTS = 32, 2
-_CHECKPOINT_SHARE = 4
+# llama.cpp's own limit; and one for each 8192 tokens, its least distance between two, of a useful window.
+_MOST_CHECKPOINTS, _FEWEST_CHECKPOINTS = 32, 4
 
 
 class CacheShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,11 +68,11 @@ class CacheShape(msgspec.Struct, frozen=True, kw_only=True):
         return int(self.sliding * self.span * _BITS[cache_type] / 8) + self.state
 
     def checkpoints(self, window: int, cache_type: CacheType) -> int:
-        """How many checkpoints a slot may have: together a quarter of its window, within llama.cpp's own limit."""
+        """How many checkpoints a slot may have: together half as large as its window."""
         each = self.checkpoint_bytes(cache_type)
         if not each:
             return _MOST_CHECKPOINTS
-        most = self.window_bytes(window, cache_type) // _CHECKPOINT_SHARE // each
+        most = self.window_bytes(window, cache_type) // 2 // each
         return max(_FEWEST_CHECKPOINTS, min(most, _MOST_CHECKPOINTS))
 
     def slot_bytes(self, window: int, cache_type: CacheType) -> int:
