@@ -1,4 +1,4 @@
-"""How long a conversation waits after a restart of the server, and after a death of the engine: `python -m bench.restart`.
+"""How long a conversation waits after a restart of the server, and after a death of its engine.
 
     python -m bench.restart [MODEL.gguf] [--tokens 4000]
 
