@@ -7,7 +7,7 @@ concatenation is one JSON object) and an end. Exactly one `Finished` closes a st
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -63,7 +63,7 @@ class TokensSampled(Event, frozen=True):
     """The tokens of what is told next, where they were asked for; what the parser holds back is told later than its
     tokens. `spelled` are the bytes that ids stand for, where these were asked for."""
 
-    tokens: tuple[Token, ...]
+    tokens: Sequence[Token]
     spelled: Mapping[int, bytes] = {}
 
 
@@ -241,7 +241,8 @@ class Fold:
                 pass
             case TokensSampled(tokens, spelled):
                 self._tokens += tokens
-                self._spelled |= spelled
+                if spelled:
+                    self._spelled |= spelled
             case Finished():
                 self._close()
                 self._finished = event

@@ -168,9 +168,8 @@ class Scripted:
                 async for piece in self._pieces(rule, job.max_tokens):
                     said.extend(piece.ids)
                     if job.alternatives is not None:
-                        piece = msgspec.structs.replace(
-                            piece, tokens=[_scored(id, job.alternatives) for id in piece.ids]
-                        )
+                        tokens = [_scored(id, job.alternatives) for id in piece.ids]
+                        piece = Piece(piece.text, piece.count, piece.ids, piece.end, tokens)
                     yield [piece]
             finally:
                 self.running -= 1

@@ -21,6 +21,9 @@ class TokenReporter:
 
     async def complete(self, pieces: list[Piece]) -> list[Piece]:
         """The pieces with all their ids, and a token for each."""
+        if not self._report.spelled and all(len(piece.tokens) == piece.count for piece in pieces):
+            # As most engines give them.
+            return pieces
         return [await self._complete(piece) for piece in pieces]
 
     async def _complete(self, piece: Piece) -> Piece:
@@ -42,8 +45,8 @@ class TokenReporter:
     def sampled(self, tokens: Sequence[Token]) -> TokensSampled:
         """The report on these tokens."""
         if not self._report.spelled:
-            return TokensSampled(tuple(tokens))
-        return TokensSampled(tuple(tokens), {id: self._spelled[id] for id in _ids(tokens)})
+            return TokensSampled(tokens)
+        return TokensSampled(tokens, {id: self._spelled[id] for id in _ids(tokens)})
 
     async def _spell(self, tokens: Sequence[Token]) -> None:
         if not self._report.spelled:
