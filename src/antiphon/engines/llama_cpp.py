@@ -335,6 +335,7 @@ ENGINE = EngineKind(
         "and `--cache-ram 0`, because llama.cpp's store of idle prompts does not tell adapters apart",
         "conversations restored from disk after they lost their slot or their engine (the embedded one)",
         "seeds, penalties and biases; cached tokens are reported before the first token",
+        "requests for log-probabilities, unless it guesses tokens ahead",
     ),
     shows="`make test`: the embedded engine passes the contract of engines, and each adapter keeps a cache of its own",
     lacks=(

@@ -175,6 +175,7 @@ ENGINE = EngineKind(
         "one JSON schema for the whole reply, through its chat route (start it without parsers; Antiphon's are used)",
         "images",
         "seeds and biases, through its chat route",
+        "requests for log-probabilities of sampled tokens, where it was started with `--logprobs-mode`",
     ),
     shows="`make engines-real ARGS=lmdeploy`: the server of LMDeploy 0.18 passes the contract and the examples of its "
     "page. Its engine's step, which needs a GPU, is scripted; no model has run behind it here",

@@ -171,6 +171,7 @@ ENGINE = EngineKind(
         "images",
         "adapters by name (`--lora-paths NAME=PATH`), each served as a model of its own",
         "seeds, penalties and biases; cached tokens are reported with the first token",
+        "requests for log-probabilities, of the sampled token and of 20 others",
     ),
     shows="`make engines-real ARGS=sglang`: a real SGLang 0.5.23 on the CPU passes the same tests as vLLM",
     lacks=(

@@ -176,6 +176,7 @@ ENGINE = EngineKind(
         "adapters by name (`--enable-lora --lora-modules NAME=PATH`), each served as a model of its own",
         "seeds, penalties and biases; cached tokens are reported with the last token, if the server was started with "
         "`--enable-prompt-tokens-details`",
+        "requests for log-probabilities, of the sampled token and of 20 others",
     ),
     shows="`make engines-real ARGS=vllm`: a real vLLM 0.32 on the CPU passes the contract and gives the same prompts, "
     "greedy text, forced calls, schemas, thinking budgets and cached tokens as the embedded engine on the same model",
