@@ -16,13 +16,14 @@ WORK = Path(os.environ["WORK"])
 HOME = Path(os.environ["HOME"])
 
 
-def opencode(*arguments: str) -> tuple[str, list[dict[str, Any]]]:
-    """What it said, and the messages it asked for that have tools (the others make titles)."""
+def opencode(*arguments: str, package: str = "@ai-sdk/anthropic") -> tuple[str, list[dict[str, Any]]]:
+    """What it said, and the messages it asked for that have tools (the others make titles). The package is what it
+    speaks with."""
     settings = HOME / ".config" / "opencode" / "opencode.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
     limit = {"context": 200_000, "output": 256}
     provider = {
-        "npm": "@ai-sdk/anthropic",
+        "npm": package,
         "name": "Local",
         "options": {"baseURL": f"{URL}/v1", "apiKey": "dummy"},
         "models": {"local-model": {"name": "Local", "tool_call": True, "reasoning": True, "limit": limit}},
@@ -45,7 +46,7 @@ def ran(*command: str) -> tuple[str, list[dict[str, Any]]]:
     entries = requests(since)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(entry["status"] == 200 for entry in entries), entries
-    posts = [entry for entry in entries if entry["path"].startswith("/v1/messages")]
+    posts = [entry for entry in entries if entry["path"].startswith(("/v1/messages", "/v1/responses"))]
     assert all(entry["body"]["stream"] is True for entry in posts)
     return done.stdout + done.stderr, [entry for entry in posts if entry["body"].get("tools")]
 
@@ -64,6 +65,13 @@ def read_loop() -> None:
     assert "The word in the file is quince-4711." in said, said
     assert len(posts) == 2, len(posts)
     assert "quince-4711" in json.dumps(posts[1]["body"]["messages"])
+
+
+@check("scripted")
+def read_loop_by_responses() -> None:
+    said, posts = opencode("Open note.txt and tell me its word", package="@ai-sdk/openai")
+    assert "The word in the file is quince-4711." in said, said
+    assert [post["path"] for post in posts] == ["/v1/responses"] * 2
 
 
 @check("scripted")
