@@ -213,6 +213,20 @@ async def context_triggers(server: Running) -> None:
 
 
 @claim
+async def compaction(server: Running) -> None:
+    edit = {"type": "compact_20260112", "trigger": {"type": "input_tokens", "value": 1}, "pause_after_compaction": True}
+    messages = [user("Hi"), {"role": "assistant", "content": "Hello."}, user("Well?")]
+    reply = await fine(server, messages=messages, context_management={"edits": [edit]})
+    assert reply["stop_reason"] == "compaction"
+    blocks = [{**reply["content"][0], "content": text} for text in ("The first.", "The second.")]
+    returned = [*messages, *({"role": "assistant", "content": [block]} for block in blocks), user("And?")]
+    shown = await prompt(server, messages=returned, model="default")
+    assert "The second." in shown
+    assert "The first." not in shown
+    assert "Well?" not in shown
+
+
+@claim
 async def counting(server: Running) -> None:
     body = server.ask(model="default", temperature=0.5, stream=True)
     status, _, counted = await server.post(body, "/v1/messages/count_tokens")

@@ -46,9 +46,10 @@ class ClearThinking(msgspec.Struct, frozen=True, kw_only=True):
 
 class Compact(msgspec.Struct, frozen=True, kw_only=True):
     """Have the model summarise the conversation when the prompt has reached `trigger` tokens (none: the default).
-    `instructions` replace ours; with `pause` the message ends with the summary."""
+    `instructions` replace ours; with `pause` the message ends with the summary. One `on_demand` needs no trigger."""
 
     trigger: int | None = None
+    on_demand: bool = False
     instructions: str = ""
     pause: bool = False
 

@@ -16,7 +16,14 @@ from antiphon.api.context_management import AppliedEdit
 from antiphon.api.tokens import Token
 
 StopReason = Literal[
-    "end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "model_context_window_exceeded", "refusal"
+    "end_turn",
+    "max_tokens",
+    "stop_sequence",
+    "tool_use",
+    "pause_turn",
+    "compaction",
+    "model_context_window_exceeded",
+    "refusal",
 ]
 
 
@@ -28,7 +35,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens, by the engine's own figures. `prompt` counts the whole prompt; `cached` of these were re-used
     from an earlier computation, `created` were computed and stand before the client's last cache mark. `output` counts
     everything sampled, `thinking` the part of it spent thinking. A reply with server tools is made in several `rounds`,
-    and these are their sums; `server_tools` are the calls of such tools, by what they are counted as."""
+    and these are their sums; `server_tools` are the calls of such tools, by what they are counted as. What the summary
+    took that a reply begins with is in none of these but in `compaction`."""
 
     prompt: int
     cached: int = 0
@@ -37,6 +45,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     thinking: int = 0
     server_tools: Mapping[str, int] = {}
     rounds: tuple[Usage, ...] = ()
+    compaction: Usage | None = None
 
 
 class PromptProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +129,12 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     expires: float
 
 
+class Compacted(Event, frozen=True):
+    """The conversation before this was summarised; none where the model wrote no summary."""
+
+    summary: str | None
+
+
 class Finished(Event, frozen=True):
     """The reply is over, and why. Of a refusal, `explanation` is what the server said in place of a reply."""
 
@@ -141,9 +156,11 @@ AnyEvent = (
     | ToolEnd
     | ServerToolStart
     | ServerResult
+    | Compacted
     | Finished
 )
-"""A model's reply has no `ServerToolStart` and no `ServerResult`: these are told between its rounds."""
+"""A model's reply has no `ServerToolStart` and no `ServerResult`: these are told between its rounds.
+`Compacted` is told before it."""
 
 Emit = Callable[[list[AnyEvent]], Awaitable[None]]
 """Takes what came at once. Whoever generates awaits it for every batch, so a slow client slows the reading of the
@@ -186,7 +203,13 @@ class ServerResultBlock(msgspec.Struct, frozen=True):
     block: Mapping[str, Any]
 
 
-Block = TextBlock | ThinkingBlock | ToolBlock | ServerToolBlock | ServerResultBlock
+class CompactionBlock(msgspec.Struct, frozen=True):
+    """A summary of the conversation before it, or none where that failed."""
+
+    summary: str | None
+
+
+Block = TextBlock | ThinkingBlock | ToolBlock | ServerToolBlock | ServerResultBlock | CompactionBlock
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,6 +257,9 @@ class Fold:
                 self._pieces.append(json)
             case ToolEnd(complete):
                 self._close(complete)
+            case Compacted(summary):
+                self._close()
+                self._blocks.append(CompactionBlock(summary))
             case ServerResult(block):
                 self._close()
                 self._blocks.append(ServerResultBlock(block))

@@ -17,6 +17,8 @@ from antiphon.api.context_management import ClearThinking, ClearToolUses, Compac
 from antiphon.api.conversation import Conversation, GenerationParams, Text, Turn
 from antiphon.api.errors import BadRequest
 from antiphon.prompt.edits import CLEARED, Edited, Sizes, edited, texts
+from antiphon.prompt.summary import shortened
+from antiphon.serving.compaction import SummaryRequest, summary_request
 from antiphon.serving.model import Model
 
 _CLEAR, _COMPACT = 100_000, 150_000
@@ -50,15 +52,23 @@ class ContextEditor:
             return Edited(conversation=conversation)
         return edited(conversation, thinking, self._bounded(tool_uses), await self.sizes(conversation))
 
-    async def compaction(self, conversation: Conversation, params: GenerationParams) -> Compact | None:
-        """The compaction that this request calls for, now that its prompt has grown so far."""
+    async def compaction(self, conversation: Conversation, params: GenerationParams) -> SummaryRequest | None:
+        """The summary that this request calls for, now that its prompt has grown so far."""
         edit = next((edit for edit in params.edits or () if isinstance(edit, Compact)), None)
-        # A summary alone is not summarised again, and what continues a text is not cut off from it.
-        if edit is None or conversation.ids or len(conversation.turns) < 2 or conversation.prefill:
+        if edit is None or conversation.ids:
             return None
-        after = await self.edited(conversation, params)
-        sizes = await self.sizes(after.conversation)
-        return edit if sizes.whole(after.conversation) >= min(edit.trigger or _COMPACT, self.ceiling) else None
+        after = (await self.edited(conversation, params)).conversation
+        size = (await self.sizes(after)).whole(after)
+        # A summary alone is not summarised again, and what continues a text is not cut off from it.
+        small = size < min(edit.trigger or _COMPACT, self.ceiling) or len(conversation.turns) < 2
+        if not edit.on_demand and (small or conversation.prefill):
+            return None
+        request = summary_request(conversation, params, edit, self._model.card.window)
+        most = self._model.card.window - (request.params.max_tokens or 0) * 3 // 2
+        if size <= most:
+            return request
+        short = shortened(request.conversation, await self.sizes(request.conversation), most)
+        return msgspec.structs.replace(request, conversation=short)
 
     def _bounded(self, edit: ClearToolUses | None) -> ClearToolUses | None:
         """The edit with a trigger that can be reached."""

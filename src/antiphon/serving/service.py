@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 
-from antiphon.api.context_management import AppliedEdit, Compact
+from antiphon.api.context_management import AppliedEdit
 from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest, Internal, Overloaded
 from antiphon.api.events import AnyEvent, Emit, Finished, Fold, PromptProgress, Reply, Started, Usage, fold
@@ -21,6 +21,7 @@ from antiphon.prompt.predecessors import CacheLoss, CacheMiss, Continuation, Pre
 from antiphon.prompt.transcript import TranscriptStore
 from antiphon.serving.admission import AdmissionQueue
 from antiphon.serving.call_check import MOST_ATTEMPTS
+from antiphon.serving.compaction import SummaryRequest
 from antiphon.serving.context import ContextEditor
 from antiphon.serving.model import Attempt, Model, ModelCard, Task
 from antiphon.serving.rate_limits import RateLimiter
@@ -128,8 +129,10 @@ class Service:
         edited = await self._editors[served.card.name].edited(conversation, generation)
         return await served.count(edited.conversation, generation)
 
-    async def compaction(self, model: str, conversation: Conversation, generation: GenerationParams) -> Compact | None:
-        """The compaction that must come before the reply to this request, if one must."""
+    async def compaction(
+        self, model: str, conversation: Conversation, generation: GenerationParams
+    ) -> SummaryRequest | None:
+        """The summary that must come before the reply to this request, if one must."""
         return await self._editors[self._models.resolve(model).card.name].compaction(conversation, generation)
 
     async def encode(self, model: str, text: str, suffix: str | None = None) -> list[int]:

@@ -117,7 +117,7 @@ def _capabilities(card: ModelCard, batches: bool) -> dict[str, Any]:
             "supported": True,
             "clear_thinking_20251015": yes,
             "clear_tool_uses_20250919": yes,
-            "compact_20260112": no,
+            "compact_20260112": yes,
         },
         "effort": {**thinks, "low": thinks, "medium": thinks, "high": thinks, "max": thinks, "xhigh": thinks},
         "server_tools": {"supported": False, "code_execution": no, "web_search": no},

@@ -15,6 +15,7 @@ import msgspec
 from antiphon.api.errors import Internal
 from antiphon.api.events import (
     AnyEvent,
+    Compacted,
     Finished,
     Reply,
     ServerResult,
@@ -255,7 +256,7 @@ class Encoder:
                 if event.explanation:
                     out.append(self._head + b'"refusal":' + text_json(event.explanation) + self._tail)
                 self._end(_reason(self._style, event), event.usage, out)
-            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled():
+            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled() | Compacted():
                 pass
             case ServerToolStart() | ServerResult():
                 pass  # This surface offers no tools that run here.

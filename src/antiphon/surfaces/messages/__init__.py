@@ -14,9 +14,11 @@ from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import Failure, Internal
 from antiphon.api.events import AnyEvent, Emit, Finished, Run, Started, Usage
 from antiphon.api.seal import Seal
+from antiphon.prompt.summary import continued
 from antiphon.server_tools import unavailable
 from antiphon.server_tools.rounds import Rounds
 from antiphon.server_tools.tool import Session
+from antiphon.serving.compaction import Compaction, SummaryRequest
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
@@ -79,10 +81,13 @@ class _Messages:
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         id, probing = self._options.new_id("msg_"), request.diagnostics
         exchange.watch.message = id
+        # A request that only warms the cache warms it for the conversation as it is.
+        asked = (request.model, decoded.conversation, decoded.generation)
+        summary = await self._service.compaction(*asked) if request.max_tokens else None
         prepared = await self._service.prepare(
             request.model,
-            decoded.conversation,
-            decoded.generation,
+            summary.conversation if summary else decoded.conversation,
+            summary.params if summary else decoded.generation,
             session=whole.session,
             message=id if probing else None,
             previous=probing.previous_message_id if probing else None,
@@ -101,7 +106,7 @@ class _Messages:
             tokens=decoded.tokens,
             prompt_ids=prepared.prompt_ids if decoded.tokens else (),
         )
-        run = self._run(exchange, whole, prepared)
+        run = self._compacted(exchange, whole, prepared, summary) if summary else self._run(exchange, whole, prepared)
         if request.stream:
             encoder = _StreamEncoder(style, prepared, exchange)
             await sse.send(
@@ -164,6 +169,26 @@ class _Messages:
             note=exchange.watch.called,
         )
         return partial(rounds.run, first)
+
+    def _compacted(self, exchange: Exchange, whole: ReceivedRequest, prepared: Prepared, asked: SummaryRequest) -> Run:
+        """What generates a summary, and then the message that goes on after it."""
+
+        async def further(summary: str) -> Run:
+            decoded = whole.decoded
+            if summary:
+                conversation = continued(decoded.conversation, summary)
+                decoded = msgspec.structs.replace(decoded, conversation=conversation)
+            again = await self._service.prepare(
+                whole.request.model,
+                decoded.conversation,
+                decoded.generation,
+                session=whole.session,
+                low_priority=exchange.batch is not None,
+                further=True,
+            )
+            return self._run(exchange, msgspec.structs.replace(whole, decoded=decoded), again)
+
+        return Compaction(partial(self._service.run, prepared), asked.edit, further).run
 
     async def _warm(self, prepared: Prepared) -> Usage:
         """Have the prompt computed, and nothing more."""

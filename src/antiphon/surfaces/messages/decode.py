@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.api.context_management import Compact
+from antiphon.api.context_management import Edit
 from antiphon.api.conversation import (
     Conversation,
     GenerationParams,
@@ -28,7 +28,7 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.content.remote import Fetched
-from antiphon.surfaces.messages import caching, checks, context_management, token_ids, tools, wire
+from antiphon.surfaces.messages import caching, checks, compaction, context_management, token_ids, tools, wire
 from antiphon.surfaces.messages.blocks import Reader, addresses
 from antiphon.surfaces.schemas import checked_schema
 
@@ -102,6 +102,7 @@ def read(body: bytes, offered: ServerTools) -> Draft:
         raise BadRequest("input_ids: the prompt is either messages or input_ids, not both")
     messages = [_indexed(index, message) for index, message in enumerate(request.messages)]
     if messages:
+        messages = compaction.resumed(messages)
         checks.check(messages)
     return Draft(
         request=request,
@@ -162,10 +163,8 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
         output_schema=_output_schema(request),
         cached_turns=sum(map(len, messages[: mark.messages])) if mark and not ids else None,
         report=style.report if style else None,
-        edits=context_management.read(request.context_management) if request.context_management else None,
+        edits=_edits(request),
     )
-    if any(isinstance(edit, Compact) for edit in generation.edits or ()):
-        ignored.append("context_management.compact_20260112")
     return DecodedRequest(
         conversation=conversation,
         generation=generation,
@@ -179,6 +178,12 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
         hour=mark is not None and mark.hour,
         tokens=style,
     )
+
+
+def _edits(request: wire.Request) -> tuple[Edit, ...] | None:
+    if request.compaction is not None:
+        return compaction.alone(request)
+    return context_management.read(request.context_management) if request.context_management else None
 
 
 def _indexed(index: int, message: wire.Message) -> checks.Indexed:

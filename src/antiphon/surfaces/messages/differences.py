@@ -144,6 +144,14 @@ DIFFERENCES = (
         "prompt computed anew each time. See [Long conversations](context.md).",
     ),
     Difference(
+        "compaction",
+        "`compact_20260112`, `compaction`",
+        "Triggers from 50,000 tokens; a block that comes back must be the only one, unchanged, and the first.",
+        "Triggers of any size. Of several blocks that come back the last counts, wherever it stands; its summary may "
+        "have been changed. `tool_changes` are not told: tools that came up before the block are told of again.",
+        "A summary is text that the client could as well have written, and small models have small windows.",
+    ),
+    Difference(
         "counting",
         "`count_tokens`",
         "An estimate; refuses `max_tokens` and the like.",

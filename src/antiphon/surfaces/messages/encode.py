@@ -19,6 +19,8 @@ from antiphon.api.errors import Internal
 from antiphon.api.events import (
     AnyEvent,
     Block,
+    Compacted,
+    CompactionBlock,
     Finished,
     Reply,
     ServerResult,
@@ -101,13 +103,21 @@ def usage_sent(style: Style, usage: Usage) -> sent.Usage:
         output_tokens_details=sent.OutputDetails(thinking_tokens=usage.thinking),
         server_tool_use=dict(usage.server_tools) or None,
         service_tier=style.tier,
-        iterations=[_iteration(style, each) for each in usage.rounds] or msgspec.UNSET,
+        iterations=_iterations(style, usage) or msgspec.UNSET,
     )
 
 
 def _created(style: Style, usage: Usage) -> sent.CacheCreation:
     long, short = (usage.created, 0) if style.hour else (0, usage.created)
     return sent.CacheCreation(ephemeral_5m_input_tokens=short, ephemeral_1h_input_tokens=long)
+
+
+def _iterations(style: Style, usage: Usage) -> list[sent.Iteration | sent.CompactionIteration]:
+    told: list[sent.Iteration | sent.CompactionIteration] = [_iteration(style, each) for each in usage.rounds]
+    if usage.compaction is None:
+        return told
+    summary = sent.CompactionIteration(**msgspec.structs.asdict(_iteration(style, usage.compaction)))
+    return [summary, *(told or ([_iteration(style, usage)] if usage.prompt else []))]
 
 
 def _iteration(style: Style, usage: Usage) -> sent.Iteration:
@@ -180,10 +190,18 @@ def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.
             return _tool_sent(style, block.id, block.name, msgspec.Raw(block.input.encode("utf-8", "replace")))
         case ServerToolBlock(told, input):
             return {**told, "input": msgspec.Raw(input.encode("utf-8", "replace"))}
+        case CompactionBlock(summary):
+            return _compaction_sent(style, summary, summary)
         case ServerResultBlock(told):
             return told
         case _:
             assert_never(block)
+
+
+def _compaction_sent(style: Style, content: str | None, summary: str | None) -> dict[str, Any]:
+    """The block, with the summary or, as it begins in a stream, without; the signature is there from the beginning."""
+    signature = None if summary is None else style.seal.sign(summary, withheld=False)
+    return {"type": "compaction", "content": content, "encrypted_content": None, "signature": signature}
 
 
 def whole(style: Style, reply: Reply) -> bytes:
@@ -281,6 +299,12 @@ class Encoder:
                 self._open(_At.TOOL, call, out)
             case ServerToolStart(_, block):
                 self._open(_At.TOOL, _to_json(block), out)
+            case Compacted(summary):
+                self._open(_At.RESULT, _to_json(_compaction_sent(self._style, None, summary)), out)
+                delta = {"type": "compaction_delta", "content": summary, "encrypted_content": None}
+                data = {"type": "content_block_delta", "index": self._index, "delta": delta}
+                out.append(frame("content_block_delta", data))
+                self._close(out)
             case ServerResult(block):
                 self._open(_At.RESULT, _to_json(block), out)
                 self._close(out)

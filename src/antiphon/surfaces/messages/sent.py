@@ -83,6 +83,10 @@ class Iteration(msgspec.Struct, tag="message"):
     output_tokens: int
 
 
+class CompactionIteration(Iteration, tag="compaction"):
+    """The figures of the summary that a reply begins with; they are not in those of the reply."""
+
+
 class Usage(msgspec.Struct):
     """Every figure the API reports. The three kinds of input tokens add up to the whole prompt; of a reply in several
     rounds, to the prompts of all of them, which `iterations` tells one by one."""
@@ -97,7 +101,7 @@ class Usage(msgspec.Struct):
     service_tier: str = "standard"
     inference_geo: str = "not_available"
     speed: str = "standard"
-    iterations: list[Iteration] | UnsetType = UNSET
+    iterations: list[Iteration | CompactionIteration] | UnsetType = UNSET
 
 
 class Diagnostics(msgspec.Struct):

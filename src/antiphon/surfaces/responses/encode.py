@@ -15,6 +15,7 @@ import msgspec
 from antiphon.api.errors import Failure, Internal
 from antiphon.api.events import (
     AnyEvent,
+    Compacted,
     Finished,
     ServerResult,
     ServerToolStart,
@@ -145,7 +146,7 @@ class Encoder:
                 self._close(out, complete)
             case Finished():
                 self._end(event, out)
-            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled():
+            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled() | Compacted():
                 pass
             case _:
                 assert_never(event)

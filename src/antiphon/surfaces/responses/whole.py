@@ -9,6 +9,7 @@ import msgspec
 
 from antiphon.api.events import (
     Block,
+    CompactionBlock,
     Finished,
     Reply,
     ServerResultBlock,
@@ -130,6 +131,8 @@ class _Output:
                 self._items[self._items.index(call)] = self._calls.whole(call)
                 if follower := self._calls.follower(call):
                     self._items.append(follower)
+            case CompactionBlock():
+                pass  # Only the Messages API asks for summaries.
             case _:
                 assert_never(block)
 
