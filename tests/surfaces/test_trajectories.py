@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 from conftest import serving
 
+from antiphon.engines import Description
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.serving.model import Choices
 from antiphon.serving.service import Service
@@ -13,6 +15,8 @@ from antiphon.serving.token_model import load
 from antiphon.trajectories.recorder import Recorder, conversations, rewards
 from antiphon.trajectories.shapes import rows
 
+# A picture of one pixel.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 REWARD = "/v1/trajectories/roll%20out/reward"
 
 
@@ -57,3 +61,27 @@ async def test_nothing_is_recorded_unasked() -> None:
         status, _, error = await server.post({"reward": 1}, REWARD)
         assert status == 404
         assert "--record" in error["error"]["message"]
+
+
+class Seeing(Scripted):
+    """An engine that takes pictures."""
+
+    async def describe(self) -> Description:
+        return msgspec.structs.replace(await super().describe(), vision=True, media_marker="<image>")
+
+
+async def test_a_prompt_with_pictures_is_not_recorded(tmp_path: Path) -> None:
+    """Only the engine knows its ids: none are told, and the sample is left out, while the next one is not."""
+    recorder = Recorder(tmp_path, 1 << 20)
+    service = Service([await load(Seeing(Script()), Choices())], recorder=recorder)
+    source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+    seen = [{"role": "user", "content": [{"type": "image", "source": source}, {"type": "text", "text": "?"}]}]
+    async with serving(service, recorder=recorder) as server:
+        asked = server.ask(model="default", messages=seen, return_token_ids=True)
+        status, _, reply = await server.post(asked)
+        assert status == 200, reply
+        assert reply["prompt_token_ids"] == []
+        assert reply["output_ids"]
+        assert not conversations(tmp_path)
+        await server.post(server.ask(model="default"))
+        assert len(conversations(tmp_path)) == 1

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams
+from antiphon.api.errors import BadRequest
 from antiphon.api.events import Emit, Reply, ReportProgress, Usage
 from antiphon.constraint.plan import HoldCalls, Part
 from antiphon.engines import Health, Job
@@ -41,6 +42,13 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     token_ids: bool = False
     alternatives: int | None = None
     vocabulary: int = 0
+
+    def check_ids(self, ids: Sequence[int], where: str) -> None:
+        """Raises BadRequest where a prompt, which came in this field, cannot be ids, or one is none of the model's."""
+        if not self.token_ids:
+            raise BadRequest(f"{where}: {self.name!r} is behind a chat server that takes no token ids")
+        if self.vocabulary and (highest := max(ids, default=0)) >= self.vocabulary:
+            raise BadRequest(f"{where}: {highest} is no token of {self.name!r}, whose ids are below {self.vocabulary}")
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +104,7 @@ class Task(Protocol):
 
     @property
     def ids(self) -> Sequence[int]:
-        """The ids of the prompt; none where only the server knows them."""
+        """The ids of the prompt; none where only the engine knows them."""
 
     @property
     def job(self) -> Job | None:

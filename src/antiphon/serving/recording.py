@@ -32,9 +32,9 @@ def without_tokens(batch: list[AnyEvent]) -> list[AnyEvent]:
 async def record(
     recorder: Recorder, task: Task, continuation: Continuation | None, card: ModelCard, reply: Reply, watch: Watch
 ) -> None:
-    """Add a reply to its conversation, where the engine told of its tokens."""
+    """Add a reply to its conversation, where all of its tokens are known."""
     job = task.job
-    if job is None or not reply.tokens:
+    if job is None or job.images or not reply.tokens:
         return
     miss = missed(continuation.before, continuation.now) if continuation and continuation.before else None
     await recorder.record(

@@ -57,7 +57,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def prompt_ids(self) -> Sequence[int]:
-        """The ids of the prompt; none where only the server knows them."""
+        """The ids of the prompt; none where only the engine knows them."""
         return self.task.ids
 
     @property

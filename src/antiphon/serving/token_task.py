@@ -27,8 +27,8 @@ class TokenTask(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ids(self) -> Sequence[int]:
-        """The ids of the prompt."""
-        return self.prompt.ids
+        """The ids of the prompt; none where there are pictures in it, whose ids only the engine knows."""
+        return () if self.prompt.pictures else self.prompt.ids
 
     @property
     def job(self) -> Job:

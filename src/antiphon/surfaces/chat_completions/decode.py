@@ -26,7 +26,7 @@ from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.openai import efforts
 from antiphon.surfaces.openai.content import Reader, addresses
 from antiphon.surfaces.openai.functions import arguments, given
-from antiphon.surfaces.openai.token_logprobs import TokenStyle, check_ids, token_style
+from antiphon.surfaces.openai.token_logprobs import TokenStyle, token_style
 
 _SWITCHES = ("enable_thinking", "thinking")
 
@@ -72,7 +72,7 @@ def decode(
     tooling = tools.tooling(request)
     ignored, ids = list(unknown), tuple(request.input_ids or ())
     if ids:
-        check_ids(ids, "input_ids", card)
+        card.check_ids(ids, "input_ids")
     tokens = token_style(
         card,
         ignored,

@@ -15,7 +15,7 @@ from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.openai import choices, failures
-from antiphon.surfaces.openai.token_logprobs import TokenStyle, check_ids, token_style
+from antiphon.surfaces.openai.token_logprobs import TokenStyle, token_style
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 _MOST_TOKENS = 16
@@ -75,7 +75,7 @@ class _Completions:
             return await self._service.encode(request.model, given, request.suffix)
         if request.suffix is not None:
             raise BadRequest("suffix: it goes with a prompt of text, not of ids")
-        check_ids(given, "prompt", card)
+        card.check_ids(given, "prompt")
         return given
 
     async def _prepare(

@@ -53,28 +53,23 @@ def token_style(request: wire.Request, card: ModelCard) -> TokenStyle | None:
     """What the request asks for; None where that is nothing. Raises BadRequest for what the model's engine cannot
     tell."""
     if request.input_ids is not None:
-        _check_known("input_ids", card)
-        check_ids(request.input_ids, "input_ids", card)
+        card.check_ids(request.input_ids, "input_ids")
     alternatives = request.top_logprobs or 0
     style = TokenStyle(
         ids=bool(request.return_token_ids), logprobs=bool(request.return_logprob), alternatives=alternatives
     )
-    if style.ids:
-        _check_known("return_token_ids", card)
+    if style.ids and not card.token_ids:
+        raise BadRequest(
+            f"return_token_ids: {card.name!r} is behind a chat server that tells no token ids; leave it out"
+        )
     if alternatives and not style.logprobs:
         raise BadRequest("top_logprobs: it is told beside log-probabilities; set return_logprob too")
     if style.logprobs:
-        check_alternatives(card, "return_logprob", alternatives, "top_logprobs")
+        _check_alternatives(card, "return_logprob", alternatives, "top_logprobs")
     return style if style.ids or style.logprobs else None
 
 
-def check_ids(ids: Sequence[int], where: str, card: ModelCard) -> None:
-    """Raises BadRequest where one of the ids is none of the model's."""
-    if card.vocabulary and (highest := max(ids, default=0)) >= card.vocabulary:
-        raise BadRequest(f"{where}: {highest} is no token of {card.name!r}, whose ids are below {card.vocabulary}")
-
-
-def check_alternatives(card: ModelCard, field: str, alternatives: int, counting: str) -> None:
+def _check_alternatives(card: ModelCard, field: str, alternatives: int, counting: str) -> None:
     """Raises BadRequest where the model's engine does not tell log-probabilities (asked for by `field`), or those of so
     many alternatives (`counting`)."""
     if card.alternatives is None:
@@ -82,8 +77,3 @@ def check_alternatives(card: ModelCard, field: str, alternatives: int, counting:
     most = min(card.alternatives, MOST_ALTERNATIVES)
     if alternatives > most:
         raise BadRequest(f"{counting}: Input should be less than or equal to {most} for the engine of {card.name!r}")
-
-
-def _check_known(field: str, card: ModelCard) -> None:
-    if not card.token_ids:
-        raise BadRequest(f"{field}: {card.name!r} is behind a chat server that tells no token ids; leave it out")

@@ -65,14 +65,6 @@ def _told(id: int, logprob: float | None, spelled: Mapping[int, bytes]) -> tuple
     return raw.decode("utf-8", "replace"), UNKNOWN if logprob is None else logprob, list(raw)
 
 
-def check_ids(ids: Sequence[int], where: str, card: ModelCard) -> None:
-    """Raises BadRequest where a prompt cannot be ids, or one of them is none of the model's."""
-    if not card.token_ids:
-        raise BadRequest(f"{where}: {card.name!r} is behind a chat server that takes no token ids")
-    if card.vocabulary and (highest := max(ids, default=0)) >= card.vocabulary:
-        raise BadRequest(f"{where}: {highest} is no token of {card.name!r}, whose ids are below {card.vocabulary}")
-
-
 def token_style(
     card: ModelCard, ignored: list[str], *, ids: bool, logprobs: bool, alternatives: int, named: Sequence[str]
 ) -> TokenStyle:
