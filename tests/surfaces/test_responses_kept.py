@@ -135,6 +135,20 @@ async def test_without_a_store(server: Any) -> None:
     assert (await post(server, background=True))[0] == 400
 
 
+async def test_a_disk_that_takes_nothing_costs_no_reply(service: ScriptedService, tmp_path: Path) -> None:
+    """The reply is told all the same; what could not be kept says so, and a response in the background is refused."""
+    (tmp_path / "file").write_text("no folder")
+    broken = open_store(f"sqlite:///{tmp_path}/file/store.sqlite", str(tmp_path / "contents"))
+    async with serving(service, store=broken) as server:
+        status, _, response = await post(server)
+        assert (status, response["store"], response["status"]) == (200, False, "completed")
+        body = {"model": "m", "input": "Hi", "stream": True}
+        async with server.client.post(server.url + PATH, json=body) as reply:
+            assert check(frames(await reply.read()))["status"] == "completed"
+        assert (await post(server, background=True))[0] == 500
+    broken.close()
+
+
 async def test_each_key_has_its_own(service: ScriptedService, store: Store) -> None:
     """What one key made, no other sees."""
     async with serving(service, store=store, key_hashes=(hashed("one"), hashed("two"))) as server:

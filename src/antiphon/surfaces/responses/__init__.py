@@ -6,6 +6,7 @@ It shares every stage with the Messages API but decode and encode. What happens 
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from antiphon.api.conversation import Conversation, GenerationParams
-from antiphon.api.errors import BadRequest, Failure, PromptTooLong
+from antiphon.api.errors import BadRequest, Failure, NotKept, PromptTooLong
 from antiphon.api.events import AnyEvent, Emit, Finished, Fold, Run
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
@@ -32,6 +33,8 @@ from antiphon.surfaces.responses.stored import StoredResponses
 from antiphon.surfaces.responses.truncation import shortened
 from antiphon.surfaces.responses.whole import Style, response, whole
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
+
+log = logging.getLogger("antiphon.http")
 
 
 class _StreamEncoder:
@@ -97,10 +100,10 @@ class _Responses:
                 interval=self._options.ping_interval,
             )
         else:
-            response = whole(style, await sse.whole(exchange, run))
+            made = whole(style, await sse.whole(exchange, run))
             if style.echo.store:
-                await self._keep(exchange, draft, response)
-            await exchange.reply(200, msgspec.json.encode(response))
+                made.store = await self._try_keeping(exchange, draft, made)
+            await exchange.reply(200, msgspec.json.encode(made))
 
     async def _begin(self, exchange: Exchange, draft: decode.Draft, style: Style, run: Run) -> None:
         """Have a response made in the background, and say that it is."""
@@ -127,12 +130,21 @@ class _Responses:
         async def kept(emit: Emit) -> None:
             async def passing(batch: list[AnyEvent]) -> None:
                 if isinstance(batch[-1], Finished) and (made := encoder.encode_ahead(batch)):
-                    await self._keep(exchange, draft, made)
+                    await self._try_keeping(exchange, draft, made)
                 await emit(batch)
 
             await run(passing)
 
         return kept
+
+    async def _try_keeping(self, exchange: Exchange, draft: decode.Draft, made: sent.Response) -> bool:
+        """Keep a response, if the store takes it; a client that has its reply must not lose it with the disk."""
+        try:
+            await self._keep(exchange, draft, made)
+        except NotKept as failure:
+            log.warning("%s is not kept: %s", made.id, failure.message)
+            return False
+        return True
 
     async def _keep(self, exchange: Exchange, draft: decode.Draft, made: sent.Response) -> None:
         record = KeptResponse(
