@@ -38,6 +38,7 @@ from antiphon.serving.service import Service
 from antiphon.settings.keys import label
 from antiphon.settings.sources import Settings
 from antiphon.storage import files
+from antiphon.storage.file_store import FileStore
 from antiphon.storage.store import Store, open_store
 from antiphon.trajectories.recorder import Recorder
 
@@ -108,6 +109,19 @@ def store(settings: Settings, *, alone: bool) -> Store | None:
     return open_store(
         settings.store or f"sqlite:///{folder / f'store-{settings.port}.sqlite'}",
         settings.contents or str(folder / f"contents-{settings.port}"),
+    )
+
+
+def file_store(settings: Settings, store: Store | None) -> FileStore | None:
+    """The files of clients, within the bounds of the settings."""
+    if store is None:
+        return None
+    return FileStore(
+        store=store,
+        largest=settings.files_largest_mb * 1_000_000,
+        quota=settings.files_quota_mb * 1_000_000,
+        keep=settings.files_keep_days * 24 * 3600,
+        downloadable=settings.files_downloadable,
     )
 
 
@@ -225,6 +239,7 @@ class Application:
             leaving=leaving,
             trace=self._traces,
             store=self._store,
+            files=file_store(settings, self._store),
             # Servers that share a state folder may serve other models.
             batches=str(Path(settings.state_dir) / f"batches-{settings.port}") if self._runtime.shared else "",
         )

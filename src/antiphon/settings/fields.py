@@ -254,6 +254,14 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(ge=1),
         About("Megabytes of disk for what is recorded; beyond that, the oldest conversations go."),
     ] = 10240
+    files_quota_mb: Annotated[int, Meta(ge=0), About("Megabytes of files that each key may keep; 0 is no limit.")] = 0
+    files_largest_mb: Annotated[int, Meta(ge=1), About("Largest file that may be uploaded, in megabytes.")] = 500
+    files_keep_days: Annotated[
+        float, Meta(ge=0), About("Days after which an uploaded file is deleted, unless it has its own age; 0 is never.")
+    ] = 0
+    files_downloadable: Annotated[
+        bool, About("Allow keys to download the files they uploaded, which the original refuses.")
+    ] = False
     cache_dir: Annotated[
         str, About("Folder for downloaded models.", default="`$XDG_CACHE_HOME/antiphon`", path=True)
     ] = msgspec.field(default_factory=_cache_home)

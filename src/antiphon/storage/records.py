@@ -66,7 +66,11 @@ class TableSet(msgspec.Struct, frozen=True, eq=False):
     migrations: Mapping[int, Callable[[Connection], None]] = {}
 
 
-class NewerTables(OSError):
+class RecordsFailed(OSError):
+    """The database does not work now. Its number is the system's, where there is one for it."""
+
+
+class NewerTables(RecordsFailed):
     """The tables were written by a newer server. No bytes are touched."""
 
 
@@ -192,12 +196,16 @@ def _as_os_errors() -> Iterator[None]:
     """Say in the system's words what keeps a database from working. What is wrong with a statement stays as it is."""
     try:
         yield
+    except RecordsFailed:
+        raise
+    except OSError as error:
+        raise RecordsFailed(error.errno, error.strerror) from error
     except (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError):
         raise
     except exc.DBAPIError as error:
         code = getattr(error.orig, "sqlite_errorcode", None)
         said = str(error.orig).strip().partition("\n")[0]
         number = _REASONS.get(code & 0xFF) if code is not None else None
-        raise (OSError(number, said) if number else OSError(said)) from error
+        raise (RecordsFailed(number, said) if number else RecordsFailed(said)) from error
     except exc.TimeoutError as error:
-        raise OSError(errno.EBUSY, "all connections are in use") from error
+        raise RecordsFailed(errno.EBUSY, "all connections are in use") from error

@@ -21,6 +21,7 @@ from antiphon.observability.request_watch import Watch
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
+from antiphon.storage.file_store import FileStore
 from antiphon.storage.store import Store
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.trajectories.recorder import Recorder
@@ -55,9 +56,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `rate_limiter` the headers
     that tell a key what it may still use, `crashes` a sentence when the engine dies again and again. `trace` takes down
     a request that is over. `batches` is the folder of the message batches (empty: none are kept), `store` is where
-    other things of clients are kept (None: nowhere). `server_tools` are those that run here. The `recorder` keeps what
-    was sampled, if it is kept. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so
-    that tests can fix them."""
+    other things of clients are kept (None: nowhere), and `files` are those in it. `server_tools` are those that run
+    here. The `recorder` keeps what was sampled, if it is kept. When `leaving` is done, whatever still runs ends in an
+    error. Clock and ids come in, so that tests can fix them."""
 
     seal_key: bytes
     key_hashes: tuple[bytes, ...] = ()
@@ -68,6 +69,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     version_optional: bool = False
     batches: str = ""
     store: Store | None = None
+    files: FileStore | None = None
     allow_private_urls: bool = False
     hosts: tuple[str, ...] = ()
     metrics: Callable[[], bytes] | None = None
@@ -95,15 +97,16 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """What /openapi.json tells of a route. `body` is the type of the request's JSON, none when it takes none; `replies`
-    are the types of a good answer by media type, and `bare` the statuses of others that have no body; `rest` is the
-    name of what stands for the `*` in the path.
+    """What /openapi.json tells of a route. `body` is the type of the request's JSON, none when it takes none, `form`
+    the schema of a form that it takes instead; `replies` are the types of a good answer by media type, and `bare` the
+    statuses of others that have no body; `rest` is the name of what stands for the `*` in the path.
     `fails` lists the statuses of failures that are told here, of all that the surface knows when it is left out."""
 
     summary: str
     description: str = ""
     status: int = 200
     body: Any = None
+    form: Mapping[str, Any] = {}
     replies: Mapping[str, Any] = {}
     bare: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()

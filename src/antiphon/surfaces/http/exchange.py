@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs, parse_qsl
 
 from starlette.types import Receive, Send
 
@@ -73,6 +73,11 @@ class Exchange:
         return dict(parse_qsl(self.scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
 
     @property
+    def queries(self) -> dict[str, list[str]]:
+        """The query's parameters, each with all that it is given."""
+        return parse_qs(self.scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+
+    @property
     def started(self) -> bool:
         """Whether the response's head has been sent, so that no other status can be."""
         return self.status > 0
@@ -103,6 +108,23 @@ class Exchange:
                 break
         whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return whole if encoding == "identity" else _inflated(whole, encoding, limit)
+
+    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """The request's body as it comes. Refused as soon as it is known to exceed `limit` bytes."""
+        declared = self.header("content-length") or ""
+        if declared.isdecimal() and (len(declared) > 19 or int(declared) > limit):
+            raise _too_large(limit)
+        size, more = 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            more = message.get("more_body", False)
+            yield chunk
 
     async def gone(self) -> None:
         """Return when the client has closed the connection. Only after the body has been read."""

@@ -142,6 +142,11 @@ class _About:
         if operation.body is not None:
             content = {"application/json": {"schema": self._schema(operation.body)}}
             described["requestBody"] = {"required": True, "content": content}
+        if operation.form:
+            described["requestBody"] = {
+                "required": True,
+                "content": {"multipart/form-data": {"schema": operation.form}},
+            }
         if route.open:
             described["security"] = [{}]
         return described

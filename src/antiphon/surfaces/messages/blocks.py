@@ -27,7 +27,8 @@ from antiphon.surfaces.messages.placeholders import placeholder
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
-    """What blocks are read with: whether the model sees, what was fetched, the seal, the names of toolset members
+    """What blocks are read with: whether the model sees, what was fetched (by address or
+    file id), the seal, the names of toolset members
     as the model knows them, by member and toolset. `untold` are tools that the next block to refer to them tells the
     model of, by name; `served` the names of server tools as the model knows them."""
 
@@ -138,7 +139,11 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
         if not self.vision or not sees:
             into.stand_in(pictures.NO_VISION if not self.vision else "[image omitted]")
             return
-        into.part(pictures.image(*self._bytes(source, f"{where}.image.source"), f"{where}.image.source"))
+        at = f"{where}.image.source"
+        media_type, data = self._bytes(source, at)
+        if source.type == "file" and pictures.kind(data) is None:
+            raise BadRequest(f"{at}.file.file_id: the file is {media_type}, and an image was expected")
+        into.part(pictures.image(media_type, data, at))
 
     def _document(
         self, block: wire.Document, into: Gathering[Part] | Gathering[Image], where: str, *, asking: bool, sees: bool
@@ -178,9 +183,12 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                     raise BadRequest(f"{where}.url: nothing was fetched from this address")
                 return there.media_type, there.data
             case "file":
-                raise BadRequest(
-                    f"{where}: this server keeps no files; send the content as base64 instead of a file id"
-                )
+                if source.file_id is None:
+                    raise BadRequest(f"{where}.file.file_id: Field required")
+                kept = self.fetched.get(source.file_id)
+                if kept is None:
+                    raise BadRequest(f"{where}.file.file_id: no file was read for this block")
+                return kept.media_type, kept.data
             case other:
                 raise BadRequest(
                     f"{where}: Input tag '{other[:60]}' found using 'type' does not match any of the expected tags: "
@@ -188,21 +196,20 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-def addresses(content: Iterable[tuple[str, wire.AnyBlock]], *, vision: bool) -> Iterator[tuple[str, str]]:
-    """What has to be fetched before these blocks can be read: each address with the path of its field."""
+def sources(content: Iterable[tuple[str, wire.AnyBlock]], *, vision: bool) -> Iterator[tuple[str, wire.Source]]:
+    """The sources of images and documents in these blocks that the model can use, each with its path."""
     for where, block in content:
         match block:
-            case wire.Image(source) if source.type == "url" and source.url is not None and vision:
-                yield source.url, f"{where}.image.source.url.url"
+            case wire.Image(source) if vision:
+                yield f"{where}.image.source", source
             case wire.Document(source):
-                if source.type == "url" and source.url is not None:
-                    yield source.url, f"{where}.document.source.url.url"
-                elif source.type == "content":
-                    yield from addresses(wire.listed(source.content, f"{where}.document.source.content"), vision=vision)
+                yield f"{where}.document.source", source
+                if source.type == "content":
+                    yield from sources(wire.listed(source.content, f"{where}.document.source.content"), vision=vision)
             case wire.ToolResult(_, inner):
-                yield from addresses(wire.listed(inner, f"{where}.tool_result.content"), vision=vision)
+                yield from sources(wire.listed(inner, f"{where}.tool_result.content"), vision=vision)
             case wire.SearchResult(_, _, inner):
-                yield from addresses(wire.listed(inner, f"{where}.search_result.content"), vision=vision)
+                yield from sources(wire.listed(inner, f"{where}.search_result.content"), vision=vision)
             case _:
                 pass
 

@@ -29,7 +29,7 @@ from antiphon.server_tools.tool import Declared
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.messages import caching, checks, compaction, context_management, token_ids, tools, wire
-from antiphon.surfaces.messages.blocks import Reader, addresses
+from antiphon.surfaces.messages.blocks import Reader, sources
 from antiphon.surfaces.schemas import checked_schema
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
@@ -73,8 +73,8 @@ class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Draft(msgspec.Struct, kw_only=True):
     """A request whose blocks have been read from the wire, and whose addresses may still have to be fetched.
 
-    `pointing` is false when nothing points at an address, so that nobody need look, `referring` when no tool is
-    referred to anywhere, `marked` when nothing is marked to be cached."""
+    `pointing` is false when nothing points at an address or a file, so that nobody need look, `referring` when no tool
+    is referred to anywhere, `marked` when nothing is marked to be cached."""
 
     request: wire.Request
     unknown: list[str]
@@ -107,7 +107,7 @@ def read(body: bytes, offered: ServerTools) -> Draft:
     return Draft(
         request=request,
         unknown=unknown,
-        pointing=b'"url"' in body,
+        pointing=b'"url"' in body or b'"file_id"' in body,
         referring=b'"tool_reference"' in body,
         marked=b'"cache_control"' in body,
         messages=messages,
@@ -115,13 +115,16 @@ def read(body: bytes, offered: ServerTools) -> Draft:
     )
 
 
-def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:
-    """The addresses that must be fetched first, each with the path of the first block that needs it."""
+def wanted(draft: Draft, card: ModelCard, kind: Literal["url", "file"]) -> dict[str, str]:
+    """The addresses (or the ids of files) that must be fetched first, each with the path of the first block that needs
+    it."""
     found: dict[str, str] = {}
     for index, _, blocks in draft.messages if draft.pointing else ():
         placed = ((f"messages.{index}.content.{place}", block) for place, block in enumerate(blocks))
-        for address, where in addresses(placed, vision=card.vision):
-            found.setdefault(address, where)
+        for where, source in sources(placed, vision=card.vision):
+            name = source.url if kind == "url" else source.file_id
+            if source.type == kind and name is not None:
+                found.setdefault(name, f"{where}.{'url.url' if kind == 'url' else 'file.file_id'}")
     return found
 
 

@@ -15,8 +15,9 @@ from antiphon.api.events import Container
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
 from antiphon.server_tools.registry import ServerTools
-from antiphon.serving.service import Service
-from antiphon.surfaces.content import remote
+from antiphon.serving.service import ModelCard, Service
+from antiphon.surfaces.content import kept_files, remote
+from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.messages import decode, tools, wire
@@ -86,7 +87,7 @@ class RequestReader:
         card = self._service.card(request.model)
         await _ask(draft, offered)
         container = _container(draft, offered, exchange.watch.key)
-        fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
+        fetched = await self._fetched(draft, card, exchange.watch.key)
         decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
         tell_ignored(exchange, decoded.ignored)
         return ReceivedRequest(
@@ -96,6 +97,13 @@ class RequestReader:
             text=decode.last_text(draft),
             container=container,
         )
+
+    async def _fetched(self, draft: decode.Draft, card: ModelCard, key: str) -> dict[str, Fetched]:
+        """What the request points at, by address or file id."""
+        options = self._options
+        kept = await kept_files.read(options.files, decode.wanted(draft, card, "file"), key, options.max_body)
+        found = await remote.fetch(decode.wanted(draft, card, "url"), allow_private=options.allow_private_urls)
+        return {**kept, **found}
 
 
 def _container(draft: decode.Draft, offered: ServerTools, key: str) -> Container | None:
