@@ -64,6 +64,9 @@ class ScriptedService:
     async def count(self, model: str, conversation: Conversation, generation: GenerationParams) -> int:
         return (await self.prepare(model, conversation, generation)).prompt_tokens
 
+    async def compaction(self, model: str, conversation: Conversation, generation: GenerationParams) -> None:
+        """No conversation outgrows its window."""
+
     async def prepare(
         self,
         model: str,
