@@ -51,8 +51,9 @@ REASONS: dict[StopReason, sent.Reason] = {
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
-    # Never here: this surface offers no server tools.
+    # Never here: this surface offers neither server tools nor compaction.
     "pause_turn": "stop",
+    "compaction": "stop",
 }
 
 
