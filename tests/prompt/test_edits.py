@@ -94,6 +94,22 @@ def test_what_was_cleared_stays_until_the_trigger_is_reached_again() -> None:
     assert seen[:8] == ["r" * n for n in range(1, 6)] + ["cccccr", "cccccrr", "cccccccr"]
 
 
+def test_what_is_left_of_cleared_uses_goes_when_it_fills_the_window() -> None:
+    """However many uses there are, the prompt stays within bounds; calls and results go together, and stay gone."""
+    edit, before = ClearToolUses(trigger=InputTokens(800), keep=1), 0
+    for count in range(1, 80):
+        long = agent(*[("read", 100, False)] * count)
+        found = edited(long, None, edit, SIZES, most=900).conversation
+        assert SIZES.whole(repaired(found)) <= 900 + 100
+        assert [turn.role for turn in repaired(found).turns[:2]] == ["user", "assistant"]
+        gone = [index for index, turn in enumerate(found.turns) if not turn.parts]
+        assert gone == list(range(1, len(gone) + 1))
+        assert len(gone) % 2 == 0
+        assert len(gone) >= before
+        before = len(gone)
+    assert before > 50
+
+
 EXCHANGES = st.lists(
     st.tuples(st.sampled_from(["read", "note"]), st.integers(1, 400), st.booleans()), min_size=1, max_size=25
 )

@@ -9,7 +9,7 @@ Requests before the present one are taken to have had the same edits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -71,10 +71,15 @@ class Edited(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def edited(
-    conversation: Conversation, thinking: ClearThinking | None, tool_uses: ClearToolUses | None, sizes: Sizes
+    conversation: Conversation,
+    thinking: ClearThinking | None,
+    tool_uses: ClearToolUses | None,
+    sizes: Sizes,
+    most: int | None = None,
 ) -> Edited:
-    """The conversation after these edits, thinking first. The trigger of `tool_uses` must be given."""
-    uses = _old_uses(conversation.turns, thinking, tool_uses, sizes) if tool_uses else []
+    """The conversation after these edits, thinking first. The trigger of `tool_uses` must be given. Where what is left
+    of cleared uses has grown to more than `most` tokens with all else, the older half of it goes too."""
+    uses, spent = _old_uses(conversation.turns, thinking, tool_uses, sizes, most) if tool_uses else ([], {})
     applied = []
     if thinking and (spans := _old_thinking(conversation.turns, thinking)):
         end = spans[-1].stop
@@ -82,8 +87,9 @@ def edited(
         applied.append(AppliedEdit(kind="clear_thinking", count=len(spans), tokens=sum(map(sizes.part, thoughts))))
         conversation = _without_thinking(conversation, end)
     if uses:
-        applied.append(AppliedEdit(kind="clear_tool_uses", count=len(uses), tokens=sum(use.gain for use in uses)))
-        conversation = _without_uses(conversation, uses)
+        tokens = sum(use.gain for use in uses) + sum(spent.values())
+        applied.append(AppliedEdit(kind="clear_tool_uses", count=len(uses), tokens=tokens))
+        conversation = _without_uses(conversation, uses, spent)
     return Edited(conversation=conversation, applied=tuple(applied))
 
 
@@ -99,11 +105,15 @@ class _Use(msgspec.Struct, frozen=True, kw_only=True):
     gain: int
 
 
-def _old_uses(turns: Sequence[Turn], thinking: ClearThinking | None, edit: ClearToolUses, sizes: Sizes) -> list[_Use]:
-    """The tool uses that this request and those before it clear, in their order."""
+def _old_uses(
+    turns: Sequence[Turn], thinking: ClearThinking | None, edit: ClearToolUses, sizes: Sizes, most: int | None
+) -> tuple[list[_Use], dict[int, int]]:
+    """The tool uses that this request and those before it clear, in their order, and the turns that they empty, with
+    the tokens of each."""
     thought = _cleared_thinking(turns, thinking, sizes)
     cleared: list[_Use] = []
     left: list[_Use] = []
+    spent: dict[int, int] = {}
     tokens = sizes.base
     uses = _uses(turns, edit, sizes)
     for index, turn in enumerate(turns):
@@ -111,17 +121,48 @@ def _old_uses(turns: Sequence[Turn], thinking: ClearThinking | None, edit: Clear
         left += uses.get(index, ())
         if turn.role == "assistant" or not _ends_request(turns, index):
             continue
-        reached = len(left) if isinstance(edit.trigger, ToolUses) else tokens - thought[index]
-        if edit.trigger is None or reached <= edit.trigger.value:
-            continue
-        clearable = [use for use in left if use.name not in edit.exclude]
-        old = clearable[: max(len(clearable) - edit.keep, 0)]
-        gain = sum(use.gain for use in old)
-        if old and gain >= edit.at_least:
-            tokens -= gain
-            cleared += old
-            left = [use for use in left if use not in old]
-    return cleared
+        old = _clearable(edit, left, tokens - thought[index])
+        tokens -= sum(use.gain for use in old)
+        cleared += old
+        left = [use for use in left if use not in old] if old else left
+        if most is not None and tokens - thought[index] > most:
+            more = _spent(turns, cleared, spent, sizes)
+            tokens -= sum(more.values())
+            spent |= more
+    return cleared, spent
+
+
+def _clearable(edit: ClearToolUses, left: Sequence[_Use], tokens: int) -> list[_Use]:
+    """What a request of so many tokens clears of the tool uses that are left."""
+    reached = len(left) if isinstance(edit.trigger, ToolUses) else tokens
+    if edit.trigger is None or reached <= edit.trigger.value:
+        return []
+    clearable = [use for use in left if use.name not in edit.exclude]
+    old = clearable[: max(len(clearable) - edit.keep, 0)]
+    return old if sum(use.gain for use in old) >= edit.at_least else []
+
+
+def _spent(turns: Sequence[Turn], cleared: Sequence[_Use], before: Mapping[int, int], sizes: Sizes) -> dict[int, int]:
+    """The older half of the turns that hold nothing but cleared uses, each with its tokens: the calls and, behind them,
+    their results. Those that were emptied `before` are not among them."""
+    gains: dict[int, int] = {}
+    ids: dict[int, set[str]] = {}
+    for use in cleared:
+        gains[use.result] = gains.get(use.result, 0) + use.gain
+        ids.setdefault(use.call, set()).add(use.id)
+    pairs = [
+        call
+        for call, known in ids.items()
+        if call not in before
+        and known == {part.id for part in turns[call].parts if isinstance(part, ToolUse)}
+        and call + 1 in gains
+        and all(isinstance(part, ToolResult) for part in turns[call + 1].parts)
+    ]
+    found = {}
+    for call in pairs[: (len(pairs) + 1) // 2]:
+        found[call] = sum(map(sizes.part, turns[call].parts))
+        found[call + 1] = sum(map(sizes.part, turns[call + 1].parts)) - gains[call + 1]
+    return found
 
 
 def _ends_request(turns: Sequence[Turn], index: int) -> bool:
@@ -158,7 +199,7 @@ def _emptied(part: Part) -> Part:
             return part
 
 
-def _without_uses(conversation: Conversation, uses: Sequence[_Use]) -> Conversation:
+def _without_uses(conversation: Conversation, uses: Sequence[_Use], spent: Collection[int]) -> Conversation:
     # Calls of different turns may share an id, so the turn counts too.
     results = {(use.result, use.id) for use in uses}
     calls = {(use.call, use.id) for use in uses if use.input}
@@ -176,6 +217,9 @@ def _without_uses(conversation: Conversation, uses: Sequence[_Use]) -> Conversat
     for index in {index for index, _ in results | calls}:
         parts = (_emptied(part) if cleared(index, part) else part for part in turns[index].parts)
         turns[index] = msgspec.structs.replace(turns[index], parts=tuple(parts))
+    for index in spent:
+        # An empty turn keeps its place until repair, so that marks on turns are found.
+        turns[index] = msgspec.structs.replace(turns[index], parts=())
     return msgspec.structs.replace(conversation, turns=tuple(turns))
 
 

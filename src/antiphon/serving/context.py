@@ -50,7 +50,8 @@ class ContextEditor:
         tool_uses = next((edit for edit in edits if isinstance(edit, ClearToolUses)), None)
         if conversation.ids or (tool_uses is None and (thinking is None or thinking.keep is None)):
             return Edited(conversation=conversation)
-        return edited(conversation, thinking, self._bounded(tool_uses), await self.sizes(conversation))
+        most = self._model.card.window * 7 // 8
+        return edited(conversation, thinking, self._bounded(tool_uses), await self.sizes(conversation), most)
 
     async def compaction(self, conversation: Conversation, params: GenerationParams) -> SummaryRequest | None:
         """The summary that this request calls for, now that its prompt has grown so far."""

@@ -1,0 +1,85 @@
+"""An agent of many turns in a small window, with each kind of edit: what is computed of its prompts.
+
+    python -m bench.context [--turns 200] [--result 2000] [--window 16384]
+
+The engine is the scripted one; the requests are those of the Messages API, over HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from statistics import mean, median
+from typing import Any
+
+import aiohttp
+
+from antiphon import surfaces
+from antiphon.engines.scripted import Rule, Script, Scripted
+from antiphon.serving.model import Choices
+from antiphon.serving.service import Service
+from antiphon.serving.token_model import load
+from tests.loopback import listening
+
+CALL = '<think>\nOn.\n</think>\n\n<tool_call>\n{"name": "read", "arguments": {"path": "a"}}\n</tool_call>'
+RULES = (Rule(when="about to be replaced by a summary", text="Much was read. " * 50), Rule(text=CALL))
+TOOL = {"name": "read", "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}}
+USES = {"type": "clear_tool_uses_20250919"}
+THINKING = {"type": "clear_thinking_20251015"}
+COMPACT = {"type": "compact_20260112"}
+AT_LEAST = {"clear_at_least": {"type": "input_tokens", "value": 3000}, "keep": {"type": "tool_uses", "value": 1}}
+KINDS: dict[str, list[Any] | None] = {
+    "`clear_tool_uses`": [USES],
+    "`clear_tool_uses`, `keep` 1, `clear_at_least` 3,000": [USES | AT_LEAST],
+    "`clear_thinking`, `clear_tool_uses`": [THINKING, USES],
+    "`clear_tool_uses`, `compact`": [USES, COMPACT],
+    "`compact`": [COMPACT],
+    "nothing asked, `--context-management clear-tool-results`": None,
+}
+
+
+async def agent(url: str, edits: list[Any] | None, turns: int, words: int) -> list[tuple[int, int]]:
+    """The tokens of each prompt, and those that were computed of it and of the summary before it. Ends at an error."""
+    messages: list[Any] = [{"role": "user", "content": "Read everything."}]
+    body: dict[str, Any] = {"model": "claude", "max_tokens": 200, "tools": [TOOL], "messages": messages}
+    if edits is not None:
+        body["context_management"] = {"edits": edits}
+    figures: list[tuple[int, int]] = []
+    async with aiohttp.ClientSession(headers={"anthropic-version": "2023-06-01"}) as client:
+        for turn in range(turns):
+            async with client.post(f"{url}/v1/messages", json=body) as response:
+                reply = await response.json()
+            if response.status != 200:
+                print(f"turn {turn}: {reply['error']['message']}")
+                break
+            usage = reply["usage"]
+            spent = usage.get("iterations") or [usage]
+            computed = sum(each["input_tokens"] + each["cache_creation_input_tokens"] for each in spent)
+            figures.append((usage["input_tokens"] + usage["cache_read_input_tokens"], computed))
+            call = next(block for block in reply["content"] if block["type"] == "tool_use")
+            result = {"type": "tool_result", "tool_use_id": call["id"], "content": f"{turn} " * words}
+            messages += [{"role": "assistant", "content": reply["content"]}, {"role": "user", "content": [result]}]
+    return figures
+
+
+async def measure(turns: int, result: int, window: int) -> None:
+    """Print a row for each kind of edit."""
+    print("| edits | turns | longest prompt | computed a turn: median | mean | most |\n|---|---|---|---|---|---|")
+    for name, edits in KINDS.items():
+        model = await load(Scripted(Script(rules=RULES, window=window)), Choices())
+        service = Service([model], clears_tool_results=edits is None)
+        async with listening(surfaces.build(service, surfaces.Options(seal_key=b"bench"))) as url:
+            # A word and the space behind it are two tokens of the scripted engine.
+            figures = await agent(url, edits, turns, result // 2)
+        prompts, computed = zip(*figures, strict=True)
+        row = (len(figures), max(prompts), median(computed), mean(computed), max(computed))
+        print(f"| {name} | " + " | ".join(f"{value:,.0f}" for value in row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=200)
+    parser.add_argument("--result", type=int, default=2000, help="tokens of each tool result")
+    parser.add_argument("--window", type=int, default=16384)
+    given = parser.parse_args()
+    asyncio.run(measure(given.turns, given.result, given.window))
