@@ -17,7 +17,9 @@ from scripted_service import ScriptedService
 
 from antiphon import surfaces
 from antiphon.api.conversation import Image
-from antiphon.settings.keys import hashed
+from antiphon.batches import worker
+from antiphon.batches.store import About
+from antiphon.settings.keys import hashed, label
 from antiphon.storage.file_store import FileStore
 from antiphon.storage.store import open_store
 from tests.loopback import listening
@@ -138,6 +140,27 @@ async def test_requests_name_files(place: Place) -> None:
         image["source"] = {"type": "file", "file_id": notes.id}
         with pytest.raises(anthropic.BadRequestError, match=r"image\.source\.file\.file_id: the file is text/plain"):
             await server.mine.messages.create(**asking(image))
+
+
+async def test_batches_name_files(tmp_path: Path) -> None:
+    """A request of a batch sees the files of the key that sent the batch; one that was deleted before it is answered is
+    that request's error."""
+    async with running(local(tmp_path)) as server:
+        files = server.mine.beta.files
+        file = await files.upload(file=("notes.txt", b"Buy milk."))
+        application = surfaces.build(
+            server.service,  # type: ignore[arg-type]
+            surfaces.Options(seal_key=b"k" * 32, files=server.files),
+        )
+        owner = label(hashed(server.mine.api_key or ""))
+        about = About(id="msgbatch_a", key=owner, created=0, total=2, headers={"anthropic-version": "2023-06-01"})
+        body = msgspec.json.encode(asking(document(file.id)))
+        assert (await worker.post(application, body, about)).status == 200
+        await files.delete(file.id)
+        answer = await worker.post(application, body, about)
+        error = msgspec.json.decode(answer.body)["error"]
+        assert (answer.status, answer.again, error["type"]) == (404, False, "not_found_error")
+        assert f"File not found: {file.id}" in error["message"]
 
 
 async def test_bounds(tmp_path: Path) -> None:
