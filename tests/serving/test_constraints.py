@@ -189,6 +189,14 @@ async def test_another_attempt_has_other_luck() -> None:
     assert [job.sampling.temperature for job in engine.jobs] == [0.0, 0.7, 0.7]
 
 
+async def test_a_call_of_ones_own_accord_is_free_without_grammars() -> None:
+    """Where the engine takes no grammar, a call that nobody forced streams as the model writes it."""
+    service, engine = await served(Rule(text=BAD))
+    got = await reply(service, LOOK)
+    assert [type(block) for block in got.blocks] == [ToolBlock]
+    assert len(engine.jobs) == 1
+
+
 async def test_the_same_demand_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tools that were sent before, as every request of a conversation does, are not made into a grammar again; other
     tools, or another choice, are."""

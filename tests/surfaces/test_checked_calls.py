@@ -11,6 +11,7 @@ from tests.surfaces.conftest import serving
 CALL = '<tool_call>\n{{"name": "look", "arguments": {{"at": {at}}}}}\n</tool_call>'
 LOOK = {
     "name": "look",
+    "strict": True,
     "input_schema": {
         "type": "object",
         "properties": {"at": {"type": "array", "uniqueItems": True}},

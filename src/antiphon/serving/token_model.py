@@ -261,9 +261,9 @@ async def _plan(
         owner=request_watch.watch().key,
         alternatives=params.report.alternatives if params.report and params.report.logprobs else None,
     )
-    kept = {part.name: part.left for part in held.parts if not part.released}
+    parts = {part.name: part for part in held.parts if not part.released}
     # What is demanded is checked in the reply as a whole.
-    tools = () if demands(params) else callable_tools(conversation, params)
+    tools = [] if demands(params) else [tool for tool in callable_tools(conversation, params) if tool.name in parts]
     return GenerationPlan(
         job=job,
         prompt_tokens=prompt.length,
@@ -273,8 +273,13 @@ async def _plan(
         cut_short=model.reasoning.cut_short,
         answer_grammar=held.answer,
         held=held.exact,
-        offered={tool.name: tool.schema for tool in tools if tool.name in kept},
-        checked={tool.name: tool.schema for tool in tools if kept.get(tool.name)},
+        offered={tool.name: tool.schema for tool in tools},
+        # Where nothing holds the calls of a tool, they stream as the model writes them, unless the tool is strict.
+        checked={
+            tool.name: tool.schema
+            for tool in tools
+            if (part := parts[tool.name]).left and (tool.strict or not part.free)
+        },
         opens_thinking=()
         if params.raw
         else tuple(model.token_ids[marker] for marker in model.reasoning.opens if marker in model.token_ids),
