@@ -1,8 +1,8 @@
-"""Schemas that were made to hurt: `python -m bench.hostile [number] [--server URL]`, or `make hostile`.
+"""Schemas that were made to hurt: `python -m bench.hostile [number] [--server]`, or `make hostile`.
 
-Each is lowered, made into a grammar and compiled here, and the slowest and the memory are told. With a server's address
-each is also sent to it as an output's schema and as a forced tool's, beside a stream of somebody else. The exit status
-is 1 when one takes above 10 s or 1 GB, ends in something else than a grammar or a refusal, or breaks the server.
+Each is lowered, made into a grammar and compiled here, and the slowest and the memory are told. With `--server` a real
+server is started and sent them as well (`hostile_server.py`). The exit status is 1 when one takes above 10 s or all of
+them 1 GB, when one ends in something else than a grammar or a refusal, or breaks the server.
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx2
-
 from antiphon.api.errors import BadRequest
 from antiphon.constraint import Json, lark
 from antiphon.constraint.schema import lower
+from bench import hostile_server
+from bench.hostile_server import LARGEST, LONGEST
 
 Schema = dict[str, Any]
-_LONGEST = 10.0
-_LARGEST = 1024
-"""Megabytes that all of them together may take."""
 
 
 def schemas(number: int, seed: int = 0) -> Iterator[tuple[str, Schema]]:
@@ -197,7 +194,7 @@ def outcome(schema: Schema) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("number", nargs="?", type=int, default=2000)
-    parser.add_argument("--server", help="the address of a running server that is to bear them")
+    parser.add_argument("--server", action="store_true", help="send them to a server with the default model, too")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     told: Counter[str] = Counter()
@@ -218,43 +215,11 @@ def main() -> int:
         "\n".join(f"  {seconds:7.3f} s  {kind}" for kind, seconds in sorted(slowest.items(), key=lambda each: -each[1]))
     )
     if options.server:
-        wrong += _borne(options.server, options.number, options.seed)
+        borne = hostile_server.bear(schemas(options.number, options.seed))
+        print(borne.told)
+        wrong += borne.wrong
     print("\n".join(wrong))
-    return int(bool(wrong) or grown > _LARGEST or max(slowest.values()) > _LONGEST)
-
-
-def _borne(server: str, number: int, seed: int) -> list[str]:
-    """What went wrong when a server was sent all of them, half as an output's schema, half as a forced tool's."""
-    wrong = []
-    statuses: Counter[int] = Counter()
-    slowest = 0.0
-    with httpx2.Client(base_url=server, timeout=120, headers={"anthropic-version": "2023-06-01"}) as client:
-        for index, (kind, schema) in enumerate(schemas(number, seed)):
-            asked: dict[str, Any] = {
-                "model": "default",
-                "max_tokens": 8,
-                "messages": [{"role": "user", "content": "Go."}],
-            }
-            if index % 2:
-                asked["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
-            else:
-                asked["tools"] = [{"name": "f", "input_schema": {"type": "object", **schema}}]
-                asked["tool_choice"] = {"type": "tool", "name": "f"}
-            start = time.perf_counter()
-            try:
-                answer = client.post("/v1/messages", json=asked)
-            except RecursionError:
-                continue
-            except httpx2.HTTPError as error:
-                wrong.append(f"{index} {kind}: the server broke off: {error}")
-                continue
-            seconds = time.perf_counter() - start
-            statuses[answer.status_code] += 1
-            slowest = max(slowest, seconds)
-            if answer.status_code >= 500 or seconds > _LONGEST:
-                wrong.append(f"{index} {kind}: {answer.status_code} after {seconds:.1f} s: {answer.text[:200]}")
-    print(f"server: {dict(statuses)}, slowest {slowest:.1f} s")
-    return wrong
+    return int(bool(wrong) or grown > LARGEST or max(slowest.values()) > LONGEST)
 
 
 if __name__ == "__main__":

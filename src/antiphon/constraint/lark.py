@@ -185,9 +185,21 @@ def _depth(start: str, rules: list[str]) -> int:
     return deepest
 
 
+_LIMITS = llguidance.LLParserLimits(
+    max_grammar_size=500_000,
+    initial_lexer_fuel=1_000_000,
+    step_lexer_fuel=200_000,
+    step_max_items=50_000,
+    max_items_in_row=2_000,
+    max_lexer_states=250_000,
+    verbose_errors=False,
+)
+"""What a grammar may cost, in llguidance's own measures: no more than engines that have it grant."""
+
+
 @lru_cache(maxsize=256)
 def problem(grammar: str) -> str:
     """What is wrong with a grammar; empty when it compiles. Takes up to a second: not for the event loop."""
     # Token ids cannot be checked without the vocabulary; any text stands for them here.
     checkable = re.sub(r"<\[\d+\]>", '"token"', grammar).removeprefix("%llguidance {}")
-    return llguidance.LLMatcher.validate_grammar(llguidance.grammar_from("lark", checkable))
+    return llguidance.LLMatcher.validate_grammar(llguidance.grammar_from("lark", checkable), limits=_LIMITS)
