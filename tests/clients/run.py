@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from tests.clients import documented
 from tests.clients.proxy import Proxy
+from tests.clients.site import Site
 from tests.end_to_end.conftest import serving
 from tests.surfaces import order, response_order
 
@@ -157,7 +158,11 @@ def run_all(names: list[str], folder: Path, work: Path) -> bool:
     """Start the servers, run the programs, print the table."""
     (work / "note.txt").write_text("The word is quince-4711.\n")
     script = work / "script.json"
-    script.write_text((PROGRAMS / "script.json").read_text("utf-8").replace("@WORK@", str(work)), "utf-8")
+    site = Site(work)
+    rules = (PROGRAMS / "script.json").read_text("utf-8").replace("@WORK@", str(work)).replace("@SITE@", site.url)
+    rules = rules.replace("@SECURE@", site.secure_url)
+    script.write_text(rules, "utf-8")
+    tools = ["--web-search", f"searxng+{site.url}", "--web-fetch", "--mcp-connector", "--allow-private-urls"]
     engines = {"scripted": [f"scripted+{script}"], "real": ["--threads", "1"]}
     rows, failures = [], []
     for kind, engine in engines.items():
@@ -165,7 +170,7 @@ def run_all(names: list[str], folder: Path, work: Path) -> bool:
             folder_of_server = work / f"{name}-{kind}"
             folder_of_server.mkdir()
             with (
-                serving(folder_of_server, *engine, "--served-model-name", "local-model") as server,
+                serving(folder_of_server, *engine, *tools, "--served-model-name", "local-model") as server,
                 proxied(urlsplit(server.url).port or 0, work / f"{name}-{kind}.jsonl") as url,
             ):
                 started = time.monotonic()
@@ -174,6 +179,7 @@ def run_all(names: list[str], folder: Path, work: Path) -> bool:
             rows.append((name, ALL[name].version, kind, str(passed), str(len(failed)), f"{seconds:.0f}"))
             failures += failed
             print(f"{name} {kind}: {passed} passed, {len(failed)} failed", *failed, sep="\n  ", flush=True)
+    site.close()
     rows.insert(0, ("program", "version", "server", "passed", "failed", "seconds"))
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
     print("\n" + "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))

@@ -23,6 +23,7 @@ QUIET = {
     "DISABLE_TELEMETRY": "1",
     "DISABLE_ERROR_REPORTING": "1",
     "DISABLE_AUTOUPDATER": "1",
+    "NODE_EXTRA_CA_CERTS": str(WORK / "site.pem"),
 }
 TERSE = ("--system-prompt", "You are terse.")
 WORD = "The word in the file is quince-4711."
@@ -138,6 +139,26 @@ def shell_loop() -> None:
     made.unlink(missing_ok=True)
     Ran("Make the file", *TERSE, "--tools", "Bash", "--allowedTools", "Bash").succeeded(2, said="It is made.")
     assert made.read_text() == "made\n"
+
+
+@check(SCRIPTED)
+def web_search() -> None:
+    """Its search is a request of its own, whose one tool the server runs: call, results and answer in one message."""
+    ran = Ran("Look up bees", *TERSE, "--tools", "WebSearch", "--allowedTools", "WebSearch")
+    ran.succeeded(3, said="They fly from flower to flower.")
+    (searching,) = [entry for entry in ran.posts if '"web_search_20' in json.dumps(entry["body"].get("tools"))]
+    assert '"type":"web_search_tool_result"' in searching["reply"], ran
+    assert '"web_search_requests":1' in searching["reply"], ran
+
+
+@check(SCRIPTED)
+def web_fetch() -> None:
+    """Its fetch is its own: it reads the page itself, and asks the model what it says. Without a network it can ask
+    nobody whether the domain is safe."""
+    settings = json.dumps({"skipWebFetchPreflight": True})
+    allowed = ("--tools", "WebFetch", "--allowedTools", "WebFetch", "--settings", settings)
+    ran = Ran("Open the page on bees", *TERSE, *allowed)
+    ran.succeeded(3, said="It says fifty thousand.")
 
 
 @check(SCRIPTED)
