@@ -70,7 +70,7 @@ def test_every_state_can_be_read(browser: Browser, scripted: Server, size: str, 
         page.get_by_label("Token ids").check()
         look.at("ids")
         page.get_by_role("button", name="Live").click()
-        expect(page.locator(".gauge polyline")).to_have_count(4)
+        expect(page.locator(".gauge polyline")).to_have_count(6)
         expect(page.locator("article.card")).to_be_visible()
         look.at("live")
         page.get_by_role("button", name="Live").click()
