@@ -219,8 +219,10 @@ class Cases:
     def _one_of(self, node: Schema) -> list[Node]:
         nodes: list[Node] = [each for each in node["oneOf"] if each is not False]
         closely = len(nodes) <= _COMPARED
+        # By their places: two alternatives may be the same `true`.
         clashing = [
-            [other for other in nodes if other is not each and not self._apart(each, other, closely)] for each in nodes
+            [other for there, other in enumerate(nodes) if there != here and not self._apart(each, other, closely)]
+            for here, each in enumerate(nodes)
         ]
         if not any(clashing):
             return nodes

@@ -17,8 +17,7 @@ _NAMING = frozenset({"properties", "patternProperties", "additionalProperties"})
 def array(at: Lowering, case: Case) -> Part:
     """An array: its items one by one as far as any schema names them, then all others."""
     place = at.place(case[0])
-    least = max((int(node["minItems"]) for node in case if "minItems" in node), default=0)
-    most = min((int(node["maxItems"]) for node in case if "maxItems" in node), default=None)
+    least, most = _sizes(case)
     if most is not None and least > most:
         return Dead(place, f"no array has at least {least} and at most {most} items")
     held: Schema = {"type": "array"}
@@ -40,9 +39,22 @@ def array(at: Lowering, case: Case) -> Part:
         if node.get("uniqueItems") and (most is None or most > 1):
             at.say(node, "uniqueItems", "a grammar does not remember the items before")
         for keyword in ("contains", "unevaluatedItems"):
-            if node.get(keyword, True) is not True:
+            if node.get(keyword, True) not in (True, {}):
                 at.say(node, keyword, "no grammar is made of it")
     return held
+
+
+def _sizes(case: Case) -> tuple[int, int | None]:
+    """How many items there are at least, and at most if there is a bound. Where anything counts as contained,
+    `contains` bounds them as well."""
+    least, most = [0], list[int]()
+    for node in case:
+        least.append(int(node.get("minItems", 0)))
+        most += [int(node["maxItems"])] if "maxItems" in node else []
+        if node.get("contains", False) in (True, {}):
+            least.append(int(node.get("minContains", 1)))
+            most += [int(node["maxContains"])] if "maxContains" in node else []
+    return max(least), min(most, default=None)
 
 
 def _item(node: Schema, index: int) -> Node:
