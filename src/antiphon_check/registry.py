@@ -7,6 +7,8 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import CodeType
+from typing import Protocol
 
 from antiphon_check.server import Server
 
@@ -22,7 +24,13 @@ API = "https://docs.anthropic.com/en/api/"
 GUIDE = "https://docs.anthropic.com/en/docs/build-with-claude/"
 SDK = "anthropic 2.12.0, "
 
-Run = Callable[[Server], None]
+
+class Run(Protocol):
+    """What a check does: it raises Failed or Unjudged, or returns."""
+
+    __code__: CodeType
+
+    def __call__(self, server: Server) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -64,4 +72,10 @@ def checks() -> tuple[Check, ...]:
         folder = importlib.import_module(f"antiphon_check.{level}")
         for info in sorted(pkgutil.iter_modules(folder.__path__), key=lambda info: info.name):
             importlib.import_module(f"{folder.__name__}.{info.name}")
-    return tuple(_known.values())
+    levels = list(LEVELS)
+    # Whoever imported a file before, the order is the same.
+    return tuple(sorted(_known.values(), key=lambda check: (levels.index(check.level), *_place(check.run))))
+
+
+def _place(run: Run) -> tuple[str, int]:
+    return run.__module__, run.__code__.co_firstlineno
