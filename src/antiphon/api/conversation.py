@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.citations import Source
 from antiphon.api.context_management import Edit
 from antiphon.api.tokens import TokenReport
 
@@ -146,13 +147,15 @@ class Conversation(Noun, frozen=True, kw_only=True):
     """Everything the model is to see. `system` is the text before the first turn; turns of role `system`
     may follow in their places. A last turn of the assistant is a prefill, to be continued. Where `ids` are given, they
     are the prompt, whatever else there is; the tools only tell what calls may be in the reply. The thinking of so many
-    leading turns was cleared (`unthought`), so that none of it may be put back."""
+    leading turns was cleared (`unthought`), so that none of it may be put back. `sources` are what the texts of the
+    turns show to be cited."""
 
     system: str = ""
     turns: tuple[Turn, ...] = ()
     tools: tuple[Tool, ...] = ()
     ids: tuple[int, ...] = ()
     unthought: int = 0
+    sources: tuple[Source, ...] = ()
 
     @property
     def size(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Literal, assert_never
 
 import msgspec
 
+from antiphon.api.citations import Citation
 from antiphon.api.context_management import AppliedEdit
 from antiphon.api.tokens import Token
 
@@ -82,6 +83,13 @@ class TextDelta(Event, frozen=True):
     text: str
 
 
+class Cited(Event, frozen=True):
+    """What is cited for the text that follows, up to the next of these or to something that is no text: perhaps
+    nothing. The text before it is a block of its own."""
+
+    citations: tuple[Citation, ...]
+
+
 class ThinkingDelta(Event, frozen=True):
     """More of the model's thinking."""
 
@@ -150,6 +158,7 @@ AnyEvent = (
     Started
     | TokensSampled
     | TextDelta
+    | Cited
     | ThinkingDelta
     | ToolStart
     | ToolDelta
@@ -170,9 +179,10 @@ Run = Callable[[Emit], Coroutine[Any, Any, None]]
 
 
 class TextBlock(msgspec.Struct, frozen=True):
-    """A run of visible text."""
+    """A run of visible text, and what is cited for it."""
 
     text: str
+    citations: tuple[Citation, ...] = ()
 
 
 class ThinkingBlock(msgspec.Struct, frozen=True):
@@ -234,6 +244,7 @@ class Fold:
         self._blocks: list[Block] = []
         self._kind: type[TextDelta] | type[ThinkingDelta] | type[ToolDelta] | None = None
         self._pieces: list[str] = []
+        self._citations: tuple[Citation, ...] = ()
         self._call: ToolStart | ServerToolStart | None = None
         self._finished: Finished | None = None
         self._tokens: list[Token] = []
@@ -250,6 +261,9 @@ class Fold:
                     self._close()
                     self._kind = type(event)
                 self._pieces.append(event.text)
+            case Cited(citations):
+                self._close()
+                self._citations = citations
             case ToolStart() | ServerToolStart():
                 self._close()
                 self._kind, self._call = ToolDelta, event
@@ -281,16 +295,18 @@ class Fold:
             self.add(event)
 
     def _close(self, complete: bool = True) -> None:
+        if self._kind is None:
+            return
         joined = "".join(self._pieces)
         if self._kind is TextDelta:
-            self._blocks.append(TextBlock(joined))
+            self._blocks.append(TextBlock(joined, self._citations))
         elif self._kind is ThinkingDelta:
             self._blocks.append(ThinkingBlock(joined))
         elif isinstance(self._call, ServerToolStart):
             self._blocks.append(ServerToolBlock(self._call.block, joined or "{}"))
         elif self._call is not None:
             self._blocks.append(ToolBlock(self._call.id, self._call.name, joined or "{}", complete))
-        self._kind, self._call, self._pieces = None, None, []
+        self._kind, self._call, self._pieces, self._citations = None, None, [], ()
 
     def reply(self) -> Reply:
         """The reply. Raises ValueError before the stream has finished."""

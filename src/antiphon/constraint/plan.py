@@ -9,12 +9,14 @@ from typing import Literal as OneOf
 
 import msgspec
 
+from antiphon.api.citations import Source
 from antiphon.api.conversation import GenerationParams, Tool
 from antiphon.api.errors import BadRequest
 from antiphon.constraint import Either, Free, Json, Literal, Marker, Node, Pattern, Sequence, Until, after, lead
 from antiphon.constraint import schemas as json_schemas
 from antiphon.constraint.schema import Unheld, lower
 from antiphon.constraint.schema.capabilities import CAPABILITIES
+from antiphon.parsing import citations
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Format, Reasoning
 
@@ -46,6 +48,9 @@ _TOLD = _NOTES | {
 
 Called = tuple[str, dict[str, Any]]
 """A tool's name and its schema."""
+
+Triggered = tuple[tuple[str, Node], ...]
+"""Texts that may stand in other text, each with what must follow it."""
 
 HoldCalls = OneOf["always", "strict", "never"]
 """Which calls that a model makes of its own accord are held to the names and schemas of the tools, from the moment that
@@ -93,10 +98,16 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(
-    tools: tuple[Tool, ...], params: GenerationParams, speech: Speech, *, dialect: str, hold: HoldCalls = "always"
+    tools: tuple[Tool, ...],
+    params: GenerationParams,
+    speech: Speech,
+    *,
+    dialect: str,
+    hold: HoldCalls = "always",
+    sources: tuple[Source, ...] = (),
 ) -> Demand:
-    """What the request demands. With thinking, the reasoning runs free and the demand begins after it. Raises
-    BadRequest for a schema that the model must keep and no value can."""
+    """What the request demands. With thinking, the reasoning runs free and the demand begins after it. What is cited
+    is one of the `sources`. Raises BadRequest for a schema that the model must keep and no value can."""
     choice, format = params.tool_choice, speech.format
     # Whatever the engine takes, a schema that no value satisfies is refused.
     dialect = dialect if dialect in CAPABILITIES else "llguidance"
@@ -113,10 +124,11 @@ def plan(
         if schemas and format.grammar:
             answer = Either((format.grammar(schemas, most), format.answer(answer) if format.answer else answer))
     elif choice.mode == "auto":
-        return _offered(named, speech, dialect, hold, most)
+        return _offered(named, speech, dialect, hold, most, citations.trigger(sources))
     else:
         # The tools stay in the prompt, which keeps its prefix; the model is only kept from opening a call.
-        free = Free(_openers(format), marks=speech.marks) if tools and format.openers else None
+        cites, openers = citations.trigger(sources), _openers(format) if tools else ()
+        free = Free(openers, then=cites, marks=speech.marks) if openers or cites else None
         return Demand(whole=free, answer=free)
     return Demand(whole=answer and _after_thinking(answer, params, speech), answer=answer, parts=parts)
 
@@ -136,8 +148,10 @@ def _after_thinking(answer: Node, params: GenerationParams, speech: Speech) -> N
     return answer
 
 
-def _offered(tools: tuple[Tool, ...], speech: Speech, dialect: str, hold: HoldCalls, most: int) -> Demand:
-    """The model may say what it likes; a call, once begun, must be right."""
+def _offered(
+    tools: tuple[Tool, ...], speech: Speech, dialect: str, hold: HoldCalls, most: int, cites: Triggered
+) -> Demand:
+    """The model may say what it likes; a call or a citation, once begun, must be right."""
     format, reasoning = speech.format, speech.reasoning
     held = tuple(
         tool for tool in tools if hold != "never" and (tool.strict or (hold == "always" and tool.strict is None))
@@ -148,11 +162,13 @@ def _offered(tools: tuple[Tool, ...], speech: Speech, dialect: str, hold: HoldCa
     parts = (*parts, *(Part(name=tool.name, free=_RELEASED, released=True) for tool in tools if tool not in held))
     calls = triggers(format, schemas, released, most) if schemas else ()
     if not calls:
-        return Demand(parts=tuple(msgspec.structs.replace(part, free=part.free or _NO_BEGINNING) for part in parts))
+        parts = tuple(msgspec.structs.replace(part, free=part.free or _NO_BEGINNING) for part in parts)
+        if not cites:
+            return Demand(parts=parts)
     thoughts = tuple((opener, _thought(speech)) for opener in reasoning.opens) if reasoning.closes else ()
     begun = {trigger for trigger, _ in calls}
     others = tuple(opener for opener in _openers(format) if not any(trigger in opener for trigger in begun))
-    answer = Free(others, then=(*calls, *thoughts), marks=speech.marks)
+    answer = Free(others if calls else (), then=(*calls, *thoughts, *cites), marks=speech.marks)
     if speech.starts_thinking and reasoning.closes:
         return Demand(whole=_thought(speech, answer), answer=answer, parts=parts)
     return Demand(whole=answer, answer=answer, parts=parts)
@@ -170,7 +186,7 @@ def _openers(format: Format) -> tuple[str, ...]:
     return tuple(opener for opener in openers if not any(other in opener for other in openers if other != opener))
 
 
-def triggers(format: Format, tools: Many[Called], released: Many[str], most: int) -> tuple[tuple[str, Node], ...]:
+def triggers(format: Format, tools: Many[Called], released: Many[str], most: int) -> Triggered:
     """The texts that a call begins with, each with the grammar of what follows it: the format's openers, or, where a
     call has none, its own beginning up to the name. Of `released` tools only the name is held. Empty where nothing
     tells a call from text."""

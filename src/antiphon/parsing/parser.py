@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from antiphon.api.citations import Source
 from antiphon.api.events import AnyEvent
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.bare_calls import BareCalls
+from antiphon.parsing.citations import CitationReader
 from antiphon.parsing.course import converse
 from antiphon.parsing.reader import Reader, Stopped
 
@@ -23,7 +25,7 @@ class Parser:
     signature (empty: calls are not looked for). `starts_thinking` says that the prompt ended inside thinking,
     `calls_in_thinking` whether a call that is written there counts, `bare_calls` whether a reply that is nothing but
     call objects is these calls. `thinking_tokens` are the markers that open thinking and are one token each, by their
-    ids."""
+    ids. `sources` are what the text may cite."""
 
     def __init__(
         self,
@@ -37,8 +39,11 @@ class Parser:
         calls_in_thinking: bool = True,
         bare_calls: bool = True,
         thinking_tokens: Mapping[int, str] | None = None,
+        sources: Sequence[Source] = (),
     ) -> None:
         self._reader = Reader(tools, new_id, stop, starts_thinking)
+        if sources:
+            self._reader.citations = CitationReader(sources, self._reader.stopper)
         self._reader.calls_in_thinking = calls_in_thinking
         self._bare = BareCalls(Reader(tools if bare_calls else {}, new_id, (), False))
         self._thinking_tokens = thinking_tokens or {}

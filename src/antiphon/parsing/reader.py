@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from antiphon.api.events import AnyEvent, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart
 from antiphon.parsing.arguments import Signature
+from antiphon.parsing.citations import CitationReader
 from antiphon.parsing.coercion import Coercion
 from antiphon.parsing.splitter import Splitter
 from antiphon.parsing.stopping import Stopper
@@ -50,6 +51,8 @@ class Reader:
         self.cut_call = False
         """Whether the last thing written is a call that the output broke off in."""
         self.stopper = Stopper(stop)
+        self.citations: CitationReader | None = None
+        """Takes citations out of the text, where there is something to cite."""
         self._new_id = new_id
         self._held = ""
         self._fresh = True
@@ -67,11 +70,24 @@ class Reader:
         self._held = text[len(body) :]
         if body:
             self._fresh, self.cut_call = False, False
-            self._say(self.stopper.feed(body))
+            self._say(body)
 
     def _say(self, text: str) -> None:
-        if text:
+        if self.citations is not None:
+            self.events += self.citations.feed(text)
+        elif text := self.stopper.feed(text):
             self.events.append(TextDelta(text))
+        self._check_stopped()
+
+    def _end_text(self) -> None:
+        """The run of text is over: let out what was held back of it."""
+        if self.citations is not None:
+            self.events += self.citations.flush()
+        elif text := self.stopper.flush():
+            self.events.append(TextDelta(text))
+        self._check_stopped()
+
+    def _check_stopped(self) -> None:
         if self.stopper.found is not None:
             raise Stopped
 
@@ -89,7 +105,7 @@ class Reader:
 
     def boundary(self, *, thinking: bool = False) -> None:
         """The run of text or thinking is over; the white space at its end is dropped. `thinking` says what follows."""
-        self._say(self.stopper.flush())
+        self._end_text()
         self._held, self._fresh, self._verbatim, self.in_thinking = "", True, False, thinking
 
     @property
@@ -152,5 +168,5 @@ class Reader:
         """The output is over: what was held back is let out, the white space that ends a run of text too."""
         held, self._held = self._held, ""
         if self.spoken and not self.in_thinking:
-            self._say(self.stopper.feed(held))
-        self._say(self.stopper.flush())
+            self._say(held)
+        self._end_text()

@@ -8,6 +8,7 @@ from functools import partial
 
 import msgspec
 
+from antiphon.api.citations import written
 from antiphon.api.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, ToolUse, Turn
 from antiphon.api.events import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.api.offload import LARGE, offload
@@ -239,7 +240,7 @@ class Prompter:
         thoughts = prompt.thoughts
         for block in reply.blocks:
             if isinstance(block, TextBlock):
-                parts.append(Text(block.text))
+                parts.append(Text(written(block.text, block.citations)))
             elif isinstance(block, ToolBlock):
                 parts.append(ToolUse(id=block.id, name=block.name, input=block.input))
         turns, chain = prompt.turns, prompt.chain

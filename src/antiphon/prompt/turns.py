@@ -50,7 +50,9 @@ def repaired(conversation: Conversation) -> Conversation:
             drafts.append((turn.role, list(turn.parts)))
     turns = tuple(Turn(role=role, parts=_ordered(parts)) for role, parts in drafts)
     system = _BETWEEN_MESSAGES.join(leading)
-    return Conversation(system=system, turns=turns, tools=conversation.tools, unthought=unthought)
+    return Conversation(
+        system=system, turns=turns, tools=conversation.tools, unthought=unthought, sources=conversation.sources
+    )
 
 
 def _text_of(turn: Turn) -> str:

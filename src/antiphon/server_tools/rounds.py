@@ -18,6 +18,7 @@ from functools import partial
 
 import msgspec
 
+from antiphon.api.citations import written
 from antiphon.api.conversation import (
     Conversation,
     GenerationParams,
@@ -250,8 +251,8 @@ class Rounds:
 
     def _part(self, block: object) -> Part:
         match block:
-            case TextBlock(text):
-                return Text(text)
+            case TextBlock(text, citations):
+                return Text(written(text, citations))
             case ThinkingBlock(text):
                 return Thinking(text)
             case ToolBlock():

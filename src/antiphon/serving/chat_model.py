@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.api.citations import Source
 from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest
 from antiphon.api.events import AnyEvent, Emit, Reply, ReportProgress, Started, Usage
@@ -100,6 +101,7 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
             model=self,
             bodies=tuple(each | more for each in ([body, looser] if looser != body else [body])),
             tools=callable_tools(conversation, params),
+            sources=conversation.sources,
             continues=conversation.prefill,
             params=params,
             usage=Usage(prompt=prompt),
@@ -131,6 +133,7 @@ class ChatTask(msgspec.Struct, frozen=True, kw_only=True):
     model: ChatModel
     bodies: tuple[dict[str, Any], ...]
     tools: tuple[Tool, ...]
+    sources: tuple[Source, ...]
     continues: bool
     params: GenerationParams
     usage: Usage
@@ -167,6 +170,7 @@ class _Attempt:
             new_id=call_id,
             stop=params.stop_sequences,
             bare_calls=not task.continues and params.output_schema is None,
+            sources=task.sources,
         )
         self._parser = parser
         self._deltas = Deltas(parser, tools, call_id)

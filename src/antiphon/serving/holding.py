@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.conversation import GenerationParams, Tool
+from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.constraint import dialects
 from antiphon.constraint.dialects import LoweredGrammars
 from antiphon.constraint.markers import TokenId
@@ -27,18 +27,20 @@ class Holding:
         self._recent: OrderedDict[Any, LoweredGrammars] = OrderedDict()
 
     async def held(
-        self, tools: tuple[Tool, ...], params: GenerationParams, speech: Speech, dialect: str
+        self, conversation: Conversation, params: GenerationParams, speech: Speech, dialect: str
     ) -> LoweredGrammars:
         """What the engine holds the model to. Raises BadRequest for a schema that no value satisfies."""
+        tools, sources = conversation.callable_tools, conversation.sources
 
         def lowered() -> LoweredGrammars:
-            demand = plan(tools, params, speech, dialect=dialect, hold=self._hold_calls)
+            demand = plan(tools, params, speech, dialect=dialect, hold=self._hold_calls, sources=sources)
             return dialects.hold(dialect, demand, self._token_id)
 
-        if not tools and params.output_schema is None:
+        if not (tools or sources) and params.output_schema is None:
             return lowered()
         schemas = msgspec.json.encode([[(tool.name, tool.strict, tool.schema) for tool in tools], params.output_schema])
-        key = (schemas, dialect, params.tool_choice, params.thinking.mode, speech.starts_thinking)
+        labels = tuple((source.label, len(source.passages)) for source in sources)
+        key = (schemas, labels, dialect, params.tool_choice, params.thinking.mode, speech.starts_thinking)
         if key in self._recent:
             self._recent.move_to_end(key)
             return self._recent[key]

@@ -141,7 +141,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
             thinks=self.card.thinking,
             window=self.card.window,
         )
-        return await self.holding.held(conversation.callable_tools, params, speech, self.description.grammar)
+        return await self.holding.held(conversation, params, speech, self.description.grammar)
 
     async def task(self, conversation: Conversation, params: GenerationParams, session: str | None) -> TokenTask:
         """The request as a job for the engine."""
@@ -306,4 +306,5 @@ def _parser(model: TokenModel, conversation: Conversation, params: GenerationPar
         # What continues a text is not the whole of it, and what is to match a schema is no call.
         bare_calls=not conversation.prefill and params.output_schema is None and model.format.name != "plain",
         thinking_tokens={model.token_ids[mark]: mark for mark in model.reasoning.opens if mark in model.token_ids},
+        sources=conversation.sources,
     )

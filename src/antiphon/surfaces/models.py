@@ -108,7 +108,7 @@ def _capabilities(card: ModelCard, batches: bool) -> dict[str, Any]:
     thinks = {"supported": card.thinking}
     return {
         "batch": {"supported": batches},
-        "citations": no,
+        "citations": yes,
         "code_execution": no,
         "image_input": {"supported": card.vision},
         "pdf_input": yes,

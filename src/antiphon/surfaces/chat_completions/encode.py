@@ -15,6 +15,7 @@ import msgspec
 from antiphon.api.errors import Internal
 from antiphon.api.events import (
     AnyEvent,
+    Cited,
     Compacted,
     Finished,
     Reply,
@@ -259,8 +260,8 @@ class Encoder:
                 self._end(_reason(self._style, event), event.usage, out)
             case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled() | Compacted():
                 pass
-            case ServerToolStart() | ServerResult():
-                pass  # This surface offers no tools that run here.
+            case ServerToolStart() | ServerResult() | Cited():
+                pass  # This surface offers no tools that run here, and nothing to cite.
             case _:
                 assert_never(event)
 

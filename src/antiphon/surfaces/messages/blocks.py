@@ -11,10 +11,13 @@ from typing import assert_never
 
 import msgspec
 
+from antiphon.api.citations import Passage, SourceKind, written
 from antiphon.api.conversation import Image, Part, Role, Text, Thinking, Tool, ToolResult, ToolUse, Turn
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
 from antiphon.prompt import documents
+from antiphon.prompt.citations import sentences
+from antiphon.prompt.citations.labelling import shown
 from antiphon.prompt.documents import titled
 from antiphon.prompt.render import introduced
 from antiphon.server_tools import history
@@ -23,15 +26,17 @@ from antiphon.surfaces.content import pictures
 from antiphon.surfaces.content.gathering import Gathering
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.messages import tools, wire
+from antiphon.surfaces.messages.citations import Citing
 from antiphon.surfaces.messages.placeholders import placeholder
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
-    """What blocks are read with: whether the model sees, what was fetched (by address or
-    file id), the seal, the names of toolset members
-    as the model knows them, by member and toolset. `untold` are tools that the next block to refer to them tells the
+    """What blocks are read with: what can be cited, whether the model sees, what was fetched (by address or file id),
+    the seal, the names of toolset members as the model knows them, by member and toolset. `untold` are tools that the
+    next block to refer to them tells the
     model of, by name; `served` the names of server tools as the model knows them."""
 
+    citing: Citing
     vision: bool
     seal: Seal
     fetched: Mapping[str, Fetched] = {}
@@ -54,6 +59,8 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
         for index, block in enumerate(content):
             at = f"{where}.{index}"
             match block:
+                case wire.Text(text, citations) if citations and role == "assistant":
+                    gathering.text(written(text, self.citing.cited(citations)))
                 case wire.ThinkingBlock():
                     thought = self._thinking(block, at)
                     if thought and role == "assistant":
@@ -84,11 +91,8 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                 self._image(source, into, where, asking=asking, sees=sees)
             case wire.Document():
                 self._document(block, into, where, asking=asking, sees=sees)
-            case wire.SearchResult(source, title, content):
-                inner: Gathering[Image] = Gathering()
-                for at, each in wire.listed(content, f"{where}.content"):
-                    self._showing(each, inner, at, asking=False, sees=False)
-                into.stand_in(titled("search_result", _text_of(inner.done()), title=title, source=source))
+            case wire.SearchResult():
+                self._search_result(block, into, where)
             case wire.Other(kind, fields):
                 into.stand_in(placeholder(kind, fields))
                 for told in self._tools(block):
@@ -145,10 +149,43 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             raise BadRequest(f"{at}.file.file_id: the file is {media_type}, and an image was expected")
         into.part(pictures.image(media_type, data, at))
 
+    def _search_result(self, block: wire.SearchResult, into: Gathering[Part] | Gathering[Image], where: str) -> None:
+        inner: Gathering[Image] = Gathering()
+        for at, each in wire.listed(block.content, f"{where}.content"):
+            self._showing(each, inner, at, asking=False, sees=False)
+        enabled = bool(block.citations and block.citations.enabled)
+        index = self.citing.count("search_result", enabled, where)
+        if enabled and (passages := sentences.of_blocks(_texts(block.content, f"{where}.content"))):
+            into.stand_in(self.citing.sources.instructions())
+            cited = self.citing.sources.add("search_result", index, passages, title=block.title, address=block.source)
+            body, id = shown(cited), cited.label
+        else:
+            body, id = _text_of(inner.done()), None
+        into.stand_in(titled("search_result", body, id=id, title=block.title, source=block.source))
+
     def _document(
         self, block: wire.Document, into: Gathering[Part] | Gathering[Image], where: str, *, asking: bool, sees: bool
     ) -> None:
         source, at = block.source, f"{where}.document.source"
+        enabled = bool(block.citations and block.citations.enabled)
+        index = self.citing.count("document", enabled, where)
+        found = self._citable(source, at) if enabled else None
+        parts: tuple[Image | Text, ...] = ()
+        if found is None or source.type == "content":
+            parts = self._document_parts(source, at, asking=asking, sees=sees)
+        if found is None:
+            body, id = _text_of(parts), None
+        else:
+            into.stand_in(self.citing.sources.instructions())
+            cited = self.citing.sources.add(found[0], index, found[1], title=block.title)
+            body, id = shown(cited), cited.label
+        into.stand_in(titled("document", body, id=id, title=block.title, context=block.context))
+        for part in parts:
+            if isinstance(part, Image):
+                into.part(part)
+
+    def _document_parts(self, source: wire.Source, at: str, *, asking: bool, sees: bool) -> tuple[Image | Text, ...]:
+        """What a document says and shows."""
         inner: Gathering[Image] = Gathering()
         match source.type:
             case "text":
@@ -163,11 +200,29 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                 inner.text(documents.text_of(media_type, data))
             case other:
                 inner.stand_in(f"[document omitted: unknown source {other[:40]!r}]")
-        parts = inner.done()
-        into.stand_in(titled("document", _text_of(parts), title=block.title, context=block.context))
-        for part in parts:
-            if isinstance(part, Image):
-                into.part(part)
+        return inner.done()
+
+    def _citable(self, source: wire.Source, where: str) -> tuple[SourceKind, tuple[Passage, ...]] | None:
+        """The passages of a document, and what they are counted in; None where there is nothing to cite."""
+        kind: SourceKind = "text"
+        match source.type:
+            case "text":
+                passages = sentences.of_text(source.data or "")
+            case "content":
+                kind = "blocks"
+                whole = [source.content] if isinstance(source.content, str) else None
+                passages = sentences.of_blocks(whole or _texts(source.content, f"{where}.content"))
+            case "base64" | "url" | "file":
+                media_type, data = self._bytes(source, where)
+                if documents.is_pdf(media_type, data):
+                    kind, passages = "pages", sentences.of_pages(documents.pdf_pages(data))
+                elif documents.is_text(media_type):
+                    passages = sentences.of_text(documents.text_of(media_type, data))
+                else:
+                    return None
+            case _:
+                return None
+        return (kind, passages) if passages else None
 
     def _bytes(self, source: wire.Source, where: str) -> tuple[str, bytes]:
         match source.type:
@@ -212,6 +267,11 @@ def sources(content: Iterable[tuple[str, wire.AnyBlock]], *, vision: bool) -> It
                 yield from sources(wire.listed(inner, f"{where}.search_result.content"), vision=vision)
             case _:
                 pass
+
+
+def _texts(content: wire.Content | None, where: str) -> list[str | None]:
+    """The text of each block; None of one that has none."""
+    return [block.text if isinstance(block, wire.Text) else None for _, block in wire.listed(content, where)]
 
 
 def _text_of(parts: tuple[Image | Text, ...]) -> str:

@@ -30,6 +30,7 @@ from antiphon.serving.service import ModelCard
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.messages import caching, checks, compaction, context_management, token_ids, tools, wire
 from antiphon.surfaces.messages.blocks import Reader, sources
+from antiphon.surfaces.messages.citations import Citing
 from antiphon.surfaces.schemas import checked_schema
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
@@ -138,7 +139,9 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
         choice = ToolChoice()
     elif choice.mode == "auto" and (name := _asked_for(draft)):
         choice = ToolChoice(mode="tool", name=name, parallel=choice.parallel)
+    citing = Citing()
     reader = Reader(
+        citing=citing,
         vision=card.vision,
         seal=seal,
         fetched=fetched,
@@ -151,7 +154,8 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
     messages = _turns(draft.messages, reader)
     turns = (*chain.from_iterable(messages), *_untold(draft, reader))
     ids = tuple(request.input_ids or ())
-    conversation = Conversation(system=_system(request), turns=turns, tools=box.all(), ids=ids)
+    citable = citing.sources.all()
+    conversation = Conversation(system=_system(request), turns=turns, tools=box.all(), ids=ids, sources=citable)
     style = token_ids.token_style(request, card)
     if style and box.served:
         raise BadRequest("return_token_ids: a reply with tools that run on the server is made of several samples")
@@ -163,7 +167,7 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
         stop_sequences=tuple(filter(None, request.stop_sequences or ())),
         tool_choice=choice,
         thinking=_thinking(request, ignored),
-        output_schema=_output_schema(request),
+        output_schema=_output_schema(request, citing),
         cached_turns=sum(map(len, messages[: mark.messages])) if mark and not ids else None,
         report=style.report if style else None,
         edits=_edits(request),
@@ -333,7 +337,7 @@ def _alternatives(values: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}"
 
 
-def _output_schema(request: wire.Request) -> dict[str, Any] | None:
+def _output_schema(request: wire.Request, citing: Citing) -> dict[str, Any] | None:
     where, thinking = "output_config.format", request.output_config.format if request.output_config else None
     if thinking is None:
         where, thinking = "output_format", request.output_format
@@ -343,4 +347,8 @@ def _output_schema(request: wire.Request) -> dict[str, Any] | None:
         raise BadRequest(f"{where}.type: Input should be 'json_schema'")
     if isinstance(thinking.schema, msgspec.UnsetType):
         raise BadRequest(f"{where}.schema: Field required")
+    if citing.enabled:
+        raise BadRequest(
+            f"{where}: a reply of one JSON value cannot cite; disable `citations`, or leave the format out"
+        )
     return checked_schema(bytes(thinking.schema), f"{where}.schema", "JSON schema is invalid.")

@@ -15,10 +15,12 @@ from typing import Any, assert_never
 
 import msgspec
 
+from antiphon.api.citations import Citation
 from antiphon.api.errors import Internal
 from antiphon.api.events import (
     AnyEvent,
     Block,
+    Cited,
     Compacted,
     CompactionBlock,
     Finished,
@@ -43,6 +45,7 @@ from antiphon.api.seal import Seal
 from antiphon.api.tokens import Token
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.messages import sent
+from antiphon.surfaces.messages.citations import location
 from antiphon.surfaces.messages.context_management import applied
 from antiphon.surfaces.messages.token_ids import TokenStyle
 
@@ -179,9 +182,9 @@ def _tool_sent(style: Style, id: str, name: str, input: msgspec.Raw) -> sent.Too
 
 def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.ToolUse | Mapping[str, Any]:
     match block:
-        case TextBlock(text):
+        case TextBlock(text, citations):
             # No `citations` where there are none: some clients take the key only with a list.
-            return sent.Text(msgspec.Raw(text_json(text)))
+            return sent.Text(msgspec.Raw(text_json(text)), list(map(location, citations)) or msgspec.UNSET)
         case ThinkingBlock(text):
             signature = style.seal.sign(text, withheld=style.withheld)
             shown = b'""' if style.withheld else text_json(text)
@@ -231,6 +234,7 @@ _DELTAS = {
     _At.TOOL: (b'"input_json_delta","partial_json":', b""),
     _At.RESULT: (b"", b""),
 }
+_CITED = b'{"type":"text","text":"","citations":[]}'
 _OPENED_BY: dict[type, _At] = {TextDelta: _At.TEXT, ThinkingDelta: _At.THINKING, ToolDelta: _At.TOOL}
 _DONE, _THINKING = _At.DONE, _At.THINKING
 
@@ -246,6 +250,7 @@ class Encoder:
         self._thought: list[str] = []
         self._tokens: list[Token] = []
         self._due = 0
+        self._cited: tuple[Citation, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -297,6 +302,9 @@ class Encoder:
             case ToolStart(id, name):
                 call = _to_json(_tool_sent(self._style, id, name, msgspec.Raw(b"{}")))
                 self._open(_At.TOOL, call, out)
+            case Cited(citations):
+                self._close(out)
+                self._cited = citations
             case ServerToolStart(_, block):
                 self._open(_At.TOOL, _to_json(block), out)
             case Compacted(summary):
@@ -327,7 +335,7 @@ class Encoder:
         if self._at is not at:
             if at is _At.TOOL:
                 raise Internal("input for a tool call that was never begun")
-            self._open(at, _DELTAS[at][1], out)
+            self._open(at, _CITED if self._cited and at is _At.TEXT else _DELTAS[at][1], out)
         if at is _THINKING:
             self._thought.append(text)
             if self._style.withheld:
@@ -355,6 +363,12 @@ class Encoder:
             % (index, _DELTAS[at][0])
         )
         self._at = at
+        cited, self._cited = self._cited if at is _At.TEXT else (), ()
+        out.extend(
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%b,'
+            b'"delta":{"type":"citations_delta","citation":%b}}\n\n' % (index, _to_json(location(citation)))
+            for citation in cited
+        )
 
     def _close(self, out: list[bytes]) -> None:
         if self._at is _At.FRESH or self._at is _At.DONE:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from antiphon.api.events import StopReason
+from antiphon.surfaces.messages.citations import Location
 from antiphon.surfaces.messages.context_management import Applied
 
 # Text that is JSON already.
@@ -27,9 +28,10 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Text(msgspec.Struct, tag="text"):
-    """A block of text."""
+    """A block of text, and what it cites, if anything."""
 
     text: JsonText
+    citations: list[Location] | UnsetType = UNSET
 
 
 class Thinking(msgspec.Struct, tag="thinking"):

@@ -129,9 +129,10 @@ class Source(msgspec.Struct):
 
 
 class Text(msgspec.Struct, tag="text"):
-    """A block of text."""
+    """A block of text; one of an earlier turn may come with what it cites."""
 
     text: str
+    citations: list[Any] | None = None
 
 
 class Image(msgspec.Struct, tag="image"):
@@ -140,12 +141,19 @@ class Image(msgspec.Struct, tag="image"):
     source: Source
 
 
+class Citations(msgspec.Struct):
+    """`citations` of something that may be cited."""
+
+    enabled: bool | None = None
+
+
 class Document(msgspec.Struct, tag="document"):
     """A block with a document."""
 
     source: Source
     title: str | None = None
     context: str | None = None
+    citations: Citations | None = None
 
 
 class SearchResult(msgspec.Struct, tag="search_result"):
@@ -154,6 +162,7 @@ class SearchResult(msgspec.Struct, tag="search_result"):
     source: str
     title: str
     content: list[Block]
+    citations: Citations | None = None
 
 
 class ThinkingBlock(msgspec.Struct, tag="thinking"):

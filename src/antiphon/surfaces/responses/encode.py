@@ -146,7 +146,7 @@ class Encoder:
                 self._close(out, complete)
             case Finished():
                 self._end(event, out)
-            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled() | Compacted():
+            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled() | Compacted() | Cited():
                 pass
             case _:
                 assert_never(event)
