@@ -21,10 +21,9 @@ _BETWEEN_PAGES = "\n\n"
 def of_text(text: str) -> tuple[Passage, ...]:
     """The sentences of a text, placed by its characters."""
     spans = list(_spans(text))
-    ends = [start for start, _ in spans[1:]]
+    following = [*(start for start, _ in spans[1:]), len(text)]
     return tuple(
-        Passage(text[start:end], start, end, text[end:next_start])
-        for (start, end), next_start in zip(spans, [*ends, len(text)], strict=True)
+        Passage(text[start:end], start, end, text[end : following[index]]) for index, (start, end) in enumerate(spans)
     )
 
 

@@ -15,6 +15,7 @@ import msgspec
 from antiphon.api.errors import Failure, Internal
 from antiphon.api.events import (
     AnyEvent,
+    Cited,
     Compacted,
     Finished,
     ServerResult,
