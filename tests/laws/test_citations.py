@@ -1,4 +1,4 @@
-"""Citations from end to end: the official SDK's request, a model that cites, the SDK's accumulated reply, the next turn."""
+"""Citations from end to end: the SDK's request, a model that cites, the reply that the SDK adds up, the next turn."""
 
 from __future__ import annotations
 
