@@ -211,11 +211,11 @@ async def test_the_same_demand_is_made_once(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(dialects, "hold", counted)
     holding = Holding(lambda marker: None, "always")
     for _ in range(3):
-        again = (msgspec.structs.replace(LOOK.tools[0]),)
+        again = Conversation(tools=(msgspec.structs.replace(LOOK.tools[0]),))
         assert (await holding.held(again, GenerationParams(), HERMES, "llguidance")).whole
     assert record == 1
-    await holding.held(LOOK.tools, FORCED, HERMES, "llguidance")
-    await holding.held((STRICT,), GenerationParams(), HERMES, "llguidance")
+    await holding.held(LOOK, FORCED, HERMES, "llguidance")
+    await holding.held(Conversation(tools=(STRICT,)), GenerationParams(), HERMES, "llguidance")
     assert record == 3
 
 
