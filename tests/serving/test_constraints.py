@@ -9,7 +9,7 @@ import llguidance
 import msgspec
 import pytest
 
-from antiphon.api.conversation import GenerationParams, Sampling, ThinkingPolicy, Tool, ToolChoice
+from antiphon.api.conversation import Conversation, GenerationParams, Sampling, ThinkingPolicy, Tool, ToolChoice
 from antiphon.api.errors import BadRequest, Internal
 from antiphon.api.events import TextBlock, ThinkingBlock, ToolBlock
 from antiphon.constraint import dialects, lark
