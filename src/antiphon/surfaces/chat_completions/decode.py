@@ -10,7 +10,6 @@ from antiphon.api.conversation import (
     Conversation,
     GenerationParams,
     Part,
-    Sampling,
     Text,
     Thinking,
     ThinkingPolicy,
@@ -26,6 +25,7 @@ from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.openai import efforts
 from antiphon.surfaces.openai.content import Reader, addresses
 from antiphon.surfaces.openai.functions import arguments, given
+from antiphon.surfaces.openai.sampling import sampling, stop_sequences
 from antiphon.surfaces.openai.token_logprobs import TokenStyle, token_style
 
 _SWITCHES = ("enable_thinking", "thinking")
@@ -81,19 +81,10 @@ def decode(
         alternatives=request.top_logprobs or 0,
         named=["logprobs"] + ["top_logprobs"] * bool(request.top_logprobs),
     )
-    stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     generation = GenerationParams(
         max_tokens=request.max_completion_tokens or request.max_tokens,
-        sampling=Sampling(
-            temperature=request.temperature,
-            top_p=request.top_p,
-            # Both -1 and 0 are in use for "no limit".
-            top_k=request.top_k if request.top_k is None else max(request.top_k, 0),
-            seed=request.seed,
-            presence_penalty=request.presence_penalty,
-            frequency_penalty=request.frequency_penalty,
-        ),
-        stop_sequences=tuple(filter(None, stop)),
+        sampling=sampling(request),
+        stop_sequences=stop_sequences(request),
         tool_choice=tooling.choice,
         thinking=_thinking(request, ignored),
         output_schema=tools.output_schema(request.response_format),

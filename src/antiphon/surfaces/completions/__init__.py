@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from antiphon.api.conversation import Conversation, GenerationParams, Sampling
+from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import BadRequest, Failure
 from antiphon.serving.service import ModelCard, Prepared, Service
 from antiphon.surfaces.completions import encode, sent, wire
@@ -15,6 +15,7 @@ from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.openai import choices, failures
+from antiphon.surfaces.openai.sampling import sampling, stop_sequences
 from antiphon.surfaces.openai.token_logprobs import TokenStyle, token_style
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
@@ -112,19 +113,10 @@ def _token_style(request: wire.Request, card: ModelCard, ignored: list[str]) -> 
 
 
 def _params(request: wire.Request, tokens: TokenStyle) -> GenerationParams:
-    stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     return GenerationParams(
         max_tokens=request.max_tokens or _MOST_TOKENS,
-        sampling=Sampling(
-            temperature=request.temperature,
-            top_p=request.top_p,
-            # Both -1 and 0 are in use for "no limit".
-            top_k=request.top_k if request.top_k is None else max(request.top_k, 0),
-            seed=request.seed,
-            presence_penalty=request.presence_penalty,
-            frequency_penalty=request.frequency_penalty,
-        ),
-        stop_sequences=tuple(filter(None, stop)),
+        sampling=sampling(request),
+        stop_sequences=stop_sequences(request),
         report=tokens.report,
         raw=True,
     )
