@@ -93,19 +93,7 @@ class Exchange:
         declared = self.header("content-length") or ""
         if declared.isdecimal() and len(declared) < 20 and int(declared) > limit:
             raise _too_large(limit)
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > limit:
-                raise _too_large(limit)
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                break
+        chunks = [chunk async for chunk in self._received(limit)]
         whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return whole if encoding == "identity" else _inflated(whole, encoding, limit)
 
@@ -114,6 +102,10 @@ class Exchange:
         declared = self.header("content-length") or ""
         if declared.isdecimal() and (len(declared) > 19 or int(declared) > limit):
             raise _too_large(limit)
+        async for chunk in self._received(limit):
+            yield chunk
+
+    async def _received(self, limit: int) -> AsyncIterator[bytes]:
         size, more = 0, True
         while more:
             message = await self._receive()
