@@ -17,7 +17,8 @@ from antiphon.engines.cache_size import CacheShape, CacheType
 from antiphon.engines.embedded import Launch
 from antiphon.engines.model_store import ModelUnavailable
 from antiphon.process.worker_state import file_name
-from antiphon.settings.fields import ModelSettings, Settings
+from antiphon.settings.fields import Settings
+from antiphon.settings.model_fields import ModelSettings
 from antiphon.storage import files
 
 log = logging.getLogger("antiphon")

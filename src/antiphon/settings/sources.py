@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from antiphon.settings.fields import McpSettings, ModelSettings, RaySettings, Settings, names_engine, options
+from antiphon.settings.fields import McpSettings, RaySettings, Settings, options
+from antiphon.settings.model_fields import ModelSettings, names_engine
 from antiphon.settings.options import Option
 
 __all__ = ["BadSettings", "ModelSettings", "Option", "Settings", "load", "options", "shown", "validated"]
