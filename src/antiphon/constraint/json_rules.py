@@ -154,8 +154,8 @@ class JsonRules:
     def _number(self, part: Part) -> str:
         if "multipleOf" in part:
             bounds = {"minimum": -(10**18) + 1, "maximum": 10**18 - 1}
-            rule = {key: value for key, value in bounds.items() if f"exclusiveM{key[1:]}" not in part}
-            return self._own({**rule, **part})
+            bounded = {key: value for key, value in bounds.items() if f"exclusiveM{key[1:]}" not in part}
+            return self._own({**bounded, **part})
         alternatives = (numerals.integer if part["type"] == "integer" else numerals.number)(part)
         return self._rule(self._terminal(" | ".join(" & ".join(map(_slashed, each)) for each in alternatives)))
 
@@ -218,19 +218,19 @@ class JsonRules:
             return None
         listed = f"({'|'.join(map(re.escape, names))})"
         taken = f" & ~{_slashed(listed)}" if names else ""
-        rule = []
+        members = []
         for each, value in part.get("patternProperties", {}).items():
             if value is not False:
-                rule.append(self._member(self._name(f"{_slashed(matching[each] or '')} & /{_RAW}*/{taken}"), value))
+                members.append(self._member(self._name(f"{_slashed(matching[each] or '')} & /{_RAW}*/{taken}"), value))
         value = part.get("additionalProperties", {})
         if value is not False and matching:
             none = "".join(f" & ~{_slashed(each or '')}" for each in matching.values())
-            rule.append(self._member(self._name(f"/{_RAW}*/{none}{taken}"), value))
+            members.append(self._member(self._name(f"/{_RAW}*/{none}{taken}"), value))
         elif value is not False:
             quoted = "|".join(re.escape(json.dumps(name, ensure_ascii=False)) for name in names)
             name = self._terminal(_slashed(_STRING) + (f" & ~{_slashed(quoted)}" if names else ""))
-            rule.append(self._member(name, value))
-        return rule
+            members.append(self._member(name, value))
+        return members
 
     def _name(self, body: str) -> str:
         """A quoted name whose letters match. Those that need an escape are left out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, Literal
 
@@ -15,7 +15,6 @@ from antiphon.api.conversation import (
     GenerationParams,
     Sampling,
     Text,
-    ThinkingPolicy,
     Tool,
     ToolChoice,
     Turn,
@@ -31,22 +30,12 @@ from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.messages import caching, checks, compaction, context_management, token_ids, tools, wire
 from antiphon.surfaces.messages.blocks import Reader, sources
 from antiphon.surfaces.messages.citations import Citing
+from antiphon.surfaces.messages.thinking import thinking_policy
 from antiphon.surfaces.schemas import checked_schema
-
-Effort = Literal["low", "medium", "high", "xhigh", "max"]
-Mode = Literal["enabled", "disabled", "adaptive", "between_tools"]
 
 # A line of bookkeeping that a client puts at the head of its prompt: it differs between sessions and would keep
 # them from sharing a prefix.
 _BILLING = re.compile(r"^x-anthropic-billing-header:[^\n]*(?:\n+|$)", re.MULTILINE)
-_EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
-_DISPLAYS = ("summarized", "omitted", "updates")
-_MODES: dict[str, Mode] = {
-    "enabled": "enabled",
-    "disabled": "disabled",
-    "adaptive": "adaptive",
-    "between_tools": "between_tools",
-}
 
 
 class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +155,7 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
         sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k),
         stop_sequences=tuple(filter(None, request.stop_sequences or ())),
         tool_choice=choice,
-        thinking=_thinking(request, ignored),
+        thinking=thinking_policy(request, ignored),
         output_schema=_output_schema(request, citing),
         cached_turns=sum(map(len, messages[: mark.messages])) if mark and not ids else None,
         report=style.report if style else None,
@@ -304,51 +293,18 @@ def last_text(draft: Draft) -> str:
     return ""
 
 
-def _thinking(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
-    wished = request.output_config.effort if request.output_config else None
-    effort = _EFFORTS.get(wished or "")
-    if wished is not None and effort is None:
-        raise BadRequest(f"output_config.effort: Input should be {_alternatives(_EFFORTS)}")
-    if request.output_config and request.output_config.task_budget is not msgspec.UNSET:
-        ignored.append("output_config.task_budget")
-    thinking = request.thinking
-    if thinking is None:
-        return ThinkingPolicy(effort=effort)
-    if thinking.type not in _MODES:
-        expected = ", ".join(repr(mode) for mode in sorted(_MODES))
-        raise BadRequest(
-            f"thinking: Input tag '{thinking.type[:60]}' found using 'type' does not match any of the expected tags: "
-            f"{expected}"
-        )
-    if thinking.display is not None and thinking.display not in _DISPLAYS:
-        raise BadRequest(f"thinking.{thinking.type}.display: Input should be {_alternatives(_DISPLAYS)}")
-    if thinking.type == "enabled" and thinking.budget_tokens is None:
-        raise BadRequest("thinking.enabled.budget_tokens: Field required")
-    budget = thinking.budget_tokens if thinking.type == "enabled" else None
-    if budget == 0:
-        raise BadRequest("thinking.enabled.budget_tokens: Input should be greater than or equal to 1")
-    if budget is not None and request.max_tokens and budget >= request.max_tokens:
-        raise BadRequest("`max_tokens` must be greater than `thinking.budget_tokens`.")
-    return ThinkingPolicy(mode=_MODES[thinking.type], budget=budget, effort=effort)
-
-
-def _alternatives(values: Iterable[str]) -> str:
-    *most, last = map(repr, values)
-    return f"{', '.join(most)} or {last}"
-
-
 def _output_schema(request: wire.Request, citing: Citing) -> dict[str, Any] | None:
-    where, thinking = "output_config.format", request.output_config.format if request.output_config else None
-    if thinking is None:
-        where, thinking = "output_format", request.output_format
-    if thinking is None:
+    where, output = "output_config.format", request.output_config.format if request.output_config else None
+    if output is None:
+        where, output = "output_format", request.output_format
+    if output is None:
         return None
-    if thinking.type != "json_schema":
+    if output.type != "json_schema":
         raise BadRequest(f"{where}.type: Input should be 'json_schema'")
-    if isinstance(thinking.schema, msgspec.UnsetType):
+    if isinstance(output.schema, msgspec.UnsetType):
         raise BadRequest(f"{where}.schema: Field required")
     if citing.enabled:
         raise BadRequest(
             f"{where}: a reply of one JSON value cannot cite; disable `citations`, or leave the format out"
         )
-    return checked_schema(bytes(thinking.schema), f"{where}.schema", "JSON schema is invalid.")
+    return checked_schema(bytes(output.schema), f"{where}.schema", "JSON schema is invalid.")

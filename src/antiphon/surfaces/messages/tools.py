@@ -149,9 +149,9 @@ def read(raw: Raw, where: str) -> Custom:
 def named(kind: str, fields: dict[str, Any]) -> str:
     """The name of the tool that a block refers to; results and changes of tools have it under different keys."""
     tool = fields.get("tool")
-    named = tool if kind != "tool_reference" and isinstance(tool, dict) else fields
-    named = definition if isinstance(definition := named.get("definition"), dict) else named
-    return str(named.get("tool_name") or named.get("name") or "")
+    referred = tool if kind != "tool_reference" and isinstance(tool, dict) else fields
+    referred = definition if isinstance(definition := referred.get("definition"), dict) else referred
+    return str(referred.get("tool_name") or referred.get("name") or "")
 
 
 def refers(fields: dict[str, Any]) -> bool:
@@ -161,12 +161,12 @@ def refers(fields: dict[str, Any]) -> bool:
 
 
 def _put(box: Toolbox, raw: Raw, where: str, offered: ServerTools) -> None:
-    named = read(raw, where)
-    kind = named.type
-    if kind is None or kind == "custom" or (named.input_schema is not msgspec.UNSET and named.name):
-        tool = custom(named, f"{where}.custom")
-        if direct(named.allowed_callers):
-            box.add(tool, where, deferred=bool(named.defer_loading))
+    entry = read(raw, where)
+    kind = entry.type
+    if kind is None or kind == "custom" or (entry.input_schema is not msgspec.UNSET and entry.name):
+        tool = custom(entry, f"{where}.custom")
+        if direct(entry.allowed_callers):
+            box.add(tool, where, deferred=bool(entry.defer_loading))
         else:
             box.ignored.append(f"tools.{tool.name}.allowed_callers")
         return
@@ -181,20 +181,20 @@ def _put(box: Toolbox, raw: Raw, where: str, offered: ServerTools) -> None:
         return
     tools = known(kind, settings)
     if tools is None:
-        name = named.name or kind
+        name = entry.name or kind
         if name in box:
             raise BadRequest("tools: Tool names must be unique.")
         box.server[name] = kind
         box.ignored.append(f"tools.{kind}")
         return
-    _put_known(box, kind, settings, tools, named, where)
+    _put_known(box, kind, settings, tools, entry, where)
 
 
-def _put_known(box: Toolbox, kind: str, settings: dict[str, Any], tools: list[Tool], named: Custom, where: str) -> None:
+def _put_known(box: Toolbox, kind: str, settings: dict[str, Any], tools: list[Tool], entry: Custom, where: str) -> None:
     family = toolset(kind)
     configs = settings.get("configs") if family else None
     for tool in tools:
-        deferred = named.defer_loading
+        deferred = entry.defer_loading
         if family:
             config = configs.get(tool.name) if isinstance(configs, dict) else None
             deferred = isinstance(config, dict) and config.get("defer_loading") is True
@@ -203,27 +203,30 @@ def _put_known(box: Toolbox, kind: str, settings: dict[str, Any], tools: list[To
                 name = f"{family}_{tool.name}"
             box.members[name] = (tool.name, family)
             tool = msgspec.structs.replace(tool, name=name)
-        elif named.strict is not None:
-            tool = msgspec.structs.replace(tool, strict=named.strict)
+        elif entry.strict is not None:
+            tool = msgspec.structs.replace(tool, strict=entry.strict)
         box.add(tool, where, deferred=bool(deferred))
 
 
-def custom(named: Custom, where: str) -> Tool:
+def custom(entry: Custom, where: str) -> Tool:
     """A tool that the client describes itself."""
-    if named.name is None:
+    if entry.name is None:
         raise BadRequest(f"{where}.name: Field required")
-    if not _NAME.match(named.name):
+    if not _NAME.match(entry.name):
         raise BadRequest(f"{where}.name: String should match pattern '{_NAME.pattern}'")
-    if isinstance(named.input_schema, msgspec.UnsetType):
+    if isinstance(entry.input_schema, msgspec.UnsetType):
         raise BadRequest(f"{where}.input_schema: Field required")
-    schema = checked_schema(bytes(named.input_schema), f"{where}.input_schema", _INVALID)
+    schema = checked_schema(bytes(entry.input_schema), f"{where}.input_schema", _INVALID)
     if schema.get("type") != "object":
         what = "Input should be 'object'" if "type" in schema else "Field required"
         raise BadRequest(f"{where}.input_schema.type: {what}")
-    description = named.description or ""
-    if not isinstance(named.input_examples, msgspec.UnsetType) and bytes(named.input_examples) not in (b"[]", b"null"):
-        description += f"\n\nExamples of input: {bytes(named.input_examples).decode()}"
-    return Tool(name=named.name, description=description, schema=schema, strict=named.strict)
+    description = entry.description or ""
+    if not isinstance(entry.input_examples, msgspec.UnsetType) and bytes(entry.input_examples) not in (
+        b"[]",
+        b"null",
+    ):
+        description += f"\n\nExamples of input: {bytes(entry.input_examples).decode()}"
+    return Tool(name=entry.name, description=description, schema=schema, strict=entry.strict)
 
 
 def references(block: wire.AnyBlock, *, nested: bool) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -251,12 +254,12 @@ def brought(fields: dict[str, Any], where: str) -> Tool | None:
     return custom(read(msgspec.Raw(msgspec.json.encode(definition)), place), place)
 
 
-def choice(named: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
+def choice(given: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
     """How tools must be used. A forced server tool is not judged here."""
-    if named is None:
+    if given is None:
         return ToolChoice()
-    parallel = not named.disable_parallel_tool_use
-    match named.type:
+    parallel = not given.disable_parallel_tool_use
+    match given.type:
         case "auto":
             return ToolChoice(mode="auto", parallel=parallel)
         case "none":
@@ -264,16 +267,16 @@ def choice(named: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
         case "any" | "tool":
             if not (box.callable or box.deferred or box.server):
                 raise BadRequest("tool_choice: may only be specified while providing tools.")
-            if named.type == "any":
+            if given.type == "any":
                 if not box.callable:
                     box.show_all()
                 return ToolChoice(mode="any", parallel=parallel)
-            if named.name is None:
+            if given.name is None:
                 raise BadRequest("tool_choice.tool.name: Field required")
-            box.reveal(named.name)
-            if named.name not in box.callable and named.name not in box.server:
-                raise BadRequest(f"Tool '{named.name}' not found in provided tools")
-            return ToolChoice(mode="tool", name=named.name, parallel=parallel)
+            box.reveal(given.name)
+            if given.name not in box.callable and given.name not in box.server:
+                raise BadRequest(f"Tool '{given.name}' not found in provided tools")
+            return ToolChoice(mode="tool", name=given.name, parallel=parallel)
         case other:
             raise BadRequest(
                 f"tool_choice: Input tag '{other[:60]}' found using 'type' does not match any of the expected tags: "
