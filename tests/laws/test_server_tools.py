@@ -22,7 +22,7 @@ from antiphon.server_tools.rounds import Bounds, Rounds, Run
 from antiphon.server_tools.tool import ToolFailed
 from antiphon.server_tools.web_search import Hit, Place, WebSearch
 from antiphon.serving.service import Service
-from antiphon.surfaces.messages import decode, encode
+from antiphon.surfaces.messages import decode, encode, message
 from tests.laws.growing import tokens
 from tests.server_tools.serving import LOOK, SEARCH, Fields, call, folded, user
 from tests.serving.served import served
@@ -73,7 +73,7 @@ class Talk:
         """One request: the whole message, and the stream of the same events."""
         body = {"model": "m", "max_tokens": 1000, "messages": self.messages, "tools": [SEARCH, LOOK]}
         asked = decode.decode(decode.read(json.dumps(body).encode(), self.offered), self.service.cards()[0], SEAL, {})
-        style = encode.Style(id="msg_1", model="m", seal=SEAL)
+        style = message.Style(id="msg_1", model="m", seal=SEAL)
         encoder, folding, raw = encode.Encoder(style), Fold(), bytearray()
 
         async def take(batch: list[AnyEvent]) -> None:
@@ -96,7 +96,7 @@ class Talk:
         )
         prepared = await self.service.prepare("claude-test", asked.conversation, asked.generation, session="s")
         await rounds.run(partial(self.service.run, prepared), take)
-        return json.loads(encode.whole(style, folding.reply())), bytes(raw)
+        return json.loads(message.whole(style, folding.reply())), bytes(raw)
 
     def answer(self, message: Fields) -> None:
         """The message becomes history, and the client says what comes next."""

@@ -17,6 +17,7 @@ from antiphon.parsing.stopping import finished
 from antiphon.server_tools.registry import ServerTools
 from antiphon.surfaces.chat_completions import encode as chat
 from antiphon.surfaces.messages import encode as messages
+from antiphon.surfaces.messages import message
 from antiphon.surfaces.responses import decode, items
 from antiphon.surfaces.responses import encode as responses
 from antiphon.surfaces.responses.whole import Style, whole
@@ -24,7 +25,7 @@ from tests.outputs import cut, records
 
 RECORDS = records()
 USAGE = Usage(prompt=9, cached=4, output=5, thinking=2)
-MESSAGES = messages.Style(id="msg_1", model="m", seal=Seal(b"k"))
+MESSAGES = message.Style(id="msg_1", model="m", seal=Seal(b"k"))
 CHAT = chat.Style(id="chatcmpl-1", created=1, model="m", usage=True)
 RESPONSES = Style(
     id="resp_1",
@@ -75,7 +76,7 @@ def of_messages_stream(told):
 
 
 def of_messages_whole(reply):
-    blocks = json.loads(messages.whole(MESSAGES, reply))["content"]
+    blocks = json.loads(message.whole(MESSAGES, reply))["content"]
     return meaning(
         [block["text"] for block in blocks if block["type"] == "text"],
         [block["thinking"] for block in blocks if block["type"] == "thinking"],

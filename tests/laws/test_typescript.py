@@ -10,7 +10,7 @@ from itertools import chain
 import pytest
 
 from antiphon.api.events import fold
-from antiphon.surfaces.messages import encode
+from antiphon.surfaces.messages import encode, message
 from tests.end_to_end.conftest import CLIENTS
 from tests.laws.test_surfaces import MESSAGES, RECORDS, batches
 from tests.surfaces.order import check, frames
@@ -22,7 +22,7 @@ def line(name, record):
     encoder = encode.Encoder(MESSAGES)
     events = frames(b"".join(encoder.batch(batch) for batch in told))
     assert check(events) == "message_stop"
-    reply = json.loads(encode.whole(MESSAGES, fold(chain.from_iterable(told))))
+    reply = json.loads(message.whole(MESSAGES, fold(chain.from_iterable(told))))
     return json.dumps({"name": name, "events": events, "reply": reply})
 
 

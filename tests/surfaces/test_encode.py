@@ -26,14 +26,14 @@ from antiphon.api.events import (
     Usage,
 )
 from antiphon.api.seal import Seal
-from antiphon.surfaces.messages import encode
+from antiphon.surfaces.messages import encode, message
 
 SEAL = Seal(b"k")
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 
 
-def style(**given: Any) -> encode.Style:
-    return encode.Style(id="msg_1", model="m", seal=SEAL, **given)
+def style(**given: Any) -> message.Style:
+    return message.Style(id="msg_1", model="m", seal=SEAL, **given)
 
 
 @st.composite
@@ -69,18 +69,18 @@ def batches(draw: st.DrawFn) -> list[list[AnyEvent]]:
     return [events[a:b] for a, b in pairwise(cuts)]
 
 
-def streamed(pieces: list[list[AnyEvent]], how: encode.Style) -> bytes:
+def streamed(pieces: list[list[AnyEvent]], how: message.Style) -> bytes:
     encoder = encode.Encoder(how)
     return b"".join(encoder.batch(piece) for piece in pieces)
 
 
-def whole(pieces: list[list[AnyEvent]], how: encode.Style) -> dict[str, Any]:
+def whole(pieces: list[list[AnyEvent]], how: message.Style) -> dict[str, Any]:
     folding = Fold()
     for piece in pieces:
         for event in piece:
             folding.add(event)
-    message: dict[str, Any] = json.loads(encode.whole(how, folding.reply()))
-    return message
+    found: dict[str, Any] = json.loads(message.whole(how, folding.reply()))
+    return found
 
 
 def accumulated(raw: bytes) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def test_a_tool_call_is_streamed_byte_for_byte() -> None:
     folding = Fold()
     for event in pieces[0] + pieces[1]:
         folding.add(event)
-    assert '"input":{"b" :1, "ä":"\\u00e4"}' in encode.whole(style(), folding.reply()).decode()
+    assert '"input":{"b" :1, "ä":"\\u00e4"}' in message.whole(style(), folding.reply()).decode()
 
 
 def test_withheld_thinking_shows_nothing_and_comes_back() -> None:

@@ -22,7 +22,7 @@ from antiphon.serving.compaction import Compaction, SummaryRequest
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.messages import caching, encode, failures, progress, sent, wire
+from antiphon.surfaces.messages import caching, encode, failures, message, progress, sent, wire
 from antiphon.surfaces.messages.request_reader import HEADERS, TYPES, ReceivedRequest, RequestReader
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
@@ -30,7 +30,7 @@ from antiphon.surfaces.surface import Operation, Options, Route, Surface
 class _StreamEncoder:
     """The reply to one request, as `sse` wants it told."""
 
-    def __init__(self, style: encode.Style, prepared: Prepared, exchange: Exchange) -> None:
+    def __init__(self, style: message.Style, prepared: Prepared, exchange: Exchange) -> None:
         self._encoder = encode.Encoder(style)
         self._prepared = prepared
         self._request_id = exchange.request_id
@@ -93,7 +93,7 @@ class _Messages:
             previous=probing.previous_message_id if probing else None,
             low_priority=exchange.batch is not None,
         )
-        style = encode.Style(
+        style = message.Style(
             id=id,
             model=request.model,
             seal=self._seal,
@@ -118,10 +118,10 @@ class _Messages:
             )
         elif request.max_tokens == 0:
             usage = await sse.unless_gone(exchange, self._warm(prepared))
-            await exchange.reply(200, encode.whole_of(style, [], Finished("max_tokens", usage)))
+            await exchange.reply(200, message.whole_of(style, [], Finished("max_tokens", usage)))
         else:
             reply = await sse.whole(exchange, run)
-            await exchange.reply(200, encode.whole(style, reply))
+            await exchange.reply(200, message.whole(style, reply))
 
     async def _count(self, exchange: Exchange) -> None:
         whole = await self._reader.read(exchange, counting=True)

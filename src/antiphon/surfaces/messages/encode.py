@@ -1,4 +1,4 @@
-"""Events → the Messages API: a stream of frames, or one message by folding the same events.
+"""Events → the Messages API: a stream of frames. (`message.py` makes one message by folding the same events.)
 
 The encoder is a state table. What is open (nothing yet, nothing, a block of text, of thinking, a tool call,
 the end) and the event that comes decide what is sent; there is no way to send anything out of order. A block
@@ -8,8 +8,7 @@ once per block, a JSON string and a suffix: no dictionaries, no second pass over
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, assert_never
 
@@ -19,60 +18,39 @@ from antiphon.api.citations import Citation
 from antiphon.api.errors import Internal
 from antiphon.api.events import (
     AnyEvent,
-    Block,
     Cited,
     Compacted,
-    CompactionBlock,
     Finished,
-    Reply,
     ServerResult,
-    ServerResultBlock,
-    ServerToolBlock,
     ServerToolStart,
     Started,
-    TextBlock,
     TextDelta,
-    ThinkingBlock,
     ThinkingDelta,
     TokensSampled,
-    ToolBlock,
     ToolDelta,
     ToolEnd,
     ToolStart,
     Usage,
 )
-from antiphon.api.seal import Seal
 from antiphon.api.tokens import Token
 from antiphon.surfaces.http.json_text import text_json
-from antiphon.surfaces.messages import sent
 from antiphon.surfaces.messages.citations import location
 from antiphon.surfaces.messages.context_management import applied
-from antiphon.surfaces.messages.token_ids import TokenStyle
+from antiphon.surfaces.messages.message import (
+    Style,
+    compaction_sent,
+    container,
+    details,
+    message_sent,
+    tool_sent,
+    usage_sent,
+)
 
 _to_json = msgspec.json.Encoder().encode
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 _STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _END = b"}}\n\n"
-
-
-class Style(msgspec.Struct, frozen=True, kw_only=True):
-    """How one reply is told: its id, the client's name for the model, whether thinking is withheld and context
-    management was asked for, which tools are a toolset's members (name → member, toolset), the answer to
-    `diagnostics`, whether the last cache mark is for an hour, the service tier; how tokens are told, if they are, and
-    the prompt's."""
-
-    id: str
-    model: str
-    seal: Seal
-    withheld: bool = False
-    context_management: bool = False
-    members: Mapping[str, tuple[str, str]] = {}
-    diagnostics: sent.Diagnostics | None = None
-    hour: bool = False
-    tier: str = "standard"
-    tokens: TokenStyle | None = None
-    prompt_ids: Sequence[int] = ()
 
 
 class _At(Enum):
@@ -85,80 +63,9 @@ class _At(Enum):
     DONE = "the message is over"
 
 
-def text_of(value: Any) -> str:
-    """A value as JSON text, itself to be sent inside a string."""
-    return _to_json(value).decode()
-
-
 def frame(name: str, data: Mapping[str, Any]) -> bytes:
     """One event of the stream. Not for the hot path."""
     return b"event: " + name.encode() + b"\ndata: " + _to_json(data) + b"\n\n"
-
-
-def usage_sent(style: Style, usage: Usage) -> sent.Usage:
-    """The figures as the API reports them."""
-    return sent.Usage(
-        input_tokens=usage.prompt - usage.cached - usage.created,
-        cache_creation_input_tokens=usage.created,
-        cache_read_input_tokens=usage.cached,
-        cache_creation=_created(style, usage),
-        output_tokens=usage.output,
-        output_tokens_details=sent.OutputDetails(thinking_tokens=usage.thinking),
-        server_tool_use=dict(usage.server_tools) or None,
-        service_tier=style.tier,
-        iterations=_iterations(style, usage) or msgspec.UNSET,
-    )
-
-
-def _created(style: Style, usage: Usage) -> sent.CacheCreation:
-    long, short = (usage.created, 0) if style.hour else (0, usage.created)
-    return sent.CacheCreation(ephemeral_5m_input_tokens=short, ephemeral_1h_input_tokens=long)
-
-
-def _iterations(style: Style, usage: Usage) -> list[sent.Iteration | sent.CompactionIteration]:
-    told: list[sent.Iteration | sent.CompactionIteration] = [_iteration(style, each) for each in usage.rounds]
-    if usage.compaction is None:
-        return told
-    summary = sent.CompactionIteration(**msgspec.structs.asdict(_iteration(style, usage.compaction)))
-    return [summary, *(told or ([_iteration(style, usage)] if usage.prompt else []))]
-
-
-def _iteration(style: Style, usage: Usage) -> sent.Iteration:
-    return sent.Iteration(
-        input_tokens=usage.prompt - usage.cached - usage.created,
-        cache_creation_input_tokens=usage.created,
-        cache_read_input_tokens=usage.cached,
-        cache_creation=_created(style, usage),
-        output_tokens=usage.output,
-    )
-
-
-def message_sent(style: Style, content: list[Any], usage: sent.Usage, end: Finished | None = None) -> sent.Message:
-    """The message object; as long as it has no `end`, its beginning."""
-    return sent.Message(
-        id=style.id,
-        model=style.model,
-        content=content,
-        stop_reason=end.reason if end else None,
-        stop_sequence=end.stop_sequence if end else None,
-        stop_details=_details(end) if end else None,
-        container=_container(end) if end else None,
-        diagnostics=style.diagnostics,
-        usage=usage,
-        prompt_token_ids=style.prompt_ids if style.tokens and style.tokens.ids else msgspec.UNSET,
-        context_management=applied(end.edits if end else ()) if style.context_management else msgspec.UNSET,
-    )
-
-
-def _details(end: Finished) -> sent.StopDetails | None:
-    return sent.StopDetails(explanation=end.explanation) if end.reason == "refusal" else None
-
-
-def _container(end: Finished) -> sent.Container | None:
-    if end.container is None:
-        return None
-    expires = datetime.fromtimestamp(end.container.expires, UTC)
-    return sent.Container(id=end.container.id, expires_at=expires.isoformat(timespec="seconds").replace("+00:00", "Z"))
 
 
 def ending(style: Style, end: Finished, more: Mapping[str, Any]) -> bytes:
@@ -166,58 +73,13 @@ def ending(style: Style, end: Finished, more: Mapping[str, Any]) -> bytes:
     delta = {
         "stop_reason": end.reason,
         "stop_sequence": end.stop_sequence,
-        "stop_details": _details(end),
-        "container": _container(end),
+        "stop_details": details(end),
+        "container": container(end),
     }
     data: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_sent(style, end.usage), **more}
     if style.context_management:
         data["context_management"] = applied(end.edits)
     return frame("message_delta", data) + _STOP
-
-
-def _tool_sent(style: Style, id: str, name: str, input: msgspec.Raw) -> sent.ToolUse:
-    member, toolset = style.members.get(name, (name, ""))
-    return sent.ToolUse(id=id, name=member, input=input, toolset_name=toolset or msgspec.UNSET)
-
-
-def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.ToolUse | Mapping[str, Any]:
-    match block:
-        case TextBlock(text, citations):
-            # No `citations` where there are none: some clients take the key only with a list.
-            return sent.Text(msgspec.Raw(text_json(text)), list(map(location, citations)) or msgspec.UNSET)
-        case ThinkingBlock(text):
-            signature = style.seal.sign(text, withheld=style.withheld)
-            shown = b'""' if style.withheld else text_json(text)
-            return sent.Thinking(msgspec.Raw(shown), signature)
-        case ToolBlock():
-            return _tool_sent(style, block.id, block.name, msgspec.Raw(block.input.encode("utf-8", "replace")))
-        case ServerToolBlock(told, input):
-            return {**told, "input": msgspec.Raw(input.encode("utf-8", "replace"))}
-        case CompactionBlock(summary):
-            return _compaction_sent(style, summary, summary)
-        case ServerResultBlock(told):
-            return told
-        case _:
-            assert_never(block)
-
-
-def _compaction_sent(style: Style, content: str | None, summary: str | None) -> dict[str, Any]:
-    """The block, with the summary or, as it begins in a stream, without; the signature is there from the beginning."""
-    signature = None if summary is None else style.seal.sign(summary, withheld=False)
-    return {"type": "compaction", "content": content, "encrypted_content": None, "signature": signature}
-
-
-def whole(style: Style, reply: Reply) -> bytes:
-    """The unstreamed reply."""
-    content = [_block_sent(style, block) for block in reply.blocks]
-    end = Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation, reply.container, reply.edits)
-    return whole_of(style, content, end, style.tokens.members(reply.tokens) if style.tokens else {})
-
-
-def whole_of(style: Style, content: list[Any], end: Finished, more: Mapping[str, Any] = {}) -> bytes:
-    """A message of the given content, with `more` members."""
-    message = message_sent(style, content, usage_sent(style, end.usage), end)
-    return _to_json(msgspec.structs.replace(message, **more))
 
 
 def _text_in(event: AnyEvent) -> str | None:
@@ -300,7 +162,7 @@ class Encoder:
                 if self._at is _At.FRESH:
                     out.append(self.start(usage))
             case ToolStart(id, name):
-                call = _to_json(_tool_sent(self._style, id, name, msgspec.Raw(b"{}")))
+                call = _to_json(tool_sent(self._style, id, name, msgspec.Raw(b"{}")))
                 self._open(_At.TOOL, call, out)
             case Cited(citations):
                 self._close(out)
@@ -308,7 +170,7 @@ class Encoder:
             case ServerToolStart(_, block):
                 self._open(_At.TOOL, _to_json(block), out)
             case Compacted(summary):
-                self._open(_At.RESULT, _to_json(_compaction_sent(self._style, None, summary)), out)
+                self._open(_At.RESULT, _to_json(compaction_sent(self._style, None, summary)), out)
                 delta = {"type": "compaction_delta", "content": summary, "encrypted_content": None}
                 data = {"type": "content_block_delta", "index": self._index, "delta": delta}
                 out.append(frame("content_block_delta", data))
