@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from antiphon.api.events import Reply, TextBlock, ThinkingBlock, parsed_input
+from antiphon.api.events import Reply, TextBlock, ThinkingBlock, ToolBlock, parsed_input
 from antiphon.parsing.formats import Format, reasoning_named, registry
 from antiphon.parsing.outcome import outcome
 from tests.outputs import cut
@@ -72,3 +72,11 @@ def test_any_mixture(name):
                 assert block.text
             else:
                 parsed_input(block)
+
+
+@pytest.mark.parametrize("size", range(1, len("</tool_call>")))
+def test_a_closing_marker_that_the_limit_cut_is_no_text(size):
+    """However much of it came: the call is whole, and nothing else is said."""
+    whole = '<tool_call>\n{"name": "f", "arguments": {"x": "a"}}\n'
+    reply = _reply(registry()["hermes"], [whole, "</tool_call>"[:size]])
+    assert [type(block) for block in reply.blocks] == [ToolBlock]

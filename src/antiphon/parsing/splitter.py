@@ -154,6 +154,15 @@ class Splitter:
                 return text
         return ""
 
+    def close(self, *texts: str) -> Reading[None]:
+        """Use up one of these closing texts, or what the end of the output has left of one."""
+        if (yield from self.accept(*texts)):
+            return
+        rest = self.text[self.at :]
+        # Where one of them had begun, looking for it has read up to the end.
+        if self.ended and rest and any(text.startswith(rest) for text in texts):
+            self.at += len(rest)
+
     def stands(self, *texts: str, offset: int = 0) -> Reading[bool]:
         """Whether one of these texts stands `offset` characters ahead. Reads only as far as needed to tell."""
         for text in texts:

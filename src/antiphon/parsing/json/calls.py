@@ -222,7 +222,7 @@ def block(*closes: str) -> Read:
             if (yield from source.peek()) not in ("{", "[") or not (yield from further(reader, call_list)):
                 break
         if found:
-            yield from source.accept(*closes)
+            yield from source.close(*closes)
         source.barriers = ()
         return found
 
