@@ -7,6 +7,7 @@ puts them in an envelope.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -21,6 +22,8 @@ from antiphon.observability.request_watch import Watch
 Headers = Iterable[tuple[bytes, bytes]]
 
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
+_DROPPING, _MOST_DROPPED = 1.0, 1024
+"""For how many seconds, and how many messages, the rest of a body that was refused is taken in."""
 
 
 class ClientGone(Exception):
@@ -92,6 +95,7 @@ class Exchange:
             )
         declared = self.header("content-length") or ""
         if declared.isdecimal() and len(declared) < 20 and int(declared) > limit:
+            await self._drop_rest()
             raise _too_large(limit)
         chunks = [chunk async for chunk in self._received(limit)]
         whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -101,6 +105,7 @@ class Exchange:
         """The request's body as it comes. Refused as soon as it is known to exceed `limit` bytes."""
         declared = self.header("content-length") or ""
         if declared.isdecimal() and (len(declared) > 19 or int(declared) > limit):
+            await self._drop_rest()
             raise _too_large(limit)
         async for chunk in self._received(limit):
             yield chunk
@@ -113,10 +118,21 @@ class Exchange:
                 raise ClientGone
             chunk = message.get("body", b"")
             size += len(chunk)
-            if size > limit:
-                raise _too_large(limit)
             more = message.get("more_body", False)
+            if size > limit:
+                if more:
+                    await self._drop_rest()
+                raise _too_large(limit)
             yield chunk
+
+    async def _drop_rest(self) -> None:
+        """Take in what of the body is on its way: a connection that is closed with bytes unread is reset, and the
+        client may never see why it was refused."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DROPPING):
+                for _ in range(_MOST_DROPPED):
+                    if not (await self._receive()).get("more_body", False):
+                        return
 
     async def gone(self) -> None:
         """Return when the client has closed the connection. Only after the body has been read."""
