@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve browser test test-console bench soak flat schemas hostile engines-real ray openapi check format docs docs-generated clean
+.PHONY: help install clients programs serve browser test test-console bench soak flat schemas hostile engines-real ray openapi check check-alone format docs docs-generated clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -63,6 +63,10 @@ test: install ## check the code and run every test (TESTS=tests/cli for some of 
 
 test-console: install browser ## the page at / in a real Chromium (CONSOLE_SHOTS=folder keeps pictures)
 	$(BIN)/pytest -n 0 tests/console
+
+# Nothing but Python is needed to run it, so it can be given to whoever runs another server.
+check-alone: install ## the suite of `antiphon check` as one file, build/antiphon-check.pyz
+	$(BIN)/python check/build.py build/antiphon-check.pyz
 
 ##@ Measure
 
@@ -122,9 +126,10 @@ docs: docs-generated ## the pages of docs/ as a site, in build/site
 
 docs-generated: install ## write the pages of docs/ that are made from the program
 	$(BIN)/python -m antiphon.cli.reference docs
+	$(BIN)/python -m tests.check.pages docs
 
 ##@ Clean up
 
 clean: ## remove everything that was made, the environment too
-	rm -rf $(VENV) .clients .engines $(RAY) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .clients .engines $(RAY) build check/build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,3 +5,5 @@ Python: `python -m antiphon_check URL`. It judges the structure of replies and n
 
 `registry` finds the checks of the three folders `basic`, `agent` and `full`; `runner` runs them; `report` prints.
 """
+
+__version__ = "0.1.0"

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 if not __package__:
     # Run as a folder, the package is not on the path yet.
@@ -9,5 +10,11 @@ if not __package__:
 
 from antiphon_check.command import main
 
-if __name__ == "__main__":
+
+def console() -> NoReturn:
+    """The command of the package that is installed alone, and of the archive."""
     sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    console()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from antiphon_check import report, speed
+from antiphon_check import __version__, report, speed
 from antiphon_check.registry import LEVELS, Check, checks
 from antiphon_check.runner import Result, chosen, run
 from antiphon_check.server import Target
@@ -49,7 +49,7 @@ def _run(target: Target, which: Sequence[Check], options: argparse.Namespace) ->
         elif path:
             Path(path).write_text(text + "\n", "utf-8")
     if not quiet:
-        for result in failed:
+        for result in report.distinct(failed):
             print(report.details(result))
         print("\n" + report.summary(results))
     return SOME_FAILED if failed else FINE
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="antiphon check", description="Check a server of the Anthropic Messages API, over HTTP alone."
     )
     parser.add_argument("url", nargs="?", default="", help="the server's address, such as http://127.0.0.1:8000")
+    parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--model", default="default", help="the model to ask for")
     parser.add_argument(
         "--key", default=os.environ.get("ANTHROPIC_API_KEY", ""), help="the server's key; else $ANTHROPIC_API_KEY"

@@ -49,6 +49,11 @@ class Check:
         """The level that it belongs to."""
         return self.id.partition(".")[0]
 
+    @property
+    def page(self) -> str:
+        """Where the documentation tells of it, in the repository."""
+        return f"docs/checks/{self.level}.md#{self.id.replace('.', '')}"
+
 
 _known: dict[str, Check] = {}
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from antiphon_check.registry import LEVELS, Check
+from antiphon_check import __version__
+from antiphon_check.registry import LEVELS
 from antiphon_check.runner import Result
 
 _MARKS = {"passed": "ok", "failed": "FAILED", "unjudged": "--"}
@@ -30,6 +31,7 @@ def details(result: Result) -> str:
         f"  what came    {result.why}",
         f"  why          {result.check.reason}",
         f"  source       {result.check.source}",
+        f"  page         {result.check.page}",
     ]
     if result.exchange:
         said += [
@@ -37,6 +39,11 @@ def details(result: Result) -> str:
             "  the reply    " + result.exchange.reply().replace("\n", "\n               "),
         ]
     return "\n".join(said)
+
+
+def distinct(failed: Iterable[Result]) -> list[Result]:
+    """One of the failures for each exchange: where a server does not answer at all, every check fails of the same."""
+    return list({id(result.exchange): result for result in reversed(list(failed))}.values())[::-1]
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -47,7 +54,7 @@ def summary(results: Sequence[Result]) -> str:
 def as_json(url: str, results: Sequence[Result]) -> str:
     """Everything, as one JSON object."""
     found = [_fields(result) for result in results]
-    return json.dumps({"url": url, "checks": found}, indent=2, ensure_ascii=False)
+    return json.dumps({"url": url, "version": __version__, "checks": found}, indent=2, ensure_ascii=False)
 
 
 def as_junit(url: str, results: Sequence[Result]) -> str:
@@ -90,16 +97,6 @@ def as_markdown(results: Sequence[Result]) -> str:
     return "\n".join(said)
 
 
-def page(level: str, checks: Sequence[Check], note: str) -> str:
-    """The documentation of a level: each check with its reason and source. `note` says how the page is made."""
-    said = [f"# Checks: {level}", "", note, LEVELS[level], ""]
-    for check in checks:
-        if check.level == level:
-            source = f"<{check.source}>" if check.source.startswith("http") else check.source
-            said += [f"## {check.id}", "", check.sentence, "", f"*Why:* {check.reason}", "", f"*Source:* {source}", ""]
-    return "\n".join(said)
-
-
 def _levels(results: Sequence[Result]) -> list[str]:
     return [level for level in LEVELS if any(result.check.level == level for result in results)]
 
@@ -133,6 +130,7 @@ def _fields(result: Result) -> dict[str, Any]:
         found |= {
             "reason": check.reason,
             "source": check.source,
+            "page": check.page,
             "curl": result.exchange.curl(),
             "reply": result.exchange.reply(),
         }

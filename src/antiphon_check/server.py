@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,13 +33,15 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Target:
-    """Where the server is, what to ask it for, and how many `seconds` it may be silent."""
+    """Where the server is, what to ask it for, and how many `seconds` it may be silent. `window` is how many tokens the
+    model takes; 0: the server says it. `salt` makes prompts that no earlier run has left in the server's cache."""
 
     url: str
     model: str = "default"
     key: str = ""
     seconds: float = 120.0
     window: int = 0
+    salt: str = field(default_factory=lambda: secrets.token_hex(4))
 
 
 @dataclass

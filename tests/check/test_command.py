@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import antiphon
 import antiphon_check
 from antiphon_check.command import FINE, SOME_FAILED, WRONG_USE, main
 from antiphon_check.registry import LEVELS, checks
@@ -20,6 +21,7 @@ from .faults import FAULTS
 from .reference import KEY, serving
 
 FOLDER = Path(antiphon_check.__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -39,12 +41,30 @@ def test_the_package_needs_only_the_standard_library() -> None:
             assert not foreign, path
 
 
-def test_it_runs_from_its_folder_with_nothing_installed() -> None:
-    """The folder runs in a bare Python, without site packages."""
-    ran = subprocess.run(
-        [sys.executable, "-I", "-S", str(FOLDER), "--list"], capture_output=True, text=True, check=True
-    )
-    assert len(ran.stdout.splitlines()) == len(checks())
+def test_it_runs_with_nothing_installed(tmp_path: Path) -> None:
+    """The folder and the archive made of it run in a bare Python, without site packages, and end with the status."""
+    archive = tmp_path / "new" / "antiphon-check.pyz"
+    subprocess.run([sys.executable, str(ROOT / "check" / "build.py"), str(archive)], check=True)
+    for place in (FOLDER, archive):
+        bare = [sys.executable, "-I", "-S", str(place)]
+        ran = subprocess.run([*bare, "--list"], capture_output=True, text=True, check=True)
+        assert len(ran.stdout.splitlines()) == len(checks())
+        assert subprocess.run([*bare, "nowhere"], capture_output=True, check=False).returncode == WRONG_USE
+
+
+def test_it_has_the_version_of_the_server() -> None:
+    """Both are released together."""
+    assert antiphon_check.__version__ == antiphon.__version__
+
+
+def test_a_server_that_does_not_answer_is_told_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A hundred checks that fail of one silence are listed, and explained once."""
+    with serving() as url:
+        pass
+    assert main([url, "--only", "basic"]) == SOME_FAILED
+    said = capsys.readouterr().out
+    assert said.count("FAILED") > 30
+    assert said.count("what came") == 1
 
 
 def test_the_status_says_whether_a_check_failed(faulty: str, capsys: pytest.CaptureFixture[str]) -> None:

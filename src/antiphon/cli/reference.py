@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -25,8 +24,6 @@ from antiphon.surfaces import Options, Surface, routes
 from antiphon.surfaces.http.openapi import document
 from antiphon.surfaces.messages.differences import DIFFERENCES
 from antiphon.surfaces.surface import Route
-from antiphon_check import report
-from antiphon_check.registry import LEVELS, checks
 
 _MADE = "<!-- Made by `make docs-generated` from the program itself; change it there. -->\n"
 _ROOMS, _END = "<!-- The rooms: made by `make docs-generated`. -->", "<!-- The end of the rooms. -->"
@@ -276,11 +273,6 @@ def path() -> str:
     return f"{before}{_ROOMS}\n{rooms.table()}\n{_END}{after}"
 
 
-def checks_of(level: str) -> str:
-    """The page of the checks of one level."""
-    return report.page(level, checks(), _MADE)
-
-
 PAGES: dict[str, Callable[[], str]] = {
     "engines.md": engines,
     "cli.md": command_line,
@@ -290,7 +282,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "api.md": api,
     "path.md": path,
     "rooms.svg": rooms.picture,
-    **{f"checks/{level}.md": partial(checks_of, level) for level in LEVELS},
 }
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 from antiphon_check.agent.context import counted
@@ -39,7 +38,7 @@ def cache_fields(server: Server) -> None:
     source=_GUIDE,
 )
 def cache_read(server: Server) -> None:
-    system = _long(secrets.token_hex(4))
+    system = _long(server.target.salt)
     first: list[dict[str, Any]] = [{"role": "user", "content": "Hello."}]
     server.message(system=system, messages=first)
     longer = [*first, {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Well?"}]
@@ -57,7 +56,7 @@ def cache_read(server: Server) -> None:
     source=_GUIDE,
 )
 def cache_sum(server: Server) -> None:
-    system = _long(secrets.token_hex(4))
+    system = _long(server.target.salt)
     whole = counted(server, system=system)
     for _ in range(2):
         found = prompt_tokens(server.message(system=system).get("usage") or {})

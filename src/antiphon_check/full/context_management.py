@@ -21,7 +21,7 @@ def _edited(server: Server) -> dict[str, Any]:
         turns.append({"role": "user", "content": [result("Sunny. " * 40, tool_use_id=f"toolu_{number}")]})
     edit = {
         "type": "clear_tool_uses_20250919",
-        "trigger": {"type": "tool_uses", "value": 3},
+        "trigger": {"type": "tool_uses", "value": 5},
         "keep": {"type": "tool_uses", "value": 1},
     }
     return server.plain(messages=turns, tools=[WEATHER], context_management={"edits": [edit]})
