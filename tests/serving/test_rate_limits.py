@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.accounts.keyring import Keyring
+from antiphon.accounts.keys import Allowance, Key
 from antiphon.api.errors import RateLimited
-from antiphon.serving.rate_limits import Allowance, RateLimiter
+from antiphon.serving.rate_limits import RateLimiter
+
+
+def keyring(*more: Key) -> Keyring:
+    keys = Keyring()
+    keys.take([Key(label="a", number=1), Key(label="b", number=2), *more])
+    return keys
 
 
 class Clock:
@@ -28,7 +36,7 @@ def rate_limiter(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -
     """The same over memory and over a file."""
     file = str(tmp_path / "limits") if request.param == "shared" else ""
     allowance = Allowance(requests=3, input_tokens=1000, output_tokens=100)
-    rate_limiter = RateLimiter(allowance, ["a", "b"], file=file, clock=clock, now=lambda: 1_700_000_000.0)
+    rate_limiter = RateLimiter(allowance, keyring(), file=file, clock=clock, now=lambda: 1_700_000_000.0)
     yield rate_limiter
     rate_limiter.close()
 
@@ -99,7 +107,8 @@ def test_headers_tell_limit_rest_and_reset(rate_limiter: RateLimiter) -> None:
 
 def test_workers_share_what_was_used(tmp_path: Path, clock: Clock) -> None:
     """Two meters over one file are one."""
-    meters = [RateLimiter(Allowance(requests=2), ["a"], file=str(tmp_path / "limits"), clock=clock) for _ in range(2)]
+    file = str(tmp_path / "limits")
+    meters = [RateLimiter(Allowance(requests=2), keyring(), file=file, clock=clock) for _ in range(2)]
     for rate_limiter in meters:
         rate_limiter.admit("a")
     for rate_limiter in meters:

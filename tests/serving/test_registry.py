@@ -73,3 +73,18 @@ async def test_names_are_unique() -> None:
     assert unnamed.card.name == "file-name"
     with pytest.raises(ValueError, match="two models are called 'file-name'"):
         ModelRegistry([unnamed, await model("other", "file-name")])
+
+
+async def test_a_key_is_served_its_models_as_if_there_were_no_others() -> None:
+    """By name, pattern or alias; `default` and the original's names mean the first of them; others do not exist."""
+    models = [await model("large", "claude-*"), await model("small", "tiny"), await model("other")]
+    registry = ModelRegistry(models)
+    for patterns in (("small",), ("sm*", "nothing"), ("tiny",)):
+        for name in ("small", "tiny", "default", "claude-opus-9", "anthropic.claude-x"):
+            assert registry.resolve(name, patterns) is models[1], name
+        for name in ("large", "other", "nothing"):
+            with pytest.raises(NotFound, match=r"served here: small; any"):
+                registry.resolve(name, patterns)
+        assert registry.allowed(patterns) == models[1:2]
+    with pytest.raises(NotFound, match="none that this key may use"):
+        registry.resolve("default", ("gone",))

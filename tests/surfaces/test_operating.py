@@ -16,6 +16,8 @@ import pytest
 from conftest import serving
 from prometheus_client.parser import text_string_to_metric_families
 
+from antiphon.accounts.keyring import Keyring
+from antiphon.accounts.keys import Allowance
 from antiphon.api.errors import Overloaded
 from antiphon.engines import Health, Job, Piece
 from antiphon.engines.scripted import Rule, Script, Scripted
@@ -23,7 +25,7 @@ from antiphon.observability import metrics
 from antiphon.observability.request_log import JsonLines
 from antiphon.observability.request_watch import Watch
 from antiphon.serving.model import Choices
-from antiphon.serving.rate_limits import Allowance, RateLimiter
+from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import load
 from antiphon.settings.keys import hashed, label
@@ -68,7 +70,7 @@ def samples(text: bytes, model: str) -> dict[str, float]:
 async def test_metrics_count_what_the_replies_say() -> None:
     """Tokens, times, outcomes and gauges; behind the key; the key itself never, nor any word of a client."""
     service, _ = await over(name="metered")
-    options = {"key_hashes": (hashed(KEY),), "metrics": metrics.exposition}
+    options = {"keys": Keyring((hashed(KEY),)), "metrics": metrics.exposition}
     async with serving(service, **options) as server:
         for _ in range(2):
             assert (await server.post(saying(server, "hi", model="claude-x"), x_api_key=KEY))[0] == 200
@@ -182,9 +184,10 @@ async def test_requests_and_clients_that_leave_leave_no_task() -> None:
 
 async def test_limits_are_told_and_kept() -> None:
     """Each answer has the headers; what is too much gets 429 in the envelope, with the time to wait."""
-    rate_limiter = RateLimiter(Allowance(requests=2, output_tokens=1000), [label(hashed(KEY))])
+    keys = Keyring((hashed(KEY), hashed("other")))
+    rate_limiter = RateLimiter(Allowance(requests=2, output_tokens=1000), keys)
     service, _ = await over(rate_limiter=rate_limiter)
-    async with serving(service, rate_limiter=rate_limiter, key_hashes=(hashed(KEY), hashed("other"))) as server:
+    async with serving(service, rate_limiter=rate_limiter, keys=keys) as server:
         for rest in ("1", "0"):
             status, headers, _ = await server.post(saying(server, "hi"), x_api_key=KEY)
             assert (status, headers["anthropic-ratelimit-requests-remaining"]) == (200, rest)

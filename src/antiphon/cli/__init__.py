@@ -3,7 +3,8 @@
 A command's module is imported when the command is run, so that help and completion stay quick. Nothing
 imports this room.
 
-Knows: api, engines, parsing, process, prompt, server_tools, serving, settings, storage, surfaces, trajectories.
+Knows: accounts, api, engines, parsing, process, prompt, server_tools, serving, settings, storage, surfaces,
+trajectories.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ COMMANDS = {
     "chat": ("chat", "Talk to a running server in the terminal."),
     "launch": ("launch", "Start a program that talks to a running server."),
     "env": ("env", "Print the environment that points a program at a running server."),
+    "keys": ("keys", "Add, list, change and revoke API keys, while the server runs or not."),
     "pull": ("models", "Fetch a model into the cache, and print where it is."),
     "models": (
         "models",

@@ -25,10 +25,10 @@ def declared() -> dict[str, Room]:
     found = {}
     for path in sorted(PACKAGE.glob("*/__init__.py")):
         text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-        *_, last = text.splitlines() or [""]
+        *_, last = text.split("\n\n")
         if not last.startswith(_KNOWS):
-            raise ValueError(f"{path.parent.name}/__init__.py: the last line of its docstring is not `{_KNOWS}…`")
-        names = last.removeprefix(_KNOWS).removesuffix(".")
+            raise ValueError(f"{path.parent.name}/__init__.py: the end of its docstring is not `{_KNOWS}…`")
+        names = " ".join(last.removeprefix(_KNOWS).removesuffix(".").split())
         knows = frozenset() if names == "nothing" else frozenset(names.split(", "))
         found[path.parent.name] = Room(text.split("\n\n")[0].replace("\n", " "), knows)
     return found

@@ -2,5 +2,6 @@
 
 The command line imports `supervisor`; workers load `app`, which puts a server together.
 
-Knows: api, engines, observability, parsing, prompt, server_tools, serving, settings, storage, surfaces, trajectories.
+Knows: accounts, api, engines, observability, parsing, prompt, server_tools, serving, settings, storage, surfaces,
+trajectories.
 """

@@ -17,6 +17,9 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon import __version__, surfaces
+from antiphon.accounts.key_store import KeyStore
+from antiphon.accounts.keyring import Keyring
+from antiphon.accounts.keys import Allowance
 from antiphon.api.errors import Failure
 from antiphon.api.offload import SLICE
 from antiphon.engines import Engine, Reach, connect
@@ -33,9 +36,8 @@ from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.set_up import Allowed, set_up
 from antiphon.serving import chat_model, token_model
 from antiphon.serving.model import Choices, Model
-from antiphon.serving.rate_limits import Allowance, RateLimiter
+from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
-from antiphon.settings.keys import label
 from antiphon.settings.sources import Settings
 from antiphon.storage import files
 from antiphon.storage.file_store import FileStore
@@ -64,17 +66,15 @@ def choices(place: ModelEndpoint) -> Choices:
     )
 
 
-def rate_limiter(settings: Settings, key_hashes: Sequence[bytes], shared: WorkerState) -> RateLimiter | None:
-    """What bounds the use of each key, where anything does."""
+def rate_limiter(settings: Settings, keys: Keyring, shared: WorkerState) -> RateLimiter:
+    """What bounds the use of each key, as far as anything does."""
     allowance = Allowance(
         requests=settings.requests_per_minute,
         input_tokens=settings.input_tokens_per_minute,
         output_tokens=settings.output_tokens_per_minute,
         tool_calls=settings.tool_calls_per_minute,
     )
-    if allowance == Allowance():
-        return None
-    return RateLimiter(allowance, [label(digest) for digest in key_hashes], file=shared.limits)
+    return RateLimiter(allowance, keys, file=shared.limits)
 
 
 def server_tools(settings: Settings) -> ServerTools:
@@ -104,12 +104,19 @@ def store(settings: Settings, *, alone: bool) -> Store | None:
     ValueError."""
     if not alone and not (settings.store and settings.contents):
         return None
-    # Servers that share a state folder need not share what they keep.
-    folder = Path(settings.state_dir)
-    return open_store(
-        settings.store or f"sqlite:///{folder / f'store-{settings.port}.sqlite'}",
-        settings.contents or str(folder / f"contents-{settings.port}"),
-    )
+    folder = Path(settings.state_dir) / f"contents-{settings.port}"
+    return open_store(settings.records, settings.contents or str(folder))
+
+
+async def keyring(digests: Sequence[bytes], key_store: KeyStore | None, *, open: bool) -> Keyring:
+    """The keys of the settings, and those of the store as far as it can be read."""
+    keys = Keyring(digests, open=open)
+    if key_store is not None:
+        try:
+            await keys.load(key_store)
+        except OSError as error:
+            log.warning("the keys in the store cannot be read: %s", error)
+    return keys
 
 
 def file_store(settings: Settings, store: Store | None) -> FileStore | None:
@@ -213,8 +220,10 @@ class Application:
     async def _start(self) -> None:
         sys.setswitchinterval(SLICE)
         settings = self._runtime.settings
-        hashes = self._runtime.key_hashes
-        bounds = rate_limiter(settings, hashes, self._shared)
+        self._store = store(settings, alone=bool(self._runtime.shared))
+        key_store = KeyStore(self._store.records) if self._store else None
+        keys = await keyring(self._runtime.key_hashes, key_store, open=settings.no_auth)
+        bounds = rate_limiter(settings, keys, self._shared)
         leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         loaded = await asyncio.gather(*(self._load(place) for place in self._runtime.models))
         recorder = _recorder(settings)
@@ -222,18 +231,19 @@ class Application:
             [model for models in loaded for model in models],
             most_waiting=settings.max_queue,
             rate_limiter=bounds,
+            keys=keys,
             transcripts=self._transcripts("messages"),
             clears_tool_results=settings.context_management == "clear-tool-results",
             recorder=recorder,
         )
         self._tools = server_tools(settings)
-        self._store = store(settings, alone=bool(self._runtime.shared))
         chosen = options(
             settings,
             server_tools=self._tools,
             recorder=recorder,
             seal_key=self._seal,
-            key_hashes=hashes,
+            keys=keys,
+            key_store=key_store,
             rate_limiter=bounds,
             crashes=self._shared.crashes,
             leaving=leaving,
@@ -247,6 +257,8 @@ class Application:
         self._tending = [
             asyncio.ensure_future(work) for work in surfaces.tending(self._service, self._surfaces, chosen)
         ]
+        if key_store is not None:
+            self._tending.append(asyncio.ensure_future(keys.follow(key_store)))
         self._shared.when_stopping(partial(self._stop, leaving))
         _spare_the_lasting()
 

@@ -31,6 +31,7 @@ from antiphon.observability import request_log
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.process import banner, engine_launches, workers
 from antiphon.process.engine_process import EngineProcess
+from antiphon.process.managed_keys import managed_keys
 from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
 from antiphon.process.worker_state import METRICS_VARIABLE, WorkerStateOwner
 from antiphon.settings.sources import ModelSettings, Settings
@@ -55,6 +56,7 @@ def serve(settings: Settings, *, application: str = APPLICATION) -> int:
 
 
 def _serve(settings: Settings, application: str) -> int:
+    refuse_open(settings)
     for model in settings.served.values():
         refuse_wrong_model(model)
     # Until the workers run there is nothing to drain: leave at once, through the clean-up below.
@@ -78,6 +80,21 @@ def _serve(settings: Settings, application: str) -> int:
         for engine in engines:
             engine.stop()
         sharing.close()
+
+
+def refuse_open(settings: Settings) -> None:
+    """Raise CannotServe for a server that other machines reach and that no key guards."""
+    if settings.loopback or settings.api_keys or settings.no_auth:
+        return
+    try:
+        if managed_keys(settings):
+            return
+    except OSError as error:
+        raise CannotServe(f"the keys of this server cannot be read: {error}") from None
+    raise CannotServe(
+        f"listening on {settings.host} lets other machines in, so it needs a key: add one with `antiphon keys add "
+        "NAME`, give --api-key KEY (or --api-key-file FILE), or say --no-auth if everybody who can reach it may use it"
+    )
 
 
 def share(settings: Settings) -> WorkerStateOwner:

@@ -18,7 +18,7 @@ from antiphon.engines.chat import ChatServer
 from antiphon.observability import request_log
 from antiphon.process import app as composition
 from antiphon.process.seal_key import seal_key
-from antiphon.process.supervisor import refuse_wrong_model
+from antiphon.process.supervisor import refuse_open, refuse_wrong_model
 from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
 from antiphon.ray.engine import EngineActor
 from antiphon.ray.memory import Memory, Remembered
@@ -61,6 +61,7 @@ def _text(value: Any) -> str:
 
 def deployments(settings: Settings) -> serve.Application:
     """The surface, bound to the engines and the memory that it needs."""
+    refuse_open(settings)
     for model in settings.served.values():
         refuse_wrong_model(model)
     places = tuple(

@@ -3,5 +3,5 @@
 Surfaces import `service` and the types it takes and gives; `model`, `token_model` and `chat_model` are for whoever puts
 a server together. Nothing here is about HTTP or processes.
 
-Knows: api, constraint, engines, observability, parsing, prompt, storage, trajectories.
+Knows: accounts, api, constraint, engines, observability, parsing, prompt, storage, trajectories.
 """

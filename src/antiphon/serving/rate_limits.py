@@ -2,8 +2,8 @@
 
 Each is a bucket that fills steadily. A request needs room for itself and its prompt; output can only be counted
 afterwards, so it may leave a debt that the next request waits for. Prompt tokens that the engine had in its cache are
-given back. Several workers share the buckets in a file: the keys are the same everywhere, so each has its place there,
-and the clock (monotonic, since boot) is the machine's.
+given back. Several workers share the buckets in a file: a key's number is the same everywhere, so each has its place
+there, and the clock (monotonic, since boot) is the machine's.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-import msgspec
-
+from antiphon.accounts.keyring import Keyring
+from antiphon.accounts.keys import Allowance
 from antiphon.api.errors import RateLimited
 from antiphon.storage import files
 
 log = logging.getLogger("antiphon")
 
 _BUCKET = struct.Struct("dd")
+_MORE = 64
+"""Keys that the file has room for; so many more, whenever there are more."""
 _KINDS = ("requests", "input-tokens", "output-tokens", "tool-calls")
 _REQUESTS, _INPUT, _OUTPUT, _CALLS = range(4)
 _TOLD = 3
@@ -34,34 +36,26 @@ _TOLD = 3
 Header = tuple[bytes, bytes]
 
 
-class Allowance(msgspec.Struct, frozen=True, kw_only=True):
-    """What one key may use in a minute; 0 is no limit."""
-
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    tool_calls: int = 0
-
-
 class RateLimiter:
-    """The buckets of every key. `keys` are labels, unknown ones share a bucket; `file` is what workers share."""
+    """The buckets of every key: with what it is allowed of its own, or else with the common `allowance`. Requests
+    without a key share theirs; `file` is what workers share."""
 
     def __init__(
         self,
         allowance: Allowance,
-        keys: Sequence[str] = (),
+        keys: Keyring | None = None,
         *,
         file: str = "",
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._most = (allowance.requests, allowance.input_tokens, allowance.output_tokens, allowance.tool_calls)
-        self._place = {key: index + 1 for index, key in enumerate(dict.fromkeys(keys))}
+        self._common = _limits(allowance)
+        self._keys = keys or Keyring()
         self._clock = clock
         self._now = now
-        size = (len(self._place) + 1) * len(_KINDS) * _BUCKET.size
-        self._handle = _shared(file, size) if file else -1
-        self._buckets = mmap.mmap(self._handle, size)
+        self._handle = _opened(file) if file else -1
+        self._buckets = mmap.mmap(-1, mmap.PAGESIZE)
+        self._reach(0)
 
     def admit(self, key: str) -> None:
         """Take a request in. Raises RateLimited when the key has used up its requests, or owes output tokens."""
@@ -75,7 +69,7 @@ class RateLimiter:
         `further` round passes too: the request was taken in, and the next one waits for what it owes."""
         with self._locked():
             if not further:
-                self._require(key, _INPUT, min(tokens, self._most[_INPUT]))
+                self._require(key, _INPUT, min(tokens, self._most(key)[_INPUT]))
             self._add(key, _INPUT, tokens)
 
     def take_call(self, key: str) -> bool:
@@ -97,10 +91,13 @@ class RateLimiter:
     def headers(self, key: str) -> list[Header]:
         """The `anthropic-ratelimit-*` headers: limit, what remains, and when the bucket will be full again."""
         found: list[Header] = []
+        limits = self._most(key)
+        if not any(limits[:_TOLD]):
+            return found
         with self._locked():
             used = [self._used(key, kind) for kind in range(_TOLD)]
         for kind, name in enumerate(_KINDS[:_TOLD]):
-            if most := self._most[kind]:
+            if most := limits[kind]:
                 full = self._now() + used[kind] * 60 / most
                 reset = datetime.fromtimestamp(math.ceil(full), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                 values = {"limit": str(most), "remaining": str(max(0, math.floor(most - used[kind]))), "reset": reset}
@@ -128,19 +125,47 @@ class RateLimiter:
         finally:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
-    def _at(self, key: str, kind: int) -> int:
-        return (self._place.get(key, 0) * len(_KINDS) + kind) * _BUCKET.size
+    def _most(self, key: str) -> tuple[int, ...]:
+        known = self._keys.get(key)
+        if known is None or known.allowance == Allowance():
+            return self._common
+        return tuple(own or common for own, common in zip(_limits(known.allowance), self._common, strict=True))
+
+    def _place(self, key: str, kind: int) -> int:
+        place = (self._keys.place(key) * len(_KINDS) + kind) * _BUCKET.size
+        if place >= len(self._buckets):
+            self._reach(place)
+        return place
+
+    def _reach(self, place: int) -> None:
+        """Make the buckets reach to this place. Where the disk has no room for it, each worker counts by itself."""
+        room = _MORE * len(_KINDS) * _BUCKET.size
+        size = (place // room + 1) * room
+        if self._handle >= 0:
+            try:
+                files.reserve(self._handle, size)
+            except OSError as error:
+                os.close(self._handle)
+                self._handle = -1
+                log.warning("each worker counts what keys use by itself: %s", files.reason(error))
+        before, self._buckets = self._buckets, mmap.mmap(self._handle, size)
+        if self._handle < 0:
+            kept = min(len(before), size)
+            self._buckets[:kept] = before[:kept]
+        before.close()
 
     def _used(self, key: str, kind: int) -> float:
         used: float
         when: float
-        used, when = _BUCKET.unpack_from(self._buckets, self._at(key, kind))
-        return max(0.0, used - (self._clock() - when) * self._most[kind] / 60)
+        used, when = _BUCKET.unpack_from(self._buckets, self._place(key, kind))
+        return max(0.0, used - (self._clock() - when) * self._most(key)[kind] / 60)
 
     def _require(self, key: str, kind: int, amount: int) -> None:
-        most = self._most[kind]
+        most = self._most(key)[kind]
+        if not most:
+            return
         missing = self._used(key, kind) + amount - most
-        if most and missing > 1e-6:
+        if missing > 1e-6:
             name = _KINDS[kind].replace("-", " ")
             raise RateLimited(
                 f"This request would exceed this key's rate limit of {most} {name} per minute; try again later",
@@ -148,22 +173,19 @@ class RateLimiter:
             )
 
     def _add(self, key: str, kind: int, amount: int) -> None:
-        if self._most[kind]:
+        if self._most(key)[kind]:
             used = max(0.0, self._used(key, kind) + amount)
-            _BUCKET.pack_into(self._buckets, self._at(key, kind), used, self._clock())
+            _BUCKET.pack_into(self._buckets, self._place(key, kind), used, self._clock())
 
 
-def _shared(file: str, size: int) -> int:
-    """A handle of the file that workers share, -1 where the disk has no room for it: then each counts by itself."""
+def _limits(allowance: Allowance) -> tuple[int, ...]:
+    return allowance.requests, allowance.input_tokens, allowance.output_tokens, allowance.tool_calls
+
+
+def _opened(file: str) -> int:
+    """A handle of the file that workers share, -1 where there is none: then each counts by itself."""
     try:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         log.warning("each worker counts what keys use by itself: %s", error)
         return -1
-    try:
-        files.reserve(handle, size)
-    except OSError as error:
-        os.close(handle)
-        log.warning("each worker counts what keys use by itself: %s: %s", file, files.reason(error))
-        return -1
-    return handle

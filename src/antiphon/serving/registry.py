@@ -29,18 +29,34 @@ class ModelRegistry:
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models)
 
-    def resolve(self, name: str) -> Model:
+    def allowed(self, patterns: Sequence[str]) -> list[Model]:
+        """The models that a key may use, by its names or patterns of theirs (none: all)."""
+        return [model for model in self._models if _allowed(model, patterns)] if patterns else self._models
+
+    def resolve(self, name: str, patterns: Sequence[str] = ()) -> Model:
         """The model that a client's word means: by its name, by a pattern, or else the default one for whatever is
-        called like the original's. Raises NotFound, listing what is served."""
+        called like the original's. A key with `patterns` is served the models that it may use as if there were no
+        others. Raises NotFound, listing what is served."""
+        model = self._find(name)
+        if model is not None and (not patterns or _allowed(model, patterns)):
+            return model
+        served = self.allowed(patterns)
+        # Programs written for the original ask for its models by name, sometimes without being told to.
+        if served and ("claude" in name.lower() or name == "default"):
+            return served[0]
+        names = ", ".join(model.card.name for model in served) or "none that this key may use"
+        default = f"; any claude-* name means {served[0].card.name}" if served else ""
+        raise NotFound(f"model: {name} does not exist (served here: {names}{default})")
+
+    def _find(self, name: str) -> Model | None:
         if name in self._named:
             return self._named[name]
         for pattern, model in self._patterns:
             if fnmatch.fnmatchcase(name.lower(), pattern):
                 return model
-        # Programs written for the original ask for its models by name, sometimes without being told to.
-        if "claude" in name.lower() or name == "default":
-            return self._models[0]
-        served = ", ".join(model.card.name for model in self._models)
-        raise NotFound(
-            f"model: {name} does not exist (served here: {served}; any claude-* name means {self._models[0].card.name})"
-        )
+        return None
+
+
+def _allowed(model: Model, patterns: Sequence[str]) -> bool:
+    names = (model.card.name, *model.card.aliases)
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)

@@ -9,6 +9,7 @@ from functools import partial
 
 import msgspec
 
+from antiphon.accounts.keyring import Keyring
 from antiphon.api.context_management import AppliedEdit
 from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest, Internal, Overloaded
@@ -73,8 +74,9 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 class Service:
     """Everything behind the surfaces. `models` has at least one; the first is the default. `most_waiting` requests may
     wait for each engine; one that is silent at work for `stall` seconds is not ready. `rate_limiter` bounds what keys
-    use, the `recorder` keeps what is sampled. In the `transcripts` other workers find what prompts were made of.
-    `clears_tool_results` keeps the prompts of clients that ask for no edits within the window."""
+    use, `keys` which models they may; the `recorder` keeps what is sampled. In the `transcripts` other workers find
+    what prompts were made of. `clears_tool_results` keeps the prompts of clients that ask for no edits within the
+    window."""
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Service:
         most_waiting: int = 256,
         stall: float = 120.0,
         rate_limiter: RateLimiter | None = None,
+        keys: Keyring | None = None,
         transcripts: TranscriptStore | None = None,
         recorder: Recorder | None = None,
         clears_tool_results: bool = False,
@@ -98,6 +101,7 @@ class Service:
         self._stall = stall
         self._recorder = recorder
         self._rate_limiter = rate_limiter
+        self._keys = keys or Keyring()
 
     @property
     def slots(self) -> int:
@@ -105,12 +109,19 @@ class Service:
         return min(model.slots for model in self._models)
 
     def cards(self) -> list[ModelCard]:
-        """The served models, the default one first."""
-        return [model.card for model in self._models]
+        """The models that are served to the key of the request, the default one first."""
+        return [model.card for model in self._models.allowed(self._patterns())]
+
+    def _patterns(self) -> tuple[str, ...]:
+        key = self._keys.get(request_watch.watch().key)
+        return key.models if key else ()
+
+    def _resolve(self, model: str) -> Model:
+        return self._models.resolve(model, self._patterns())
 
     def card(self, model: str) -> ModelCard:
         """The model that a client's `model` string means. Raises NotFound, listing what is served."""
-        return self._models.resolve(model).card
+        return self._resolve(model).card
 
     async def ready(self) -> list[tuple[str, bool, str]]:
         """For each model its name, whether its engine can take work, and a sentence."""
@@ -125,7 +136,7 @@ class Service:
 
     async def count(self, model: str, conversation: Conversation, generation: GenerationParams) -> int:
         """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
-        served = self._models.resolve(model)
+        served = self._resolve(model)
         edited = await self._editors[served.card.name].edited(conversation, generation)
         return await served.count(edited.conversation, generation)
 
@@ -133,16 +144,16 @@ class Service:
         self, model: str, conversation: Conversation, generation: GenerationParams
     ) -> SummaryRequest | None:
         """The summary that must come before the reply to this request, if one must."""
-        return await self._editors[self._models.resolve(model).card.name].compaction(conversation, generation)
+        return await self._editors[self._resolve(model).card.name].compaction(conversation, generation)
 
     async def encode(self, model: str, text: str, suffix: str | None = None) -> list[int]:
         """The ids of a prompt that is text and nothing else; with a `suffix`, of one that asks for what stands between
         the two."""
-        return await self._models.resolve(model).encode(text, suffix)
+        return await self._resolve(model).encode(text, suffix)
 
     async def decode(self, model: str, ids: Sequence[int]) -> str:
         """The text of ids of the model's."""
-        return await self._models.resolve(model).decode(ids)
+        return await self._resolve(model).decode(ids)
 
     async def inspect(
         self,
@@ -156,14 +167,14 @@ class Service:
     ) -> Inspection:
         """What the model would see of a request, beside the prompt before it (none for the `first`): of the `previous`
         message where one is named, else of the session. Nothing is generated, and nothing remembered."""
-        served = self._models.resolve(model)
+        served = self._resolve(model)
         find = None if first else partial(self._predecessors.before, session=session, previous=previous)
         edited = await self._editors[served.card.name].edited(conversation, generation)
         return await served.inspect(edited.conversation, generation, find)
 
     async def parts(self, model: str, conversation: Conversation, generation: GenerationParams) -> tuple[Part, ...]:
         """What would become of each schema of a request: held, or left to check, and why."""
-        return await self._models.resolve(model).parts(conversation, generation)
+        return await self._resolve(model).parts(conversation, generation)
 
     async def prepare(
         self,
@@ -181,7 +192,7 @@ class Service:
         `message` that the reply will be, the prompt can be compared with a later one; with that of a `previous` message
         it is compared with that one's. A `low_priority` request comes after all others that wait. A `further` round of
         a request that was taken in is not refused for what the key or the engine has to do besides."""
-        served, watch = self._models.resolve(model), request_watch.watch()
+        served, watch = self._resolve(model), request_watch.watch()
         watch.model = served.card.name
         if not further:
             self._queues[served.card.name].refuse_if_full()

@@ -233,6 +233,12 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
             return self.host == "localhost"
 
     @property
+    def records(self) -> str:
+        """The URL of the database that things are kept in: the one that is set, or else a file of this server's own, as
+        servers that share a state folder need not share what they keep."""
+        return self.store or f"sqlite:///{Path(self.state_dir) / f'store-{self.port}.sqlite'}"
+
+    @property
     def served(self) -> dict[str, ModelSettings]:
         """The models to serve, the default one first, each by the name that clients are shown (empty: what the model's
         file or engine calls it)."""

@@ -163,11 +163,6 @@ def validated(settings: Settings) -> Settings:
         raise BadSettings("an API key may not be empty, nor begin or end with a blank")
     if settings.no_auth and settings.api_keys:
         raise BadSettings("--no-auth and API keys contradict each other; leave one of them out")
-    if not settings.loopback and not settings.api_keys and not settings.no_auth:
-        raise BadSettings(
-            f"listening on {settings.host} lets other machines in, so it needs a key: give --api-key KEY "
-            "(or --api-key-file FILE), or say --no-auth if everybody who can reach it may use it"
-        )
     if odd := next((name for name in settings.allowed_hosts if not _HOST_NAME.fullmatch(name)), None):
         raise BadSettings(
             f"allowed_host {odd!r} is no host name: give it without scheme and port, as in gpu.example.org"

@@ -28,6 +28,7 @@ from sqlalchemy import (
     create_engine,
     event,
     exc,
+    inspect,
     select,
     text,
 )
@@ -86,6 +87,17 @@ class Records:
         self._engine = _engine(place)
         self._prepared = set[str]()
         self._preparing = threading.Lock()
+
+    def keeps(self, tables: TableSet) -> bool:
+        """Whether these tables were ever used here. Looking makes nothing: no file, and no table. Raises OSError."""
+        if tables.name in self._prepared:
+            return True
+        if self._file is not None and not _holds_anything(self._file):
+            return False
+        with _as_os_errors(), self._transaction(writes=False) as connection:
+            known = inspect(connection).has_table(_versions.name)
+            mine = select(_versions.c.version).where(_versions.c.name == tables.name)
+            return known and connection.scalar(mine) is not None
 
     async def read(self, tables: TableSet, work: Callable[[Connection], _T]) -> _T:
         """What `work` finds, in a thread and a transaction. It changes nothing. Raises OSError."""
@@ -171,6 +183,11 @@ def _engine(place: URL) -> Engine:
         return create_engine(place, pool_pre_ping=True)
     except ModuleNotFoundError:
         raise ValueError("a store in Postgres needs psycopg: pip install 'antiphon[shared]'") from None
+
+
+def _holds_anything(file: Path) -> bool:
+    """Whether there is a database in a file, or beside it what is still to be written into it."""
+    return any(each.exists() and each.stat().st_size for each in (file, file.with_name(file.name + "-wal")))
 
 
 def _create(file: Path) -> None:

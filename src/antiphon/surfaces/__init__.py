@@ -1,6 +1,6 @@
 """The HTTP APIs of the server. Every file here that exports a `SURFACE` is one; `build` makes them an application.
 
-Knows: api, batches, observability, prompt, server_tools, serving, settings, storage, trajectories.
+Knows: accounts, api, batches, observability, prompt, server_tools, serving, storage, trajectories.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 from starlette.types import ASGIApp
 
+from antiphon.accounts.key_store import KeyStore
+from antiphon.accounts.keyring import Keyring
 from antiphon.api.errors import Failure
 from antiphon.observability.request_watch import Watch
 from antiphon.server_tools.registry import ServerTools
@@ -50,8 +52,9 @@ class Trace(Protocol):
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the surfaces are told.
 
-    `seal_key` seals thinking; workers that share traffic share it. `key_hashes` are `hashed` keys, none lets everybody
-    in, but with `local_only` nobody on another machine. `hosts` are the names by which the server may be asked for
+    `seal_key` seals thinking; workers that share traffic share it. `keys` are those that are let in; where it requires
+    none everybody is, but with `local_only` nobody on another machine; `key_store` is where keys are managed, if they
+    are. `hosts` are the names by which the server may be asked for
     where no key is, besides its addresses (`*.` in front: whatever is below; `*`: all). With `version_optional`,
     requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `rate_limiter` the headers
     that tell a key what it may still use, `crashes` a sentence when the engine dies again and again. `trace` takes down
@@ -61,7 +64,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     error. Clock and ids come in, so that tests can fix them."""
 
     seal_key: bytes
-    key_hashes: tuple[bytes, ...] = ()
+    keys: Keyring = msgspec.field(default_factory=Keyring)
+    key_store: KeyStore | None = None
     local_only: bool = False
     max_body: int = 32 * 1024 * 1024
     ping_interval: float = 10.0
@@ -118,7 +122,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One place a surface answers at.
 
     `path` is without `/v1`; a `*` in it takes whatever stands there as `exchange.rest`. An `open` route asks
-    for no key; a `quiet` one leaves no line in the log. `told` describes it.
+    for no key, one for the `operator` for an admin's; a `quiet` one leaves no line in the log. `operation` describes
+    it.
     """
 
     method: str
@@ -126,6 +131,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     answer: Answer
     operation: Operation | None = None
     open: bool = False
+    operator: bool = False
     quiet: bool = False
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from antiphon.cli.doctor.finding import FAIL, FINE, NOTE, Finding
 from antiphon.process import banner, supervisor
+from antiphon.process.managed_keys import managed_keys
 from antiphon.settings.sources import Settings
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -52,10 +53,16 @@ def _private(check: str, file: Path) -> Finding:
 
 def keys(settings: Settings) -> Iterator[Finding]:
     """Who is let in."""
-    count = len(settings.api_keys)
-    if not count:
+    try:
+        count = len(settings.api_keys) + len(managed_keys(settings))
+    except (OSError, ValueError) as error:
+        yield Finding("keys", FAIL, f"those in the store cannot be read: {error}", "see to it that --store can be read")
+        return
+    if not count and not settings.loopback and not settings.no_auth:
+        yield Finding("keys", FAIL, "none, and other machines reach the server", "antiphon keys add NAME")
+    elif not count:
         detail = "none asked for; " + ("only this machine can reach the server" if settings.loopback else "--no-auth")
-        remedy = "" if settings.loopback else "give --api-key-file FILE, unless everybody who can reach it may use it"
+        remedy = "" if settings.loopback else "antiphon keys add NAME, unless everybody who can reach it may use it"
         yield Finding("keys", FINE if settings.loopback else NOTE, detail, remedy)
     elif not settings.loopback and any(len(key) < _SHORT_KEY for key in settings.api_keys):
         remedy = "take longer ones: python -c 'import secrets; print(secrets.token_urlsafe(24))'"

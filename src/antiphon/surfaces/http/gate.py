@@ -6,17 +6,24 @@ and its socket; this does not.
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from antiphon.api.errors import Failure, Internal, MethodNotAllowed, NotFound, Unauthenticated
+from antiphon.accounts.keys import Key
+from antiphon.api.errors import (
+    Failure,
+    Forbidden,
+    Internal,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    Unauthenticated,
+)
 from antiphon.observability import metrics, request_log, request_watch
-from antiphon.settings.keys import hashed, label
 from antiphon.surfaces.http import cors, hosts
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
 from antiphon.surfaces.surface import Options, Rendered, Route
@@ -91,8 +98,9 @@ class Gate:
             envelope, quiet, surface, route = here.envelope, here.route.quiet, here.surface, here.route.path
             if exchange.batch is not None:
                 exchange.watch.key = exchange.batch
+                self._refuse_unusable(self._options.keys.get(exchange.batch))
             elif not here.route.open:
-                self._check_key(exchange)
+                self._check_key(exchange, here.route)
                 exchange.late = partial(self._allowance, exchange)
             await here.route.answer(exchange)
         except ClientGone:
@@ -130,28 +138,38 @@ class Gate:
             raise MethodNotAllowed(f"Method {exchange.method} is not allowed here; use {allowed}")
         return found
 
-    def _check_key(self, exchange: Exchange) -> None:
-        accepted = self._options.key_hashes
-        if not accepted:
-            if self._options.local_only and not _is_loopback(exchange.scope.get("server")):
-                raise Unauthenticated(
-                    "this server has no keys, so it answers only to its own machine; its operator can give it keys, or "
-                    "say that it needs none (no_auth)"
-                )
-            return
-        key = exchange.header("x-api-key")
-        scheme, _, bearer = (exchange.header("authorization") or "").partition(" ")
-        bearer = bearer.strip() if scheme.lower() == "bearer" else ""
+    def _check_key(self, exchange: Exchange, route: Route) -> None:
+        keys, presented = self._options.keys, _presented(exchange)
         # Some clients send a stale x-api-key beside the right bearer token: either one will do.
-        for candidate in (key, bearer):
-            if candidate:
-                digest = hashed(candidate)
-                if any([hmac.compare_digest(digest, one) for one in accepted]):
-                    exchange.watch.key = label(digest)
-                    return
-        if key:
+        found = [key for candidate in presented.values() if (key := keys.find(candidate))]
+        usable = next((key for key in found if keys.status(key) == "active"), None)
+        if usable is not None:
+            exchange.watch.key = usable.label
+        elif found:
+            self._refuse_unusable(found[0])
+        elif keys.required:
+            self._refuse(presented)
+        elif self._options.local_only and not _is_loopback(exchange.scope.get("server")):
+            raise Unauthenticated(
+                "this server has no keys, so it answers only to its own machine; its operator can give it keys, or "
+                "say that it needs none (no_auth)"
+            )
+        if route.operator and keys.required and not (usable and usable.admin):
+            raise Forbidden("this is for the operator: it takes an admin's key (antiphon keys add NAME --admin)")
+
+    def _refuse_unusable(self, key: Key | None) -> None:
+        """Raise for a key that was revoked or has expired."""
+        if key is not None and (status := self._options.keys.status(key)) != "active":
+            how = "was revoked" if status == "revoked" else "has expired"
+            raise Unauthenticated(f"the API key {key.name!r} {how}; ask the operator of this server for another one")
+
+    def _refuse(self, presented: Mapping[str, str]) -> None:
+        """Raise for a key that is none of ours, or for none."""
+        if self._options.keys.unread:
+            raise Overloaded(f"the keys of this server cannot be read now: {self._options.keys.unread}", retry_after=5)
+        if "x-api-key" in presented:
             raise Unauthenticated("invalid x-api-key")
-        raise Unauthenticated("Invalid bearer token" if bearer else "x-api-key header is required")
+        raise Unauthenticated("Invalid bearer token" if presented else "x-api-key header is required")
 
     def _allowance(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         """What the key may still use, on the answers to requests that use any of it."""
@@ -178,6 +196,14 @@ class Gate:
             facts["trace_id"] = told
         level = logging.WARNING if exchange.status >= 500 else logging.INFO
         request_log.write(log, level, head, facts)
+
+
+def _presented(exchange: Exchange) -> dict[str, str]:
+    """The keys that came with a request, by the header that held them."""
+    key = exchange.header("x-api-key")
+    scheme, _, bearer = (exchange.header("authorization") or "").partition(" ")
+    bearer = bearer.strip() if scheme.lower() == "bearer" else ""
+    return {name: value for name, value in (("x-api-key", key), ("authorization", bearer)) if value}
 
 
 def _is_loopback(server: tuple[str, int | None] | None) -> bool:
