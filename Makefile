@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve browser test test-console bench soak flat schemas hostile engines-real ray openapi check check-alone format docs docs-generated clean
+.PHONY: help install clients programs serve browser test test-console bench soak flat schemas hostile engines-real install-check ray openapi check check-alone format docs docs-generated clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -98,6 +98,9 @@ hostile: install
 engines-real: install ## the engines' tests over real servers (ARGS="vllm" for one of them)
 	$(BIN)/python -m tests.engines.real.run $(ARGS)
 
+install-check: install ## a wheel, uvx, pipx and the Dockerfile's steps, each served; linters of deploy/ (ARGS="image")
+	$(BIN)/python -m tests.install.run $(ARGS)
+
 # Ray is larger than everything else together, so it has an environment of its own.
 RAY := .ray
 $(RAY)/.installed: pyproject.toml constraints.txt
@@ -131,5 +134,5 @@ docs-generated: install ## write the pages of docs/ that are made from the progr
 ##@ Clean up
 
 clean: ## remove everything that was made, the environment too
-	rm -rf $(VENV) .clients .engines $(RAY) build check/build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .clients .engines .install $(RAY) build check/build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

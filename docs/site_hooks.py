@@ -10,7 +10,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
 _OUTSIDE = re.compile(r"\]\(\.\./([\w./-]+)\)")
-_LANGUAGES = {".py": "python", ".mjs": "javascript", ".toml": "toml", ".json": "json"}
+_LANGUAGES = {".py": "python", ".mjs": "javascript", ".toml": "toml", ".json": "json", ".yaml": "yaml"}
 
 
 def _targets(text: str) -> set[str]:
