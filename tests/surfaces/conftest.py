@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ import pytest
 from scripted_service import ScriptedService
 
 from antiphon import surfaces
+from antiphon.storage.store import Store, open_store
 from tests.loopback import listening
 
 
@@ -57,6 +59,20 @@ def service() -> ScriptedService:
 @pytest.fixture
 async def server(service: ScriptedService) -> AsyncIterator[Running]:
     async with serving(service) as running:
+        yield running
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(f"sqlite:///{tmp_path}/store.sqlite", str(tmp_path / "contents"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+async def keeping(service: ScriptedService, store: Store) -> AsyncIterator[Running]:
+    """A server that keeps what it is given."""
+    async with serving(service, store=store) as running:
         yield running
 
 

@@ -36,6 +36,12 @@ async def post(server: Any, path: str = PATH, **fields: Any) -> tuple[int, Any, 
         return response.status, response.headers, await response.json()
 
 
+async def ask(server: Any, method: str, path: str, json: Any = None, **headers: str) -> tuple[int, Any]:
+    """Status and JSON of a request below the path of responses."""
+    async with server.client.request(method, server.url + PATH + path, json=json, headers=headers) as response:
+        return response.status, await response.json()
+
+
 async def stream(server: Any, **fields: Any) -> list[dict[str, Any]]:
     """The events of a streamed reply."""
     body = {"model": "m", "input": "Hi", "stream": True, **fields}

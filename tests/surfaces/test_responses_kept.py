@@ -1,10 +1,8 @@
-"""Responses that are kept: chains, retrieval, deletion, and those that nobody waits for."""
+"""Responses that are kept: chains, references, retrieval, deletion."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +11,13 @@ import pytest
 from conftest import Running, serving
 from response_order import check, frames
 from scripted_service import ScriptedService, plain
-from test_responses import LOOK, SCRIPT, USAGE, WAIT, post
+from test_responses import LOOK, PATH, SCRIPT, WAIT, ask, post
 
 from antiphon.accounts.keyring import Keyring
 from antiphon.api.conversation import Conversation
-from antiphon.api.errors import EngineFailed
-from antiphon.api.events import Finished, Started, TextDelta
 from antiphon.prompt.turns import repaired
 from antiphon.settings.keys import hashed
 from antiphon.storage.store import Store, open_store
-
-PATH = "/v1/responses"
-LONG = 3600.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(f"sqlite:///{tmp_path}/store.sqlite", str(tmp_path / "contents"))
-
-
-@pytest.fixture
-async def keeping(service: ScriptedService, store: Store) -> AsyncIterator[Running]:
-    async with serving(service, store=store) as running:
-        yield running
-    store.close()
-
-
-async def ask(server: Running, method: str, path: str, **headers: str) -> tuple[int, Any]:
-    async with server.client.request(method, server.url + PATH + path, headers=headers) as response:
-        return response.status, await response.json()
 
 
 def asked(service: ScriptedService) -> Conversation:
@@ -162,55 +138,16 @@ async def test_each_key_has_its_own(service: ScriptedService, store: Store) -> N
         again = {**body, "previous_response_id": id}
         async with server.client.post(server.url + PATH, json=again, headers={"authorization": "Bearer two"}) as reply:
             assert reply.status == 400
-    store.close()
-
-
-async def until(server: Running, id: str, *statuses: str) -> dict[str, Any]:
-    """The response, once it stands so."""
-    while True:
-        _, response = await ask(server, "GET", f"/{id}")
-        if response["status"] in statuses:
-            return dict(response)
-        await asyncio.sleep(0.02)
-
-
-async def test_a_response_in_the_background(keeping: Running, service: ScriptedService) -> None:
-    """Is there at once, and whole when it is; a failure is told in it."""
-    service.script = [[Started(USAGE), TextDelta("So")], 0.05, [TextDelta(" it is."), Finished("end_turn", USAGE)]]
-    status, _, begun = await post(keeping, background=True)
-    assert (status, begun["status"], begun["background"]) == (200, "in_progress", True)
-    made = await until(keeping, begun["id"], "completed")
-    assert made["output"][0]["content"][0]["text"] == "So it is."
-    service.script = [[Started(USAGE)], EngineFailed("It died.")]
-    _, _, begun = await post(keeping, background=True)
-    made = await until(keeping, begun["id"], "failed")
-    assert made["error"] == {"code": "server_error", "message": "It died."}
-
-
-async def test_a_response_in_the_background_is_cancelled(keeping: Running, service: ScriptedService) -> None:
-    """The engine is free again, and the response stays cancelled."""
-    service.script = [[Started(USAGE), TextDelta("So")], LONG]
-    _, _, begun = await post(keeping, background=True)
-    await service.begun.wait()
-    status, told = await ask(keeping, "POST", f"/{begun['id']}/cancel")
-    assert (status, told["status"]) == (200, "cancelled")
-    await service.closed.wait()
-    assert (await until(keeping, begun["id"], "cancelled"))["output"] == []
-    service.script = plain()
-    _, _, whole = await post(keeping)
-    assert (await ask(keeping, "POST", f"/{whole['id']}/cancel"))[0] == 400
 
 
 async def test_the_official_sdk(keeping: Running) -> None:
-    """Chains, retrieval, items, deletion and the background, as it calls them."""
+    """Chains, retrieval, items and deletion, as it calls them."""
     async with openai.AsyncOpenAI(base_url=keeping.url + "/v1", api_key="any", max_retries=0) as client:
         first = await client.responses.create(model="m", input="Hi")
         second = await client.responses.create(model="m", input="On", previous_response_id=first.id)
         assert (await client.responses.retrieve(second.id)).output_text == second.output_text
         items = [item async for item in client.responses.input_items.list(second.id)]
         assert [item.type for item in items] == ["message"]
-        begun = await client.responses.create(model="m", input="Hi", background=True)
-        await until(keeping, begun.id, "completed")
         await client.responses.delete(first.id)
         with pytest.raises(openai.NotFoundError):
             await client.responses.retrieve(first.id)

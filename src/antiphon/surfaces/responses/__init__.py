@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Meta, Raw
 
 from antiphon.api.conversation import Conversation, GenerationParams
-from antiphon.api.errors import BadRequest, Failure, NotKept, PromptTooLong
-from antiphon.api.events import AnyEvent, Emit, Finished, Fold, Run
+from antiphon.api.errors import BadRequest, NotKept, PromptTooLong
+from antiphon.api.events import AnyEvent, Emit, Finished, Run
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
 from antiphon.server_tools.registry import ServerTools
@@ -30,6 +30,8 @@ from antiphon.surfaces.responses import decode, encode, items, sent, tools, wire
 from antiphon.surfaces.responses.background import Background
 from antiphon.surfaces.responses.kept import KeptResponse, KeptResponses
 from antiphon.surfaces.responses.stored import StoredResponses
+from antiphon.surfaces.responses.streaming import StreamEncoder, relay
+from antiphon.surfaces.responses.tables import ResponseTables
 from antiphon.surfaces.responses.truncation import shortened
 from antiphon.surfaces.responses.whole import Style, response, whole
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
@@ -37,48 +39,19 @@ from antiphon.surfaces.surface import Operation, Options, Route, Surface
 log = logging.getLogger("antiphon.http")
 
 
-class _StreamEncoder:
-    """The reply to one request, as `sse` wants it told."""
-
-    ping = encode.PING
-
-    def __init__(self, style: Style) -> None:
-        self._encoder = encode.Encoder(style)
-        self._ahead = b""
-
-    @property
-    def finished(self) -> bool:
-        return self._encoder.finished
-
-    def opening(self) -> bytes:
-        return b"" if self._ahead else self._encoder.start()
-
-    def batch(self, events: list[AnyEvent]) -> bytes:
-        ahead, self._ahead = self._ahead, b""
-        return ahead or self._encoder.batch(events)
-
-    def failure(self, failure: Failure) -> bytes:
-        return self._encoder.failure(failure)
-
-    def encode_ahead(self, events: list[AnyEvent]) -> sent.Response | None:
-        """Make the frames of the last batch before it is its turn, for the response that they end in."""
-        self._ahead = self._encoder.batch(events)
-        return self._encoder.response
-
-
 class _Responses:
     def __init__(self, service: Service, options: Options) -> None:
         self._service = service
         self._options = options
         self._seal = Seal(options.seal_key)
-        self._kept = KeptResponses(options.store)
+        self._kept = KeptResponses(ResponseTables(options.store))
         self._background = Background(self._kept, options.leaving)
 
     def routes(self) -> list[Route]:
         return [
             Route(method="POST", path="/responses", answer=self._create, operation=_CREATE),
             Route(method="POST", path="/responses/input_tokens", answer=self._count, operation=_COUNT),
-            *StoredResponses(self._kept).routes(),
+            *StoredResponses(self._kept, self._background, self._options.ping_interval).routes(),
         ]
 
     async def _create(self, exchange: Exchange) -> None:
@@ -91,7 +64,7 @@ class _Responses:
         if request.background:
             await self._begin(exchange, draft, style, run)
         elif request.stream:
-            encoder = _StreamEncoder(style)
+            encoder = StreamEncoder(style)
             await sse.send(
                 exchange,
                 self._keeping(exchange, draft, encoder, run) if style.echo.store else run,
@@ -106,25 +79,19 @@ class _Responses:
             await exchange.reply(200, msgspec.json.encode(made))
 
     async def _begin(self, exchange: Exchange, draft: decode.Draft, style: Style, run: Run) -> None:
-        """Have a response made in the background, and say that it is."""
-        if not style.echo.store or draft.request.stream:
-            raise BadRequest("background: a response in the background must be stored, and cannot be streamed")
+        """Have a response made in the background, and say that it is, or stream it as long as the client listens."""
+        if not style.echo.store:
+            raise BadRequest("background: a response in the background must be stored; leave store out")
         begun = response(style, "in_progress", [])
-
-        async def make() -> tuple[str, bytes]:
-            folding = Fold()
-            await run(folding.take)
-            made = whole(style, folding.reply())
-            return made.status, msgspec.json.encode(made)
-
-        def failed(failure: Failure) -> bytes:
-            return msgspec.json.encode(response(style, "failed", [], error=encode.error_sent(failure)))
-
         await self._keep(exchange, draft, begun)
-        self._background.begin(style.id, exchange.watch.key, make(), failed)
-        await exchange.reply(200, msgspec.json.encode(begun))
+        self._background.begin(style.id, run, encode.Encoder(style))
+        if draft.request.stream:
+            frames = self._background.follow(style.id, exchange.watch.key, 0)
+            await relay(exchange, frames, 0, interval=self._options.ping_interval)
+        else:
+            await exchange.reply(200, msgspec.json.encode(begun))
 
-    def _keeping(self, exchange: Exchange, draft: decode.Draft, encoder: _StreamEncoder, run: Run) -> Run:
+    def _keeping(self, exchange: Exchange, draft: decode.Draft, encoder: StreamEncoder, run: Run) -> Run:
         """The same, with the response kept before its end is told: a client that goes on from it at once finds it."""
 
         async def kept(emit: Emit) -> None:

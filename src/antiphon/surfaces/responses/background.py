@@ -1,26 +1,30 @@
 """Responses that are made while nobody waits for them.
 
-Each is a task of the worker that took the request. How it stands is kept where every worker finds it; one that was
-cancelled elsewhere is noticed within a second.
+Each is a task of the worker that took the request. Once a second what was told of it is kept where every worker finds
+it, its lease is renewed, and it is looked whether somebody cancelled it. A response whose lease is over has lost its
+worker: whoever asks for it next finds that it failed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from antiphon.api.errors import Failure, Internal, NotFound
-from antiphon.surfaces.responses.kept import KeptResponses
+import msgspec
+
+from antiphon.api.errors import Failure, Internal
+from antiphon.api.events import AnyEvent, Run
+from antiphon.surfaces.responses.encode import Encoder
+from antiphon.surfaces.responses.frames import count, split
+from antiphon.surfaces.responses.kept import UNDONE, KeptResponses
 
 log = logging.getLogger("antiphon.http")
 
 SECONDS = 1.0
-"""How often it is looked whether a response was cancelled."""
-
-Failed = Callable[[Failure], bytes]
-"""The response, as JSON, that a failure is."""
+"""How often a response is kept as far as it has come, and read where another worker makes it."""
 
 
 class Background:
@@ -29,47 +33,121 @@ class Background:
     def __init__(self, kept: KeptResponses, leaving: asyncio.Future[None] | None) -> None:
         self._kept = kept
         self._leaving = leaving
+        self._streams: dict[str, _Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, id: str, owner: str, making: Coroutine[Any, Any, tuple[str, bytes]], failed: Failed) -> None:
-        """Have a response made: `making` gives how it ended, and the response as JSON."""
-        task = asyncio.ensure_future(self._make(id, owner, asyncio.ensure_future(making), failed))
+    def begin(self, id: str, run: Run, encoder: Encoder) -> None:
+        """Have a response made that is kept already."""
+        stream = self._streams[id] = _Stream(encoder.start())
+        task = asyncio.ensure_future(self._make(id, run, encoder, stream))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _make(self, id: str, owner: str, making: asyncio.Future[tuple[str, bytes]], failed: Failed) -> None:
-        try:
-            status, response = await self._watched(id, owner, making)
-        except _Cancelled:
+    async def follow(self, id: str, owner: str, number: int) -> AsyncIterator[bytes]:
+        """The frames of a response from this number on, until there are no more. Raises NotFound."""
+        if (stream := self._streams.get(id)) is not None:
+            async for frames in stream.since(number):
+                yield frames
             return
+        while True:
+            # In this order: what ended by then has all of its frames there.
+            kept = await self._kept.find(id, owner)
+            frames = await self._kept.told(id, number)
+            number += count(frames)
+            if frames:
+                yield frames
+            if kept.status not in UNDONE:
+                return
+            await asyncio.sleep(SECONDS)
+
+    async def _make(self, id: str, run: Run, encoder: Encoder, stream: _Stream) -> None:
+        async def take(batch: list[AnyEvent]) -> None:
+            stream.add(encoder.batch(batch))
+
+        try:
+            await self._watched(id, run(take), stream)
+            if not encoder.finished:
+                raise Internal("the reply broke off")
+        except _Unwanted:
+            pass
         except Failure as failure:
-            status, response = "failed", failed(failure)
+            stream.add(encoder.failure(failure))
         except Exception:
             log.exception("a response in the background broke off")
-            status, response = "failed", failed(Internal("Internal server error"))
-        finally:
-            making.cancel()
-            await asyncio.gather(making, return_exceptions=True)
+            stream.add(encoder.failure(Internal("Internal server error")))
         try:
-            await self._kept.settle(id, status, response, unless="cancelled")
+            if (made := encoder.response) is not None:
+                first, frames = stream.unkept()
+                response = msgspec.json.encode(made)
+                await self._kept.settle(id, made.status, response, first=first, frames=frames)
         except Failure as failure:
             log.warning("%s is lost: %s", id, failure.message)
+        finally:
+            del self._streams[id]
+            stream.end()
 
-    async def _watched(self, id: str, owner: str, making: asyncio.Future[tuple[str, bytes]]) -> tuple[str, bytes]:
-        ends: list[asyncio.Future[Any]] = [making, *([] if self._leaving is None else [self._leaving])]
+    async def _watched(self, id: str, work: Coroutine[Any, Any, None], stream: _Stream) -> None:
+        """Do the work for as long as it is wanted. Raises _Unwanted, and what the work does."""
+        working = asyncio.ensure_future(work)
+        ends: list[asyncio.Future[Any]] = [working, *([] if self._leaving is None else [self._leaving])]
+        try:
+            while not working.done():
+                await asyncio.wait(ends, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if working.done():
+                    break
+                if self._leaving is not None and self._leaving.done():
+                    raise Internal("the server was stopped before the response was made")
+                # A store that does not work now may do so again before the lease is over.
+                with contextlib.suppress(Failure):
+                    first, frames = stream.unkept()
+                    if await self._kept.renew(id, first, frames) not in UNDONE:
+                        raise _Unwanted
+                    stream.kept = first + count(frames)
+            working.result()
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+
+class _Unwanted(Exception):
+    """The response was cancelled or forgotten."""
+
+
+class _Stream:
+    """The frames of a response that is being made here. `kept` is how many of them are kept."""
+
+    def __init__(self, frames: bytes) -> None:
+        self._frames = split(frames)
+        self._ended = False
+        self._more = asyncio.Event()
+        self.kept = 0
+
+    def add(self, frames: bytes) -> None:
+        """Further frames."""
+        self._frames += split(frames)
+        self._wake()
+
+    def end(self) -> None:
+        """There are no more."""
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
+
+    def unkept(self) -> tuple[int, bytes]:
+        """The number of the first frame that is not kept yet, and all from there on."""
+        return self.kept, b"".join(self._frames[self.kept :])
+
+    async def since(self, number: int) -> AsyncIterator[bytes]:
+        """The frames from this number on, until there are no more."""
         while True:
-            await asyncio.wait(ends, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if making.done():
-                return making.result()
-            if self._leaving is not None and self._leaving.done():
-                raise Internal("the server was stopped before the response was made")
-            try:
-                kept = await self._kept.find(id, owner)
-            except NotFound:
-                raise _Cancelled from None
-            if kept.status == "cancelled":
-                raise _Cancelled
-
-
-class _Cancelled(Exception):
-    """Nobody wants the response any more."""
+            if number < len(self._frames):
+                frames = self._frames[number:]
+                number += len(frames)
+                yield b"".join(frames)
+            elif self._ended:
+                return
+            else:
+                await self._more.wait()

@@ -31,6 +31,7 @@ from antiphon.api.events import (
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import items, sent
+from antiphon.surfaces.responses.frames import frame
 from antiphon.surfaces.responses.items import Item
 from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
 from antiphon.surfaces.responses.shapes import Fields
@@ -60,7 +61,7 @@ class Encoder:
 
     @property
     def finished(self) -> bool:
-        """Whether the response has come to its proper end."""
+        """Whether the response has come to its end."""
         return self._response is not None
 
     @property
@@ -111,8 +112,8 @@ class Encoder:
         """The frame that ends a stream that broke off."""
         out: list[bytes] = []
         done = [item for item in self._output if item is not None]
-        failed = response(self._style, "failed", done, error=error_sent(failure))
-        self._tell("response.failed", {"response": failed}, out)
+        self._response = response(self._style, "failed", done, error=_error_sent(failure))
+        self._tell("response.failed", {"response": self._response}, out)
         return b"".join(out)
 
     def _delta(self, kind: type[AnyEvent], text: str, out: list[bytes]) -> None:
@@ -205,12 +206,11 @@ class Encoder:
         self._tell(f"response.{self._response.status}", {"response": self._response}, out)
 
     def _tell(self, name: str, fields: Fields, out: list[bytes]) -> None:
-        told = _to_json({"type": name, **fields, "sequence_number": self._frames})
-        out.append(b"event: %b\ndata: %b\n\n" % (name.encode(), told))
+        out.append(frame(name, fields, self._frames))
         self._frames += 1
 
 
-def error_sent(failure: Failure) -> sent.Failed:
+def _error_sent(failure: Failure) -> sent.Failed:
     """A failure as a response has it."""
     told = failures.trouble(failure, "input")
     return sent.Failed(told.code or "server_error", told.message)

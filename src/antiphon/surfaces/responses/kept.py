@@ -7,49 +7,30 @@ chain is kept once however long it grows.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import Raw
-from sqlalchemy import Column, Connection, Float, Index, LargeBinary, MetaData, Table, Text, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
-from antiphon.api.errors import BadRequest, NotFound, NotKept
-from antiphon.storage.records import Records, TableSet
-from antiphon.storage.store import Store
-
-T = TypeVar("T")
+from antiphon.api.errors import BadRequest, NotFound
+from antiphon.surfaces.responses import journal, sent
+from antiphon.surfaces.responses.frames import frame
+from antiphon.surfaces.responses.tables import (
+    ResponseTables,
+    response_events,
+    response_items,
+    response_leases,
+    responses,
+)
 
 SECONDS = 30 * 24 * 3600.0
 """So long a response is kept."""
 MOST_LINKS = 1000
 """Responses of one chain. A longer conversation has left every window."""
-
-_metadata = MetaData()
-_responses = Table(
-    "responses",
-    _metadata,
-    Column("id", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("created", Float, nullable=False),
-    Column("previous", Text),
-    Column("status", Text, nullable=False),
-    Column("items", LargeBinary, nullable=False),
-    Column("response", LargeBinary, nullable=False),
-    Index("responses_created", "created"),
-)
-_named = Table(
-    "response_items",
-    _metadata,
-    Column("id", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("created", Float, nullable=False),
-    Column("response", Text, nullable=False),
-    Index("response_items_created", "created"),
-    Index("response_items_response", "response"),
-)
-"""In which response an item is that may be referred to."""
-TABLES = TableSet(name="responses", version=1, tables=_metadata)
+LEASE = 30.0
+"""Seconds after which a response in the background is given up that nobody says to be at work on."""
+UNDONE = ("queued", "in_progress")
 
 
 class KeptResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,40 +43,48 @@ class KeptResponse(msgspec.Struct, frozen=True, kw_only=True):
     items: bytes
     response: bytes
 
+    def changed(self, **fields: Any) -> bytes:
+        """The response as JSON, with these fields."""
+        return msgspec.json.encode({**msgspec.json.decode(self.response, type=dict[str, Raw]), **fields})
+
 
 class KeptResponses:
     """The responses in a store, each for the `owner` whose key made it. Raises NotKept where the store does not work,
     and NotFound where there is none."""
 
-    def __init__(self, store: Store | None) -> None:
-        self._store = store
+    def __init__(self, tables: ResponseTables) -> None:
+        self._tables = tables
 
     @property
     def available(self) -> bool:
         """Whether responses can be kept."""
-        return self._store is not None
+        return self._tables.available
 
     async def keep(self, kept: KeptResponse, owner: str) -> None:
         """Keep a response, in place of what was kept under its id. What has been kept for too long is forgotten."""
         now = time.time()
 
         def work(connection: Connection) -> None:
-            for table in (_responses, _named):
-                connection.execute(delete(table).where(table.c.created < now - SECONDS))
+            _sweep(connection, now - SECONDS)
             _forget(connection, kept.id)
             row = {**msgspec.structs.asdict(kept), "owner": owner, "created": now}
-            connection.execute(_responses.insert().values(**row))
+            connection.execute(responses.insert().values(**row))
+            if kept.status in UNDONE:
+                connection.execute(response_leases.insert().values(response=kept.id, until=now + LEASE))
             _name(connection, kept.id, owner, now, kept.response)
 
-        await self._write(work)
+        await self._tables.write(work)
 
     async def find(self, id: str, owner: str) -> KeptResponse:
         """A response. Raises NotFound."""
 
-        def work(connection: Connection) -> KeptResponse | None:
-            return _found(connection, id, owner)
+        def look(connection: Connection) -> tuple[KeptResponse | None, bool]:
+            kept = _found(connection, id, owner)
+            return kept, _abandoned(connection, kept)
 
-        kept = await self._read(work)
+        kept, abandoned = await self._tables.read(look)
+        if abandoned:
+            kept = await self._tables.write(lambda connection: _give_up(connection, id, owner))
         if kept is None:
             raise NotFound(f"Response with id '{id[:100]}' not found.", code="response_not_found")
         return kept
@@ -103,26 +92,36 @@ class KeptResponses:
     async def forget(self, id: str, owner: str) -> None:
         """Forget a response. Raises NotFound."""
         await self.find(id, owner)
-        await self._write(lambda connection: _forget(connection, id))
+        await self._tables.write(lambda connection: _forget(connection, id))
 
-    async def settle(self, id: str, status: str, response: bytes, *, unless: str) -> None:
-        """How a response stands now, `unless` it stands otherwise already."""
-        mine = (_responses.c.id == id) & (_responses.c.status != unless)
-        change = update(_responses).where(mine).values(status=status, response=response)
+    async def settle(self, id: str, status: str, response: bytes, *, first: int = 0, frames: bytes = b"") -> None:
+        """How a response ended, unless it had ended already; and the last `frames` that were told of it, from this
+        number on."""
+        await self._tables.write(lambda one: _settle(one, id, status, response, first=first, frames=frames))
 
-        def work(connection: Connection) -> None:
-            owner = connection.scalar(select(_responses.c.owner).where(mine))
-            if owner is not None:
-                connection.execute(change)
-                _name(connection, id, owner, time.time(), response)
+    async def renew(self, id: str, first: int, frames: bytes) -> str | None:
+        """Say that a response is still being made, and keep what was told of it meanwhile; how it stands, none where it
+        was forgotten."""
 
-        await self._write(work)
+        def work(connection: Connection) -> str | None:
+            status: str | None = connection.scalar(select(responses.c.status).where(responses.c.id == id))
+            if status in UNDONE:
+                lease = update(response_leases).where(response_leases.c.response == id)
+                connection.execute(lease.values(until=time.time() + LEASE))
+                journal.append(connection, id, first, frames)
+            return status
+
+        return await self._tables.write(work)
+
+    async def told(self, id: str, number: int) -> bytes:
+        """The frames with at least this number that were told of a response in the background."""
+        return await self._tables.read(lambda connection: journal.since(connection, id, number))
 
     async def items(self, ids: list[str], owner: str) -> dict[str, Raw]:
         """The items with these ids, as far as they are kept."""
-        mine = _named.c.id.in_(ids) & (_named.c.owner == owner)
-        query = select(_responses.c.response).where(_responses.c.id.in_(select(_named.c.response).where(mine)))
-        rows = await self._read(lambda connection: connection.execute(query).scalars().all())
+        mine = response_items.c.id.in_(ids) & (response_items.c.owner == owner)
+        query = select(responses.c.response).where(responses.c.id.in_(select(response_items.c.response).where(mine)))
+        rows = await self._tables.read(lambda connection: connection.execute(query).scalars().all())
         found = {_id.decode(item).id: item for row in rows for item in _output.decode(row).output}
         return {id: found[id] for id in ids if id in found}
 
@@ -140,38 +139,20 @@ class KeptResponses:
                 at = kept.previous
             return links
 
-        links = await self._read(work)
+        links = await self._tables.read(work)
         if links is None:
             raise BadRequest(
                 f"previous_response_id: Previous response with id '{id[:100]}' not found.",
                 code="previous_response_not_found",
             )
-        if any(link.status in ("queued", "in_progress") for link in links):
-            raise BadRequest(f"previous_response_id: the response '{id[:100]}' has not come to its end")
+        for link in links:
+            if link.status in UNDONE and (await self.find(link.id, owner)).status in UNDONE:
+                raise BadRequest(f"previous_response_id: the response '{id[:100]}' has not come to its end")
         items: list[Raw] = []
         for link in reversed(links):
             items += _items.decode(link.items)
             items += _output.decode(link.response).output
         return items
-
-    async def _read(self, work: Callable[[Connection], T]) -> T:
-        records = self._records()
-        try:
-            return await records.read(TABLES, work)
-        except OSError as error:
-            raise NotKept(f"responses cannot be read from {records.place}: {error}") from error
-
-    async def _write(self, work: Callable[[Connection], object]) -> None:
-        records = self._records()
-        try:
-            await records.write(TABLES, work)
-        except OSError as error:
-            raise NotKept(f"responses cannot be kept in {records.place}: {error}") from error
-
-    def _records(self) -> Records:
-        if self._store is None:
-            raise NotFound("this server keeps no responses", code="response_not_found")
-        return self._store.records
 
 
 class _Output(msgspec.Struct):
@@ -185,13 +166,48 @@ class _Item(msgspec.Struct):
 _id = msgspec.json.Decoder(_Item)
 _items = msgspec.json.Decoder(list[Raw])
 _output = msgspec.json.Decoder(_Output)
-_COLUMNS = [_responses.c[name] for name in KeptResponse.__struct_fields__]
+_COLUMNS = [responses.c[name] for name in KeptResponse.__struct_fields__]
+
+# What a program is told whose response died with its maker.
+_GONE = sent.Failed(
+    "server_error", "the server that made the response stopped before it was done; send the request again"
+)
 
 
 def _found(connection: Connection, id: str, owner: str) -> KeptResponse | None:
-    mine = (_responses.c.id == id) & (_responses.c.owner == owner)
+    mine = (responses.c.id == id) & (responses.c.owner == owner)
     row = connection.execute(select(*_COLUMNS).where(mine)).first()
     return KeptResponse(**row._mapping) if row is not None else None
+
+
+def _abandoned(connection: Connection, kept: KeptResponse | None) -> bool:
+    """Whether nobody makes the response any more, though it has not come to its end."""
+    if kept is None or kept.status not in UNDONE:
+        return False
+    until = connection.scalar(select(response_leases.c.until).where(response_leases.c.response == kept.id))
+    return until is None or until < time.time()
+
+
+def _give_up(connection: Connection, id: str, owner: str) -> KeptResponse | None:
+    """The response, which has failed if nobody makes it any more."""
+    kept = _found(connection, id, owner)
+    if kept is None or not _abandoned(connection, kept):
+        return kept
+    failed, number = kept.changed(status="failed", error=_GONE), journal.length(connection, id)
+    last = frame("response.failed", {"response": Raw(failed)}, number)
+    _settle(connection, id, "failed", failed, first=number, frames=last)
+    return _found(connection, id, owner)
+
+
+def _settle(connection: Connection, id: str, status: str, response: bytes, *, first: int, frames: bytes) -> None:
+    mine = (responses.c.id == id) & responses.c.status.in_(UNDONE)
+    owner = connection.scalar(select(responses.c.owner).where(mine))
+    if owner is None:
+        return
+    connection.execute(update(responses).where(mine).values(status=status, response=response))
+    connection.execute(delete(response_leases).where(response_leases.c.response == id))
+    _name(connection, id, owner, time.time(), response)
+    journal.append(connection, id, first, frames)
 
 
 def _name(connection: Connection, id: str, owner: str, created: float, response: bytes) -> None:
@@ -199,9 +215,16 @@ def _name(connection: Connection, id: str, owner: str, created: float, response:
     named = [_id.decode(item).id for item in _output.decode(response).output]
     if named:
         rows = [{"id": each, "owner": owner, "created": created, "response": id} for each in named]
-        connection.execute(_named.insert(), rows)
+        connection.execute(response_items.insert(), rows)
 
 
 def _forget(connection: Connection, id: str) -> None:
-    connection.execute(delete(_responses).where(_responses.c.id == id))
-    connection.execute(delete(_named).where(_named.c.response == id))
+    connection.execute(delete(responses).where(responses.c.id == id))
+    for table in (response_items, response_leases, response_events):
+        connection.execute(delete(table).where(table.c.response == id))
+
+
+def _sweep(connection: Connection, before: float) -> None:
+    """Forget all responses from before then."""
+    for id in connection.scalars(select(responses.c.id).where(responses.c.created < before)).all():
+        _forget(connection, id)

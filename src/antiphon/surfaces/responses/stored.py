@@ -9,10 +9,11 @@ import msgspec
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.responses import sent
-from antiphon.surfaces.responses.kept import KeptResponse, KeptResponses
+from antiphon.surfaces.responses.background import Background
+from antiphon.surfaces.responses.kept import UNDONE, KeptResponse, KeptResponses
+from antiphon.surfaces.responses.streaming import relay
 from antiphon.surfaces.surface import Operation, Parameter, Route
 
-_UNDONE = ("queued", "in_progress")
 _MOST = 100
 
 
@@ -37,8 +38,10 @@ class ItemList(msgspec.Struct, kw_only=True):
 class StoredResponses:
     """The routes of kept responses."""
 
-    def __init__(self, kept: KeptResponses) -> None:
+    def __init__(self, kept: KeptResponses, background: Background, ping_interval: float) -> None:
         self._kept = kept
+        self._background = background
+        self._ping_interval = ping_interval
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -50,9 +53,15 @@ class StoredResponses:
         ]
 
     async def _retrieve(self, exchange: Exchange) -> None:
-        if exchange.query.get("stream") == "true":
-            raise BadRequest("stream: a response that is kept is told whole; leave stream out")
-        await exchange.reply(200, (await self._found(exchange)).response)
+        kept = await self._found(exchange)
+        if exchange.query.get("stream") != "true":
+            await exchange.reply(200, kept.response)
+            return
+        if not _in_background(kept):
+            raise BadRequest("stream: only a response that was made in the background is told again; leave stream out")
+        number = _starting_after(exchange) + 1
+        frames = self._background.follow(kept.id, exchange.watch.key, number)
+        await relay(exchange, frames, number, interval=self._ping_interval)
 
     async def _delete(self, exchange: Exchange) -> None:
         await self._kept.forget(exchange.rest, exchange.watch.key)
@@ -60,12 +69,10 @@ class StoredResponses:
 
     async def _cancel(self, exchange: Exchange) -> None:
         kept = await self._found(exchange)
-        response = msgspec.json.decode(kept.response)
-        if not response.get("background"):
+        if not _in_background(kept):
             raise BadRequest("response_id: only a response that is made in the background can be cancelled")
-        if kept.status in _UNDONE:
-            response["status"] = "cancelled"
-            await self._kept.settle(kept.id, "cancelled", msgspec.json.encode(response), unless="completed")
+        if kept.status in UNDONE:
+            await self._kept.settle(kept.id, "cancelled", kept.changed(status="cancelled"))
             kept = await self._found(exchange)
         await exchange.reply(200, kept.response)
 
@@ -91,6 +98,24 @@ class StoredResponses:
         return await self._kept.find(exchange.rest, exchange.watch.key)
 
 
+class _Background(msgspec.Struct):
+    background: bool = False
+
+
+def _in_background(kept: KeptResponse) -> bool:
+    return msgspec.json.decode(kept.response, type=_Background).background
+
+
+def _starting_after(exchange: Exchange) -> int:
+    """The number of the last frame that the client has; -1: it has none."""
+    written = exchange.query.get("starting_after")
+    if written is None:
+        return -1
+    if not written.isdecimal() or len(written) > 9:
+        raise BadRequest("starting_after: Input should be a valid integer, the sequence_number of an event")
+    return int(written)
+
+
 def listed(kept: KeptResponse) -> list[dict[str, Any]]:
     """The items of a request, each with what the API lists: a type, an id, and content that is a list of parts."""
     items = msgspec.json.decode(kept.items, type=list[dict[str, Any]])
@@ -108,8 +133,13 @@ _ID = Parameter("response_id", "path", "The id of the response.", required=True)
 _RESPONSE = {"application/json": sent.Response}
 _RETRIEVE = Operation(
     summary="A response that is kept",
-    replies=_RESPONSE,
-    parameters=(_ID, Parameter("stream", "query", "Not here: a kept response is told whole.")),
+    description="A response that is or was made in the background is told again as a stream.",
+    replies={**_RESPONSE, "text/event-stream": sent.Event},
+    parameters=(
+        _ID,
+        Parameter("stream", "query", "`true`: as a stream."),
+        Parameter("starting_after", "query", "The `sequence_number` of the event to begin after."),
+    ),
     rest="response_id",
 )
 _DELETE = Operation(

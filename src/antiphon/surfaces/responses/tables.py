@@ -1,0 +1,96 @@
+"""What is kept of responses, as tables: the responses, the items that may be referred to, and of those that are made in
+the background who makes them and what was told of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Column, Connection, Float, Index, Integer, LargeBinary, MetaData, Table, Text
+
+from antiphon.api.errors import NotFound, NotKept
+from antiphon.storage.records import Records, TableSet
+from antiphon.storage.store import Store
+
+T = TypeVar("T")
+
+_metadata = MetaData()
+responses = Table(
+    "responses",
+    _metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("previous", Text),
+    Column("status", Text, nullable=False),
+    Column("items", LargeBinary, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Index("responses_created", "created"),
+)
+response_items = Table(
+    "response_items",
+    _metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("response", Text, nullable=False),
+    Index("response_items_created", "created"),
+    Index("response_items_response", "response"),
+)
+"""In which response an item is that may be referred to."""
+response_leases = Table(
+    "response_leases",
+    _metadata,
+    Column("response", Text, primary_key=True),
+    Column("until", Float, nullable=False),
+)
+"""Until when a response in the background is believed to be made, in Unix seconds."""
+response_events = Table(
+    "response_events",
+    _metadata,
+    Column("response", Text, primary_key=True),
+    Column("first", Integer, primary_key=True),
+    Column("frames", LargeBinary, nullable=False),
+)
+"""Frames of a stream that follow one another, by the number of the first of them."""
+
+
+def _add_background(connection: Connection) -> None:
+    _metadata.create_all(connection, tables=[response_leases, response_events])
+
+
+_tables = TableSet(name="responses", version=2, tables=_metadata, migrations={1: _add_background})
+
+
+class ResponseTables:
+    """These tables in a store. Raises NotKept where the store does not work, and NotFound where there is none."""
+
+    def __init__(self, store: Store | None) -> None:
+        self._store = store
+
+    @property
+    def available(self) -> bool:
+        """Whether anything can be kept."""
+        return self._store is not None
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` finds."""
+        records = self._records()
+        try:
+            return await records.read(_tables, work)
+        except OSError as error:
+            raise NotKept(f"responses cannot be read from {records.place}: {error}") from error
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Do `work`, all of it or nothing."""
+        records = self._records()
+        try:
+            return await records.write(_tables, work)
+        except OSError as error:
+            raise NotKept(f"responses cannot be kept in {records.place}: {error}") from error
+
+    def _records(self) -> Records:
+        if self._store is None:
+            raise NotFound("this server keeps no responses", code="response_not_found")
+        return self._store.records
