@@ -10,12 +10,14 @@ from __future__ import annotations
 import mmap
 import struct
 from array import array
+from collections.abc import Callable
 from os import PathLike
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 Scalar = int | float | bool | str
+T = TypeVar("T")
 
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _READERS = {kind: struct.Struct("<" + code) for kind, code in zip(_SIZES, "BbHhIif?Qqd", strict=True)}
@@ -81,6 +83,8 @@ class _Header:
         self.at = 0
         self.values: dict[str, Scalar] = {}
         self.lists: dict[str, tuple[int | float | bool, ...]] = {}
+        self.spans: dict[str, slice] = {}
+        """Where each pair stands, its key included."""
         self.token_starts: list[int] = []
         self.token_types = array("i")
 
@@ -141,11 +145,12 @@ class _Header:
         if version not in (2, 3):
             raise ValueError(f"its version is {version:#x}; versions 2 and 3, little-endian, can be read")
         for _ in range(count):
-            key, kind = self.text(), self.number(4)
+            start, key, kind = self.at, self.text(), self.number(4)
             if kind == _ARRAY:
                 self.array(key)
             else:
                 self.values[key] = self.text() if kind == _STRING else self.number(int(kind))
+            self.spans[key] = slice(start, self.at)
 
     def token(self, number: int) -> str:
         """The text of a token, empty when there is no such token."""
@@ -155,19 +160,41 @@ class _Header:
         return self.text()
 
 
+class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file says of its tokenizer, as it stands there: `pairs` of the header by their keys, and how many tokens
+    there are."""
+
+    pairs: dict[str, bytes]
+    tokens: int
+
+
 def read(path: str | PathLike[str]) -> ModelFile:
     """What the file says of its model. Raises ValueError when it is no GGUF file or is cut short, OSError when
     it cannot be opened."""
+    return _read(path, _model_file)
+
+
+def read_vocabulary(path: str | PathLike[str]) -> Vocabulary:
+    """The file's vocabulary. Raises as `read` does."""
+    return _read(path, _vocabulary)
+
+
+def _read(path: str | PathLike[str], take: Callable[[_Header], T]) -> T:
     with open(path, "rb") as file:
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 header = _Header(data)
                 header.read()
-                return _model_file(header)
+                return take(header)
         except (ValueError, struct.error, OverflowError) as error:
             # A length that leads far beyond the end fails in the one or the other way.
             reason = error if isinstance(error, ValueError) else "it ends in the middle of its header"
             raise ValueError(f"{path} is not a usable GGUF file: {reason}") from None
+
+
+def _vocabulary(header: _Header) -> Vocabulary:
+    spans = {key: span for key, span in header.spans.items() if key.startswith("tokenizer.") or key == "general.name"}
+    return Vocabulary(pairs={key: header.data[span] for key, span in spans.items()}, tokens=len(header.token_starts))
 
 
 def _model_file(header: _Header) -> ModelFile:
