@@ -101,10 +101,11 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """Whether the engine can take work, and a sentence for people."""
+    """Whether the engine can take work, and a sentence for people. While it is `loading`, work that was taken waits."""
 
     ready: bool
     detail: str = ""
+    loading: bool = False
 
 
 class Engine(Protocol):

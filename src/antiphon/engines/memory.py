@@ -15,6 +15,7 @@ import msgspec
 from antiphon.engines.cache_size import CacheType
 
 _SHARE_OF_FREE_MEMORY = 0.6
+_WEIGHTS_SHARE = 0.7
 # Below this a coding assistant cannot work: its instructions alone are some 15 to 20 thousand tokens.
 _USEFUL_WINDOW = 32768
 _SMALLEST_WINDOW = 2048
@@ -37,9 +38,20 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-def budgets(wanted: Sequence[int], free: int) -> list[int]:
+def together(weights: Sequence[int], free: int, most: int) -> int:
+    """How many models, whose files have so many bytes, are to be loaded at once: of the largest as many as leave most
+    of the `free` bytes to their windows, and at most so many (0: no bound)."""
+    largest_first = sorted(weights, reverse=True)
+    fitting = sum(sum(largest_first[: count + 1]) <= free * _WEIGHTS_SHARE for count in range(len(weights)))
+    return max(1, min(most or len(weights), fitting))
+
+
+def budgets(wanted: Sequence[int], free: int, together: int = 0) -> list[int]:
     """How many of the `free` bytes each of several engines may use for its windows. None gets more than it `wanted`
-    while another has less than that and less than an even share."""
+    while another has less than that and less than an even share. Where only so many of them run `together`, each gets
+    what it would get beside others like itself."""
+    if 0 < together < len(wanted):
+        return [min(each, int(free * _SHARE_OF_FREE_MEMORY) // together) for each in wanted]
     left, given = int(free * _SHARE_OF_FREE_MEMORY), [0] * len(wanted)
     smallest_first = sorted(range(len(wanted)), key=lambda index: wanted[index])
     for waiting, index in zip(range(len(wanted), 0, -1), smallest_first, strict=True):
@@ -48,11 +60,12 @@ def budgets(wanted: Sequence[int], free: int) -> list[int]:
     return given
 
 
-def ceilings(needed: Sequence[int], free: int) -> list[int]:
+def ceilings(needed: Sequence[int], free: int, together: int = 0) -> list[int]:
     """How many bytes each of several engines may take at most that need so many: with a margin for what cannot be known
-    beforehand, and together less than what is `free` of the machine."""
+    beforehand, and together less than what is `free` of the machine, also when the largest of them run `together`."""
     wanted = [each + max(_MARGIN, int(each * _MARGIN_SHARE)) for each in needed]
-    share = min(1.0, free * (1 - _LEFT_TO_OTHERS) / max(sum(wanted), 1))
+    most = sum(sorted(wanted)[-together:])
+    share = min(1.0, free * (1 - _LEFT_TO_OTHERS) / max(most, 1))
     return [max(int(each * share), _SMALLEST_CEILING) for each in wanted]
 
 

@@ -70,6 +70,7 @@ class _Metrics:
         )
         self.running = gauge("running", "Requests that hold a slot of the engine")
         self.waiting = gauge("waiting", "Requests that wait for a slot of the engine")
+        self.loading = gauge("waiting_for_load", "Requests in a slot that wait for their model to be loaded")
 
 
 _metrics = _Metrics()
@@ -83,6 +84,11 @@ def running(model: str, change: int) -> None:
 def waiting(model: str, change: int) -> None:
     """So many more requests wait for a slot."""
     _metrics.waiting.labels(model).inc(change)
+
+
+def loading(model: str, change: int) -> None:
+    """So many more requests wait for their model to be loaded."""
+    _metrics.loading.labels(model).inc(change)
 
 
 def written(model: str, key: str, tokens: int) -> None:

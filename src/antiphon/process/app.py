@@ -24,7 +24,8 @@ from antiphon.api.errors import Failure
 from antiphon.api.offload import SLICE
 from antiphon.engines import Engine, Reach, connect
 from antiphon.engines.chat import ChatServer
-from antiphon.observability import metrics, request_log, tracing
+from antiphon.observability import metrics, model_loads, request_log, tracing
+from antiphon.process.on_demand import OnDemandEngine
 from antiphon.process.seal_key import seal_key
 from antiphon.process.transcript_store import TranscriptFolder
 from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
@@ -141,14 +142,22 @@ def options(settings: Settings, **more: Any) -> surfaces.Options:
         ping_interval=settings.ping_interval,
         version_optional=settings.version_optional,
         allow_private_urls=settings.allow_private_urls,
-        metrics=metrics.exposition,
         **more,
     )
 
 
 def attach(place: ModelEndpoint, reach: Reach) -> Engine | ChatServer:
     """The engine of a model, by its address."""
-    return connect(place.engine, reach)
+    if place.on_demand is None:
+        return connect(place.engine, reach)
+    vocabulary = _token_engine(place.engine, Reach(key=reach.key, patience=reach.patience))
+    return OnDemandEngine(place.name, place.on_demand, vocabulary, partial(_token_engine, reach=reach))
+
+
+def _token_engine(target: str, reach: Reach) -> Engine:
+    engine = connect(target, reach)
+    assert not isinstance(engine, ChatServer)
+    return engine
 
 
 class Application:
@@ -246,6 +255,8 @@ class Application:
             key_store=key_store,
             rate_limiter=bounds,
             crashes=self._shared.crashes,
+            model_states=self._shared.models,
+            metrics=self._metrics,
             leaving=leaving,
             trace=self._traces,
             store=self._store,
@@ -261,6 +272,9 @@ class Application:
             self._tending.append(asyncio.ensure_future(keys.follow(key_store)))
         self._shared.when_stopping(partial(self._stop, leaving))
         _spare_the_lasting()
+
+    def _metrics(self) -> bytes:
+        return metrics.exposition() + model_loads.exposition(self._shared.models())
 
     def _stop(self, leaving: asyncio.Future[None]) -> None:
         """The server was asked to stop: begin nothing more, and let what clients wait for come to its end."""

@@ -32,13 +32,14 @@ _DISK_SHARE, _MOST_DISK = 0.1, 16_000_000_000
 
 
 class Planned(NamedTuple):
-    """An engine to start, a sentence when it gets less than was asked for it, where what it computes is kept, and how
-    many bytes its windows take."""
+    """An engine to start, a sentence when it gets less than was asked for it, where what it computes is kept, how many
+    bytes its windows take, and how many it takes as a whole."""
 
     launch: Launch
     note: str
     prefixes: Prefixes | None
     windows_bytes: int
+    needed_bytes: int
 
     @property
     def room(self) -> str:
@@ -68,30 +69,37 @@ def plan(settings: Settings) -> dict[str, Planned]:
     """The engines of those models that are files, by the model's name in the settings. Raises ModelUnavailable."""
     models = {name: model for name, model in settings.served.items() if not model.attached}
     wanted = {name: _wanted(name, model, Path(settings.cache_dir)) for name, model in models.items()}
-    free = machine.free_bytes()
+    free = memory_budget(settings)
+    sizes = [each.path.stat().st_size for each in wanted.values()]
+    together = memory.together(sizes, free, settings.max_loaded) if settings.on_demand else len(models)
     # Models of the same file share its pages.
-    weights = sum(path.stat().st_size for path in {each.path for each in wanted.values()})
+    distinct = [path.stat().st_size for path in {each.path for each in wanted.values()}]
+    weights = sum(sorted(distinct)[-together:])
     bytes_wanted = [_windows_bytes(wanted[name], wanted[name].window, models[name].parallel) for name in models]
-    budgets = memory.budgets(bytes_wanted, max(0, free - weights))
+    budgets = memory.budgets(bytes_wanted, max(0, free - weights), together)
     kept = prefixes(settings) if models else None
     planned = {
-        name: _planned(settings, models[name], wanted[name], budget, free // len(models), kept)
+        name: _planned(settings, models[name], wanted[name], budget, free // together, kept, together)
         for name, budget in zip(models, budgets, strict=True)
     }
-    needed = [_needed(planned[name].launch, wanted[name]) for name in models]
-    for (name, model), ceiling in zip(models.items(), memory.ceilings(needed, free), strict=True):
+    needed = [each.needed_bytes for each in planned.values()]
+    for (name, model), ceiling in zip(models.items(), memory.ceilings(needed, free, together), strict=True):
         limit = model.memory_limit_mb or ceiling >> 20
         launch = msgspec.structs.replace(planned[name].launch, memory_mb=limit)
         planned[name] = planned[name]._replace(launch=launch)
     return planned
 
 
-def _needed(launch: Launch, wanted: _Wanted) -> int:
-    """Bytes of memory that an engine is known to take, its files included: some machines keep the weights in an order
-    of their own, beside the file's."""
+def memory_budget(settings: Settings) -> int:
+    """Bytes of memory for all embedded models together."""
+    free = machine.free_bytes()
+    return min(free, settings.loaded_memory_mb << 20) if settings.loaded_memory_mb else free
+
+
+def _files_bytes(launch: Launch) -> int:
+    """Bytes of an engine's files: some machines keep the weights in an order of their own, beside the file's."""
     files = [launch.model, *filter(None, [launch.mmproj, launch.draft_model]), *launch.lora]
-    windows = _windows_bytes(wanted, launch.window, launch.parallel, launch.cache_type)
-    return windows + (launch.cache_mb << 20) + sum(Path(file).stat().st_size for file in files)
+    return sum(Path(file).stat().st_size for file in files)
 
 
 def _windows_bytes(wanted: _Wanted, window: int, parallel: int, cache_type: CacheType | None = None) -> int:
@@ -122,7 +130,13 @@ def _cache_types(model: ModelSettings, file: gguf.ModelFile) -> tuple[CacheType,
 
 
 def _planned(
-    settings: Settings, model: ModelSettings, wanted: _Wanted, budget: int, free: int, kept: Prefixes | None
+    settings: Settings,
+    model: ModelSettings,
+    wanted: _Wanted,
+    budget: int,
+    free: int,
+    kept: Prefixes | None,
+    together: int,
 ) -> Planned:
     room = memory.fit(
         window=wanted.window,
@@ -132,7 +146,6 @@ def _planned(
         budget=budget,
         cache_types=wanted.cache_types,
     )
-    engines = sum(not each.attached for each in settings.served.values())
     own = Path(settings.state_dir) / f"engine-{settings.port}-{file_name(wanted.name)}"
     launch = Launch(
         model=str(wanted.path),
@@ -145,8 +158,8 @@ def _planned(
         checkpoints=wanted.shape.checkpoints(room.window, room.cache_type),
         speculate=model.speculation,
         draft_model=model.draft_model if model.speculation == "draft" else "",
-        threads=model.threads or machine.threads(engines),
-        prefill_threads=model.threads or machine.prefill_threads(engines),
+        threads=model.threads or machine.threads(together),
+        prefill_threads=model.threads or machine.prefill_threads(together),
         mmproj=model.mmproj,
         lora=tuple(model.adapters.values()),
         gpu_layers=model.gpu_layers,
@@ -157,7 +170,8 @@ def _planned(
         cause=f"{own}.cause",
     )
     here = kept and msgspec.structs.replace(kept, engine=identity.of_engine(launch))
-    return Planned(launch, room.note, here, _windows_bytes(wanted, room.window, room.parallel, room.cache_type))
+    windows = _windows_bytes(wanted, room.window, room.parallel, room.cache_type)
+    return Planned(launch, room.note, here, windows, windows + _files_bytes(launch) + (launch.cache_mb << 20))
 
 
 def prefixes(settings: Settings) -> Prefixes | None:

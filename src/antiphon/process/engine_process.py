@@ -7,6 +7,7 @@ The port stays the same across restarts, so whoever talks to the engine needs no
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 import threading
@@ -26,13 +27,20 @@ _STEADY = 60.0
 # So many deaths in a row, none of them after a steady run, are no accident.
 _LOOP = 3
 _PATIENCE_AT_STOP = 5.0
+# A line of llama.cpp's log: time, level, place and what happened.
+_ERROR = re.compile(r"^[\d.]+ E [^:\n]*: (.*)$", re.MULTILINE)
 _SHORT_OF_MEMORY = (
     "\n  The memory is too small: ask for less with --context-length or --parallel, or serve a smaller model."
 )
 
 
 class EngineUnavailable(Exception):
-    """The engine did not start. The message says why, as far as it is known."""
+    """The engine did not start. The message says why, as far as it is known, for whoever reads the log, `reason` in one
+    line for clients."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class EngineProcess:
@@ -76,7 +84,8 @@ class EngineProcess:
         self._thread.start()
         answer = self._first.get()
         if not answer.ready:
-            raise EngineUnavailable(f"{self._who} does not start: {answer.error}{self._last_words()}")
+            message = f"{self._who} does not start: {answer.error}"
+            raise EngineUnavailable(message + self._last_words(), self._first_error() or answer.error)
         return answer.port
 
     def stop(self) -> None:
@@ -132,6 +141,8 @@ class EngineProcess:
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         self._let_go(self._child)
+        # For one that was stopped while it was being started.
+        self._first.put(Answer(ready=False, error="it was stopped"))
 
     def _outlived(self) -> int:
         """How the child ended. One that runs for a while has ended a row of deaths."""
@@ -175,6 +186,13 @@ class EngineProcess:
         with contextlib.suppress(OSError):
             if self.launch.cause:
                 Path(self.launch.cause).unlink(missing_ok=True)
+
+    def _first_error(self) -> str:
+        """What the engine's log has of the first thing that went wrong."""
+        try:
+            return next(iter(_ERROR.findall(Path(self.launch.log).read_text("utf-8", "replace"))), "")
+        except OSError:
+            return ""
 
     def _last_words(self) -> str:
         """Where the engine's own log is, and how it ends."""

@@ -19,20 +19,18 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from antiphon.engines import connect
-from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.observability import request_log
 from antiphon.parsing.formats import format_named, reasoning_named
-from antiphon.process import banner, engine_launches, workers
-from antiphon.process.engine_process import EngineProcess
+from antiphon.process import banner, workers
+from antiphon.process.engine_start import EngineStarter
 from antiphon.process.managed_keys import managed_keys
-from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
+from antiphon.process.worker_config import WorkerConfig
 from antiphon.process.worker_state import METRICS_VARIABLE, WorkerStateOwner
 from antiphon.settings.sources import ModelSettings, Settings
 from antiphon.storage import files
@@ -65,9 +63,9 @@ def _serve(settings: Settings, application: str) -> int:
         request_log.configure("info", "json")
     os.environ.pop(KEYS_VARIABLE, None)
     sharing = share(settings)
-    engines: list[EngineProcess] = []
+    engines = EngineStarter(settings, sharing, say)
     try:
-        places, notes = start(settings, engines, sharing)
+        places, notes = engines.start()
         config = WorkerConfig.of(settings, places, sharing.folder)
         os.environ.update(config.environment())
         if settings.workers > 1:
@@ -77,8 +75,7 @@ def _serve(settings: Settings, application: str) -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        for engine in engines:
-            engine.stop()
+        engines.stop()
         sharing.close()
 
 
@@ -112,48 +109,6 @@ def share(settings: Settings) -> WorkerStateOwner:
     return sharing
 
 
-def start(
-    settings: Settings, engines: list[EngineProcess], sharing: WorkerStateOwner
-) -> tuple[tuple[ModelEndpoint, ...], list[str]]:
-    """Start the engines that models need, into the list of those that must be stopped again; gives where each model is,
-    and what there is to say of them."""
-    planned, places, notes = engine_launches.plan(settings), [], []
-    if kept := next((each.prefixes for each in planned.values()), None):
-        # There may be very many.
-        threading.Thread(target=PrefixStore(kept.folder, kept.capacity).sweep, daemon=True).start()
-    for name, model in settings.served.items():
-        if name not in planned:
-            places.append(ModelEndpoint(settings=model, engine=model.model, name=name))
-            continue
-        launch, note, prefixes, _ = planned[name]
-        engines.append(
-            EngineProcess(
-                launch,
-                say,
-                report=partial(sharing.crashes, launch.name),
-                starting=partial(sharing.forget_slots, launch.name),
-            )
-        )
-        say(f"loading {launch.name} ({Path(launch.model).name}): {planned[name].room} …")
-        with waiting():
-            port = engines[-1].start()
-        target = f"llama.cpp+http://127.0.0.1:{port}"
-        places.append(
-            ModelEndpoint(
-                settings=model,
-                engine=target,
-                key=launch.key,
-                name=launch.name,
-                gguf=launch.model,
-                cause=launch.cause,
-                prefixes=prefixes,
-            )
-        )
-        if note:
-            notes.append(f"{launch.name}: {note}")
-    return tuple(places), notes
-
-
 def say(sentence: str) -> None:
     """Tell the person at the terminal, or the program that reads the log."""
     if request_log.for_programs():
@@ -162,21 +117,6 @@ def say(sentence: str) -> None:
         # A full disk behind it must not end the thread that looks after an engine.
         with contextlib.suppress(OSError):
             print(f"antiphon: {sentence}", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def waiting() -> Iterator[None]:
-    """Show that something goes on, and for how long, on a terminal. llama.cpp does not tell how far it is."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        progress.add_task("", total=None)
-        yield
 
 
 def refuse_wrong_model(model: ModelSettings) -> None:

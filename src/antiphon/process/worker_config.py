@@ -13,11 +13,23 @@ from antiphon.settings.sources import BadSettings, ModelSettings, Settings
 RUNTIME_VARIABLE = "ANTIPHON_RUNTIME"
 
 
+class OnDemand(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine that runs only while it is needed: the socket of the `loader` that is asked for it, and what it will
+    say of itself when it runs, its window in tokens. One that `speculates` tells no log-probabilities."""
+
+    loader: str
+    window: int
+    slots: int
+    vision: bool = False
+    speculates: bool = False
+    adapters: tuple[str, ...] = ()
+
+
 class ModelEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A model as a worker finds it. `engine` is where its engine answers (`llama.cpp+http://127.0.0.1:1234`) and
     `key` what that asks for, `name` what clients are shown (empty: what the engine calls it), `gguf` the model's file
     where it is known, `cause` the file in which its engine says why it ended. What that computes is kept in
-    `prefixes`."""
+    `prefixes`. Where the engine is `on_demand`, only its vocabulary answers at that address."""
 
     settings: ModelSettings
     engine: str
@@ -26,6 +38,7 @@ class ModelEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     gguf: str = ""
     cause: str = ""
     prefixes: Prefixes | None = None
+    on_demand: OnDemand | None = None
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@
     slots-…     what is in the slots of each embedded engine (`engines/cache/slots.py`)
     remembered/ the tokens of each model's conversations (`transcript_store.py`), when there are several workers
     seal.key    the key that seals thinking (`seal_key.py`), when the state folder has no room for it
+    models      how it is with each model that is loaded when it is needed (`observability/model_loads.py`)
+    vocabulary/ the vocabularies of these, as files that the engine reads
     metrics/    what each worker has counted (`observability/metrics.py`), when there are several
 
 A worker that runs without a supervisor has no folder, and none of this happens.
@@ -23,9 +25,12 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
+
+from antiphon.observability.model_loads import ModelState
 from antiphon.storage import files
 
 log = logging.getLogger("antiphon")
@@ -37,6 +42,8 @@ _METRICS = ("counter", "gauge_livesum", "histogram")
 _METRICS_SIZE = 1 << 20
 _PREFIX = "run-"
 _UNSAFE = re.compile(r"[^\w.-]+")
+# Bytes of a socket's path that every system takes.
+_LONGEST_SOCKET = 100
 # A folder without a pipe's reader may be one that is being made.
 _YOUNG = 60.0
 
@@ -100,6 +107,13 @@ class WorkerState:
                 lines.append(file.read_text("utf-8"))
         return "; ".join(lines)
 
+    def models(self) -> dict[str, ModelState]:
+        """How it is with each model that is loaded when it is needed."""
+        try:
+            return msgspec.json.decode((Path(self._folder) / "models").read_bytes(), type=dict[str, ModelState])
+        except (OSError, msgspec.MsgspecError):
+            return {}
+
     def when_stopping(self, act: Callable[[], None]) -> None:
         """Act, on the running loop, when the server is asked to stop."""
         if not self._folder:
@@ -128,6 +142,7 @@ class WorkerStateOwner:
 
     def __init__(self, place: Path) -> None:
         self.trouble: OSError | None = None
+        self._elsewhere = ""
         try:
             self.folder = _made(place, _PREFIX)
         except OSError as error:
@@ -157,6 +172,26 @@ class WorkerStateOwner:
             else:
                 file.unlink(missing_ok=True)
 
+    def models(self, states: Mapping[str, ModelState]) -> None:
+        """Tell the workers how it is with each model that is loaded when it is needed."""
+        with contextlib.suppress(OSError):
+            files.write(Path(self.folder) / "models", msgspec.json.encode(states), durable=False)
+
+    @property
+    def loader(self) -> str:
+        """The socket of the loader of models. Where the folder's name is too long for one, it is elsewhere."""
+        path = str(Path(self.folder) / "loader")
+        if len(path.encode()) > _LONGEST_SOCKET:
+            self._elsewhere = self._elsewhere or tempfile.mkdtemp(prefix=f"antiphon-{_PREFIX}")
+            path = str(Path(self._elsewhere) / "loader")
+        return path
+
+    def vocabulary(self, model: str) -> Path:
+        """The file for the vocabulary of a model."""
+        folder = Path(self.folder) / "vocabulary"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{file_name(model)}.gguf"
+
     def forget_slots(self, model: str) -> None:
         """A model's engine is started, and holds nothing."""
         (Path(self.folder) / _slots(model)).unlink(missing_ok=True)
@@ -164,7 +199,8 @@ class WorkerStateOwner:
     def close(self) -> None:
         """Remove the folder."""
         self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in filter(None, (self.folder, self._elsewhere)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _made(place: Path, prefix: str) -> str:

@@ -80,7 +80,7 @@ class EngineActor:
         self._described = msgspec.structs.replace(described, model=name or described.model, slots=0)
 
     async def _start(self, settings: Settings, name: str) -> tuple[Launch, Prefixes | None]:
-        launch, note, prefixes, _ = (await asyncio.to_thread(engine_launches.plan, settings))[name]
+        launch, note, prefixes, *_ = (await asyncio.to_thread(engine_launches.plan, settings))[name]
         if note:
             log.warning("%s: %s", launch.name, note)
         # Several actors may share the folder.

@@ -129,7 +129,7 @@ class Service:
         found = []
         for model, health in zip(self._models, answers, strict=True):
             queue, ready, detail = self._queues[model.card.name], health.ready, health.detail
-            if ready and queue.silence() > self._stall:
+            if ready and not health.loading and queue.silence() > self._stall:
                 ready, detail = False, f"{queue.running} requests run, but nothing came for {queue.silence():.0f} s"
             found.append((model.card.name, ready, detail))
         return found

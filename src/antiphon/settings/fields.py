@@ -84,6 +84,23 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         About("Which of several models answers to `default` and to unknown `claude-*` names; the first one if unset."),
     ] = ""
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
+    max_loaded: Annotated[
+        int,
+        Meta(ge=0),
+        About(
+            "How many embedded models are loaded at once: each is loaded when it is first needed, and the one unused "
+            "for longest makes room. 0 is no limit; all are loaded at the start unless `loaded_memory_mb` or a "
+            "`keep_alive` is set."
+        ),
+    ] = 0
+    loaded_memory_mb: Annotated[
+        int,
+        Meta(ge=0),
+        About(
+            "Megabytes of memory that embedded models, loaded on demand, may take together; 0 allows what is free at "
+            "the start."
+        ),
+    ] = 0
     ray: RaySettings = msgspec.field(default_factory=RaySettings)
     workers: Annotated[int, Meta(ge=1, le=256), About("HTTP worker processes that share the port.")] = 1
     state_dir: Annotated[
@@ -237,6 +254,12 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         """The URL of the database that things are kept in: the one that is set, or else a file of this server's own, as
         servers that share a state folder need not share what they keep."""
         return self.store or f"sqlite:///{Path(self.state_dir) / f'store-{self.port}.sqlite'}"
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether embedded models are loaded when they are needed, all but pinned ones."""
+        bounded = self.max_loaded or self.loaded_memory_mb
+        return bool(bounded) or any(model.keep_alive is not None for model in self.served.values())
 
     @property
     def served(self) -> dict[str, ModelSettings]:

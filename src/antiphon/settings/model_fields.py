@@ -109,6 +109,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "the start."
         ),
     ] = 0
+    keep_alive: Annotated[
+        Annotated[float, Meta(ge=-1)] | None,
+        About(
+            "Seconds that an embedded model stays loaded after its last request: 0 unloads it at once, -1 loads it at "
+            "the start for good.",
+            default="until another model needs its room",
+        ),
+    ] = None
     mmproj: Annotated[str, About("The projector (GGUF) that lets the embedded engine see images.", path=True)] = ""
     lora: Annotated[
         tuple[str, ...],
@@ -127,6 +135,11 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if self.speculate == "auto":
             return "draft" if self.draft_model else "off"
         return self.speculate
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the model is loaded at the start and stays."""
+        return self.keep_alive is not None and self.keep_alive < 0
 
     @property
     def adapters(self) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -99,10 +100,18 @@ def declared(record: type[msgspec.Struct]) -> list[Option]:
             Option(
                 field=field.name,
                 name=about.name or field.name,
-                type=bare[field.name],
-                annotation=noted[field.name],
+                type=_given(bare[field.name]),
+                annotation=_given(noted[field.name]),
                 default=None if field.default is msgspec.NODEFAULT else field.default,
                 about=about,
             )
         )
     return found
+
+
+def _given(type: Any) -> Any:
+    """The type of a value that is given, where the field may also have none: `float` of `float | None`."""
+    inner = type.__origin__ if get_origin(type) is Annotated else type
+    if get_origin(inner) not in (Union, UnionType):
+        return type
+    return next(part for part in get_args(inner) if part is not NoneType)

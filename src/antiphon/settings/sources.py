@@ -209,6 +209,8 @@ def shown(settings: Settings) -> str:
 def _shown(option: Option, value: Any) -> str:
     if option.about.secret and value:
         return f"# {option.name}: {len(value)} set, not shown"
+    if value is None:
+        return f"# {option.name}: {option.shown_default}"
     return f"{option.name} = {_toml(value)}"
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from antiphon.api.errors import NotFound, Overloaded
+from antiphon.observability.model_loads import ModelState, State
 from antiphon.serving.service import ModelCard, Service
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent
@@ -12,7 +15,8 @@ from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surf
 
 
 class ServedModel(msgspec.Struct):
-    """A model as `/health` tells of it. `window` is in tokens; `parsers` says which are in force, and why."""
+    """A model as `/health` tells of it. `window` is in tokens; `parsers` says which are in force, and why. Where the
+    model is loaded when it is needed, `state` says whether it is."""
 
     name: str
     aliases: tuple[str, ...]
@@ -20,6 +24,7 @@ class ServedModel(msgspec.Struct):
     tool_call_parser: str
     reasoning_parser: str
     parsers: str
+    state: State | msgspec.UnsetType = msgspec.UNSET
 
 
 class Health(msgspec.Struct):
@@ -29,8 +34,17 @@ class Health(msgspec.Struct):
     models: list[ServedModel]
 
 
-def _served(card: ModelCard) -> ServedModel:
-    return ServedModel(card.name, card.aliases, card.window, card.tool_call_parser, card.reasoning_parser, card.parsers)
+def _served(card: ModelCard, states: Mapping[str, ModelState]) -> ServedModel:
+    loaded = states.get(card.base or card.name)
+    return ServedModel(
+        name=card.name,
+        aliases=card.aliases,
+        window=card.window,
+        tool_call_parser=card.tool_call_parser,
+        reasoning_parser=card.reasoning_parser,
+        parsers=card.parsers,
+        state=loaded.state if loaded else msgspec.UNSET,
+    )
 
 
 class _Operations:
@@ -40,7 +54,8 @@ class _Operations:
 
     async def health(self, exchange: Exchange) -> None:
         """The server is there, and which models it serves, the default one first."""
-        models = [_served(card) for card in self._service.cards()]
+        states = self._options.model_states() if self._options.model_states else {}
+        models = [_served(card, states) for card in self._service.cards()]
         await exchange.reply(200, msgspec.json.encode(Health("ok", models)))
 
     async def ready(self, exchange: Exchange) -> None:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from antiphon.accounts.key_store import KeyStore
 from antiphon.accounts.keyring import Keyring
 from antiphon.api.errors import Failure
+from antiphon.observability.model_loads import ModelState
 from antiphon.observability.request_watch import Watch
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.rate_limits import RateLimiter
@@ -57,11 +58,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     are. `hosts` are the names by which the server may be asked for
     where no key is, besides its addresses (`*.` in front: whatever is below; `*`: all). With `version_optional`,
     requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `rate_limiter` the headers
-    that tell a key what it may still use, `crashes` a sentence when the engine dies again and again. `trace` takes down
-    a request that is over. `batches` is the folder of the message batches (empty: none are kept), `store` is where
-    other things of clients are kept (None: nowhere), and `files` are those in it. `server_tools` are those that run
-    here. The `recorder` keeps what was sampled, if it is kept. When `leaving` is done, whatever still runs ends in an
-    error. Clock and ids come in, so that tests can fix them."""
+    that tell a key what it may still use, `crashes` a sentence when the engine dies again and again, `model_states` how
+    it is with models that are loaded when they are needed. `trace` takes down a request that is over. `batches` is the
+    folder of the message batches (empty: none are kept), `store` is where other things of clients are kept (None:
+    nowhere), and `files` are those in it. `server_tools` are those that run here. The `recorder` keeps what was
+    sampled, if it is kept. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so that
+    tests can fix them."""
 
     seal_key: bytes
     keys: Keyring = msgspec.field(default_factory=Keyring)
@@ -79,6 +81,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Callable[[], bytes] | None = None
     rate_limiter: RateLimiter | None = None
     crashes: Callable[[], str] | None = None
+    model_states: Callable[[], Mapping[str, ModelState]] | None = None
     trace: Trace | None = None
     server_tools: ServerTools = msgspec.field(default_factory=ServerTools)
     recorder: Recorder | None = None

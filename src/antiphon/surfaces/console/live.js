@@ -46,7 +46,7 @@ export class Live {
       this.trouble.hidden = false;
       fill(this.trouble, failure.status === 404 ? "This server keeps no metrics." : failure.message);
     }
-    if (!this.known) this.serve();
+    if (!this.known || this.onDemand) this.serve();
     clearTimeout(this.timer);
     if (this.node.isConnected && !document.hidden) this.timer = setTimeout(() => this.tick(), EVERY);
   }
@@ -75,6 +75,7 @@ export class Live {
       json("health", { quiet: true }).catch(() => ({ models: [] })),
       json("health/ready", { quiet: true }).then(() => "", (failure) => failure.message),
     ]);
+    this.onDemand = health.models.some((one) => one.state);
     fill(this.models, state.models.map((model) => card(model, health.models.find((one) => one.name === model.id), ready)));
   }
 }
@@ -94,7 +95,7 @@ function card(model, parsers, unready) {
     ["Tool calls", parsers?.parsers ?? ""],
   ].filter(([, value]) => value);
   return h("article.card", {}, h("h4", {}, model.id),
-    h(`p.state${trouble ? ".down" : ""}`, {}, trouble || "ready"),
+    h(`p.state${trouble ? ".down" : ""}`, {}, trouble || parsers?.state || "ready"),
     h("dl.facts", {}, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
 }
 
