@@ -169,7 +169,7 @@ async def test_an_older_store_is_brought_up(store: Store, tmp_path: Path) -> Non
         TableSet("responses", 1, before), lambda one: one.execute(tables.responses.insert(), rows)
     )
     earlier.close()
-    responses = kept.KeptResponses(tables.ResponseTables(store))
+    responses = kept.KeptResponses(store)
     assert (await responses.find("completed", "")).response == b'{"output":[]}'
     assert (await responses.find("in_progress", "")).status == "failed"
 

@@ -106,8 +106,9 @@ class Parameter(msgspec.Struct, frozen=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What /openapi.json tells of a route. `body` is the type of the request's JSON, none when it takes none, `form`
     the schema of a form that it takes instead; `replies` are the types of a good answer by media type, and `bare` the
-    statuses of others that have no body; `rest` is the name of what stands for the `*` in the path.
-    `fails` lists the statuses of failures that are told here, of all that the surface knows when it is left out."""
+    statuses of others that have no body; `rest` is the name of what stands for the `*` in the path, with `/` between
+    several. `fails` lists the statuses of failures that are told here, of all that the surface knows when it is left
+    out."""
 
     summary: str
     description: str = ""
@@ -124,9 +125,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One place a surface answers at.
 
-    `path` is without `/v1`; a `*` in it takes whatever stands there as `exchange.rest`. An `open` route asks
-    for no key, one for the `operator` for an admin's; a `quiet` one leaves no line in the log. `operation` describes
-    it.
+    `path` is without `/v1`; a `*` in it takes whatever stands there, as one of `exchange.wildcards`. An `open` route
+    asks for no key, one for the `operator` for an admin's; a `quiet` one leaves no line in the log. `operation`
+    describes it.
     """
 
     method: str

@@ -33,15 +33,16 @@ class ClientGone(Exception):
 class Exchange:
     """A request and the response to it. `extra` headers go out with whatever response is sent; `status` is 0 until one
     is; `facts` are what the surface wants said of the request in its line of the log. `late` gives headers known
-    only when the head is sent. When `leaving` is done the server is about to end. A request of a batch has nobody who
-    waits for it; `batch` is the label of the key whose batch it is, None for every other."""
+    only when the head is sent. `wildcards` are what stands in the path for each `*` of the route. When `leaving` is
+    done the server is about to end. A request of a batch has nobody who waits for it; `batch` is the label of the key
+    whose batch it is, None for every other."""
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, request_id: str) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         # ASGI: the path begins with where the application is mounted.
         self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        self.rest = ""
+        self.wildcards: tuple[str, ...] = ()
         self.anthropic = False
         self.batch: str | None = scope.get(INSIDE)
         self.request_id = request_id
@@ -58,6 +59,11 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+
+    @property
+    def rest(self) -> str:
+        """What stands in the path for the route's `*`, the first where there are several."""
+        return self.wildcards[0] if self.wildcards else ""
 
     def header(self, name: str) -> str | None:
         """A request header, several lines of it joined by commas, or none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -68,15 +69,17 @@ class Gate:
         self._options = options
         self._fallback = fallback
         self._exact: dict[str, dict[str, Placed]] = {}
-        below: dict[tuple[str, str], dict[str, Placed]] = {}
+        below: dict[str, dict[str, Placed]] = {}
         for each in placed:
             path = each.route.path
-            before, free, after = path.partition("*")
-            methods = below.setdefault((before, after), {}) if free else self._exact.setdefault(path, {})
+            methods = (below if "*" in path else self._exact).setdefault(path, {})
             if methods.setdefault(each.route.method, each) is not each:
                 raise ValueError(f"two surfaces answer {each.route.method} {path}")
         # What says more of a path comes first.
-        self._below = sorted(below.items(), key=lambda one: (len(one[0][1]), len(one[0][0])), reverse=True)
+        longest_first = sorted(below, key=lambda path: len(path.replace("*", "")), reverse=True)
+        self._below = [
+            (re.compile(re.escape(path).replace(r"\*", "(.+)"), re.S), below[path]) for path in longest_first
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -121,22 +124,21 @@ class Gate:
         exchange.path, exchange.anthropic = canonical(exchange.path)
         methods = self._exact.get(exchange.path)
         if methods is None:
-            for (before, after), table in self._below:
-                end = len(exchange.path) - len(after)
-                if end > len(before) and exchange.path.startswith(before) and exchange.path.endswith(after):
-                    methods, exchange.rest = table, exchange.path[len(before) : end]
+            for pattern, table in self._below:
+                if found := pattern.fullmatch(exchange.path):
+                    methods, exchange.wildcards = table, found.groups()
                     break
         if methods is None:
             raise NotFound(
                 f"Not found: {exchange.method} {exchange.scope['path']}. "
                 "The Messages API of this server is at POST /v1/messages."
             )
-        found = methods.get("GET" if exchange.method == "HEAD" else exchange.method)
-        if found is None:
+        placed = methods.get("GET" if exchange.method == "HEAD" else exchange.method)
+        if placed is None:
             allowed = ", ".join(sorted(methods))
             exchange.extra.append((b"allow", allowed.encode()))
             raise MethodNotAllowed(f"Method {exchange.method} is not allowed here; use {allowed}")
-        return found
+        return placed
 
     def _check_key(self, exchange: Exchange, route: Route) -> None:
         keys, presented = self._options.keys, _presented(exchange)

@@ -108,7 +108,9 @@ class _About:
         """Path, method and description of each."""
         found = []
         for route, operation in self._told:
-            path = self._surface.base + route.path.replace("*", "{" + operation.rest + "}")
+            path = self._surface.base + route.path
+            for name in operation.rest.split("/"):
+                path = path.replace("*", "{" + name + "}", 1)
             found.append((path, route.method.lower(), self._described(path, route, operation)))
         return found
 

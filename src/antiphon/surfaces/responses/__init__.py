@@ -6,7 +6,6 @@ It shares every stage with the Messages API but decode and encode. What happens 
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,29 +13,26 @@ import msgspec
 from msgspec import Meta, Raw
 
 from antiphon.api.conversation import Conversation, GenerationParams
-from antiphon.api.errors import BadRequest, NotKept, PromptTooLong
-from antiphon.api.events import AnyEvent, Emit, Finished, Run
-from antiphon.api.offload import LARGE, offload
+from antiphon.api.errors import BadRequest, PromptTooLong
+from antiphon.api.events import Run
 from antiphon.api.seal import Seal
-from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Rounds
 from antiphon.serving.service import Prepared, Service
-from antiphon.surfaces.content import remote
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import decode, encode, items, sent, tools, wire
 from antiphon.surfaces.responses.background import Background
-from antiphon.surfaces.responses.kept import KeptResponse, KeptResponses
+from antiphon.surfaces.responses.conversation_routes import ConversationRoutes
+from antiphon.surfaces.responses.conversations import Conversations
+from antiphon.surfaces.responses.keeping import Keeper
+from antiphon.surfaces.responses.kept import KeptResponses
+from antiphon.surfaces.responses.reading import RequestReader
 from antiphon.surfaces.responses.stored import StoredResponses
 from antiphon.surfaces.responses.streaming import StreamEncoder, relay
-from antiphon.surfaces.responses.tables import ResponseTables
 from antiphon.surfaces.responses.truncation import shortened
 from antiphon.surfaces.responses.whole import Style, response, whole
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
-
-log = logging.getLogger("antiphon.http")
 
 
 class _Responses:
@@ -44,107 +40,60 @@ class _Responses:
         self._service = service
         self._options = options
         self._seal = Seal(options.seal_key)
-        self._kept = KeptResponses(ResponseTables(options.store))
+        self._kept = KeptResponses(options.store)
+        self._conversations = Conversations(options.store, options.new_id)
         self._background = Background(self._kept, options.leaving)
+        self._reader = RequestReader(service, options, self._seal, self._kept, self._conversations)
 
     def routes(self) -> list[Route]:
         return [
             Route(method="POST", path="/responses", answer=self._create, operation=_CREATE),
             Route(method="POST", path="/responses/input_tokens", answer=self._count, operation=_COUNT),
             *StoredResponses(self._kept, self._background, self._options.ping_interval).routes(),
+            *ConversationRoutes(self._conversations, self._options).routes(),
         ]
 
     async def _create(self, exchange: Exchange) -> None:
-        draft, decoded = await self._read(exchange)
+        draft, decoded = await self._reader.read(exchange)
         request = draft.request
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         conversation, prepared = await self._fitted(draft, decoded)
         style = self._style(draft, decoded)
         run = self._run(exchange, draft, decoded, conversation, prepared)
+        keeper = Keeper(self._kept, self._conversations, draft, exchange.watch.key)
         if request.background:
-            await self._begin(exchange, draft, style, run)
+            await self._begin(exchange, keeper, style, run, streaming=bool(request.stream))
         elif request.stream:
             encoder = StreamEncoder(style)
             await sse.send(
                 exchange,
-                self._keeping(exchange, draft, encoder, run) if style.echo.store else run,
+                keeper.finishing(run, encoder.encode_ahead) if style.echo.store or draft.conversation else run,
                 encoder,
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
             )
         else:
             made = whole(style, await sse.whole(exchange, run))
-            if style.echo.store:
-                made.store = await self._try_keeping(exchange, draft, made)
+            made.store = await keeper.finish(made)
             await exchange.reply(200, msgspec.json.encode(made))
 
-    async def _begin(self, exchange: Exchange, draft: decode.Draft, style: Style, run: Run) -> None:
+    async def _begin(self, exchange: Exchange, keeper: Keeper, style: Style, run: Run, *, streaming: bool) -> None:
         """Have a response made in the background, and say that it is, or stream it as long as the client listens."""
         if not style.echo.store:
             raise BadRequest("background: a response in the background must be stored; leave store out")
         begun = response(style, "in_progress", [])
-        await self._keep(exchange, draft, begun)
-        self._background.begin(style.id, run, encode.Encoder(style))
-        if draft.request.stream:
+        await keeper.keep(begun)
+        self._background.begin(style.id, run, encode.Encoder(style), keeper.add)
+        if streaming:
             frames = self._background.follow(style.id, exchange.watch.key, 0)
             await relay(exchange, frames, 0, interval=self._options.ping_interval)
         else:
             await exchange.reply(200, msgspec.json.encode(begun))
 
-    def _keeping(self, exchange: Exchange, draft: decode.Draft, encoder: StreamEncoder, run: Run) -> Run:
-        """The same, with the response kept before its end is told: a client that goes on from it at once finds it."""
-
-        async def kept(emit: Emit) -> None:
-            async def passing(batch: list[AnyEvent]) -> None:
-                if isinstance(batch[-1], Finished) and (made := encoder.encode_ahead(batch)):
-                    await self._try_keeping(exchange, draft, made)
-                await emit(batch)
-
-            await run(passing)
-
-        return kept
-
-    async def _try_keeping(self, exchange: Exchange, draft: decode.Draft, made: sent.Response) -> bool:
-        """Keep a response, if the store takes it; a client that has its reply must not lose it with the disk."""
-        try:
-            await self._keep(exchange, draft, made)
-        except NotKept as failure:
-            log.warning("%s is not kept: %s", made.id, failure.message)
-            return False
-        return True
-
-    async def _keep(self, exchange: Exchange, draft: decode.Draft, made: sent.Response) -> None:
-        record = KeptResponse(
-            id=made.id,
-            previous=draft.request.previous_response_id,
-            status=made.status,
-            items=decode.own_items(draft),
-            response=msgspec.json.encode(made),
-        )
-        await self._kept.keep(record, exchange.watch.key)
-
     async def _count(self, exchange: Exchange) -> None:
-        draft, decoded = await self._read(exchange)
+        draft, decoded = await self._reader.read(exchange)
         tokens = await self._service.count(draft.request.model, decoded.conversation, decoded.generation)
         await exchange.reply(200, msgspec.json.encode(sent.Counted(input_tokens=tokens)))
-
-    async def _read(self, exchange: Exchange) -> tuple[decode.Draft, decode.DecodedRequest]:
-        check_media_type(exchange)
-        body = await exchange.body(self._options.max_body)
-        # A PDF takes its time, however short it is.
-        large = len(body) > LARGE or b'"input_file"' in body
-        offered = self._options.server_tools.for_key(exchange.watch.key)
-        draft = await offload(large, partial(decode.read, body, offered))
-        if draft.request.previous_response_id:
-            decode.go_on(draft, await self._kept.chain(draft.request.previous_response_id, exchange.watch.key))
-        if (ids := decode.references(draft)) and self._kept.available:
-            decode.resolve(draft, await self._kept.items(ids, exchange.watch.key))
-        await _ask(draft, offered)
-        card = self._service.card(draft.request.model)
-        fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
-        decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
-        tell_ignored(exchange, decoded.ignored)
-        return draft, decoded
 
     async def _fitted(self, draft: decode.Draft, decoded: decode.DecodedRequest) -> tuple[Conversation, Prepared]:
         """The conversation, as far as it fits, and the request that is prepared with it."""
@@ -223,18 +172,6 @@ class _Responses:
                 sealed=decode.SEALED in (draft.request.include or ()),
             ),
         )
-
-
-async def _ask(draft: decode.Draft, offered: ServerTools) -> None:
-    """Ask the MCP servers that a request names for their tools."""
-    servers = draft.box.servers
-    if offered.connector is None or not servers:
-        return
-    entries = [(each.where, each.entry) for each in servers if each.entry is not None]
-    toolsets = [(each.where, each.toolset) for each in servers]
-    taken = [*draft.box.tools, *draft.box.deferred]
-    for declared in await offered.connector.declared(entries, toolsets, taken, offered.bounds.seconds):
-        draft.box.serve(declared, "tools")
 
 
 def _routes(service: Service, options: Options) -> list[Route]:

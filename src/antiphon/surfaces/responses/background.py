@@ -10,18 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
 
 from antiphon.api.errors import Failure, Internal
 from antiphon.api.events import AnyEvent, Run
+from antiphon.surfaces.responses import sent
 from antiphon.surfaces.responses.encode import Encoder
 from antiphon.surfaces.responses.frames import count, split
 from antiphon.surfaces.responses.kept import UNDONE, KeptResponses
 
 log = logging.getLogger("antiphon.http")
+
+Made = Callable[[sent.Response], Awaitable[None]]
 
 SECONDS = 1.0
 """How often a response is kept as far as it has come, and read where another worker makes it."""
@@ -36,10 +39,10 @@ class Background:
         self._streams: dict[str, _Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, id: str, run: Run, encoder: Encoder) -> None:
-        """Have a response made that is kept already."""
+    def begin(self, id: str, run: Run, encoder: Encoder, made: Made) -> None:
+        """Have a response made that is kept already, and hand it to `made` before its end is told."""
         stream = self._streams[id] = _Stream(encoder.start())
-        task = asyncio.ensure_future(self._make(id, run, encoder, stream))
+        task = asyncio.ensure_future(self._make(id, run, encoder, stream, made))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -60,7 +63,7 @@ class Background:
                 return
             await asyncio.sleep(SECONDS)
 
-    async def _make(self, id: str, run: Run, encoder: Encoder, stream: _Stream) -> None:
+    async def _make(self, id: str, run: Run, encoder: Encoder, stream: _Stream, made: Made) -> None:
         async def take(batch: list[AnyEvent]) -> None:
             stream.add(encoder.batch(batch))
 
@@ -76,10 +79,11 @@ class Background:
             log.exception("a response in the background broke off")
             stream.add(encoder.failure(Internal("Internal server error")))
         try:
-            if (made := encoder.response) is not None:
+            if (response := encoder.response) is not None:
+                await made(response)
                 first, frames = stream.unkept()
-                response = msgspec.json.encode(made)
-                await self._kept.settle(id, made.status, response, first=first, frames=frames)
+                body = msgspec.json.encode(response)
+                await self._kept.settle(id, response.status, body, first=first, frames=frames)
         except Failure as failure:
             log.warning("%s is lost: %s", id, failure.message)
         finally:

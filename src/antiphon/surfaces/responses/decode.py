@@ -44,6 +44,12 @@ class Draft(msgspec.Struct, kw_only=True):
     items: list[Placed]
     box: tools.Toolbox
 
+    @property
+    def conversation(self) -> str | None:
+        """The id of the conversation that the request belongs to."""
+        named = self.request.conversation
+        return named.id if isinstance(named, wire.ConversationReference) else named or None
+
 
 def read(body: bytes, offered: ServerTools) -> Draft:
     """Read a body as far as it can be read by itself, and check what can be checked. `offered` are the server tools
@@ -51,10 +57,11 @@ def read(body: bytes, offered: ServerTools) -> Draft:
     request, members, unknown = wire.read(body)
     if request.truncation is not None and request.truncation not in _TRUNCATIONS:
         raise BadRequest("truncation: Input should be 'auto' or 'disabled'")
-    # To leave these out would ask the model something else.
-    for name, what in (("conversation", "use previous_response_id"), ("prompt", "send the input itself")):
-        if given(getattr(request, name)):
-            raise BadRequest(f"{name}: this server keeps none; {what}")
+    if given(request.prompt):
+        # To leave it out would ask the model something else.
+        raise BadRequest("prompt: this server keeps none; send the input itself")
+    if request.conversation and request.previous_response_id:
+        raise BadRequest("conversation: cannot be combined with previous_response_id; send one of them")
     return Draft(
         request=request,
         members=members,
@@ -64,9 +71,9 @@ def read(body: bytes, offered: ServerTools) -> Draft:
     )
 
 
-def go_on(draft: Draft, earlier: list[msgspec.Raw]) -> None:
-    """Put the items of an earlier conversation before those of the request."""
-    draft.items[:0] = placed_in("previous_response_id", earlier)
+def go_on(draft: Draft, name: str, earlier: list[msgspec.Raw]) -> None:
+    """Put the items that the field `name` stands for before those of the request."""
+    draft.items[:0] = placed_in(name, earlier)
 
 
 def references(draft: Draft) -> list[str]:
@@ -128,6 +135,7 @@ def echo(draft: Draft, *, stored: bool = False) -> sent.Echo:
         metadata=request.metadata or {},
         parallel_tool_calls=request.parallel_tool_calls is not False,
         previous_response_id=request.previous_response_id,
+        conversation=sent.Conversation(draft.conversation) if draft.conversation else None,
         store=stored,
         prompt_cache_key=request.prompt_cache_key,
         reasoning={

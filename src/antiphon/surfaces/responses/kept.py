@@ -14,10 +14,12 @@ from msgspec import Raw
 from sqlalchemy import Connection, delete, select, update
 
 from antiphon.api.errors import BadRequest, NotFound
+from antiphon.storage.store import Store
 from antiphon.surfaces.responses import journal, sent
 from antiphon.surfaces.responses.frames import frame
 from antiphon.surfaces.responses.tables import (
-    ResponseTables,
+    RESPONSES,
+    KeptTables,
     response_events,
     response_items,
     response_leases,
@@ -52,8 +54,8 @@ class KeptResponses:
     """The responses in a store, each for the `owner` whose key made it. Raises NotKept where the store does not work,
     and NotFound where there is none."""
 
-    def __init__(self, tables: ResponseTables) -> None:
-        self._tables = tables
+    def __init__(self, store: Store | None) -> None:
+        self._tables = KeptTables(store, RESPONSES)
 
     @property
     def available(self) -> bool:

@@ -11,10 +11,9 @@ from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.responses import sent
 from antiphon.surfaces.responses.background import Background
 from antiphon.surfaces.responses.kept import UNDONE, KeptResponse, KeptResponses
+from antiphon.surfaces.responses.listing import PAGING, ItemList, listed, page
 from antiphon.surfaces.responses.streaming import relay
 from antiphon.surfaces.surface import Operation, Parameter, Route
-
-_MOST = 100
 
 
 class Deleted(msgspec.Struct, kw_only=True):
@@ -23,16 +22,6 @@ class Deleted(msgspec.Struct, kw_only=True):
     id: str
     object: str = "response"
     deleted: bool = True
-
-
-class ItemList(msgspec.Struct, kw_only=True):
-    """Some of the items of a request."""
-
-    object: str = "list"
-    data: list[sent.Item]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class StoredResponses:
@@ -77,22 +66,8 @@ class StoredResponses:
         await exchange.reply(200, kept.response)
 
     async def _items(self, exchange: Exchange) -> None:
-        kept, query = await self._found(exchange), exchange.query
-        items = listed(kept)
-        if query.get("order", "desc") != "asc":
-            items.reverse()
-        if after := query.get("after"):
-            ids = [item["id"] for item in items]
-            if after not in ids:
-                raise BadRequest(f"after: there is no item {after[:100]!r}")
-            items = items[ids.index(after) + 1 :]
-        limit = query.get("limit") or "20"
-        if not limit.isdecimal() or not 1 <= int(limit[:9]) <= _MOST:
-            raise BadRequest(f"limit: Input should be a valid integer between 1 and {_MOST}")
-        page = items[: int(limit)]
-        first, last = (page[0]["id"], page[-1]["id"]) if page else (None, None)
-        told = ItemList(data=page, first_id=first, last_id=last, has_more=len(page) < len(items))
-        await exchange.reply(200, msgspec.json.encode(told))
+        kept = await self._found(exchange)
+        await exchange.reply(200, msgspec.json.encode(page(_listed(kept), exchange.query)))
 
     async def _found(self, exchange: Exchange) -> KeptResponse:
         return await self._kept.find(exchange.rest, exchange.watch.key)
@@ -116,17 +91,10 @@ def _starting_after(exchange: Exchange) -> int:
     return int(written)
 
 
-def listed(kept: KeptResponse) -> list[dict[str, Any]]:
-    """The items of a request, each with what the API lists: a type, an id, and content that is a list of parts."""
+def _listed(kept: KeptResponse) -> list[dict[str, Any]]:
     items = msgspec.json.decode(kept.items, type=list[dict[str, Any]])
-    found = []
-    for place, item in enumerate(items):
-        named = {"type": "message", "id": f"item_{kept.id.removeprefix('resp_')}_{place}", **item}
-        if isinstance(named.get("content"), str) and named["type"] == "message":
-            kind = "output_text" if named.get("role") == "assistant" else "input_text"
-            named["content"] = [{"type": kind, "text": named["content"]}]
-        found.append(named)
-    return found
+    name = kept.id.removeprefix("resp_")
+    return [listed({"id": f"item_{name}_{place}", **item}) for place, item in enumerate(items)]
 
 
 _ID = Parameter("response_id", "path", "The id of the response.", required=True)
@@ -154,11 +122,6 @@ _CANCEL = Operation(
 _ITEMS = Operation(
     summary="The items of a response's request",
     replies={"application/json": ItemList},
-    parameters=(
-        _ID,
-        Parameter("limit", "query", "The most to list."),
-        Parameter("after", "query", "List what comes after this item."),
-        Parameter("order", "query", "`asc` or `desc`, the latest first."),
-    ),
+    parameters=(_ID, *PAGING),
     rest="response_id",
 )

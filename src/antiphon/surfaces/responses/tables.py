@@ -60,14 +60,15 @@ def _add_background(connection: Connection) -> None:
     _metadata.create_all(connection, tables=[response_leases, response_events])
 
 
-_tables = TableSet(name="responses", version=2, tables=_metadata, migrations={1: _add_background})
+RESPONSES = TableSet(name="responses", version=2, tables=_metadata, migrations={1: _add_background})
 
 
-class ResponseTables:
-    """These tables in a store. Raises NotKept where the store does not work, and NotFound where there is none."""
+class KeptTables:
+    """A set of tables in a store. Raises NotKept where the store does not work, and NotFound where there is none."""
 
-    def __init__(self, store: Store | None) -> None:
+    def __init__(self, store: Store | None, tables: TableSet) -> None:
         self._store = store
+        self._tables = tables
 
     @property
     def available(self) -> bool:
@@ -78,19 +79,19 @@ class ResponseTables:
         """What `work` finds."""
         records = self._records()
         try:
-            return await records.read(_tables, work)
+            return await records.read(self._tables, work)
         except OSError as error:
-            raise NotKept(f"responses cannot be read from {records.place}: {error}") from error
+            raise NotKept(f"{self._tables.name} cannot be read from {records.place}: {error}") from error
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Do `work`, all of it or nothing."""
         records = self._records()
         try:
-            return await records.write(_tables, work)
+            return await records.write(self._tables, work)
         except OSError as error:
-            raise NotKept(f"responses cannot be kept in {records.place}: {error}") from error
+            raise NotKept(f"{self._tables.name} cannot be kept in {records.place}: {error}") from error
 
     def _records(self) -> Records:
         if self._store is None:
-            raise NotFound("this server keeps no responses", code="response_not_found")
+            raise NotFound(f"this server keeps no {self._tables.name}", code=f"{self._tables.name[:-1]}_not_found")
         return self._store.records

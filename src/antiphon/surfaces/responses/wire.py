@@ -150,6 +150,12 @@ class ToolChoice(msgspec.Struct):
     tools: list[dict[str, Any]] | None = None
 
 
+class ConversationReference(msgspec.Struct):
+    """`conversation` where it is not an id."""
+
+    id: Name
+
+
 class Request(msgspec.Struct):
     """The body of a request: the fields that are acted upon."""
 
@@ -172,7 +178,7 @@ class Request(msgspec.Struct):
     previous_response_id: str | None = None
     store: bool | None = None
     background: bool | None = None
-    conversation: Ignored = UNSET
+    conversation: str | ConversationReference | None = None
     prompt: Ignored = UNSET
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None

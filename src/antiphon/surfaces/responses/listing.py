@@ -1,0 +1,60 @@
+"""Lists of items, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.api.errors import BadRequest
+from antiphon.surfaces.responses import sent
+from antiphon.surfaces.surface import Parameter
+
+_MOST = 100
+PAGING = (
+    Parameter("limit", "query", "The most to list."),
+    Parameter("after", "query", "List what comes after this item."),
+    Parameter("order", "query", "`asc` or `desc`, the latest first."),
+)
+
+
+class ItemList(msgspec.Struct, kw_only=True):
+    """Some items of a list."""
+
+    object: str = "list"
+    data: list[sent.Item]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+def listed(item: dict[str, Any]) -> dict[str, Any]:
+    """An item with what the API lists besides what a client wrote: its type, and content that is a list of parts."""
+    told = {"type": "message", **item}
+    if told["type"] == "message":
+        told.setdefault("status", "completed")
+        if isinstance(told.get("content"), str):
+            kind = "output_text" if told.get("role") == "assistant" else "input_text"
+            told["content"] = [{"type": kind, "text": told["content"]}]
+    return told
+
+
+def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> ItemList:
+    """A page of items that are in the order in which they came."""
+    ordered = list(items) if query.get("order", "desc") == "asc" else list(reversed(items))
+    if after := query.get("after"):
+        ids = [item["id"] for item in ordered]
+        if after not in ids:
+            raise BadRequest(f"after: there is no item {after[:100]!r}")
+        ordered = ordered[ids.index(after) + 1 :]
+    limit = query.get("limit") or "20"
+    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= _MOST:
+        raise BadRequest(f"limit: Input should be a valid integer between 1 and {_MOST}")
+    return whole_list(ordered[: int(limit)], more=len(ordered) > int(limit))
+
+
+def whole_list(items: list[dict[str, Any]], *, more: bool = False) -> ItemList:
+    """These items, and whether there are `more`."""
+    first, last = (items[0]["id"], items[-1]["id"]) if items else (None, None)
+    return ItemList(data=items, first_id=first, last_id=last, has_more=more)

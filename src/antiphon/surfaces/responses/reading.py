@@ -1,0 +1,69 @@
+"""A request's bytes → what it asks for, with all that it names: what it goes on from, items that are kept, the tools of
+MCP servers, what lies at an address.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from antiphon.api.offload import LARGE, offload
+from antiphon.api.seal import Seal
+from antiphon.server_tools.registry import ServerTools
+from antiphon.serving.service import Service
+from antiphon.surfaces.content import remote
+from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
+from antiphon.surfaces.responses import decode
+from antiphon.surfaces.responses.conversations import Conversations
+from antiphon.surfaces.responses.kept import KeptResponses
+from antiphon.surfaces.surface import Options
+
+
+class RequestReader:
+    """Reads requests."""
+
+    def __init__(
+        self, service: Service, options: Options, seal: Seal, kept: KeptResponses, conversations: Conversations
+    ) -> None:
+        self._service = service
+        self._options = options
+        self._seal = seal
+        self._kept = kept
+        self._conversations = conversations
+
+    async def read(self, exchange: Exchange) -> tuple[decode.Draft, decode.DecodedRequest]:
+        """The request of an exchange. Raises BadRequest and NotFound."""
+        check_media_type(exchange)
+        body = await exchange.body(self._options.max_body)
+        # A PDF takes its time, however short it is.
+        large = len(body) > LARGE or b'"input_file"' in body
+        offered = self._options.server_tools.for_key(exchange.watch.key)
+        draft = await offload(large, partial(decode.read, body, offered))
+        await self._go_on(draft, exchange.watch.key)
+        await _ask(draft, offered)
+        card = self._service.card(draft.request.model)
+        fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
+        decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
+        tell_ignored(exchange, decoded.ignored)
+        return draft, decoded
+
+    async def _go_on(self, draft: decode.Draft, owner: str) -> None:
+        """Put in what the request goes on from, and the items that it refers to."""
+        if previous := draft.request.previous_response_id:
+            decode.go_on(draft, "previous_response_id", await self._kept.chain(previous, owner))
+        if draft.conversation:
+            decode.go_on(draft, "conversation", await self._conversations.items(draft.conversation, owner))
+        if (ids := decode.references(draft)) and self._kept.available:
+            decode.resolve(draft, await self._kept.items(ids, owner))
+
+
+async def _ask(draft: decode.Draft, offered: ServerTools) -> None:
+    """Ask the MCP servers that a request names for their tools."""
+    servers = draft.box.servers
+    if offered.connector is None or not servers:
+        return
+    entries = [(each.where, each.entry) for each in servers if each.entry is not None]
+    toolsets = [(each.where, each.toolset) for each in servers]
+    taken = [*draft.box.tools, *draft.box.deferred]
+    for declared in await offered.connector.declared(entries, toolsets, taken, offered.bounds.seconds):
+        draft.box.serve(declared, "tools")
