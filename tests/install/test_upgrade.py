@@ -1,7 +1,7 @@
 """State that older versions wrote is taken over.
 
 `older/` has what they left: of the first version that had batches one that was over, one that a crash broke off, and a
-sealed reply; of the first that had files and responses one of each. They were made by sending requests to those versions.
+sealed reply; of the first that had files and responses one of each. They were made by requests to those versions.
 """
 
 from __future__ import annotations
