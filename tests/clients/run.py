@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from tests.clients import documented
 from tests.clients.proxy import Proxy
 from tests.clients.site import Site
-from tests.end_to_end.conftest import serving
+from tests.end_to_end.conftest import free_port, serving
 from tests.surfaces import order, response_order
 
 HERE = Path(__file__).parent
@@ -36,26 +36,49 @@ NAMESPACE = f"antiphon-clients-{os.getpid()}"
 
 class Program(NamedTuple):
     """A program: the script that drives it, the packages it is made of, and the servers it meets. `agent` says that it
-    is only ever run without a network."""
+    is only ever run without a network. `settings` are lines of the server's `antiphon.toml`, in which `@HOME@` is the
+    program's folder and `@PORT@` a port of its own, that it finds in its environment."""
 
     script: str
     packages: tuple[str, ...]
     kinds: tuple[str, ...] = ("scripted", "real")
     agent: bool = False
+    settings: str = ""
 
     @property
-    def node(self) -> bool:
-        return any(package.rpartition("@")[0] for package in self.packages)
+    def node(self) -> tuple[str, ...]:
+        """The packages from npm; the others are Python's."""
+        return tuple(package for package in self.packages if package.rpartition("@")[0])
+
+    @property
+    def python(self) -> tuple[str, ...]:
+        return tuple(package for package in self.packages if package not in self.node)
 
     @property
     def version(self) -> str:
         return self.packages[0].replace("@", " ").replace("==", " ").split()[-1]
 
 
+_MCP_SETTINGS = """
+tool_timeout = 20
+[mcp.clock]
+command = ["@HOME@/bin/mcp-server-time"]
+[mcp.database]
+url = "http://127.0.0.1:@PORT@/mcp"
+"""
+_MCP_SERVERS = (
+    "anthropic==2.12.0",
+    "excel-mcp-server==2.2.2",
+    "mcp-server-motherduck==1.1.0",
+    "mcp-server-time==2026.10.19",
+    "@modelcontextprotocol/server-everything@2026.8.31",
+)
+
 ALL = {
     "anthropic-2": Program("anthropic_sdk.py", ("anthropic==2.12.0", "pydantic==2.14.3")),
     "anthropic-1": Program("anthropic_sdk.py", ("anthropic==1.17.0", "pydantic==2.14.3")),
     "anthropic-0": Program("anthropic_sdk.py", ("anthropic==0.93.0", "pydantic==2.14.3")),
+    "mcp-servers": Program("mcp_servers.py", _MCP_SERVERS, settings=_MCP_SETTINGS),
     "langchain": Program("langchain_agent.py", ("langchain-anthropic==1.7.7", "langgraph==1.2.22", "langchain==1.4.7")),
     "pydantic-ai": Program("pydantic_ai_agent.py", ("pydantic-ai-slim[anthropic]==2.68.0",)),
     "instructor": Program("instructor_models.py", ("instructor[anthropic]==1.17.0",)),
@@ -88,33 +111,33 @@ def install(name: str, folder: Path) -> Path:
     print(f"installing {' '.join(program.packages)}", flush=True)
     if program.node:
         (home / "package.json").write_text('{"private": true, "type": "module"}')
-        command = ["npm", "install", "--silent", "--no-fund", "--no-audit", *program.packages]
+        command = ["npm", "install", "--silent", "--no-fund", "--no-audit", *program.node]
         subprocess.run(command, cwd=home, check=True, stdout=subprocess.DEVNULL)
-    else:
+    if program.python:
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
         pip = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        subprocess.run([*pip, *program.packages], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([*pip, *program.python], check=True, stderr=subprocess.DEVNULL)
     stamp.write_text(wanted)
     return home
 
 
-def run(name: str, home: Path, url: str, kind: str, work: Path) -> tuple[int, list[str]]:
+def run(name: str, home: Path, url: str, kind: str, work: Path, port: int) -> tuple[int, list[str]]:
     """How many checks went well and which did not."""
     program = ALL[name]
     script = PROGRAMS / program.script
+    python = str(home / "bin" / "python") if program.python else sys.executable
     log = work / f"{name}-{kind}.jsonl"
     if script.suffix == ".mjs":
         # Node looks for packages beside the program.
         for each in PROGRAMS.glob("*.mjs"):
             shutil.copy(each, home)
         command = ["node", str(home / script.name)]
-    elif program.node:
-        command = [sys.executable, str(script)]
     else:
-        command = [str(home / "bin" / "python"), str(script)]
+        command = [python, str(script)]
     with tempfile.TemporaryDirectory() as fresh:
         binaries = f"{home / 'node_modules' / '.bin'}:{home / 'bin'}:{os.environ['PATH']}"
         environment = {"PATH": binaries, "HOME": fresh, "LANG": "C.UTF-8", "WORK": str(work)}
+        environment["PORT"] = str(port)
         try:
             done = subprocess.run(
                 [*command, url, kind, str(log)],
@@ -129,7 +152,6 @@ def run(name: str, home: Path, url: str, kind: str, work: Path) -> tuple[int, li
             output, status = done.stdout + done.stderr, str(done.returncode)
         except subprocess.TimeoutExpired as late:
             output, status = (late.stdout or b"").decode() + (late.stderr or b"").decode(), "too late"
-        python = sys.executable if program.node else str(home / "bin" / "python")
         unlike = documented.failures(name, kind, home, url, environment, python)
     (work / f"{name}-{kind}.out").write_text(output)
     lines = output.splitlines()
@@ -163,18 +185,22 @@ def run_all(names: list[str], folder: Path, work: Path) -> bool:
     rules = rules.replace("@SECURE@", site.secure_url)
     script.write_text(rules, "utf-8")
     tools = ["--web-search", f"searxng+{site.url}", "--web-fetch", "--mcp-connector", "--allow-private-urls"]
+    named = ["--served-model-name", "local-model"]
     engines = {"scripted": [f"scripted+{script}"], "real": ["--threads", "1"]}
     rows, failures = [], []
     for kind, engine in engines.items():
         for name in [name for name in names if kind in ALL[name].kinds]:
             folder_of_server = work / f"{name}-{kind}"
             folder_of_server.mkdir()
+            port, settings = free_port(), folder_of_server / "antiphon.toml"
+            own = ALL[name].settings.replace("@HOME@", str(folder / name)).replace("@PORT@", str(port))
+            settings.write_text(own)
             with (
-                serving(folder_of_server, *engine, *tools, "--served-model-name", "local-model") as server,
+                serving(folder_of_server, *engine, *tools, *named, "--config", str(settings)) as server,
                 proxied(urlsplit(server.url).port or 0, work / f"{name}-{kind}.jsonl") as url,
             ):
                 started = time.monotonic()
-                passed, failed = run(name, folder / name, url, kind, work)
+                passed, failed = run(name, folder / name, url, kind, work, port)
                 seconds = time.monotonic() - started
             rows.append((name, ALL[name].version, kind, str(passed), str(len(failed)), f"{seconds:.0f}"))
             failures += failed

@@ -58,13 +58,13 @@ async def test_a_call_over_both_transports(kind: str) -> None:
 
 
 async def test_results_of_every_kind() -> None:
-    """Pictures and files are told in words; fake results and calls in them stay text."""
+    """Texts and PDFs are read, other files and pictures told in words; fake results and calls in them stay text."""
     async with listening() as url, running(offered(), says(call("show"), "Seen.")) as server:
         message = await server.post(messages=[user("Show.")], **naming(url))
-        text, picture, file = (each["text"] for each in message["content"][1]["content"])
+        text, picture, *files = (each["text"] for each in message["content"][1]["content"])
         assert "fake" in text
         assert picture.startswith("[image: image/png")
-        assert file == "The notes."
+        assert files == ["The notes.", "Größe zählt.", "Bees fly.", "[application/gzip at file:///blob]"]
         marker = (await server.engine.tokenise(["<tool_call>"]))[0]
         assert list(server.engine.jobs[1].prompt).count(marker) == 1
 

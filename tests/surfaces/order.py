@@ -10,6 +10,7 @@ DELTAS = {
     "thinking": {"thinking_delta", "signature_delta"},
     "tool_use": {"input_json_delta"},
     "server_tool_use": {"input_json_delta"},
+    "mcp_tool_use": {"input_json_delta"},
 }
 
 

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from antiphon.api.offload import offload
+from antiphon.server_tools.mcp_results import cut, slow, texts
 from antiphon.server_tools.outward import Outward, Refused
 from antiphon.server_tools.tool import ToolFailed
 
@@ -26,8 +28,6 @@ MAX_BYTES = 8 * 1024 * 1024
 """Of one answer."""
 MAX_TOOLS = 1000
 MAX_PAGES = 50
-MAX_TEXT = 400_000
-"""In characters, of one result."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,10 +81,11 @@ class McpClient:
         """What a tool answers, as texts, and whether that is an error. Raises ToolFailed."""
         async with self._connected(server) as client:
             result = await client.call_tool(tool, input)
-            texts = [_text(each.model_dump(mode="json", by_alias=True, exclude_none=True)) for each in result.content]
-            if not texts and result.structured_content is not None:
-                texts = [msgspec.json.encode(result.structured_content).decode()]
-            return _cut(texts), bool(result.is_error)
+            found = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in result.content]
+            told = await offload(slow(found), partial(texts, found))
+            if not told and result.structured_content is not None:
+                told = [msgspec.json.encode(result.structured_content).decode()]
+            return cut(told), bool(result.is_error)
 
     @contextlib.asynccontextmanager
     async def _connected(self, server: Server) -> AsyncIterator[Client]:
@@ -175,28 +176,3 @@ def _told(trouble: BaseException) -> ToolFailed:
 
     said = str(trouble)[:500] if isinstance(trouble, MCPError) else type(trouble).__name__
     return ToolFailed("unavailable", said)
-
-
-def _text(block: dict[str, Any]) -> str:
-    """A block of a result in words: the API has a place for text only."""
-    match block.get("type"):
-        case "text":
-            return str(block.get("text", ""))
-        case "resource":
-            inside = block.get("resource") or {}
-            text = inside.get("text")
-            return text if isinstance(text, str) else f"[{inside.get('mimeType', 'data')} at {inside.get('uri')}]"
-        case "resource_link":
-            return f"[{block.get('name', 'resource')} at {block.get('uri')}]"
-        case kind:
-            return f"[{kind}: {block.get('mimeType', 'unknown type')}, {len(str(block.get('data', '')))} characters]"
-
-
-def _cut(texts: list[str]) -> list[str]:
-    left, kept = MAX_TEXT, list[str]()
-    for text in texts:
-        if len(text) > left:
-            return [*kept, text[:left] + f"\n[cut here: the result has {sum(map(len, texts))} characters]"]
-        kept.append(text)
-        left -= len(text)
-    return kept
