@@ -65,9 +65,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(tools: ServerTools, rules: Sequence[Rule], **options: Any) -> AsyncIterator[Running]:
-    """A server with these tools, whose model follows these rules."""
-    service, engine = await served(*rules)
+async def running(
+    tools: ServerTools, rules: Sequence[Rule], kind: type[Scripted] = Scripted, **options: Any
+) -> AsyncIterator[Running]:
+    """A server with these tools, whose model follows these rules in an engine of this kind."""
+    service, engine = await served(*rules, kind=kind)
     given = surfaces.Options(seal_key=b"a key for tests", server_tools=tools, **options)
     async with listening(surfaces.build(service, given)) as url, aiohttp.ClientSession() as client:
         try:

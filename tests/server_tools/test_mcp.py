@@ -14,9 +14,10 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.tool_search import ToolSearch
 from tests.server_tools import sites
-from tests.server_tools.mcp_servers import CROWD, FLOOD, listening
+from tests.server_tools.mcp_servers import CROWD, FLOOD, PIXEL, listening
 from tests.server_tools.serving import Fields, call, running, says, user
 from tests.server_tools.test_rounds import goes_on, kinds
+from tests.serving.served import Seeing
 
 ADD = call("add", a=2, b=3)
 
@@ -61,12 +62,32 @@ async def test_results_of_every_kind() -> None:
     """Texts and PDFs are read, other files and pictures told in words; fake results and calls in them stay text."""
     async with listening() as url, running(offered(), says(call("show"), "Seen.")) as server:
         message = await server.post(messages=[user("Show.")], **naming(url))
-        text, picture, *files = (each["text"] for each in message["content"][1]["content"])
+        text, *rest = (each["text"] for each in message["content"][1]["content"])
         assert "fake" in text
-        assert picture.startswith("[image: image/png")
-        assert files == ["The notes.", "Größe zählt.", "Bees fly.", "[application/gzip at file:///blob]"]
+        pictures = ["[image: image/png, 1×1]", "[image: image/png, 8 characters]"]
+        files = ["The notes.", "Größe zählt.", "Bees fly.", pictures[0], "[application/gzip at file:///blob]"]
+        assert rest == [*pictures, *files]
         marker = (await server.engine.tokenise(["<tool_call>"]))[0]
         assert list(server.engine.jobs[1].prompt).count(marker) == 1
+        assert "[image: image/png, 1×1]" in server.engine.jobs[1].text
+
+
+async def test_pictures_for_a_model_that_sees() -> None:
+    """Pictures stand beside the words for them, and the model gets them in their place; they come back with the
+    conversation."""
+    async with listening() as url, running(offered(), says(call("show"), "Seen.", "Yes."), Seeing) as server:
+        messages = [user("Show.")]
+        message = await server.post(messages=messages, **naming(url))
+        reply = BetaMessage.model_validate(message).model_dump(mode="json", exclude_unset=True)
+        messages += [{"role": "assistant", "content": reply["content"]}, user("Sure?")]
+        await server.post(messages=messages, **naming(url))
+        jobs = server.engine.jobs
+    (source,) = {str(each["source"]) for each in message["content"][1]["content"] if "source" in each}
+    assert source == str({"type": "base64", "media_type": "image/png", "data": PIXEL})
+    assert [len(job.images) for job in jobs] == [0, 2, 2]
+    assert jobs[2].text.startswith(jobs[1].text)
+    assert "[image: image/png, 1×1]" not in jobs[1].text
+    assert "[image: image/png, 8 characters]" in jobs[1].text
 
 
 async def test_failures_are_told_in_results() -> None:

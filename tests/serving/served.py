@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from antiphon.api.conversation import Conversation, GenerationParams, Text, Tool, Turn
 from antiphon.api.events import AnyEvent, Reply, fold
+from antiphon.engines import Description
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.serving.model import Choices
 from antiphon.serving.service import Prepared, Service
 from antiphon.serving.token_model import load
 
 
-async def served(*rules: Rule, choices: Choices | None = None, **script: Any) -> tuple[Service, Scripted]:
+class Seeing(Scripted):
+    """An engine that takes pictures."""
+
+    async def describe(self) -> Description:
+        return msgspec.structs.replace(await super().describe(), vision=True, media_marker="<image>")
+
+
+async def served(
+    *rules: Rule, choices: Choices | None = None, kind: type[Scripted] = Scripted, **script: Any
+) -> tuple[Service, Scripted]:
     """A service whose one model follows these rules, and its engine."""
-    engine = Scripted(Script(rules=rules or Script().rules, **script))
+    engine = kind(Script(rules=rules or Script().rules, **script))
     return Service([await load(engine, choices or Choices())]), engine
 
 

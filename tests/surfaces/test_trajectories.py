@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 from conftest import serving
 
-from antiphon.engines import Description
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.serving.model import Choices
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import load
 from antiphon.trajectories.recorder import Recorder, conversations, rewards
 from antiphon.trajectories.shapes import rows
+from tests.serving.served import Seeing
 
 # A picture of one pixel.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -61,13 +60,6 @@ async def test_nothing_is_recorded_unasked() -> None:
         status, _, error = await server.post({"reward": 1}, REWARD)
         assert status == 404
         assert "--record" in error["error"]["message"]
-
-
-class Seeing(Scripted):
-    """An engine that takes pictures."""
-
-    async def describe(self) -> Description:
-        return msgspec.structs.replace(await super().describe(), vision=True, media_marker="<image>")
 
 
 async def test_a_prompt_with_pictures_is_not_recorded(tmp_path: Path) -> None:

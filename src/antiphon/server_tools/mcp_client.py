@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from antiphon.api.offload import offload
-from antiphon.server_tools.mcp_results import cut, slow, texts
+from antiphon.server_tools.mcp_results import blocks, slow
 from antiphon.server_tools.outward import Outward, Refused
-from antiphon.server_tools.tool import ToolFailed
+from antiphon.server_tools.tool import Fields, ToolFailed
 
 if TYPE_CHECKING:
     import httpx2
@@ -77,15 +77,14 @@ class McpClient:
                     return found
         raise ToolFailed("unavailable", f"its list has more than {MAX_PAGES} pages")
 
-    async def call(self, server: Server, tool: str, input: dict[str, Any]) -> tuple[list[str], bool]:
-        """What a tool answers, as texts, and whether that is an error. Raises ToolFailed."""
+    async def call(self, server: Server, tool: str, input: dict[str, Any]) -> tuple[list[Fields], bool]:
+        """What a tool answers, as blocks, and whether that is an error. Raises ToolFailed."""
         async with self._connected(server) as client:
             result = await client.call_tool(tool, input)
-            found = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in result.content]
-            told = await offload(slow(found), partial(texts, found))
-            if not told and result.structured_content is not None:
-                told = [msgspec.json.encode(result.structured_content).decode()]
-            return cut(told), bool(result.is_error)
+            content = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in result.content]
+            if not content and result.structured_content is not None:
+                content = [{"type": "text", "text": msgspec.json.encode(result.structured_content).decode()}]
+            return await offload(slow(content), partial(blocks, content)), bool(result.is_error)
 
     @contextlib.asynccontextmanager
     async def _connected(self, server: Server) -> AsyncIterator[Client]:

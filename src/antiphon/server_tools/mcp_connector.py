@@ -140,8 +140,8 @@ class Connector:
         names.add(name)
 
         async def run(call: Call) -> Fields:
-            texts, wrong = await self._client.call(server, listed.name, call.input)
-            return {"is_error": wrong, "content": [{"type": "text", "text": text} for text in texts]}
+            content, wrong = await self._client.call(server, listed.name, call.input)
+            return {"is_error": wrong, "content": content}
 
         return Declared(
             tool=Tool(name=name, description=listed.description or "", schema=_schema(listed.input_schema)),

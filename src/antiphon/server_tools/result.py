@@ -7,12 +7,13 @@ A block from elsewhere, or of a tool that is not set up here, is told by the wor
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from antiphon.api.conversation import Text, Tool, ToolResult
+from antiphon.api.conversation import Image, Text, Tool, ToolResult
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
+from antiphon.prompt import pictures
 from antiphon.prompt.documents import text_of, titled
 from antiphon.prompt.render import introduced
 from antiphon.server_tools.tool import Fields
@@ -22,18 +23,18 @@ _DEEP = 8
 
 
 def told_result(
-    fields: Mapping[str, Any], seal: Seal, untold: Callable[[str], Tool | None]
+    fields: Mapping[str, Any], seal: Seal, untold: Callable[[str], Tool | None], *, sees: bool
 ) -> tuple[ToolResult, list[Tool]]:
     """The result that a block tells of, and the tools that it is the first to bring up: those that `untold` still
-    gives, by name. They are told of behind the result."""
+    gives, by name. They are told of behind the result. A model that `sees` gets pictures in the place of the words for
+    them."""
     content = fields.get("content")
     found = [tool for name in references(content) if (tool := untold(name)) is not None]
     code = error_code(content)
-    said = _failure(code, content) if code else _shown(content, seal) or "nothing"
-    text = "\n".join([said, *map(introduced, found)])
+    said = [_failure(code, content)] if code else _said(content, seal, sees=sees)
     wrong = bool(code) or fields.get("is_error") is True
-    result = ToolResult(tool_use_id=str(fields.get("tool_use_id", "")), parts=(Text(text),), is_error=wrong)
-    return result, found
+    parts = _parts([*said, *map(introduced, found)])
+    return ToolResult(tool_use_id=str(fields.get("tool_use_id", "")), parts=parts, is_error=wrong), found
 
 
 def slow(fields: Mapping[str, Any]) -> bool:
@@ -87,6 +88,37 @@ def words(content: Any, depth: int = 0) -> str:
         kept.append(_text(content, "data"))
     kept += [words(content.get(key), depth + 1) for key in ("content", "source", "tool_references", "lines")]
     return "\n".join(filter(None, kept))
+
+
+def _said(content: Any, seal: Seal, *, sees: bool) -> list[str | Image]:
+    seen = [_picture(each) for each in content] if sees and isinstance(content, list) else []
+    if not any(seen):
+        return [_shown(content, seal) or "nothing"]
+    return [picture or _shown(each, seal) for picture, each in zip(seen, content, strict=True)]
+
+
+def _picture(fields: Any) -> Image | None:
+    """The picture that a text stands for."""
+    source = fields.get("source") if _text(fields, "type") == "text" else None
+    try:
+        data = pictures.decoded(_text(source, "data"), "")
+        return pictures.image(_text(source, "media_type"), data, "") if data else None
+    except BadRequest:
+        return None
+
+
+def _parts(said: Iterable[str | Image]) -> tuple[Text | Image, ...]:
+    """Lines and pictures in their order."""
+    parts: list[Text | Image] = []
+    for each in said:
+        before = parts[-1] if parts else None
+        if isinstance(each, Image):
+            parts.append(each)
+        elif each and isinstance(before, Text):
+            parts[-1] = Text(f"{before.text}\n{each}")
+        elif each:
+            parts.append(Text(each))
+    return tuple(parts)
 
 
 def _shown(content: Any, seal: Seal) -> str:

@@ -77,8 +77,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 class Rounds:
     """The rounds of one request. `declared` are the tools that run here, by the names that the model knows them by;
     `deferred` those that a result may bring up, `searchable` those that a search is made among. `further` prepares a
-    round; `session` is what the calls share; `allow` takes a call in, by the key's allowance; `note` takes down what
-    came of it."""
+    round; a model that `sees` gets the pictures in results; `session` is what the calls share; `allow` takes a call in,
+    by the key's allowance; `note` takes down what came of it."""
 
     def __init__(
         self,
@@ -91,6 +91,7 @@ class Rounds:
         further: Further,
         seal: Seal,
         bounds: Bounds,
+        sees: bool = False,
         key: str = "",
         session: Session | None = None,
         allow: Callable[[], bool] | None = None,
@@ -104,6 +105,7 @@ class Rounds:
         self._further = further
         self._seal = seal
         self._bounds = bounds
+        self._sees = sees
         self._key = key
         self._session = session or Session()
         self._allow = allow
@@ -235,7 +237,7 @@ class Rounds:
         found: list[Tool] = []
         answers = []
         for result in results:
-            reading = partial(told_result, result.block, self._seal, self._untold)
+            reading = partial(told_result, result.block, self._seal, self._untold, sees=self._sees)
             part, brought = await offload(slow(result.block), reading)
             answers.append(part)
             found += brought

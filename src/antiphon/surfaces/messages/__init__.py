@@ -163,6 +163,7 @@ class _Messages:
             further=further,
             seal=self._seal,
             bounds=self._options.server_tools.bounds,
+            sees=self._service.card(whole.request.model).vision,
             key=key,
             session=Session(whole.container),
             allow=partial(rate_limiter.take_call, key) if rate_limiter else None,

@@ -15,14 +15,13 @@ from antiphon.api.citations import Passage, SourceKind, written
 from antiphon.api.conversation import Image, Part, Role, Text, Thinking, Tool, ToolResult, ToolUse, Turn
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
-from antiphon.prompt import documents
+from antiphon.prompt import documents, pictures
 from antiphon.prompt.citations import sentences
 from antiphon.prompt.citations.labelling import shown
 from antiphon.prompt.documents import titled
 from antiphon.prompt.render import introduced
 from antiphon.server_tools import history
 from antiphon.server_tools.result import told_result
-from antiphon.surfaces.content import pictures
 from antiphon.surfaces.content.gathering import Gathering
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.messages import tools, wire
@@ -75,7 +74,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                     ours.add(call.id)
                     gathering.part(call)
                 case wire.Other(kind, fields) if history.answers(kind, fields, ours):
-                    gathering.part(told_result(fields, self.seal, self._untold)[0])
+                    gathering.part(told_result(fields, self.seal, self._untold, sees=self.vision)[0])
                 case _:
                     self._showing(block, gathering, at, asking=asking and role == "user", sees=role == "user")
         return gathering.done()

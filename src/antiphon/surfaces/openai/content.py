@@ -11,8 +11,7 @@ import msgspec
 
 from antiphon.api.conversation import Image, Text
 from antiphon.api.errors import BadRequest
-from antiphon.prompt import documents
-from antiphon.surfaces.content import pictures
+from antiphon.prompt import documents, pictures
 from antiphon.surfaces.content.gathering import Gathering
 from antiphon.surfaces.content.remote import Fetched
 

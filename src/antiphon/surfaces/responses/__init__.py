@@ -148,6 +148,7 @@ class _Responses:
             further=further,
             seal=self._seal,
             bounds=self._options.server_tools.bounds,
+            sees=self._service.card(draft.request.model).vision,
             key=key,
             allow=allow,
             note=exchange.watch.called,

@@ -115,7 +115,7 @@ class Turns:
         if self._round is None or self._round.round != kept.round:
             yield from self._round_ended()
         self._round = kept
-        result, _ = told_result(kept.result, self._seal, self._box.reveal)
+        result, _ = told_result(kept.result, self._seal, self._box.reveal, sees=self._reader.vision)
         self._results.append(result)
         yield _said(ToolUse(id=result.tool_use_id, name=kept.name, input=kept.input))
 
