@@ -73,11 +73,14 @@ _MCP_SERVERS = (
     "mcp-server-time==2026.10.19",
     "@modelcontextprotocol/server-everything@2026.8.31",
 )
+_NODE_TOOLS = ("@anthropic-ai/sdk@1.12.0", "zod@4.6.7", "@modelcontextprotocol/server-everything@2026.8.31")
 
 ALL = {
     "anthropic-2": Program("anthropic_sdk.py", ("anthropic==2.12.0", "pydantic==2.14.3")),
     "anthropic-1": Program("anthropic_sdk.py", ("anthropic==1.17.0", "pydantic==2.14.3")),
     "anthropic-0": Program("anthropic_sdk.py", ("anthropic==0.93.0", "pydantic==2.14.3")),
+    "server-tools": Program("server_tools.py", ("anthropic==2.12.0",), ("scripted",)),
+    "server-tools-typescript": Program("server_tools.mjs", _NODE_TOOLS, ("scripted",)),
     "mcp-servers": Program("mcp_servers.py", _MCP_SERVERS, settings=_MCP_SETTINGS),
     "langchain": Program("langchain_agent.py", ("langchain-anthropic==1.7.7", "langgraph==1.2.22", "langchain==1.4.7")),
     "pydantic-ai": Program("pydantic_ai_agent.py", ("pydantic-ai-slim[anthropic]==2.68.0",)),
@@ -185,6 +188,7 @@ def run_all(names: list[str], folder: Path, work: Path) -> bool:
     rules = rules.replace("@SECURE@", site.secure_url)
     script.write_text(rules, "utf-8")
     tools = ["--web-search", f"searxng+{site.url}", "--web-fetch", "--mcp-connector", "--allow-private-urls"]
+    tools.append("--code-execution")
     named = ["--served-model-name", "local-model"]
     engines = {"scripted": [f"scripted+{script}"], "real": ["--threads", "1"]}
     rows, failures = [], []
