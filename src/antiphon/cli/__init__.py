@@ -17,6 +17,8 @@ from antiphon import __version__
 
 COMMANDS = {
     "serve": ("serve", "Serve a model."),
+    "recommend": ("recommend", "Name the models that suit this machine, for coding, chat and tools."),
+    "update-models": ("recommend", "Fetch a newer list of the models that are known by name."),
     "doctor": ("doctor", "Look at everything that serving needs, and say what to do about it."),
     "check": ("check", "Check any server of the Messages API, over HTTP alone."),
     "chat": ("chat", "Talk to a running server in the terminal."),
@@ -47,7 +49,7 @@ class _Lazy(click.Group):
         """The command of this name, if there is one."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"{__name__}.{COMMANDS[cmd_name][0]}"), cmd_name)
+        command = getattr(import_module(f"{__name__}.{COMMANDS[cmd_name][0]}"), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+_BLOCK = 64 << 20
+"""Bytes; more than any processor's own memory gives to one core."""
 
 
 def cores() -> int:
@@ -40,6 +47,27 @@ def _quota() -> int | None:
         return max(1, int(limit) // int(period))
     except (OSError, ValueError):
         return None
+
+
+def bandwidth(seconds: float = 0.3) -> float:
+    """Bytes a second that the memory gives to all cores that the engine would use, measured for so long by copying
+    blocks that no cache holds: of a copy, what is read and what is written."""
+    count = prefill_threads()
+    blocks = [(ctypes.create_string_buffer(_BLOCK), ctypes.create_string_buffer(_BLOCK)) for _ in range(count)]
+    for source, target in blocks:  # the system gives memory at its first use, and slowly
+        ctypes.memmove(target, source, _BLOCK)
+    begun = time.perf_counter()
+
+    def copy(block: tuple[Any, Any]) -> int:
+        copied = 0
+        # Without the interpreter's lock, so that the threads copy at the same time.
+        while time.perf_counter() - begun < seconds or not copied:
+            ctypes.memmove(block[1], block[0], _BLOCK)
+            copied += 2 * _BLOCK
+        return copied
+
+    with ThreadPoolExecutor(count) as threads:
+        return sum(threads.map(copy, blocks)) / (time.perf_counter() - begun)
 
 
 def free_bytes() -> int:

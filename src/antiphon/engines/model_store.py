@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.engines import gguf
+from antiphon.engines import catalogue, gguf
 from antiphon.storage import files
 
 
@@ -61,8 +61,9 @@ class Cached(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def present(model: str, cache: Path) -> Path | None:
-    """The file of a model where it is here already: of a path, of `hf:org/repo:file.gguf`, or of the default model when
-    `model` is empty. Raises ModelUnavailable for what could not be fetched either."""
+    """The file of a model where it is here already: of a path, of `hf:org/repo:file.gguf`, of a short name, or of the
+    default model when `model` is empty. Raises ModelUnavailable for what could not be fetched either."""
+    model = _spelt_out(model, cache)
     if not model:
         place = cache / "models" / DEFAULT.file
         return place if place.is_file() else None
@@ -88,7 +89,24 @@ def present(model: str, cache: Path) -> Path | None:
 def resolve(model: str, cache: Path) -> Path:
     """The file of a model, by the same names. Fetches it when needed, showing progress on standard error. Raises
     ModelUnavailable."""
-    return present(model, cache) or (_from_hub(model, cache) if model else default_model(cache))
+    return present(model, cache) or (_from_hub(_spelt_out(model, cache), cache) if model else default_model(cache))
+
+
+def _spelt_out(model: str, cache: Path) -> str:
+    """The reference that a short name stands for; anything else as it is. Raises ModelUnavailable for a name that is
+    neither known nor a file."""
+    if not catalogue.is_short(model) or Path(model).exists():
+        return model
+    known = catalogue.load(cache)
+    if found := known.find(model):
+        return found[0].reference(found[1])
+    near = known.near(model)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ModelUnavailable(
+        f"there is no file {model}, and no model is known by that name; {meant}`antiphon recommend --all` lists the "
+        "names; otherwise a model is a path to a GGUF file, hf:org/repo:file.gguf, or an engine such as "
+        "llama.cpp+http://host:8080"
+    )
 
 
 def default_model(cache: Path) -> Path:
@@ -174,6 +192,12 @@ def cached(cache: Path) -> list[Cached]:
         parts = path.relative_to(cache / "hub").parts
         repo = parts[0].removeprefix("models--").replace("--", "/", 1)
         found[path] = f"hf:{repo}:{'/'.join(parts[3:])}"
+    short = {
+        model.reference(file): f"{model.name}:{file.quantisation}" if file is not model.files[0] else model.name
+        for model in catalogue.load(cache).model
+        for file in model.files
+    }
+    found = {path: short.get(name, name) for path, name in found.items()}
     models = []
     for path, name in sorted(found.items(), key=lambda item: item[1]):
         try:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from antiphon.engines import Prefixes, cache_size, gguf, identity, machine, memory, model_store
+from antiphon.engines import Prefixes, cache_size, catalogue, gguf, identity, machine, memory, model_store
 from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.cache_size import CacheShape, CacheType
 from antiphon.engines.embedded import Launch
@@ -115,12 +115,19 @@ def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
         raise ModelUnavailable(str(error)) from None
     return _Wanted(
         path=path,
-        name=name or (path.stem if model.model else model_store.DEFAULT.name),
+        name=name or _usual_name(model, path),
         window=model.context_length or file.window or _USUAL_WINDOW,
         shape=cache_size.of_model(file),
         draft=draft,
         cache_types=_cache_types(model, file),
     )
+
+
+def _usual_name(model: ModelSettings, path: Path) -> str:
+    """What a model is called that nobody gave a name: a short name stays what it is."""
+    if not model.model:
+        return model_store.DEFAULT.name
+    return model.model if catalogue.is_short(model.model) and not Path(model.model).exists() else path.stem
 
 
 def _cache_types(model: ModelSettings, file: gguf.ModelFile) -> tuple[CacheType, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.engines import vocabulary_file
+from antiphon.engines import accelerators, vocabulary_file
 from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.embedded import Launch
 from antiphon.engines.model_store import ModelUnavailable
@@ -41,6 +41,7 @@ class EngineStarter:
         if kept := next((each.prefixes for each in planned.values()), None):
             # There may be very many.
             threading.Thread(target=PrefixStore(kept.folder, kept.capacity).sweep, daemon=True).start()
+        notes = [*self._unused_gpu(planned), *(f"{p.launch.name}: {p.note}" for p in planned.values() if p.note)]
         if self._settings.on_demand:
             self._begin_loader(planned)
         places = []
@@ -51,8 +52,16 @@ class EngineStarter:
                 places.append(self._vocabulary(model, planned[name]))
             else:
                 places.append(self._loaded(model, planned[name]))
-        notes = [f"{each.launch.name}: {each.note}" for each in planned.values() if each.note]
         return tuple(places), notes
+
+    def _unused_gpu(self, planned: dict[str, Planned]) -> list[str]:
+        """What there is to say, and is said at once, of a GPU that nobody chose to leave alone."""
+        wanted = any(each.launch.gpu_layers for each in planned.values())
+        missing = accelerators.look()[1] if wanted else None
+        if missing is None:
+            return []
+        self._say(f"{missing.sentence}\n  install the build for it: {missing.install}")
+        return [f"{missing.sentence}; install the build for it: {missing.install}"]
 
     def stop(self) -> None:
         """Stop all of them."""

@@ -149,6 +149,9 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     cache_dir: Annotated[
         str, About("Folder for downloaded models.", default="`$XDG_CACHE_HOME/antiphon`", path=True)
     ] = msgspec.field(default_factory=_cache_home)
+    catalogue_url: Annotated[
+        str, About("Where `antiphon update-models` finds a newer list of the models that are known by a short name.")
+    ] = ""
     cache_disk: Annotated[
         int,
         Meta(ge=-1),

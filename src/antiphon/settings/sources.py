@@ -145,7 +145,9 @@ def _placed(path: str, folder: Path | None) -> str:
 
 
 def _is_file(model: str) -> bool:
-    return not model.startswith("hf:") and not names_engine(model)
+    # A name without a folder that is no GGUF file is one of the catalogue's.
+    short = "/" not in model and not model.endswith(".gguf")
+    return not short and not model.startswith("hf:") and not names_engine(model)
 
 
 def validated(settings: Settings) -> Settings:

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from antiphon.cli.doctor.finding import FAIL, FINE, NOTE, Finding
+from antiphon.engines import accelerators
 from antiphon.engines import machine as offers
 
 _GIB = 1 << 30
@@ -39,7 +40,10 @@ def machine(cache: Path) -> Iterator[Finding]:
         yield Finding("open files", NOTE, detail, "each stream takes two: raise it with ulimit -n 65536")
     else:
         yield Finding("open files", FINE, detail)
-    yield _library()
+    library = _library()
+    yield library
+    if library.status == FINE:
+        yield _accelerator()
 
 
 def _processor() -> Finding:
@@ -76,6 +80,15 @@ def _disk(cache: Path) -> Finding:
             "disk", NOTE, detail, "models are kept there; make room, or choose another place with --cache-dir"
         )
     return Finding("disk", FINE, detail)
+
+
+def _accelerator() -> Finding:
+    """Whether a GPU that is there is used."""
+    used, missing = accelerators.look()
+    if missing:
+        return Finding("GPU", NOTE, missing.sentence, missing.install)
+    shown = (f"{each.name}, {each.free / _GIB:.1f} GiB free" for each in used)
+    return Finding("GPU", FINE, "; ".join(shown) or "none that there is a build of the engine for")
 
 
 def _library() -> Finding:

@@ -1,0 +1,122 @@
+"""`antiphon recommend` and `update-models`."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from antiphon.cli import recommend
+from antiphon.cli.recommend import Machine, recommended
+from antiphon.engines import catalogue
+from antiphon.engines.accelerators import Unused
+from antiphon.engines.catalogue import Use
+from tests.cli.running import run
+
+KNOWN = catalogue.packaged()
+MODELS = KNOWN.model
+PAGE = (Path(__file__).parents[2] / "docs/models.md").read_text("utf-8")
+
+
+def sizes(gigabytes: int, bandwidth: float = 1e12) -> dict[str, Any]:
+    here = Machine(memory=gigabytes * 10**9, bandwidth=bandwidth, cores=8)
+    return {each.use: each for each in recommended(MODELS, here, parallel=4)}
+
+
+@pytest.mark.parametrize("gigabytes", [4, 8, 16, 24, 48, 128])
+def test_what_is_recommended_fits(gigabytes: int) -> None:
+    """There is one model for each use; file and windows fit into the memory, and a coding assistant's window is
+    large enough for its instructions."""
+    found = sizes(gigabytes)
+    assert set(found) == set(get_args(Use))
+    for each in found.values():
+        model = next(model for model in MODELS if each.name.startswith(model.name))
+        windows = each.window * each.parallel * model.cache_bytes * 34 / 64
+        assert each.bytes + windows <= gigabytes * 1e9
+        assert each.command == f"antiphon serve {each.name}"
+    assert found["coding"].window >= 32768
+
+
+def test_more_memory_never_names_a_smaller_model() -> None:
+    """With memory that is fast, more of it is used."""
+    steps = [sizes(gigabytes)["coding"].bytes for gigabytes in (4, 8, 16, 24, 48)]
+    assert steps == sorted(steps)
+
+
+def test_slow_memory_has_a_model_that_keeps_up() -> None:
+    """Of those that fit, one is named that writes as fast as people read, if there is one, and the fastest if not."""
+    quick = sizes(64, bandwidth=20e9)
+    assert all(each.speed >= 4 for each in quick.values())
+    slowest = sizes(64, bandwidth=1e8)
+    assert {each.name for each in slowest.values()} == {"qwen3-0.6b"}
+
+
+def test_nothing_fits() -> None:
+    """A machine without memory gets no model named."""
+    assert recommended(MODELS, Machine(memory=10**8, bandwidth=1e9, cores=1), parallel=4) == []
+
+
+def test_the_command_tells_machine_and_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes, windows, estimate, licence and command are told as the page shows them, before them a GPU that is not
+    used; and the same as JSON."""
+    here = Machine(memory=24 * 10**9, bandwidth=40e9, cores=8, unused=Unused("A GPU is not used", "pip install it"))
+    assert here.unused
+    monkeypatch.setattr(recommend, "look", lambda: here)
+    told = run("recommend").output
+    assert "24.0 GB of memory free, which gives 40 GB/s (measured just now)" in told
+    assert "A GPU is not used.\n  Install the build for it: pip install it" in told
+    assert "antiphon serve qwen3-coder-30b-a3b" in told
+    assert "tokens/s (an estimate)" in told
+    assert "Apache-2.0" in told
+    assert told.replace(f"{here.unused.sentence}.\n  Install the build for it: {here.unused.install}\n", "") in PAGE
+    as_json = json.loads(run("recommend", "--json").output)
+    assert [each["use"] for each in as_json["models"]] == list(get_args(Use))
+    assert as_json["machine"] == json.loads(msgspec.json.encode(here))
+    assert len(run("recommend", "--all").output.splitlines()) == sum(len(model.files) for model in MODELS)
+
+
+@contextmanager
+def hub(answer: bytes) -> Iterator[str]:
+    """A server on loopback that gives this answer; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/catalogue.toml"
+        server.shutdown()
+
+
+def test_a_newer_list_is_fetched(tmp_path: Path) -> None:
+    """What it knows is in force at once; where nothing is to be had, or it is no list, that is said, and the old one
+    stays."""
+    date = KNOWN.date + datetime.timedelta(days=1)
+    text = resources("antiphon.engines").joinpath("catalogue.toml").read_text("utf-8")
+    newer = text.replace(f"date = {KNOWN.date}", f"date = {date}").replace("qwen3-8b", "qwen9-8b")
+    with hub(newer.encode()) as url:
+        told = run("update-models", "--url", url)
+    assert told.exit_code == 0, told.output
+    assert f"of {date}" in told.output
+    assert "qwen9-8b" in run("recommend", "--all").output
+    with hub(b"<html>") as url:
+        told = run("update-models", "--url", url)
+    assert told.exit_code == 1
+    assert "is not taken: it is no catalogue of models" in told.output
+    assert "is not taken" in run("update-models", "--url", url).output
+    assert "say where the list is" in run("update-models").output
+    assert "qwen9-8b" in run("recommend", "--all").output
