@@ -1,97 +1,105 @@
-"""Batches on a disk that is full, read-only or broken, at every call that changes it."""
+"""Batches on a disk that is full, read-only or broken, and on a database that does not answer, at every change."""
 
 from __future__ import annotations
 
 import errno
-import json
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from antiphon.batches import worker
-from antiphon.batches.store import Store
-from tests.batches.test_worker import Application, ended, kept, working
+from antiphon.batches import journal
+from antiphon.batches.store import BatchStore
+from antiphon.storage.store import Store, open_store
+from tests.batches.lived import strike_transactions
+from tests.batches.working import OWNER, answering, ended, kept, working
 from tests.faults.disk import ERRORS, Disk
 from tests.faults.processes import eventually
+from tests.storage.places import local
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(journal, "_SHORTEST_PAUSE", 0.01)
+    monkeypatch.setattr(journal, "_LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr("antiphon.batches.worker._PAUSE", 0.02)
 
 
-def answering() -> Application:
-    return Application(lambda text: (200, {"said": text}))
+@contextmanager
+def broken(folder: Path, *, afterwards: bool = False) -> Iterator[tuple[Store, Disk]]:
+    """A store, and the disk under it and its database, which nothing has been changed on yet."""
+    place = local(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        disk = Disk(folder, patch)
+        strike_transactions(disk, afterwards=afterwards)
+        store = open_store(place.records, place.contents)
+        yield store, disk
+        store.close()
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
-def test_a_batch_is_kept_whole_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
-    """Whichever call fails when it is made: nobody ever sees a part of it, and it can be made again."""
+async def test_a_batch_is_kept_whole_or_refused(tmp_path: Path, error: int) -> None:
+    """Whichever change fails when it is made: nobody ever sees a part of it, and it can be made again."""
     for n in range(100):
-        folder = tmp_path / str(n)
-        with monkeypatch.context() as patch:
-            disk = Disk(folder, patch)
+        with broken(tmp_path / str(n)) as (store, disk):
             disk.fail(n, error=error)
-            store = Store(folder)
             try:
-                kept(store, ["1", "2"])
+                await kept(store, ["1", "2"])
             except OSError:
-                assert store.all() == []
-                assert not folder.exists() or os.listdir(folder) == []
-                kept(store, ["1", "2"])
-            assert len(store.all()) == 1
+                assert await BatchStore(store).all(OWNER) == []
+                assert await store.contents.names("batches", -10) == []
+                await kept(store, ["1", "2"])
+            assert len(await BatchStore(store).all(OWNER)) == 1
             if n > disk.changes:
                 break
-    assert n > 8
+    assert n > 6
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
-async def test_a_batch_ends_whatever_fails_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
-    """Whichever call fails while it is worked on: every request has one result, and is asked once."""
+@pytest.mark.parametrize("afterwards", [False, True], ids=["undone", "done"])
+async def test_a_batch_ends_whatever_fails_once(tmp_path: Path, afterwards: bool) -> None:
+    """Whichever change fails while it is worked on, with a transaction undone or done all the same: every request has
+    one result, and is asked once."""
     for n in range(100):
-        with monkeypatch.context() as patch:
-            store, application = Store(tmp_path / str(n)), answering()
-            kept(store, ["1", "2", "3"])
-            disk = Disk(tmp_path / str(n), patch)
-            disk.fail(n, error=error)
-            async with working(store, application):
+        with broken(tmp_path / str(n), afterwards=afterwards) as (store, disk):
+            application = answering()
+            await kept(store, ["1", "2", "3"])
+            disk.fail(n, error=ERRORS[n % len(ERRORS)])
+            async with working(store, application, lease=0.1):
                 found = await ended(store)
             assert {result["type"] for result in found.values()} == {"succeeded"}
             assert sorted(application.asked) == ["1", "2", "3"]
             if n > disk.changes:
                 break
-    assert n > 10
+    assert n > 8
 
 
-async def test_a_full_disk_holds_a_batch_up_and_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Full for a while, from whichever call on: no request is asked twice, those in hand are all that were asked, and
+async def test_a_full_disk_holds_a_batch_up_and_nothing_more(tmp_path: Path) -> None:
+    """Full for a while, from whichever change on: no request is asked twice, those in hand are all that were asked, and
     it goes on by itself once there is room."""
-    for first in (0, 3, 4, 6):
-        with monkeypatch.context() as patch:
-            store, application = Store(tmp_path / str(first)), answering()
-            kept(store, [str(n) for n in range(10)])
-            disk = Disk(tmp_path / str(first), patch)
+    for first in (0, 2, 4, 6):
+        with broken(tmp_path / str(first)) as (store, disk):
+            application = answering()
+            await kept(store, [str(n) for n in range(20)])
             disk.break_when(lambda n, first=first: n >= first, errno.ENOSPC)
             async with working(store, application, most=2):
+                await eventually(lambda first=first, disk=disk: disk.changes > first + 10)
+                asked = len(application.asked)
                 await eventually(lambda first=first, disk=disk: disk.changes > first + 20)
-                assert len(application.asked) <= first
-                for line in store.results("msgbatch_a").read_bytes().split(b"\n")[:-1] if first else ():
-                    json.loads(line)
+                assert len(application.asked) == asked <= 2 * first
                 disk.heal()
                 await ended(store)
-            assert sorted(application.asked) == sorted(str(n) for n in range(10))
+            assert sorted(application.asked) == sorted(str(n) for n in range(20))
 
 
-def test_what_cannot_be_deleted_or_cancelled_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_deleted_or_cancelled_says_so(tmp_path: Path) -> None:
     """And is as it was."""
-    store = Store(tmp_path)
-    kept(store, ["1"])
-    disk = Disk(tmp_path, monkeypatch)
-    disk.break_when(lambda n: True, errno.EROFS)
-    for attempt in (store.cancel, store.delete):
-        with pytest.raises(OSError, match="Read-only"):
-            attempt("msgbatch_a")
-    assert [batch.status for batch in store.all()] == ["in_progress"]
+    with broken(tmp_path) as (store, disk):
+        batch, batches = await kept(store, ["1"]), BatchStore(store)
+        disk.break_when(lambda n: True, errno.EROFS)
+        for attempt in (batches.cancel(batch.id), batches.delete(batch)):
+            with pytest.raises(OSError, match="Read-only"):
+                await attempt
+        assert [each.status for each in await batches.all(OWNER)] == ["in_progress"]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anthropic
 import pytest
 
 from tests.end_to_end.conftest import HERE, Server, serving
-from tests.faults.processes import workers
 
 SCRIPT = f"scripted+{HERE / 'script.json'}"
 
@@ -121,23 +117,3 @@ def test_what_is_no_batch_is_refused(client: anthropic.Anthropic) -> None:
             ask(made.id)
     client.messages.batches.cancel(made.id)
     over(client, made.id)
-
-
-def test_a_batch_outlives_its_server(tmp_path: Path) -> None:
-    """Killed in the middle, with no time to put anything in order, and started again: the batch goes on, and every
-    request has exactly one result."""
-    requests = [asked(f"n{n}", "Slowly" if n % 10 == 9 else "Say hello.", max_tokens=5) for n in range(60)]
-    with serving(tmp_path, SCRIPT, "--workers", "2") as first, connected(first, "any") as client:
-        made = client.messages.batches.create(requests=requests)
-        results = next(tmp_path.glob("batches-*")) / made.id / "results.jsonl"
-        while not results.exists() or not results.stat().st_size:
-            time.sleep(0.02)
-        for pid in (first.process.pid, *workers(first.process.pid)):
-            os.kill(pid, signal.SIGKILL)
-        first.process.wait()
-    port = int(first.url.rpartition(":")[2])
-    with serving(tmp_path, SCRIPT, port=port) as second, connected(second, "any") as client:
-        batch = over(client, made.id)
-        assert batch.request_counts.succeeded == 60
-        found = sorted(one.custom_id for one in client.messages.batches.results(made.id))
-    assert found == sorted(one["custom_id"] for one in requests)

@@ -1,107 +1,137 @@
-"""What is in batches gets done, once, whatever happens on the way: over a store on disk and an application of a few
+"""What is in batches gets done, once, whatever happens on the way: over each kind of store and an application of a few
 lines."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
+import os
 from collections import Counter
-from collections.abc import Callable
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import pytest
+from sqlalchemy import func, select
 
-from antiphon.api.errors import Internal
-from antiphon.batches.progress import Progress
-from antiphon.batches.store import LIFETIME, About, Batch, Store
-from antiphon.batches.worker import ATTEMPTS, INSIDE, Worker
+from antiphon.batches import requests
+from antiphon.batches.journal import Journal
+from antiphon.batches.queue import ClaimLost, Queue, Share
+from antiphon.batches.store import KEPT, LIFETIME, BatchStore
+from antiphon.batches.tables import ANSWERS, BATCHES, SHARES, TABLES
+from antiphon.batches.tables import ATTEMPTS as BEGUN
+from antiphon.batches.worker import ATTEMPTS
+from antiphon.storage.store import Store, open_store
+from tests.batches.working import OWNER, Application, answering, ended, kept, working
 from tests.faults.processes import eventually
-
-Reply = Callable[[str], tuple[int, dict[str, Any]]]
-
-
-class Application:
-    """Answers `params.say` as told, and takes down what it was asked, how many at once, and for whose key."""
-
-    def __init__(self, reply: Reply, delay: float = 0.0) -> None:
-        self.asked: list[str] = []
-        self.keys: set[str] = set()
-        self.running = self.most = 0
-        self._reply = reply
-        self._delay = delay
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        text = json.loads((await receive())["body"])["say"]
-        self.asked.append(text)
-        self.keys.add(scope[INSIDE])
-        self.running += 1
-        self.most = max(self.most, self.running)
-        try:
-            await asyncio.sleep(self._delay)
-        finally:
-            self.running -= 1
-        status, body = self._reply(text)
-        headers = [(b"retry-after", b"0"), *[(b"x-should-retry", b"false")] * bool(body.get("final"))]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+from tests.storage.places import Place, local
 
 
-def kept(store: Store, texts: list[str], *, created: float = 0.0, id: str = "msgbatch_a") -> Batch:
-    """A new batch; `created` is seconds ago."""
-    about = About(id=id, key="k", created=time.time() - created, total=len(texts), headers={})
-    lines = (json.dumps({"custom_id": f"n{n}", "params": {"say": text}}).encode() for n, text in enumerate(texts))
-    return store.create(about, lines)
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """SQLite and a folder."""
+    place = local(tmp_path)
+    store = open_store(place.records, place.contents)
+    yield store
+    store.close()
 
 
-def told(failure: Internal) -> bytes:
-    """A failure in the words of no API."""
-    return json.dumps({"type": "error", "why": failure.message}).encode()
+@pytest.fixture
+def each_store(place: Place) -> Iterator[Store]:
+    """Each kind of store."""
+    store = open_store(place.records, place.contents)
+    yield store
+    for table in (BATCHES, SHARES, ANSWERS, BEGUN):
+        store.records.run(TABLES, lambda one, table=table: one.execute(table.delete()))
+    store.close()
 
 
-@asynccontextmanager
-async def working(store: Store, application: Any, most: int = 4) -> Any:
-    worker = asyncio.ensure_future(Worker(store, application, most, told, look=0.02).run())
-    try:
-        yield worker
-    finally:
-        worker.cancel()
-        await asyncio.gather(worker, return_exceptions=True)
+async def rows(store: Store, table: Any) -> int:
+    return await store.records.read(TABLES, lambda one: one.scalar(select(func.count()).select_from(table))) or 0
 
 
-async def ended(store: Store, id: str = "msgbatch_a") -> dict[str, Any]:
-    """The results by custom id, once the batch is over; each id stands there once, and the counts are theirs."""
-    for _ in range(500):
-        batch = store.get(id)
-        assert batch is not None
-        if batch.ended is not None:
-            lines = [json.loads(line) for line in store.results(id).read_bytes().splitlines()]
-            found = {line["custom_id"]: line["result"] for line in lines}
-            assert len(found) == len(lines) == batch.about.total
-            told = {name: n for name, n in msgspec.to_builtins(batch.ended.counts).items() if n}
-            assert told == Counter(result["type"] for result in found.values())
-            return found
-        await asyncio.sleep(0.02)
-    raise AssertionError("the batch does not end")
+async def claimed(store: Store, lease: float = 15.0) -> Share:
+    """A share, of whoever is never heard of again."""
+    queue = Queue(store, lease)
+    (batch,) = await queue.waiting()
+    share = await queue.claim(batch)
+    assert share is not None
+    return share
 
 
-async def test_every_request_is_answered_by_the_application(tmp_path: Path) -> None:
-    """Good answers and refusals become results; no more run at once than there is room for; the key is the batch's."""
+async def test_every_request_is_answered_by_the_application(each_store: Store) -> None:
+    """Good answers and refusals become results; no more run at once than there is room for; the key is the batch's; and
+    of what was needed on the way nothing is left."""
     application = Application(
         lambda text: (200, {"said": text}) if text != "bad" else (400, {"type": "error"}), delay=0.01
     )
-    store = Store(tmp_path / "batches")
-    kept(store, ["bad", *(str(n) for n in range(20))])
-    async with working(store, application, most=3):
-        found = await ended(store)
+    await kept(each_store, ["bad", *(str(n) for n in range(40))])
+    async with working(each_store, application, most=3):
+        found = await ended(each_store)
     assert found["n0"] == {"type": "errored", "error": {"type": "error"}}
     assert found["n5"] == {"type": "succeeded", "message": {"said": "4"}}
-    assert (application.most, application.keys) == (3, {"k"})
+    assert (application.most, application.keys) == (3, {OWNER})
+    assert [await rows(each_store, table) for table in (SHARES, ANSWERS, BEGUN)] == [0, 0, 0]
+    assert len(await each_store.contents.names("batches", -10)) == 1
 
 
-async def test_what_cannot_be_answered_now_is_asked_again(tmp_path: Path) -> None:
+async def test_workers_divide_a_batch(each_store: Store) -> None:
+    """Several workers on one store, as of several servers, ask for each request once, and each does some."""
+    first, second = (Application(lambda text: (200, {}), delay=0.01) for _ in range(2))
+    await kept(each_store, [str(n) for n in range(80)])
+    async with working(each_store, first), working(each_store, second), working(each_store, first):
+        await ended(each_store)
+    assert Counter(first.asked + second.asked) == Counter(str(n) for n in range(80))
+    assert first.asked
+    assert second.asked
+
+
+async def test_what_was_claimed_by_the_dead_is_taken_over(each_store: Store) -> None:
+    """After the time of a claim, and not before; what was answered under it stays answered."""
+    await kept(each_store, [str(n) for n in range(20)])
+    dead = await claimed(each_store, lease=1.0)
+    journal = Journal(each_store.records)
+    await journal.answer(dead, "n0", {"type": "succeeded", "message": {"said": "by the dead"}})
+    application = answering()
+    async with working(each_store, application):
+        found = await ended(each_store)
+    assert found["n0"]["message"] == {"said": "by the dead"}
+    assert sorted(application.asked) == sorted(str(n) for n in range(1, 20))
+
+
+async def test_a_claim_that_is_lost_writes_nothing(each_store: Store) -> None:
+    """Whoever comes back after its time finds its writes refused, and the results are those of its successor."""
+    await kept(each_store, ["0"])
+    slow = await claimed(each_store, lease=0.0)
+    journal, queue = Journal(each_store.records), Queue(each_store)
+    await asyncio.sleep(0.01)
+    successor = await queue.claim(slow.batch)
+    assert successor is not None
+    for write in (journal.begin(slow, "n0"), journal.answer(slow, "n0", {"type": "succeeded", "message": 1})):
+        with pytest.raises(ClaimLost):
+            await write
+    await queue.renew([slow])
+    await queue.finish(slow)
+    await queue.leave(slow)
+    await journal.answer(successor, "n0", {"type": "succeeded", "message": 2})
+    await journal.answer(successor, "n0", {"type": "succeeded", "message": 3})
+    await queue.finish(successor)
+    async with working(each_store, answering()):
+        assert (await ended(each_store))["n0"]["message"] == 2
+
+
+async def test_a_claim_lasts_while_it_is_renewed(store: Store) -> None:
+    """A request that takes longer than the time of a claim is asked once."""
+    await kept(store, ["slow"])
+    first, second = answering(delay=1.0), answering()
+    async with working(store, first, lease=0.3):
+        await eventually(lambda: first.asked)
+        async with working(store, second, lease=0.3):
+            await ended(store)
+    assert (first.asked, second.asked) == (["slow"], [])
+
+
+async def test_what_cannot_be_answered_now_is_asked_again(store: Store) -> None:
     """529 and 429 never become results; what fails on the server's side does after a few attempts, or at once where the
     server says that it must not be sent again."""
     seen = Counter[str]()
@@ -112,73 +142,56 @@ async def test_what_cannot_be_answered_now_is_asked_again(tmp_path: Path) -> Non
             return 500, {"type": "error", "final": text == "lost"}
         return ((529, 429)[seen[text] % 2], {}) if seen[text] < 6 else (200, {})
 
-    store = Store(tmp_path)
-    kept(store, ["busy", "dead", "lost"])
+    await kept(store, ["busy", "dead", "lost"])
     async with working(store, Application(reply)):
         found = await ended(store)
     assert [found[f"n{n}"]["type"] for n in range(3)] == ["succeeded", "errored", "errored"]
     assert seen == {"busy": 6, "dead": ATTEMPTS, "lost": 1}
 
 
-async def test_who_comes_next_goes_on_where_the_last_one_was_cut_off(tmp_path: Path) -> None:
-    """A worker ends in the middle, and leaves a line half written: every request still has one result, and none that
-    had one is asked again."""
-    store, application = Store(tmp_path), Application(lambda text: (200, {"said": text}), delay=0.02)
-    kept(store, [str(n) for n in range(30)])
+async def test_who_comes_next_goes_on_where_the_last_one_was_cut_off(store: Store) -> None:
+    """A worker ends in the middle: every request has one result, and none that had one is asked again."""
+    application = answering(delay=0.02)
+    await kept(store, [str(n) for n in range(30)])
     async with working(store, application, most=2):
-        await eventually(
-            lambda: store.results("msgbatch_a").exists() and store.results("msgbatch_a").stat().st_size > 300
-        )
-    had = {json.loads(line)["custom_id"] for line in store.results("msgbatch_a").read_bytes().splitlines()}
-    assert 0 < len(had) < 30
-    with store.results("msgbatch_a").open("ab") as file:
-        file.write(b'{"custom_id": "n2')
-    later = Application(lambda text: (200, {"said": text}))
+        await eventually(lambda: len(application.asked) > 6)
+    had = await rows(store, ANSWERS)
+    assert 0 < had < 30
+    later = answering()
     async with working(store, later):
         await ended(store)
-    assert sorted(later.asked) == sorted(str(n) for n in range(30) if f"n{n}" not in had)
+    assert len(later.asked) == 30 - had
 
 
-async def test_a_batch_belongs_to_one_worker_at_a_time(tmp_path: Path) -> None:
-    """Several workers on one store ask for each request once."""
-    store, application = Store(tmp_path), Application(lambda text: (200, {}), delay=0.01)
-    kept(store, [str(n) for n in range(20)])
-    async with working(store, application), working(Store(tmp_path), application), working(store, application):
-        await ended(store)
-    assert Counter(application.asked) == Counter(str(n) for n in range(20))
-
-
-async def test_nobody_wants_the_rest(tmp_path: Path) -> None:
+async def test_nobody_wants_the_rest(each_store: Store) -> None:
     """Cancelled: what runs is stopped, what has not begun never does, and all of it is told."""
-    store, application = Store(tmp_path), Application(lambda text: (200, {}), delay=60)
-    kept(store, [str(n) for n in range(10)])
-    async with working(store, application, most=2):
+    application = Application(lambda text: (200, {}), delay=60)
+    await kept(each_store, [str(n) for n in range(40)])
+    async with working(each_store, application, most=2):
         await eventually(lambda: application.running == 2)
-        store.cancel("msgbatch_a")
-        found = await ended(store)
+        await BatchStore(each_store).cancel("msgbatch_a")
+        found = await ended(each_store)
     assert (len(application.asked), application.running) == (2, 0)
     assert {result["type"] for result in found.values()} == {"canceled"}
 
 
-async def test_the_time_is_over(tmp_path: Path) -> None:
+async def test_the_time_is_over(store: Store) -> None:
     """What is left after a day expires."""
-    store = Store(tmp_path)
-    kept(store, ["1", "2"], created=LIFETIME + 1)
+    await kept(store, ["1", "2"], created=LIFETIME + 1)
     async with working(store, Application(lambda text: (200, {}), delay=60)):
         found = await ended(store)
     assert {result["type"] for result in found.values()} == {"expired"}
 
 
-async def test_lines_that_cannot_be_read_cost_their_own_requests(tmp_path: Path) -> None:
+async def test_lines_that_cannot_be_read_cost_their_own_requests(store: Store, tmp_path: Path) -> None:
     """Broken, without an id or lost altogether: each is told as an error that says so, the others are answered."""
-    store = Store(tmp_path)
-    batch = kept(store, [str(n) for n in range(6)])
-    file = store.folder(batch.about.id) / "requests.jsonl"
+    batch = await kept(store, [str(n) for n in range(6)])
+    file = tmp_path / "contents" / str(batch.requests)
     lines = file.read_bytes().splitlines()
-    lines[1] = b'{"custom_id":"n1","params":{"say"'
-    lines[2] = b"\0" * 100
+    lines[1] = b'{"custom_id":"n1","params":{"say"'.ljust(len(lines[1]))
+    lines[2] = b"\0" * len(lines[2])
     file.write_bytes(b"\n".join(lines[:5]) + b"\n" + lines[5][:20])
-    application = Application(lambda text: (200, {"said": text}))
+    application = answering()
     async with working(store, application):
         found = await ended(store)
     assert sorted(application.asked) == ["0", "3", "4"]
@@ -186,34 +199,19 @@ async def test_lines_that_cannot_be_read_cost_their_own_requests(tmp_path: Path)
         assert (found[id]["type"], words in found[id]["error"]["why"]) == ("errored", True)
 
 
-async def test_results_that_cannot_be_read_are_made_again(tmp_path: Path) -> None:
-    """Rubbish among the results and a second result of the same request are gone in the end."""
-    store = Store(tmp_path)
-    batch = kept(store, ["0", "1", "2"])
-    lines = [json.dumps({"custom_id": f"n{n}", "result": {"type": "succeeded", "message": {"was": n}}}) for n in (0, 0)]
-    store.results(batch.about.id).write_text(f"{lines[0]}\n\0\0\n{lines[1]}\n" + '{"custom_id": "n2"}\n')
-    application = Application(lambda text: (200, {"said": text}))
-    async with working(store, application):
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_requests_that_are_gone_are_told(store: Store, given_up: bool) -> None:
+    """A batch whose requests somebody took away ends all the same."""
+    batch = await kept(store, [str(n) for n in range(20)])
+    await store.contents.delete(str(batch.requests))
+    if given_up:
+        await BatchStore(store).cancel(batch.id)
+    async with working(store, answering()):
         found = await ended(store)
-    assert sorted(application.asked) == ["1", "2"]
-    assert found["n0"]["message"] == {"was": 0}
+    assert {result["type"] for result in found.values()} == {"canceled" if given_up else "errored"}
 
 
-async def test_an_end_that_cannot_be_read_is_told_again(tmp_path: Path) -> None:
-    """A batch whose end is rubbish has not ended, and ends again with the results that it has."""
-    store = Store(tmp_path)
-    batch = kept(store, ["0"])
-    application = Application(lambda text: (200, {"said": text}))
-    async with working(store, application):
-        await ended(store)
-    (store.folder(batch.about.id) / "ended.json").write_bytes(b"")
-    assert [one.status for one in Store(tmp_path).all()] == ["in_progress"]
-    async with working(Store(tmp_path), application):
-        await ended(store)
-    assert application.asked == ["0"]
-
-
-async def test_an_application_that_breaks_costs_one_request(tmp_path: Path) -> None:
+async def test_an_application_that_breaks_costs_one_request(store: Store) -> None:
     """An exception, an answer that is no JSON and one that spans lines: one result each, on a line of its own."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -224,8 +222,7 @@ async def test_an_application_that_breaks_costs_one_request(tmp_path: Path) -> N
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
 
-    store = Store(tmp_path)
-    kept(store, ["raise", "html", "fine"])
+    await kept(store, ["raise", "html", "fine"])
     async with working(store, application):
         found = await ended(store)
     assert [found[f"n{n}"]["type"] for n in range(3)] == ["errored", "errored", "succeeded"]
@@ -233,51 +230,60 @@ async def test_an_application_that_breaks_costs_one_request(tmp_path: Path) -> N
     assert found["n2"]["message"] == {"said": "x"}
 
 
-async def test_a_request_that_the_server_dies_of_is_given_up(tmp_path: Path) -> None:
+async def test_a_request_that_the_server_dies_of_is_given_up(store: Store) -> None:
     """What was running when the server died goes on alone, after all others, and is not begun again after a few
     deaths; what was let go of in good order is not counted."""
-    store = Store(tmp_path)
-    batch = kept(store, ["deadly", "beside it", "fine", "let go"])
-    progress = Progress(store, batch)
-    for _ in range(ATTEMPTS):
-        progress.begin("n0")
-        progress.begin("n3")
-        progress.let_go("n3")
-    progress.begin("n1")
-    progress.close()
-    application = Application(lambda text: (200, {"said": text}), delay=0.02)
+    await kept(store, ["deadly", "beside it", "fine", "let go"])
+    journal = Journal(store.records)
+    for n in range(ATTEMPTS):
+        share = await claimed(store, lease=0.0)
+        for id in ("n0", "n0", *["n1"] * (n == 0)):
+            await journal.begin(share, id)
+        await asyncio.sleep(0.01)
+        orderly = await claimed(store)
+        await journal.begin(orderly, "n3")
+        await Queue(store).leave(orderly)
+    application = answering(delay=0.02)
     async with working(store, application):
         found = await ended(store)
     assert application.asked == ["fine", "let go", "beside it"]
     assert f"died {ATTEMPTS} times" in found["n0"]["error"]["why"]
 
 
-async def test_a_worker_that_is_asked_to_stop_blames_nobody(tmp_path: Path) -> None:
-    """However often it is stopped in the middle of a request, that is begun again."""
-    store, slow = Store(tmp_path), Application(lambda text: (200, {}), delay=60)
-    batch = kept(store, ["slow"])
+async def test_a_worker_that_is_asked_to_stop_blames_nobody(store: Store) -> None:
+    """However often it is stopped in the middle of a request, that is begun again, and at once."""
+    slow = Application(lambda text: (200, {}), delay=60)
+    await kept(store, ["slow"])
     for n in range(ATTEMPTS + 1):
         async with working(store, slow):
             await eventually(lambda n=n: len(slow.asked) == n + 1)
-    progress = Progress(store, batch)
-    assert progress.deaths("n0") == 0
-    progress.close()
+    assert await rows(store, BEGUN) == 0
 
 
-def test_a_store_knows_its_own_and_nothing_else(tmp_path: Path) -> None:
-    """No id reaches out of the folder, drafts are no batches, and what is broken is not there."""
-    (tmp_path / "about.json").write_text("{}")
-    store = Store(tmp_path / "batches")
-    assert store.all() == []
-    assert store.get("msgbatch_a") is None
-    batch = kept(store, ["1"])
-    (tmp_path / "batches" / "new-x").mkdir()
-    (tmp_path / "batches" / "msgbatch_broken").mkdir()
-    assert [one.about.id for one in store.all()] == ["msgbatch_a"]
-    for id in ("", ".", "..", "../batches/msgbatch_a", "msgbatch_a/../msgbatch_a", "msgbatch_", "new-x"):
-        assert store.get(id) is None
-    assert (tmp_path / "batches").stat().st_mode & 0o077 == 0
-    Progress(store, batch).close()
-    store.delete("msgbatch_a")
-    assert store.all() == []
-    assert not (tmp_path / "batches" / "msgbatch_a").exists()
+async def test_a_large_batch_has_many_shares(store: Store) -> None:
+    """Few enough to be counted, small enough to be in memory; every request is in one of them."""
+    lines = [b"x" * size for size in (10, 2 << 20, 10, 3 << 20, *[100] * 100)]
+    left, found = iter(lines), list[list[bytes]]()
+    while share := requests.cut(left, 10_000):
+        found.append(share)
+    assert [line for share in found for line in share] == lines
+    assert [len(share) for share in found] == [2, 2, 39, 39, 22]
+
+
+async def test_what_is_old_is_forgotten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that has ended long ago, and contents that no batch names; nothing else."""
+    batches = BatchStore(store)
+    for age, id in ((KEPT + 1, "msgbatch_old"), (10.0, "msgbatch_new")):
+        await kept(store, ["0"], created=age, id=id)
+    running = await kept(store, ["0"], id="msgbatch_running")
+    await store.records.write(TABLES, lambda one: one.execute(BATCHES.update().values(ended=1.0)))
+    await store.records.write(
+        TABLES, lambda one: one.execute(BATCHES.update().where(BATCHES.c.id == running.id).values(ended=None))
+    )
+    monkeypatch.setattr("antiphon.batches.store._LEFT_BEHIND", -10)
+    await batches.sweep()
+    assert [batch.id for batch in await batches.all(OWNER)] == ["msgbatch_running", "msgbatch_new"]
+    assert [os.path.basename(name) for name in sorted(await store.contents.names("batches", -10))] == [
+        "msgbatch_new.requests",
+        "msgbatch_running.requests",
+    ]

@@ -22,6 +22,7 @@ class Disk:
     many there were before it, whether `blow` happens in its place. Of a write, a half is written before."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.patch = patch
         self.folder = os.path.realpath(folder)
         self.changes = 0
         self.struck: Callable[[int], bool] = lambda n: False
@@ -56,6 +57,11 @@ class Disk:
 
     def _mine(self, place: str) -> bool:
         return place.startswith(self.folder)
+
+    def change(self) -> None:
+        """Something is changed in another way."""
+        if self._hit():
+            self.blow()
 
     def _hit(self) -> bool:
         self.changes += 1

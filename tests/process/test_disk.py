@@ -165,7 +165,7 @@ def test_a_server_on_a_small_disk(small: Path, tmp_path: Path, full: bool) -> No
             assert status == 200, told
         status, told = asked(server.url, "/v1/messages/batches", BATCH)
         assert status == 500
-        for words in (str(small), "kB", "make room there" if full else "make it writable", "--state-dir"):
+        for words in (str(small), "kB", "make room there" if full else "make it writable", "choose another with --"):
             assert words in told["error"]["message"]
         if full:
             (small / "filling").unlink()

@@ -19,7 +19,7 @@ from antiphon import surfaces
 from antiphon.accounts.keyring import Keyring
 from antiphon.api.conversation import Image
 from antiphon.batches import worker
-from antiphon.batches.store import About
+from antiphon.batches.store import Batch
 from antiphon.settings.keys import hashed, label
 from antiphon.storage.file_store import FileStore
 from antiphon.storage.store import open_store
@@ -154,11 +154,12 @@ async def test_batches_name_files(tmp_path: Path) -> None:
             surfaces.Options(seal_key=b"k" * 32, files=server.files),
         )
         owner = label(hashed(server.mine.api_key or ""))
-        about = About(id="msgbatch_a", key=owner, created=0, total=2, headers={"anthropic-version": "2023-06-01"})
+        headers = {"anthropic-version": "2023-06-01"}
+        batch = Batch(id="msgbatch_a", owner=owner, created=0, total=2, headers=headers)
         body = msgspec.json.encode(asking(document(file.id)))
-        assert (await worker.post(application, body, about)).status == 200
+        assert (await worker.post(application, body, batch)).status == 200
         await files.delete(file.id)
-        answer = await worker.post(application, body, about)
+        answer = await worker.post(application, body, batch)
         error = msgspec.json.decode(answer.body)["error"]
         assert (answer.status, answer.again, error["type"]) == (404, False, "not_found_error")
         assert f"File not found: {file.id}" in error["message"]

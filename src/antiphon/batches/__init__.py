@@ -1,7 +1,7 @@
-"""Message batches: requests that nobody waits for, kept on disk and answered as the engine has room.
+"""Message batches: requests that nobody waits for, answered as engines have room, by whichever server has some.
 
-`store` holds what was asked, `progress` what of it is answered, and `worker` does the work. What a client sees of it is
-a surface's business (`surfaces/message_batches.py`).
+`store` is what a client sees of them, `queue` what those that work on them do, and `worker` does the work. Its writes
+go together by way of the `journal`. What clients are told is a surface's business (`surfaces/message_batches.py`).
 
 Knows: api, storage.
 """

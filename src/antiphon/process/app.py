@@ -261,8 +261,8 @@ class Application:
             trace=self._traces,
             store=self._store,
             files=file_store(settings, self._store),
-            # Servers that share a state folder may serve other models.
-            batches=str(Path(settings.state_dir) / f"batches-{settings.port}") if self._runtime.shared else "",
+            previous_batches=str(Path(settings.state_dir) / f"batches-{settings.port}") if self._runtime.shared else "",
+            workers=settings.workers if self._runtime.shared else 1,
         )
         self._surfaces = surfaces.build(self._service, chosen)
         self._tending = [

@@ -121,7 +121,8 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     contents: Annotated[
         str,
         About(
-            "Where the contents of files lie: a folder, or `s3://BUCKET/PREFIX` for servers on several machines.",
+            "Where the contents of files and batches lie: a folder, or `s3://BUCKET/PREFIX` for servers on several "
+            "machines.",
             default="a folder in the state folder",
         ),
     ] = ""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -32,8 +33,9 @@ class Contents(Protocol):
         """Keep these bytes. They never lie in memory together. Raises OSError, and whatever the pieces raise; nothing
         is kept then."""
 
-    def read(self, name: str) -> AsyncIterator[bytes]:
-        """The bytes kept under a name, in pieces. Raises FileNotFoundError where there are none."""
+    def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes kept under a name, or those from one offset up to another, in pieces. Raises FileNotFoundError
+        where there are none."""
 
     async def delete(self, name: str) -> None:
         """Forget them, if they are there."""
@@ -77,9 +79,12 @@ class FolderContents:
         folder.mkdir(mode=0o700, exist_ok=True)
         return tempfile.mkstemp(dir=folder, prefix=files.DRAFT)
 
-    async def read(self, name: str) -> AsyncIterator[bytes]:
+    async def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         with await asyncio.to_thread(open, self._folder / check_name(name), "rb") as file:
-            while piece := await asyncio.to_thread(file.read, PIECE):
+            file.seek(start)
+            left = end - start if end is not None else sys.maxsize
+            while piece := await asyncio.to_thread(file.read, min(PIECE, left)):
+                left -= len(piece)
                 yield piece
 
     async def delete(self, name: str) -> None:

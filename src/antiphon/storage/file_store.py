@@ -28,7 +28,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from antiphon.storage.records import RecordsFailed, TableSet
+from antiphon.storage.records import TableSet
 from antiphon.storage.store import Store
 
 _FOLDER = "files"
@@ -149,12 +149,6 @@ class FileStore(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     def read(self, id: str) -> AsyncIterator[bytes]:
         """The bytes of a file, in pieces. Raises FileNotFoundError where it was deleted."""
         return self.store.contents.read(f"{_FOLDER}/{id}")
-
-    def place(self, error: OSError) -> tuple[str, str]:
-        """The place that an error came from, and the option that chooses another."""
-        if isinstance(error, RecordsFailed):
-            return self.store.records.place, "--store"
-        return self.store.contents.place, "--contents"
 
     async def delete(self, id: str) -> None:
         """Forget a file."""

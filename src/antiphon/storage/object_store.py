@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from antiphon.storage.contents import PIECE, check_name
 
 if TYPE_CHECKING:
+    from obstore import GetOptions
     from obstore.store import ObjectStore
 
 _PART = 5 << 20
@@ -37,11 +38,12 @@ class ObjectContents:
                 self._store, check_name(name), pieces, chunk_size=_PART, max_concurrency=_PARTS, use_multipart=True
             )
 
-    async def read(self, name: str) -> AsyncIterator[bytes]:
+    async def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         import obstore
 
+        options: GetOptions = {"range": {"offset": start} if end is None else (start, end)}
         with _as_os_errors():
-            found = await obstore.get_async(self._store, check_name(name))
+            found = await obstore.get_async(self._store, check_name(name), options=options if start or end else None)
             async for piece in found.stream(min_chunk_size=PIECE):
                 yield bytes(piece)
 

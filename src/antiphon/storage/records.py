@@ -19,16 +19,21 @@ from typing import Any, TypeVar
 import msgspec
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     Engine,
+    Float,
     Integer,
     MetaData,
     Table,
     Text,
+    cast,
     create_engine,
     event,
     exc,
+    func,
     inspect,
+    literal_column,
     select,
     text,
 )
@@ -98,6 +103,13 @@ class Records:
             known = inspect(connection).has_table(_versions.name)
             mine = select(_versions.c.version).where(_versions.c.name == tables.name)
             return known and connection.scalar(mine) is not None
+
+    @property
+    def now(self) -> ColumnElement[float]:
+        """The time of the database, in Unix seconds: machines that share it need not agree on theirs."""
+        if self._file is not None:
+            return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float(53))
+        return cast(func.extract("epoch", func.clock_timestamp()), Float(53))
 
     async def read(self, tables: TableSet, work: Callable[[Connection], _T]) -> _T:
         """What `work` finds, in a thread and a transaction. It changes nothing. Raises OSError."""

@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon.storage.contents import Contents, FolderContents
 from antiphon.storage.object_store import ObjectContents
-from antiphon.storage.records import Records
+from antiphon.storage.records import Records, RecordsFailed
 
 
 class Store(msgspec.Struct, frozen=True, eq=False):
@@ -21,6 +21,12 @@ class Store(msgspec.Struct, frozen=True, eq=False):
 
     records: Records
     contents: Contents
+
+    def source(self, error: OSError) -> tuple[str, str]:
+        """The place that an error came from, and the option that chooses another."""
+        if isinstance(error, RecordsFailed):
+            return self.records.place, "--store"
+        return self.contents.place, "--contents"
 
     def close(self) -> None:
         """Let go of it."""

@@ -144,7 +144,7 @@ class _Files:
         try:
             yield
         except OSError as error:
-            place, option = self._kept().place(error)
+            place, option = self._kept().store.source(error)
             raise NotKept(files.refusal(what, error, place, option)) from error
 
 

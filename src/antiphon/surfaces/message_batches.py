@@ -15,7 +15,8 @@ from msgspec import Meta, Raw
 from starlette.types import ASGIApp
 
 from antiphon.api.errors import BadRequest, Failure, NotFound, NotKept
-from antiphon.batches.store import About, Batch, Counts, Store
+from antiphon.batches.previous import take_over
+from antiphon.batches.store import Batch, BatchStore, Counts
 from antiphon.batches.worker import Worker
 from antiphon.serving.service import Service
 from antiphon.storage import files
@@ -29,7 +30,6 @@ _BODIES = 8
 """A batch may have so many times the size of a single request."""
 _USUAL = 8
 """Requests of batches at once, where engines do not say how many they work on."""
-_PIECE = 256 * 1024
 _KEPT_HEADERS = ("anthropic-version", "anthropic-beta")
 _PLACE = "/messages/batches"
 
@@ -84,7 +84,7 @@ class DeletedBatch(msgspec.Struct):
 class _Batches:
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._store = Store(Path(options.batches))
+        self._previous = options.previous_batches
 
     def routes(self) -> list[Route]:
         return [
@@ -97,83 +97,92 @@ class _Batches:
         ]
 
     async def _create(self, exchange: Exchange) -> None:
-        self._check_kept()
+        kept = await self._kept()
         body = await exchange.body(_BODIES * self._options.max_body)
         requests = await asyncio.to_thread(_read, body)
-        about = About(
+        batch = Batch(
             id=self._options.new_id("msgbatch_"),
-            key=exchange.watch.key,
+            owner=exchange.watch.key,
             created=time.time(),
             total=len(requests),
             headers={name: value for name in _KEPT_HEADERS if (value := exchange.header(name))},
         )
         lines = (one_line(msgspec.json.encode(request)) for request in requests)
-        with self._disk("this batch", len(body)):
-            batch = await asyncio.to_thread(self._store.create, about, lines)
+        with self._store("this batch", len(body)):
+            await kept.create(batch, lines)
         await self._tell(exchange, batch)
 
     async def _list(self, exchange: Exchange) -> None:
-        self._check_kept()
-        with self._disk("message batches"):
-            batches = await asyncio.to_thread(self._store.all)
-        mine = [batch for batch in batches if batch.about.key == exchange.watch.key]
-        names = [batch.about.id for batch in mine]
+        kept = await self._kept()
+        with self._store("message batches"):
+            mine = await kept.all(exchange.watch.key)
+        names = [batch.id for batch in mine]
         places, more = pages.cut(names, exchange.query, usual="20", kind="message batch")
         data = [_told(mine[place], exchange) for place in places]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         await exchange.reply(200, msgspec.json.encode(BatchPage(data, more, first, last)))
 
     async def _one(self, exchange: Exchange) -> None:
-        await self._tell(exchange, await self._found(exchange))
+        await self._tell(exchange, await self._found(await self._kept(), exchange))
 
     async def _cancel(self, exchange: Exchange) -> None:
-        batch = await self._found(exchange)
+        kept = await self._kept()
+        batch = await self._found(kept, exchange)
         if batch.ended is None:
-            with self._disk("the cancellation"):
-                await asyncio.to_thread(self._store.cancel, batch.about.id)
-        await self._tell(exchange, await self._found(exchange))
+            with self._store("the cancellation"):
+                await kept.cancel(batch.id)
+            batch = await self._found(kept, exchange)
+        await self._tell(exchange, batch)
 
     async def _delete(self, exchange: Exchange) -> None:
-        batch = await self._found(exchange)
+        kept = await self._kept()
+        batch = await self._found(kept, exchange)
         if batch.ended is None:
-            raise BadRequest(f"{batch.about.id} has not ended: cancel it first, or wait until it has")
-        with self._disk("the deletion"):
-            await asyncio.to_thread(self._store.delete, batch.about.id)
-        await exchange.reply(200, msgspec.json.encode(DeletedBatch(batch.about.id)))
+            raise BadRequest(f"{batch.id} has not ended: cancel it first, or wait until it has")
+        with self._store("the deletion"):
+            await kept.delete(batch)
+        await exchange.reply(200, msgspec.json.encode(DeletedBatch(batch.id)))
 
     async def _results(self, exchange: Exchange) -> None:
-        batch = await self._found(exchange)
+        kept = await self._kept()
+        batch = await self._found(kept, exchange)
         if batch.ended is None:
-            raise BadRequest(f"{batch.about.id} has not ended: it has no results yet")
-        with self._disk("the results"):
-            file = self._store.results(batch.about.id).open("rb")
-        with file:
-            await exchange.open([(b"content-type", b"application/x-jsonl")])
-            while piece := await asyncio.to_thread(file.read, _PIECE):
-                await exchange.write(piece)
-            await exchange.write(b"", more=False)
+            raise BadRequest(f"{batch.id} has not ended: it has no results yet")
+        pieces = kept.results(batch)
+        with self._store("the results"):
+            first = await anext(aiter(pieces), b"")
+        await exchange.open([(b"content-type", b"application/x-jsonl")])
+        await exchange.write(first)
+        async for piece in pieces:
+            await exchange.write(piece)
+        await exchange.write(b"", more=False)
 
-    async def _found(self, exchange: Exchange) -> Batch:
+    async def _found(self, kept: BatchStore, exchange: Exchange) -> Batch:
         """The batch that the path names, if it is one of this client's."""
-        self._check_kept()
-        with self._disk("this batch"):
-            batch = await asyncio.to_thread(self._store.get, exchange.rest)
-        if batch is None or batch.about.key != exchange.watch.key:
+        with self._store("this batch"):
+            batch = await kept.get(exchange.rest, exchange.watch.key)
+        if batch is None:
             raise NotFound(f"message batch: {exchange.rest}")
         return batch
 
     @contextlib.contextmanager
-    def _disk(self, what: str, size: int = 0) -> Iterator[None]:
-        """Tell the client what the disk has refused to keep, of this size in bytes."""
+    def _store(self, what: str, size: int = 0) -> Iterator[None]:
+        """Tell the client what the store has refused to keep, of this size in bytes."""
         try:
             yield
         except OSError as error:
-            folder = self._options.batches
-            raise NotKept(files.refusal(what, error, folder, "--state-dir", size)) from error
+            assert self._options.store is not None
+            place, option = self._options.store.source(error)
+            raise NotKept(files.refusal(what, error, place, option, size)) from error
 
-    def _check_kept(self) -> None:
-        if not self._options.batches:
+    async def _kept(self) -> BatchStore:
+        if self._options.store is None:
             raise NotFound("this server keeps no message batches")
+        batches = BatchStore(self._options.store)
+        if self._previous:
+            await take_over(Path(self._previous), batches)
+            self._previous = ""
+        return batches
 
     async def _tell(self, exchange: Exchange, batch: Batch) -> None:
         await exchange.reply(200, msgspec.json.encode(_told(batch, exchange)))
@@ -196,16 +205,16 @@ _creation = msgspec.json.Decoder(Creation)
 
 
 def _told(batch: Batch, exchange: Exchange) -> MessageBatch:
-    about, ended = batch.about, batch.ended
+    ended = batch.ended is not None
     return MessageBatch(
-        id=about.id,
+        id=batch.id,
         processing_status=batch.status,
-        request_counts=ended.counts if ended else Counts(processing=about.total),
-        created_at=_time(about.created),
-        expires_at=_time(about.expires),
-        ended_at=_time(ended.at) if ended else None,
+        request_counts=batch.counts if ended else Counts(processing=batch.total),
+        created_at=_time(batch.created),
+        expires_at=_time(batch.expires),
+        ended_at=_time(batch.ended) if batch.ended is not None else None,
         cancel_initiated_at=_time(batch.cancelled) if batch.cancelled is not None else None,
-        results_url=f"{_address(exchange)}/{about.id}/results" if ended else None,
+        results_url=f"{_address(exchange)}/{batch.id}/results" if ended else None,
     )
 
 
@@ -222,14 +231,21 @@ def _address(exchange: Exchange) -> str:
 
 def _tend(service: Service, application: ASGIApp, options: Options) -> Coroutine[Any, Any, None] | None:
     """Work on what is kept; one slot of the engine stays free for those who wait."""
-    if not options.batches:
+    store = options.store
+    if store is None:
         return None
-    most = max(service.slots - 1, 1) if service.slots else _USUAL
+    # Workers of this machine share its engines.
+    most = max((service.slots - 1) // options.workers, 1) if service.slots else _USUAL
 
     def envelope(failure: Failure) -> bytes:
         return failures.body(failure, options.new_id("req_"))
 
-    return Worker(Store(Path(options.batches)), application, most, envelope).run()
+    async def work() -> None:
+        if options.previous_batches:
+            await take_over(Path(options.previous_batches), BatchStore(store))
+        await Worker(store, application, most, envelope).run()
+
+    return work()
 
 
 def _routes(service: Service, options: Options) -> list[Route]:

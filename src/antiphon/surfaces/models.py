@@ -62,7 +62,7 @@ class OpenList(msgspec.Struct, kw_only=True):
 class _Models:
     def __init__(self, service: Service, options: Options) -> None:
         self._service = service
-        self._batches = bool(options.batches)
+        self._batches = options.store is not None
 
     async def list(self, exchange: Exchange) -> None:
         anthropic = _anthropic(exchange)

@@ -59,11 +59,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     where no key is, besides its addresses (`*.` in front: whatever is below; `*`: all). With `version_optional`,
     requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `rate_limiter` the headers
     that tell a key what it may still use, `crashes` a sentence when the engine dies again and again, `model_states` how
-    it is with models that are loaded when they are needed. `trace` takes down a request that is over. `batches` is the
-    folder of the message batches (empty: none are kept), `store` is where other things of clients are kept (None:
-    nowhere), and `files` are those in it. `server_tools` are those that run here. The `recorder` keeps what was
-    sampled, if it is kept. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so that
-    tests can fix them."""
+    it is with models that are loaded when they are needed. `trace` takes down a request that is over. `store` is where
+    batches and other things of clients are kept (None: nowhere), and `files` are those in it; batches that an earlier
+    server kept in the folder `previous_batches` are taken over. So many `workers` share the engines of this machine.
+    `server_tools` are those that run here. The `recorder` keeps what was sampled, if it is kept. When `leaving` is
+    done, whatever still runs ends in an error. Clock and ids come in, so that tests can fix them."""
 
     seal_key: bytes
     keys: Keyring = msgspec.field(default_factory=Keyring)
@@ -73,7 +73,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ping_interval: float = 10.0
     first_wait: float = 0.5
     version_optional: bool = False
-    batches: str = ""
+    previous_batches: str = ""
+    workers: int = 1
     store: Store | None = None
     files: FileStore | None = None
     allow_private_urls: bool = False

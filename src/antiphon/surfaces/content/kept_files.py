@@ -28,7 +28,7 @@ async def read(kept: FileStore | None, ids: Mapping[str, str], owner: str, most:
     except FileNotFoundError as error:
         raise NotFound("a file of this request was deleted while it was read") from error
     except OSError as error:
-        place, option = kept.place(error)
+        place, option = kept.store.source(error)
         raise NotKept(files.refusal("what this request names", error, place, option)) from error
 
 
