@@ -66,12 +66,6 @@ def test_an_expression_holds_the_whole_text() -> None:
     assert [bool(re.search(pattern, text)) for text in ("a", "bc", "xa", "bcx")] == [True, True, False, False]
 
 
-def test_what_json_escapes_has_company() -> None:
-    """A character that JSON escapes never stands alone; classes of several, and what only looks like it, stay."""
-    told = expression("regex", r'a\n["]\\x[\n\t]\.[^"]\\n"', "tools.0.format")
-    assert told == '^(?:a[\\n\ue000]["\ue000][\\\\\ue000]x[\\n\\t]\\.[^"][\\\\\ue000]n["\ue000])$'
-
-
 DOUBLING = "".join(f"r{n}: r{n + 1} r{n + 1}\n" for n in range(16))
 
 

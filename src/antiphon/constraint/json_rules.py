@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from antiphon.constraint import Json, numerals
-from antiphon.constraint.searching import searched
-from antiphon.constraint.vocabulary import definition, references
+from antiphon.constraint.searching import accompanied, searched
+from antiphon.constraint.vocabulary import LIST, ONE, RECORD, definition, references
 
 Part = dict[str, Any]
 _RAW = r'[^"\\\x00-\x1F\x7F]'
@@ -135,7 +135,9 @@ class JsonRules:
                 if name not in needed and name in self._definitions:
                     needed[name] = self._definitions[name]
                     waiting.append(needed[name])
-        whole = {"x-guidance": self._guidance, **part, **({"$defs": needed} if needed else {})}
+        whole = {"x-guidance": self._guidance, **_legible(part)}
+        if needed:
+            whole["$defs"] = {name: _legible(each) for name, each in needed.items()}
         return self._rule(f"%json {json.dumps(whole, ensure_ascii=False)}")
 
     def _reference(self, name: str) -> str:
@@ -266,6 +268,21 @@ class JsonRules:
             return f"{self._item} {member}" if needed else f"({self._item} {member})?"
         half = len(members) // 2
         return self._rule(f"{self._rest(members[:half])} {self._rest(members[half:])}")
+
+
+def _legible(part: Any) -> Any:
+    """A schema, or a list of them, with expressions that the llguidance within llama.cpp reads whole."""
+    if isinstance(part, list):
+        return list(map(_legible, part))
+    return {key: _legible_value(key, value) for key, value in part.items()} if isinstance(part, dict) else part
+
+
+def _legible_value(keyword: str, value: Any) -> Any:
+    if keyword == "pattern":
+        return accompanied(value)
+    if keyword in RECORD:
+        return {name: _legible(each) for name, each in value.items()}
+    return _legible(value) if keyword in ONE or keyword in LIST else value
 
 
 def _quoted(text: str) -> str:

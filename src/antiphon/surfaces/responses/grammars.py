@@ -20,8 +20,6 @@ from antiphon.api.errors import BadRequest
 LONGEST = 20_000
 """Of an expression, in characters. Rules that are named in many places grow fast."""
 _SPECIAL = re.compile(r"([.^$*+?()\[\]{}|\\/])")
-# A character that JSON escapes, by itself; in front of it, what only looks like one.
-_LONE = re.compile(r"\[(?:\\.|[^\]\\])(?:\\.|[^\]\\])+\]|\[?(\\[nrtfv\"\\]|[\"\n])\]?|\\.")
 _LIBRARIES = ("common", "unicode")
 _CONTROLS = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\f": r"\f"}
 
@@ -55,15 +53,8 @@ def _of_lark(definition: str, where: str) -> str | None:
 
 
 def _whole(regex: str) -> str:
-    """The expression of a whole text.
-
-    The llguidance within llama.cpp (its derivre 0.3.8) loses what follows a character that JSON escapes, when there is
-    no choice at its place; so there is one, of a character that nobody writes."""
-    return f"^(?:{_LONE.sub(_accompanied, regex)})$"
-
-
-def _accompanied(found: re.Match[str]) -> str:
-    return f"[{found[1]}\ue000]" if found[1] else found[0]
+    """The expression of a whole text."""
+    return f"^(?:{regex})$"
 
 
 @lru_cache(maxsize=256)
