@@ -53,7 +53,7 @@ def judged(path: Path) -> tuple[str, Counter[str], float, str]:
     except BadRequest as refused:
         told["refused"] = 1
         told["valid of"] -= len(valid)
-        return _set(path), told, time.process_time() - start, refused.message if valid else ""
+        return set_of(path), told, time.process_time() - start, refused.message if valid else ""
     grammar = lark.lower(Json(lowered.schema), lambda text: None)
     seconds = time.process_time() - start
     matcher = _matcher(grammar.removeprefix("%llguidance {}"))
@@ -70,7 +70,7 @@ def judged(path: Path) -> tuple[str, Counter[str], float, str]:
         told["invalid by grammar"] += held
         told["invalid"] += held or bool(violation(schema, text))
         note = note if held or lowered.unheld else f"exact, and allowed {text[:100]}"
-    return _set(path), told, seconds, note
+    return set_of(path), told, seconds, note
 
 
 def _beside(schema: Any, valid: list[Any], told: Counter[str]) -> None:
@@ -98,7 +98,8 @@ def _allows(matcher: llguidance.LLMatcher, text: str) -> bool:
     return bool(whole)
 
 
-def _set(path: Path) -> str:
+def set_of(path: Path) -> str:
+    """The data set that a schema is of."""
     return re.split(r"---|_(?:java|simple|multiple|parallel|sql|javascript)|_\d", path.stem)[0]
 
 
