@@ -252,6 +252,14 @@ class Fold:
 
     def add(self, event: AnyEvent) -> None:
         """Take the next event in."""
+        kind = type(event)
+        if kind is self._kind and kind is not ToolDelta and event.text:  # type: ignore[union-attr]
+            # Nearly every token: text that goes on.
+            self._pieces.append(event.text)  # type: ignore[union-attr]
+        else:
+            self._add(event)
+
+    def _add(self, event: AnyEvent) -> None:
         match event:
             case TextDelta("") | ThinkingDelta(""):
                 # Opens no block, in a stream either.

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,11 +17,12 @@ import yarl
 
 from antiphon.api.errors import BadRequest, EngineFailed, Overloaded
 from antiphon.engines import Health, Reach
+from antiphon.engines.event_stream import EventStream
 from antiphon.engines.upstream import Told, Upstream
 
 Shape = TypeVar("Shape")
+Answer = TypeVar("Answer")
 _LEAST_PATIENCE = 10.0
-_SHOWN = 200
 
 
 class Attached:
@@ -40,32 +42,30 @@ class Attached:
         self._patience = reach.patience
         self._cause = Path(reach.cause) if reach.cause else None
         self._broken = False
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._kept_session: aiohttp.ClientSession | None = None
         shown = str(yarl.URL(self.url).with_user(None).with_query(None))
         self.upstream = Upstream(name, shown.rstrip("/"), own=bool(reach.cause))
 
-    def _session(self, *, fresh: bool = False) -> aiohttp.ClientSession:
-        """The session, or the one whose every request has a connection of its own."""
-        if fresh not in self._sessions:
-            connector = aiohttp.TCPConnector(limit=0, force_close=fresh)
-            self._sessions[fresh] = aiohttp.ClientSession(headers=self._headers, connector=connector)
-        return self._sessions[fresh]
+    def _session(self) -> aiohttp.ClientSession:
+        if self._kept_session is None:
+            self._kept_session = aiohttp.ClientSession(headers=self._headers, connector=aiohttp.TCPConnector(limit=0))
+        return self._kept_session
 
-    async def open(self, method: str, path: str, body: Any = None, *, once: bool = False) -> aiohttp.ClientResponse:
-        """A response whose status is good. Waits for a server that is not there yet. What is sent `once` is not sent
-        again to a server that was reached and then lost: EngineLost."""
+    async def open(self, method: str, path: str, body: Any = None) -> aiohttp.ClientResponse:
+        """A response whose status is good. Waits for a server that is not there yet."""
+        return await self._patiently(partial(self._answer, method, path, body))
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         deadline = asyncio.get_running_loop().time() + self._patience
         while True:
             try:
-                answer = await self._answer(method, path, body, once)
+                return await ask()
             except Overloaded:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
                 await asyncio.sleep(0.25)
-            else:
-                return answer
 
-    async def _answer(self, method: str, path: str, body: Any, once: bool) -> aiohttp.ClientResponse:
+    async def _answer(self, method: str, path: str, body: Any) -> aiohttp.ClientResponse:
         """What comes of asking one time."""
         question = f"{method} {path}"
         data = None if body is None else msgspec.json.encode(body)
@@ -73,9 +73,7 @@ class Attached:
         silence = min(self._silence, max(self._patience, _LEAST_PATIENCE)) if body is None else self._silence
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=silence)
         try:
-            # A kept connection may be of a server that is gone; only a fresh one tells that this one was reached.
-            session = self._session(fresh=once)
-            response = await session.request(method, self.url + path, data=data, timeout=timeout)
+            response = await self._session().request(method, self.url + path, data=data, timeout=timeout)
             if response.status < 300:
                 return response
             async with response:
@@ -83,9 +81,28 @@ class Attached:
         except aiohttp.SocketTimeoutError:
             raise self.upstream.silent(question, silence) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if once and not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                raise self.upstream.lost(question, self._why()) from error
             raise self.upstream.absent(question, error) from error
+
+    async def _post(self, path: str, body: Any) -> EventStream:
+        """What comes of asking for a stream one time, on a connection of its own: a kept one may be of a server that is
+        gone, and only a fresh one tells that this server was reached. One that was reached and then lost is not asked
+        again: EngineLost."""
+        question, answer = f"POST {path}", EventStream(self._silence)
+        try:
+            try:
+                await answer.post(yarl.URL(self.url + path), self._headers, msgspec.json.encode(body))
+            except OSError as error:
+                raise self.upstream.absent(question, error) from error
+            if (status := await answer.status()) >= 300:
+                raise self.upstream.answered(question, status, await answer.text())
+        except BaseException as error:
+            answer.close()
+            if isinstance(error, TimeoutError):
+                raise self.upstream.silent(question, self._silence) from None
+            if isinstance(error, OSError):
+                raise self.upstream.lost(question, self._why()) from error
+            raise
+        return answer
 
     async def ask(self, method: str, path: str, shape: type[Shape], body: Any = None) -> Shape:
         """What a JSON route answers, which must have this shape."""
@@ -108,25 +125,20 @@ class Attached:
         if self._broken:
             await self._back()
         question = f"POST {path}"
-        response, rest = await self.open("POST", path, body, once=True), b""
-        began, first = False, b""
+        answer, began = await self._patiently(partial(self._post, path, body)), False
         try:
-            while data := await response.content.readany():
-                *lines, rest = (rest + data).split(b"\n")
-                if events := _events(lines):
-                    began = True
-                    yield [self._read(question, event, read) for event in events]
-                elif not began and len(first) < _SHOWN:
-                    first += data
+            while events := await answer.events():
+                began = True
+                yield [self._read(question, event, read) for event in events]
             if not began and not self.upstream.own:
-                raise self.upstream.unreadable(question, first)
+                raise self.upstream.unreadable(question, answer.opening)
             raise self.upstream.broke_off(question, "before the reply was over", self._why())
         except TimeoutError:
             raise self.upstream.silent(question, self._silence) from None
-        except (aiohttp.ClientError, OSError) as error:
+        except OSError as error:
             raise self.upstream.broke_off(question, "in the middle of the reply", self._why()) from error
         finally:
-            response.close()
+            answer.close()
 
     def _read(self, question: str, event: bytes, read: Callable[[bytes], Shape]) -> Shape:
         try:
@@ -160,12 +172,5 @@ class Attached:
 
     async def close(self) -> None:
         """Close the connections."""
-        for session in self._sessions.values():
-            await session.close()
-
-
-def _events(lines: list[bytes]) -> list[bytes]:
-    events = [line[6:] for line in lines if line.startswith(b"data: {")]
-    # Older llama.cpp servers report a failure in a line of its own kind.
-    events.extend(b'{"error":' + line[7:] + b"}" for line in lines if line.startswith(b"error: {"))
-    return events
+        if self._kept_session:
+            await self._kept_session.close()
