@@ -23,6 +23,7 @@ from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import decode, encode, items, sent, tools, wire
 from antiphon.surfaces.responses.background import Background
+from antiphon.surfaces.responses.compacting import Compacting
 from antiphon.surfaces.responses.conversation_routes import ConversationRoutes
 from antiphon.surfaces.responses.conversations import Conversations
 from antiphon.surfaces.responses.keeping import Keeper
@@ -49,6 +50,7 @@ class _Responses:
         return [
             Route(method="POST", path="/responses", answer=self._create, operation=_CREATE),
             Route(method="POST", path="/responses/input_tokens", answer=self._count, operation=_COUNT),
+            Compacting(self._service, self._reader, self._seal, self._options).route(),
             *StoredResponses(self._kept, self._background, self._options.ping_interval).routes(),
             *ConversationRoutes(self._conversations, self._options).routes(),
         ]

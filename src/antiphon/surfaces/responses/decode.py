@@ -36,13 +36,14 @@ class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 class Draft(msgspec.Struct, kw_only=True):
     """A request whose items and tools have been read from the wire, and whose addresses may still have to be
-    fetched. `members` are its fields as the client wrote them."""
+    fetched. `members` are its fields as the client wrote them; `earlier` are the items that it goes on from."""
 
     request: wire.Request
     members: Mapping[str, msgspec.Raw]
     unknown: list[str]
     items: list[Placed]
     box: tools.Toolbox
+    earlier: list[msgspec.Raw] = []
 
     @property
     def conversation(self) -> str | None:
@@ -74,6 +75,7 @@ def read(body: bytes, offered: ServerTools) -> Draft:
 def go_on(draft: Draft, name: str, earlier: list[msgspec.Raw]) -> None:
     """Put the items that the field `name` stands for before those of the request."""
     draft.items[:0] = placed_in(name, earlier)
+    draft.earlier = earlier
 
 
 def references(draft: Draft) -> list[str]:

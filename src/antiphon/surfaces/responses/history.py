@@ -17,6 +17,7 @@ from antiphon.api.conversation import Part, Text, Thinking, ToolResult, ToolUse,
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
 from antiphon.prompt.render import introduced
+from antiphon.prompt.summary import told as told_summary
 from antiphon.server_tools.result import told_result
 from antiphon.surfaces.openai.content import Reader
 from antiphon.surfaces.openai.functions import arguments, given
@@ -36,7 +37,6 @@ _SILENT = {
     "compaction_trigger",
 }
 _UNSAFE = re.compile(r"[^a-z0-9_]")
-_SUMMARY = "The conversation up to here, in short:\n"
 
 
 def placed(given: str | list[msgspec.Raw] | None) -> list[Placed]:
@@ -102,7 +102,7 @@ class Turns:
                 return Turn(role="system", parts=(Text(told),))
             case wire.Compaction(sealed):
                 summary = self._opened(sealed or "", where)
-                return Turn(role="user", parts=(Text(_SUMMARY + summary),)) if summary else None
+                return Turn(role="user", parts=(Text(told_summary(summary)),)) if summary else None
             case wire.Reference():
                 raise BadRequest(f"{where}.id: Item with id '{item.id}' not found; send the item itself")
             case wire.Other():

@@ -1,0 +1,94 @@
+"""POST /v1/responses/compact: a conversation in short, for programs that go on from it in place of the whole.
+
+The model summarises what the request would have it answer. The answer has what the user said as it was sent, and the
+summary sealed in one item; both come back as the beginning of a later request's input.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from antiphon.api.context_management import Compact
+from antiphon.api.errors import Internal
+from antiphon.api.events import TextBlock
+from antiphon.api.seal import Seal
+from antiphon.serving.service import Service
+from antiphon.surfaces.http import sse
+from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.responses import decode, sent, wire
+from antiphon.surfaces.responses.listing import listed
+from antiphon.surfaces.responses.reading import RequestReader
+from antiphon.surfaces.responses.whole import usage_sent
+from antiphon.surfaces.surface import Operation, Options, Route
+
+
+class Compacted(msgspec.Struct, kw_only=True):
+    """What stands for a conversation: what its user said, and one item with all the rest in short."""
+
+    id: str
+    object: str = "response.compaction"
+    created_at: int
+    output: list[sent.Item]
+    usage: sent.Usage
+
+
+class Compacting:
+    """The route."""
+
+    def __init__(self, service: Service, reader: RequestReader, seal: Seal, options: Options) -> None:
+        self._service = service
+        self._reader = reader
+        self._seal = seal
+        self._options = options
+
+    def route(self) -> Route:
+        """Itself."""
+        return Route(method="POST", path="/responses/compact", answer=self._compact, operation=_COMPACT)
+
+    async def _compact(self, exchange: Exchange) -> None:
+        draft, decoded = await self._reader.read(exchange)
+        exchange.facts |= {"model": draft.request.model, "stream": False}
+        wanted = replace(decoded.generation, edits=(Compact(on_demand=True, pause=True),))
+        summary = await self._service.compaction(draft.request.model, decoded.conversation, wanted)
+        if summary is None:
+            raise Internal("no summary can be asked for")
+        prepared = await self._service.prepare(draft.request.model, summary.conversation, summary.params)
+        reply = await sse.whole(exchange, partial(self._service.run, prepared))
+        text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock)).strip()
+        if not text:
+            raise Internal("the model wrote no summary; send the request again")
+        new_id = self._options.new_id
+        sealed = self._seal.sign(text, withheld=True)
+        item = {"type": "compaction", "id": new_id("cmp_"), "encrypted_content": sealed}
+        compacted = Compacted(
+            id=new_id("resp_"),
+            created_at=int(self._options.clock()),
+            output=[*self._said(draft), item],
+            usage=usage_sent(reply.usage),
+        )
+        await exchange.reply(200, msgspec.json.encode(compacted))
+
+    def _said(self, draft: decode.Draft) -> list[dict[str, Any]]:
+        """The messages of the user, each with an id."""
+        items = [*draft.earlier, *msgspec.json.decode(decode.own_items(draft), type=list[Raw])]
+        said = [msgspec.json.decode(raw) for raw in items if _is_question(raw)]
+        return [listed({**item, "id": item.get("id") or self._options.new_id("msg_")}) for item in said]
+
+
+def _is_question(raw: Raw) -> bool:
+    _, item = wire.item(raw, "input")
+    return isinstance(item, wire.Message) and item.role == "user"
+
+
+_COMPACT = Operation(
+    summary="A conversation in short",
+    description="The model summarises the conversation. What comes back is the beginning of a later request's `input`: "
+    "the user's messages, and the summary sealed in a `compaction` item.",
+    body=wire.Request,
+    replies={"application/json": Compacted},
+)
