@@ -20,7 +20,7 @@ from antiphon import surfaces
 from antiphon.serving.model import Choices
 from tests.serving.served import served
 
-ROUNDS = int(os.environ.get("FUZZ", "600"))
+ROUNDS = int(os.environ.get("FUZZ", "300"))
 SHAPES = sorted((Path(__file__).parents[1] / "clients" / "shapes" / "responses").glob("*.json"))
 LARK = 'start: "a" line+\nline: /[a-z]+/ LF\n%import common.LF'
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
@@ -53,6 +53,9 @@ EVERYTHING: dict[str, Any] = {
             "call_id": "c6",
             "output": {"type": "computer_screenshot", "image_url": PIXEL},
         },
+        {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "m", "tools": [{"name": "go", "input_schema": {}}]},
+        {"type": "mcp_approval_request", "id": "mcpr_1", "server_label": "m", "name": "go", "arguments": "{}"},
+        {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": False, "reason": "No."},
         {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}},
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "So."}]},
         {"role": "user", "content": [{"type": "input_file", "filename": "a.txt", "file_data": "aGVsbG8="}]},

@@ -41,11 +41,12 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool as its server lists it."""
+    """A tool as its server lists it; `read_only` where it says that the tool changes nothing."""
 
     name: str
     input_schema: dict[str, Any]
     description: str | None = None
+    read_only: bool = False
 
 
 class McpClient:
@@ -67,7 +68,12 @@ class McpClient:
             for _ in range(MAX_PAGES):
                 page = await client.list_tools(cursor=cursor)
                 found += [
-                    Listed(name=each.name, description=each.description, input_schema=dict(each.input_schema))
+                    Listed(
+                        name=each.name,
+                        description=each.description,
+                        input_schema=dict(each.input_schema),
+                        read_only=each.annotations is not None and each.annotations.read_only_hint is True,
+                    )
                     for each in page.tools
                 ]
                 cursor = page.next_cursor

@@ -152,6 +152,7 @@ class Connector:
             failed=_failed,
             prefix="mcptoolu_",
             deferred=deferred,
+            read_only=listed.read_only,
         )
 
     async def trial(self, name: str) -> str:

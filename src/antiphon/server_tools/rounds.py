@@ -122,7 +122,7 @@ class Rounds:
         for number in range(1, self._bounds.rounds + 1):
             reply = await self._round(generate, emit)
             calls = self._calls(reply)
-            results = await self._results(calls, emit) if calls else []
+            results = await self.results(calls, emit) if calls else []
             reason = self._end(reply, calls, number)
             if reason is None:
                 await self._grow(reply, results)
@@ -174,7 +174,7 @@ class Rounds:
         blocks = (block for block in reply.blocks if isinstance(block, ToolBlock))
         return [block for block in blocks if block.complete and block.name in self._declared]
 
-    async def _results(self, blocks: list[ToolBlock], emit: Emit) -> list[ServerResult]:
+    async def results(self, blocks: list[ToolBlock], emit: Emit) -> list[ServerResult]:
         """The results of the calls of one round, each told in its turn; all are run at once."""
         running = [asyncio.ensure_future(self._result(block, place)) for place, block in enumerate(blocks)]
         try:

@@ -67,7 +67,8 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     `prefix`. The result's block has the type `result`; `failed` makes its fields of an error code and a message.
     `family` names the tool in metrics, `counted` in `usage.server_tool_use` (empty: it is not counted there). A call
     beyond `max_uses` in one request fails, and so does one that takes longer than the limit, with the code `late`.
-    `deferred` tools stay out of the prompt until something refers to them. A user's text with the words `asked_for` in
+    `deferred` tools stay out of the prompt until something refers to them; those of MCP servers that say to change
+    nothing are `read_only`. A user's text with the words `asked_for` in
     it asks for nothing but a call of the tool."""
 
     tool: Tool
@@ -81,6 +82,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     max_uses: int | None = None
     late: str = "unavailable"
     deferred: bool = False
+    read_only: bool = False
     asked_for: str = ""
 
 

@@ -22,6 +22,7 @@ from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import decode, encode, items, sent, tools, wire
+from antiphon.surfaces.responses.approvals import ToolList, approved_call
 from antiphon.surfaces.responses.background import Background
 from antiphon.surfaces.responses.compacting import Compacting
 from antiphon.surfaces.responses.conversation_routes import ConversationRoutes
@@ -56,7 +57,7 @@ class _Responses:
         ]
 
     async def _create(self, exchange: Exchange) -> None:
-        draft, decoded = await self._reader.read(exchange)
+        draft, decoded = await self._reader.read(exchange, approving=True)
         request = draft.request
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         conversation, prepared = await self._fitted(draft, decoded)
@@ -158,19 +159,22 @@ class _Responses:
         return partial(rounds.run, first)
 
     def _style(self, draft: decode.Draft, decoded: decode.DecodedRequest) -> Style:
-        new_id = self._options.new_id
+        new_id, box = self._options.new_id, decoded.box
+        lists = [ToolList(new_id("mcpl_"), label, tools) for label, tools in box.lists.items()]
+        approved = [approved_call(new_id, each, self._seal) for each in box.approved.values()]
         return Style(
             id=new_id("resp_"),
             created=int(self._options.clock()),
             clock=self._options.clock,
             echo=decode.echo(draft, stored=draft.request.store is not False and self._kept.available),
             background=bool(draft.request.background),
+            first=(*lists, *approved),
             items=items.Style(
                 new_id=new_id,
                 seal=self._seal,
-                shapes=decoded.box.shapes,
-                served=tools.wire_names(decoded.box),
-                definitions=decoded.box.definitions,
+                shapes=box.shapes,
+                served=tools.wire_names(box),
+                definitions=box.definitions,
                 summary=decode.summarised(draft.request),
                 sealed=decode.SEALED in (draft.request.include or ()),
             ),

@@ -70,7 +70,7 @@ class Encoder:
         return self._response
 
     def start(self) -> bytes:
-        """The first two frames."""
+        """The frames that come before the model says anything."""
         if self._started:
             raise Internal("a response cannot start twice")
         self._started = True
@@ -78,6 +78,9 @@ class Encoder:
         out: list[bytes] = []
         for name in ("response.created", "response.in_progress"):
             self._tell(name, {"response": begun}, out)
+        for item in self._style.first:
+            self._open(Started, item, out)
+            self._close(out)
         return b"".join(out)
 
     def batch(self, events: Iterable[AnyEvent]) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.api.conversation import Part, Text, Thinking, ToolResult, ToolUse, Turn
 from antiphon.api.errors import BadRequest
@@ -21,7 +22,7 @@ from antiphon.prompt.summary import told as told_summary
 from antiphon.server_tools.result import told_result
 from antiphon.surfaces.openai.content import Reader
 from antiphon.surfaces.openai.functions import arguments, given
-from antiphon.surfaces.responses import wire
+from antiphon.surfaces.responses import approvals, wire
 from antiphon.surfaces.responses.parts import output_pieces, pieces
 from antiphon.surfaces.responses.server_items import Kept, opened
 from antiphon.surfaces.responses.tools import Toolbox, bring
@@ -29,13 +30,8 @@ from antiphon.surfaces.responses.tools import Toolbox, bring
 Placed = tuple[str, str, wire.AnyItem]
 """An item: its dotted path, its type, and itself."""
 
-_SILENT = {
-    "mcp_list_tools",
-    "mcp_approval_request",
-    "mcp_approval_response",
-    "configuration_update",
-    "compaction_trigger",
-}
+_SILENT = {"configuration_update", "compaction_trigger"}
+_DENIED = "The user did not approve this call"
 _UNSAFE = re.compile(r"[^a-z0-9_]")
 
 
@@ -59,12 +55,19 @@ class Turns:
         self._seal = seal
         self._box = box
         self._waiting: dict[str, str] = {}
+        self._outcomes: dict[str, tuple[str, wire.ServerCall]] = {}
+        self._approved: set[str] = set()
         self._round: Kept | None = None
         self._results: list[ToolResult] = []
 
     def read(self, items: list[Placed]) -> tuple[Turn, ...]:
         """The turns of all items. Raises BadRequest for a call without a result, and for a result without a call."""
-        last = max((at for at, (_, _, item) in enumerate(items) if _is_said(item)), default=-1)
+        self._outcomes = {
+            item.approval_request_id: (where, item)
+            for where, _, item in items
+            if isinstance(item, wire.ServerCall) and item.approval_request_id
+        }
+        last = max((at for at, (_, _, item) in enumerate(items) if wire.is_said(item)), default=-1)
         turns = [turn for at, each in enumerate(items) for turn in self._turns(*each, asking=at > last)]
         turns += self._round_ended()
         self._check_answered()
@@ -74,11 +77,13 @@ class Turns:
         return tuple(turns)
 
     def _turns(self, where: str, kind: str, item: wire.AnyItem, *, asking: bool) -> Iterator[Turn]:
+        if isinstance(item, wire.ServerCall) and item.approval_request_id in self._approved:
+            return  # Its result stands where it was approved.
         sealed = item.encrypted_content if isinstance(item, wire.ServerCall | wire.Call) else None
         if sealed and (kept := self._kept(sealed, where)):
             yield from self._ran(kept)
             return
-        if not (isinstance(item, wire.Call) and self._round and item.call_id in self._round.beside):
+        if self._round is None or _call_id(item) not in self._round.beside:
             yield from self._round_ended()
         if (turn := self._turn(where, kind, item, asking=asking)) is not None:
             yield turn
@@ -100,6 +105,12 @@ class Turns:
             case wire.Tools(tools):
                 told = "\n".join(map(introduced, bring(self._box, tools, f"{where}.tools")))
                 return Turn(role="system", parts=(Text(told),))
+            case wire.ToolList():
+                return None
+            case wire.ApprovalRequest():
+                return _said(self._guarded(item, where))
+            case wire.ApprovalResponse():
+                return Turn(role="user", parts=(self._decided(item, where),))
             case wire.Compaction(sealed):
                 summary = self._opened(sealed or "", where)
                 return Turn(role="user", parts=(Text(told_summary(summary)),)) if summary else None
@@ -196,15 +207,44 @@ class Turns:
         parts = self._reader.parts(output_pieces(item, f"{where}.output"))
         return ToolResult(tool_use_id=id, parts=parts, is_error=item.status == "failed")
 
+    def _guarded(self, item: wire.ApprovalRequest, where: str) -> ToolUse:
+        block = approvals.block_of(item, self._box.guarded_as(item.server_label, item.name))
+        if block.id in self._waiting:
+            raise BadRequest(f"{where}.id: ids must be unique; {item.id!r} is there twice")
+        self._waiting[block.id] = where
+        return ToolUse(id=block.id, name=block.name, input=block.input)
+
+    def _decided(self, item: wire.ApprovalResponse, where: str) -> ToolResult:
+        """What came of a call that was approved, or that it was not."""
+        id = approvals.call_id(item.approval_request_id)
+        if id not in self._waiting:
+            raise BadRequest(f"{where}.approval_request_id: there is no such request that was not answered")
+        del self._waiting[id]
+        if not item.approve:
+            why = f": {item.reason}" if item.reason else ""
+            return ToolResult(tool_use_id=id, parts=(Text(_DENIED + why),), is_error=True)
+        self._approved.add(item.approval_request_id)
+        block: Mapping[str, Any] | None = None
+        if (approved := self._box.approved.get(item.approval_request_id)) is not None:
+            block = approved.result
+        elif (found := self._outcomes.get(item.approval_request_id)) is not None and found[1].encrypted_content:
+            kept = self._kept(found[1].encrypted_content, found[0])
+            block = kept.result if kept else None
+        if block is None:
+            return ToolResult(tool_use_id=id, parts=(Text(_omitted("mcp_call")),))
+        result, _ = told_result(block, self._seal, self._box.reveal, sees=self._reader.vision)
+        return replace(result, tool_use_id=id)
+
     def _check_answered(self, where: str = "input") -> None:
         if self._waiting:
             raise BadRequest(f"{where}: No tool output found for function call {', '.join(self._waiting)}.")
 
 
-def _is_said(item: wire.AnyItem) -> bool:
-    if isinstance(item, wire.Message):
-        return item.role == "assistant"
-    return isinstance(item, wire.Reasoning | wire.Call | wire.ServerCall)
+def _call_id(item: wire.AnyItem) -> str | None:
+    """The id of the client's call that an item is."""
+    if isinstance(item, wire.ApprovalRequest):
+        return approvals.call_id(item.id)
+    return item.call_id if isinstance(item, wire.Call) else None
 
 
 def _said(part: Part) -> Turn:

@@ -15,11 +15,13 @@ Fields = dict[str, Any]
 
 class McpServer(msgspec.Struct, frozen=True, kw_only=True):
     """An MCP server that a request names: the path of its declaration, its entry (none: the operator's own server of
-    that name is meant) and its toolset, as the connector takes them."""
+    that name is meant) and its toolset, as the connector takes them, and which of its calls the client approves."""
 
     where: str
+    label: str
     entry: Fields | None
     toolset: Fields
+    require_approval: Any
 
 
 class Box(Protocol):
@@ -61,9 +63,8 @@ def _known(kind: str, settings: Mapping[str, Any]) -> tuple[str, Fields] | None:
 
 
 def _connect(box: Box, settings: Mapping[str, Any], where: str) -> bool:
-    """A server whose calls nobody has to approve: there is nobody here who could be asked."""
     label, url = settings.get("server_label"), settings.get("server_url")
-    if settings.get("require_approval") != "never" or not isinstance(label, str):
+    if not isinstance(label, str):
         return False
     entry: Fields | None = None
     if isinstance(url, str):
@@ -75,5 +76,7 @@ def _connect(box: Box, settings: Mapping[str, Any], where: str) -> bool:
     if isinstance(names, list):
         default["enabled"] = False
         toolset["configs"] = {str(name): {"enabled": True} for name in names}
-    box.servers.append(McpServer(where=where, entry=entry, toolset={**toolset, "default_config": default}))
+    toolset["default_config"] = default
+    required = settings.get("require_approval")
+    box.servers.append(McpServer(where=where, label=label, entry=entry, toolset=toolset, require_approval=required))
     return True

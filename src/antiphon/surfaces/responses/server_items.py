@@ -62,8 +62,9 @@ class ServerCall:
         self.delta: tuple[str, Fields] = ("", {})
 
     def opening(self) -> Fields:
-        """As the call begins."""
-        return self._item("in_progress")
+        """As the call begins: its input is not known."""
+        _, member = self.shape.told_as
+        return {**self._item("in_progress"), **({member: ""} if member else {})}
 
     def opened(self) -> Told:
         """That it has begun."""
@@ -80,7 +81,8 @@ class ServerCall:
         event, member = self.shape.told_as
         if event:
             text = self._item("in_progress")[member]
-            yield f"response.{event}.delta", {"delta": text}
+            if text != "":
+                yield f"response.{event}.delta", {"delta": text}
             yield f"response.{event}.done", {member: text}
         for stage in self.shape.asked:
             yield f"response.{self.shape.type}.{stage}", {}
@@ -200,7 +202,7 @@ def _mcp(block: Fields, input: Fields, result: Fields | None) -> Fields:
     return {
         "server_label": block["server_name"],
         "name": block["name"],
-        "arguments": msgspec.json.encode(input).decode() if input else "",
+        "arguments": msgspec.json.encode(input).decode(),
         "output": None if result is None or failed else words(content),
         "error": {"type": "mcp_tool_execution_error", "content": content} if failed else None,
     }
@@ -212,7 +214,7 @@ def _code(block: Fields, input: Fields, result: Fields | None) -> Fields:
         # The editor's commands are no code; what it is told stands for it.
         code = msgspec.json.encode(input).decode()
     logs = [{"type": "logs", "logs": words((result or {}).get("content"))}] if result is not None else None
-    return {"code": msgspec.Raw(text_json(code)), "container_id": "", "outputs": logs}
+    return {"code": msgspec.Raw(text_json(code)) if code else "", "container_id": "", "outputs": logs}
 
 
 def _tools(block: Fields, input: Fields, result: Fields | None) -> Fields:

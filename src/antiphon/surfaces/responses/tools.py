@@ -22,6 +22,7 @@ from antiphon.surfaces.http.json_body import Name
 from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.openai.functions import choice_by_name, choice_by_word, function, given
 from antiphon.surfaces.responses import wire
+from antiphon.surfaces.responses.approvals import Approved, Guarded
 from antiphon.surfaces.responses.client_tools import client_tool
 from antiphon.surfaces.responses.grammars import expression
 from antiphon.surfaces.responses.server_declarations import McpServer, declare
@@ -57,7 +58,9 @@ class Toolbox(msgspec.Struct, kw_only=True):
     still bring up, `later` those that it did; `served` are those that run here, and `shapes` the shapes of the calls
     of all others, by the names that the model knows tools by; `names` leads there from a namespace and a name. A search
     is made among the `searchable`, whose `definitions` are kept as the client wrote them. `servers` are MCP servers
-    that must be asked for their tools; `ignored` names what nobody could run."""
+    that must be asked for their tools, and `lists` what they told for the first time in the conversation. The client
+    approves calls of `guarded` tools; `approved` are the calls that it did approve, by the ids of the requests for
+    that. `ignored` names what nobody could run."""
 
     tools: dict[str, Tool] = {}
     deferred: dict[str, Tool] = {}
@@ -68,6 +71,9 @@ class Toolbox(msgspec.Struct, kw_only=True):
     searchable: dict[str, Tool] = {}
     definitions: dict[str, Raw] = {}
     servers: list[McpServer] = []
+    lists: dict[str, list[Declared]] = {}
+    guarded: dict[str, Declared] = {}
+    approved: dict[str, Approved] = {}
     ignored: list[str] = []
 
     def add(self, tool: Tool, shape: Shape, where: str, namespace: str = "", *, deferred: bool = False) -> Tool:
@@ -88,6 +94,18 @@ class Toolbox(msgspec.Struct, kw_only=True):
             raise BadRequest(f"{where}.name: names must be unique; {name!r} is there twice")
         self.served[name] = declared
         self._put(declared.tool, deferred=declared.deferred)
+
+    def guard(self, declared: Declared) -> None:
+        """Put a tool in whose calls are run here once they are approved."""
+        name = declared.tool.name
+        self.guarded[name] = declared
+        self.shapes[name] = Guarded(declared.use["server_name"], declared.use["name"])
+        self._put(declared.tool, deferred=declared.deferred)
+
+    def guarded_as(self, server: str, name: str) -> str:
+        """What the model knows a tool by whose calls are approved."""
+        uses = {(each.use["server_name"], each.use["name"]): known for known, each in self.guarded.items()}
+        return uses.get((server, name), name)
 
     def reveal(self, name: str) -> Tool | None:
         """The conversation brought a tool up: the tool, where it is the first to do so."""

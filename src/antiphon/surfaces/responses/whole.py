@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 
 import msgspec
@@ -20,6 +20,7 @@ from antiphon.api.events import (
     Usage,
 )
 from antiphon.surfaces.responses import items, sent
+from antiphon.surfaces.responses.approvals import ApprovalRequest, Guarded
 from antiphon.surfaces.responses.items import Item
 from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
 from antiphon.surfaces.responses.shapes import Fields, Function
@@ -27,7 +28,7 @@ from antiphon.surfaces.responses.shapes import Fields, Function
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
     """How one response is told: its id, when it was made and what tells when it is over, in Unix seconds, what it
-    repeats of its request, and how its items are told."""
+    repeats of its request, and how its items are told. The `first` items are there before the model says anything."""
 
     id: str
     created: int
@@ -35,6 +36,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     echo: sent.Echo
     items: items.Style
     background: bool = False
+    first: Sequence[Item] = ()
 
 
 def usage_sent(usage: Usage) -> sent.Usage:
@@ -93,7 +95,7 @@ def cut_short(end: Finished) -> bool:
 def whole(style: Style, reply: Reply) -> sent.Response:
     """The unstreamed response."""
     end = Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation)
-    output = _Output(style.items)
+    output = _Output(style.items, style.first)
     last = len(reply.blocks) - 1
     for at, block in enumerate(reply.blocks):
         output.add(block, cut=at == last and cut_short(end))
@@ -108,9 +110,9 @@ def whole(style: Style, reply: Reply) -> sent.Response:
 class _Output:
     """The items that the blocks of a whole reply are."""
 
-    def __init__(self, style: items.Style) -> None:
+    def __init__(self, style: items.Style, first: Sequence[Item]) -> None:
         self._style = style
-        self._items: list[Fields | ServerCall] = []
+        self._items: list[Fields | ServerCall] = [item.whole(True) for item in first]
         self._calls = ServerCalls(style)
 
     def add(self, block: Block, *, cut: bool) -> None:
@@ -146,5 +148,6 @@ class _Output:
 
 
 def client_call(style: items.Style, id: str, name: str) -> Item:
-    """A call of one of the client's tools, as an open item."""
-    return items.Call(style, id, style.shapes.get(name) or Function(name))
+    """A call of one of the client's tools, or one that it has to approve, as an open item."""
+    shape = style.shapes.get(name) or Function(name)
+    return ApprovalRequest(id, shape) if isinstance(shape, Guarded) else items.Call(style, id, shape)

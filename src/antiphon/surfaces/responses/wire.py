@@ -86,9 +86,35 @@ class Tools(msgspec.Struct):
 
 
 class ServerCall(msgspec.Struct):
-    """A call of a tool that ran on a server."""
+    """A call of a tool that ran on a server, perhaps after it was approved."""
 
     encrypted_content: str | None = None
+    approval_request_id: str | None = None
+
+
+class ToolList(msgspec.Struct):
+    """The tools of an MCP server, as they were told before."""
+
+    server_label: str
+    tools: list[dict[str, Any]] | None = None
+    error: Ignored = UNSET
+
+
+class ApprovalRequest(msgspec.Struct):
+    """A call of an MCP server that waits for approval."""
+
+    id: Name
+    server_label: str
+    name: str
+    arguments: str = ""
+
+
+class ApprovalResponse(msgspec.Struct):
+    """Whether such a call may be run."""
+
+    approval_request_id: Name
+    approve: bool
+    reason: str | None = None
 
 
 class Compaction(msgspec.Struct):
@@ -110,7 +136,20 @@ class Other(msgspec.Struct):
     fields: dict[str, Any]
 
 
-AnyItem = Message | Reasoning | Call | Output | Tools | ServerCall | Compaction | Reference | Other
+AnyItem = (
+    Message
+    | Reasoning
+    | Call
+    | Output
+    | Tools
+    | ServerCall
+    | ToolList
+    | ApprovalRequest
+    | ApprovalResponse
+    | Compaction
+    | Reference
+    | Other
+)
 
 
 class _Typed(msgspec.Struct):
@@ -214,6 +253,9 @@ SERVER_CALLS = ("web_search_call", "mcp_call", "code_interpreter_call", "file_se
 _DECODERS: dict[str, msgspec.json.Decoder[AnyItem]] = {
     "message": msgspec.json.Decoder(Message),
     "reasoning": msgspec.json.Decoder(Reasoning),
+    "mcp_list_tools": msgspec.json.Decoder(ToolList),
+    "mcp_approval_request": msgspec.json.Decoder(ApprovalRequest),
+    "mcp_approval_response": msgspec.json.Decoder(ApprovalResponse),
     "compaction": msgspec.json.Decoder(Compaction),
     "item_reference": msgspec.json.Decoder(Reference),
     "additional_tools": msgspec.json.Decoder(Tools),
@@ -245,6 +287,13 @@ def item(raw: Raw, where: str) -> tuple[str, AnyItem]:
         raise BadRequest(complaint(str(trouble), where)) from None
     except (msgspec.DecodeError, RecursionError, ValueError) as trouble:
         raise BadRequest(f"{where}: {malformed(trouble, bytes(raw))}") from None
+
+
+def is_said(item: AnyItem) -> bool:
+    """Whether the model said it."""
+    if isinstance(item, Message):
+        return item.role == "assistant"
+    return isinstance(item, Reasoning | Call | ServerCall | ApprovalRequest)
 
 
 def value(raw: Raw | bytes, where: str) -> Any:
