@@ -39,6 +39,7 @@ from antiphon.surfaces.chat_completions import sent
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai.choices import total
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
+from antiphon.surfaces.openai.usage import usage_sent
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -71,17 +72,6 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     choices: int = 1
     tokens: TokenStyle = TokenStyle(ids=False, logprobs=False, alternatives=0)
     prompt_ids: Sequence[int] = ()
-
-
-def usage_sent(usage: Usage) -> sent.Usage:
-    """The figures as the API reports them."""
-    return sent.Usage(
-        prompt_tokens=usage.prompt,
-        completion_tokens=usage.output,
-        total_tokens=usage.prompt + usage.output,
-        prompt_tokens_details=sent.PromptDetails(usage.cached),
-        completion_tokens_details=sent.CompletionDetails(usage.thinking),
-    )
 
 
 def _reason(style: Style, end: Finished | Reply) -> sent.Reason:

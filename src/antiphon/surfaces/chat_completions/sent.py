@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from antiphon.surfaces.openai.token_logprobs import Logprobs
+from antiphon.surfaces.openai.usage import Usage
 
 Reason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 # Text that is JSON already.
@@ -50,28 +51,6 @@ class Choice(msgspec.Struct, kw_only=True):
     logprobs: Logprobs | None = None
     finish_reason: Reason
     token_ids: list[int] | UnsetType = UNSET
-
-
-class PromptDetails(msgspec.Struct):
-    """Of the prompt's tokens, those that were not computed again."""
-
-    cached_tokens: int
-
-
-class CompletionDetails(msgspec.Struct):
-    """Of the reply's tokens, those of thinking."""
-
-    reasoning_tokens: int
-
-
-class Usage(msgspec.Struct):
-    """Every figure of the API that is known here."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptDetails
-    completion_tokens_details: CompletionDetails
 
 
 class Completion(msgspec.Struct, kw_only=True):

@@ -20,6 +20,8 @@ from antiphon.api.tokens import Token
 from antiphon.surfaces.completions import sent
 from antiphon.surfaces.openai.choices import ChoiceBatch, total
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
+from antiphon.surfaces.openai.usage import Usage as Figures
+from antiphon.surfaces.openai.usage import usage_sent
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -41,7 +43,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     echoes: Sequence[str]
     choices: int
 
-    def completion(self, choices: list[sent.Choice], usage: sent.Usage | None = None) -> sent.Completion:
+    def completion(self, choices: list[sent.Choice], usage: Figures | None = None) -> sent.Completion:
         """A whole answer, or a chunk of one."""
         return sent.Completion(id=self.id, created=self.created, model=self.model, choices=choices, usage=usage)
 
@@ -53,10 +55,9 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
         """The ids of a choice's prompt, where they are told."""
         return self.prompts[index // self.choices] if self.tokens.ids else msgspec.UNSET
 
-    def usage_sent(self, usages: Sequence[Usage]) -> sent.Usage:
+    def usage_sent(self, usages: Sequence[Usage]) -> Figures:
         """The figures as the API reports them."""
-        sum = total(usages, self.choices)
-        return sent.Usage(sum.prompt, sum.output, sum.prompt + sum.output, sent.PromptDetails(sum.cached))
+        return usage_sent(total(usages, self.choices))
 
 
 def _reason(reason: StopReason) -> Literal["stop", "length"]:

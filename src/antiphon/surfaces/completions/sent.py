@@ -8,6 +8,8 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from antiphon.surfaces.openai.usage import Usage
+
 
 class Logprobs(msgspec.Struct):
     """The tokens of a text, or of a piece of it: their texts, the natural logarithms of their probabilities (null: not
@@ -28,21 +30,6 @@ class Choice(msgspec.Struct, kw_only=True):
     finish_reason: Literal["stop", "length", "content_filter"] | None
     token_ids: list[int] | UnsetType = UNSET
     prompt_token_ids: Sequence[int] | UnsetType = UNSET
-
-
-class PromptDetails(msgspec.Struct):
-    """Of the prompts' tokens, those that were not computed again."""
-
-    cached_tokens: int
-
-
-class Usage(msgspec.Struct):
-    """The figures of all prompts and choices together."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptDetails
 
 
 class Completion(msgspec.Struct, kw_only=True):
