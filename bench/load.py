@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 TICK = os.sysconf("SC_CLK_TCK")
-ENDS = (b"message_stop", b"[DONE]")
+ENDS = (b"message_stop", b"response.completed", b"[DONE]")
 
 
 def cpu_seconds(pids: list[int]) -> float:

@@ -29,9 +29,10 @@ class Row(NamedTuple):
     why: str = ""
 
 
-def load(url: str, pids: list[int], *more: str, tokens: int = 100_000) -> Told:
-    """What `bench.load` tells."""
+def load(url: str, pids: list[int], *more: str, tokens: int = 100_000, **fields: Any) -> Told:
+    """What `bench.load` tells of requests with these further fields."""
     asked = {"model": "default", "stream": True, "max_tokens": tokens, "messages": [{"role": "user", "content": "hi"}]}
+    asked |= fields
     command = [sys.executable, "-m", "bench.load", url, json.dumps(asked), *more, "--watch", *map(str, pids)]
     told: Told = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     return told

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import servers
 from bench.measuring import IDEAL, Row, cost, keeps_pace, load, median, most, paced, rounds
 
-MESSAGES, CHAT = "/v1/messages", "/v1/chat/completions"
+MESSAGES, CHAT, RESPONSES = "/v1/messages", "/v1/chat/completions", "/v1/responses"
 _WHY = (
     "The target for LiteLLM's processor time was set when it took 680 µs for a token and a bare relay 31 µs (1.80, 64 "
     "streams). A paced token is mostly system calls, which nobody is spared: fifteen times less than LiteLLM takes now "
@@ -49,14 +49,17 @@ def _relay(floor: servers.Running, ours: servers.Running) -> list[Row]:
             "relay": lambda: load(floor.url + "/", floor.pids, *at_64),
             "messages": lambda: load(ours.url + MESSAGES, ours.pids, *at_64),
             "chat": lambda: load(ours.url + CHAT, ours.pids, *at_64),
+            "responses": lambda: load(ours.url + RESPONSES, ours.pids, *at_64, input="hi", max_output_tokens=100_000),
         }
     )
     each = {name: median(told, cost) for name, told in found.items()}
     ratio, beside = each["messages"] / each["relay"], each["messages"] / each["chat"]
+    third = each["responses"] / each["messages"]
     rows = [
         Row("processor time for a token, bare relay, 64 streams at 20 ms", f"{each['relay']:.0f} µs"),
         Row("the same, `/v1/messages`", f"{each['messages']:.0f} µs, {ratio:.2f}× the relay", "≤ 1.4×", ratio <= 1.4),
         Row("the same, against our `/v1/chat/completions`", f"{beside:.2f}×", "≤ 1.05×", beside <= 1.05),
+        Row("our `/v1/responses`, against `/v1/messages`", f"{third:.2f}×", "≤ 1.05×", third <= 1.05),
     ]
     for streams in (64, 256, 512):
         told = load(ours.url + MESSAGES, ours.pids, "--streams", str(streams), "--seconds", "4")
