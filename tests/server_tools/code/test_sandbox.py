@@ -3,6 +3,7 @@ nothing."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ async def test_files_last_from_run_to_run(box: Box) -> None:
     await box.python("open('a', 'w').write('x'); import os; os.symlink('a', 'b'); open('/tmp/c', 'w').write('y')")
     answer = await box.bash("cat b /tmp/c; echo wrong >&2; exit 3")
     assert (answer["stdout"], answer["stderr"], answer["return_code"]) == ("xy", "wrong\n", 3)
+
+
+def test_it_is_made_from_any_event_loop(box: Box) -> None:
+    """Workers run on uvloop where there is one, which starts processes in fewer ways."""
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(box.bash("id -u"))["stdout"] == "1000\n"
 
 
 async def test_the_editor_works_on_the_same_files(box: Box) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -25,8 +26,16 @@ from antiphon.server_tools.tool import ToolFailed
 _MOST_ANSWERED = 16 * 1024 * 1024
 _PACKING_SECONDS = 10.0
 """That a sandbox gets beyond its time, to leave its files behind."""
-_NOBODY = 65534
-"""Runs the sandbox where the server is root's: the kernel limits root's processes in nothing."""
+_BECOME_NOBODY = """
+import os, sys
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+_AS_NOBODY = (sys.executable, "-I", "-S", "-c", _BECOME_NOBODY)
+"""Runs the sandbox where the server is root's: the kernel limits root's processes in nothing. A program of its own,
+because not every event loop starts processes as somebody else."""
 _SHOWN = ("bin", "sbin", "lib", "lib32", "lib64", "libexec", "share", "local/bin", "local/lib")
 _SETTINGS = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 
@@ -71,8 +80,8 @@ class Sandbox:
     async def _answer(self, asked: bytes, source: int, kept: int, rules: int, seconds: float) -> dict[str, Any]:
         passed = [each for each in (source, kept, rules) if each >= 0]
         command = [*self._arguments(rules), "/usr/bin/env", "python3", "-I", "-S", "-c", self._inside]
-        root = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
         process = await asyncio.create_subprocess_exec(
+            *(_AS_NOBODY if os.geteuid() == 0 else ()),
             *command,
             str(source),
             str(kept),
@@ -82,7 +91,6 @@ class Sandbox:
             pass_fds=passed,
             cwd="/",
             env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
-            **root,  # type: ignore[arg-type]
         )
         try:
             async with asyncio.timeout(seconds):
