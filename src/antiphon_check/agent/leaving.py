@@ -22,7 +22,7 @@ def cancel(server: Server) -> None:
     server.message()
     usual = time.monotonic() - begun
     for _ in range(8):
-        with server.streaming(max_tokens=4000, messages=_LONG) as events:
+        with server.streaming(max_tokens=1500, messages=_LONG) as events:
             for event in events:
                 if event.type == "content_block_delta":
                     break

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from antiphon_check.exchange import Exchange
 from antiphon_check.registry import API, check
-from antiphon_check.server import Server
+from antiphon_check.server import ERROR_TYPES, Server
 from antiphon_check.verdict import Failed, Unjudged, expect
 
 _ERRORS = API + "errors"
 _RAISES = "The SDKs raise `BadRequestError` by the status, and show the message of the envelope."
+
+
+def enveloped(exchange: Exchange) -> dict[str, str]:
+    """The `error` of a reply, with its type and its message. Raises Failed where it is not in its envelope."""
+    value = exchange.json()
+    expect(isinstance(value, dict) and value.get("type") == "error", "the body's `type` is not 'error'")
+    error = value.get("error")
+    expect(isinstance(error, dict), "there is no object `error`")
+    for name in ("type", "message"):
+        expect(isinstance(error.get(name), str), f"`error.{name}` is no string")
+    return dict(error)
 
 
 def _refused(server: Server, **fields: object) -> None:
@@ -24,12 +36,26 @@ def error_envelope(server: Server) -> None:
     server.works()
     exchange = server.request("POST", "/v1/messages", {"model": server.target.model})
     expect(exchange.status >= 400, f"a body without messages is answered {exchange.status}")
-    value = exchange.json()
-    expect(isinstance(value, dict) and value.get("type") == "error", "the body's `type` is not 'error'")
-    expect(isinstance(value.get("error"), dict), "there is no object `error`")
-    for name in ("type", "message"):
-        expect(isinstance(value["error"].get(name), str), f"`error.{name}` is no string")
+    enveloped(exchange)
     expect("request-id" in exchange.headers, "there is no header `request-id`")
+
+
+@check(
+    "basic.error_type",
+    "The type of an error is the one that belongs to its status.",
+    reason="Programs that read streams have no status and decide by the type whether to try again.",
+    source=_ERRORS,
+)
+def error_type(server: Server) -> None:
+    server.works()
+    for exchange in (
+        server.request("POST", "/v1/messages", server.plain(messages=[])),
+        server.request("POST", "/v1/messages", server.plain(model="no-such-model-here")),
+    ):
+        right = ERROR_TYPES.get(exchange.status)
+        if right is not None:
+            found = enveloped(exchange)["type"]
+            expect(found == right, f"status {exchange.status} has the error type {found!r}, not {right!r}")
 
 
 @check("basic.error_json", "A body that is no JSON is a 400.", reason=_RAISES, source=_ERRORS)
@@ -93,7 +119,9 @@ def error_model(server: Server) -> None:
     source=_ERRORS,
 )
 def error_path(server: Server) -> None:
-    server.refused(server.request("POST", "/v1/no-such-route", {}), 404)
+    exchange = server.request("POST", "/v1/no-such-route", {})
+    server.refused(exchange, 404)
+    enveloped(exchange)
 
 
 @check(

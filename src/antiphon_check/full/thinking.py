@@ -14,7 +14,11 @@ ASKED = [{"role": "user", "content": "What is 27 times 453?"}]
 
 
 def _thought(server: Server) -> dict[str, Any]:
-    reply = server.message(max_tokens=1500, thinking=ENABLED, messages=ASKED)
+    exchange = server.request("POST", "/v1/messages", server.plain(max_tokens=1500, thinking=ENABLED, messages=ASKED))
+    if exchange.status == 400:
+        server.works()
+        raise Unjudged("the server refuses to let this model think")
+    reply = server.accepted(exchange, "content")
     if not any(block.get("type") == "thinking" for block in reply["content"]):
         raise Unjudged("the model did not think")
     return reply

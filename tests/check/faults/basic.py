@@ -71,6 +71,11 @@ def _bare_errors(request: Request, given: Answer, state: State) -> None:
         given.value = {"detail": "Bad request"}
 
 
+def _one_type_of_error(request: Request, given: Answer, state: State) -> None:
+    if given.status >= 400:
+        given.value["error"]["type"] = "error"
+
+
 def _broken_json_crashes(request: Request, given: Answer, state: State) -> None:
     if request.raw and request.body is None and given.status == 400:
         given.status = 500
@@ -79,6 +84,7 @@ def _broken_json_crashes(request: Request, given: Answer, state: State) -> None:
 def _unknown_model(request: Request, given: Answer, state: State) -> None:
     if is_message(request) and given.status == 404:
         given.status = 400
+        given.value["error"]["type"] = "invalid_request_error"
 
 
 def _bare_paths(request: Request, given: Answer, state: State) -> None:
@@ -126,29 +132,6 @@ def _strange_delta(value: Message) -> None:
 def _counted_blocks(request: Request) -> Any:
     return isinstance(request.body.get("system"), list) and len(request.raw) < 1000
 
-
-_REFUSALS = (
-    "agent.count_refused",
-    "agent.result_missing",
-    "agent.result_unasked",
-    "agent.too_long",
-    "agent.tool_schema",
-    "agent.tool_twice",
-    "agent.tool_unknown",
-    "basic.error_empty",
-    "basic.error_envelope",
-    "basic.error_json",
-    "basic.error_ranges",
-    "basic.error_required",
-    "basic.error_role",
-    "basic.error_types",
-    "basic.stream_refused",
-    "full.batch_refused",
-    "full.citations_mixed",
-    "full.image_broken",
-    "full.structured_refused",
-    "full.thinking_refused",
-)
 
 REPLIES = (
     fault("no id", "basic.message_fields", "basic.message_ids", after=in_messages(without("id"))),
@@ -205,7 +188,16 @@ REPLIES = (
     fault("one request at a time", "basic.at_once", before=_one_at_a_time),
 )
 ERRORS = (
-    fault("errors without an envelope", *_REFUSALS, after=_bare_errors),
+    fault(
+        "errors without an envelope",
+        "agent.result_missing",
+        "agent.too_long",
+        "basic.error_envelope",
+        "basic.error_required",
+        "basic.error_type",
+        after=_bare_errors,
+    ),
+    fault("every error is of one type", "basic.error_type", after=_one_type_of_error),
     fault("broken JSON is a 500", "basic.error_json", after=_broken_json_crashes),
     fault("max_tokens is optional", "basic.error_required", after=accepting("max_tokens: Field required")),
     fault("no messages are fine", "basic.error_empty", "agent.count_refused", after=accepting("at least one message")),
