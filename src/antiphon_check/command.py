@@ -65,7 +65,7 @@ def _ignore(result: Result) -> None:
 
 def _speed(target: Target) -> int:
     try:
-        print(speed.table(target))
+        print(speed.table(speed.measure(target)))
     except Failed as failure:
         print(failure, file=sys.stderr)
         return SOME_FAILED
