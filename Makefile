@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve browser test test-console bench soak flat schemas hostile engines-real install-check ray openapi check check-alone format docs docs-generated clean
+.PHONY: help install clients programs serve browser test test-console bench soak flat schemas hostile engines-real install-check ray openapi check check-alone peers gpu-pack format docs docs-generated clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -82,6 +82,10 @@ soak: install ## half an hour of mixed load and faults (ARGS="--minutes 5" for l
 flat: install ## ten thousand requests and a thousand disconnects; then whether anything has grown
 	$(BIN)/python -m bench.flat $(ARGS)
 
+# Each in an environment of its own: gigabytes of packages, and an hour on a small machine. ARGS="vllm" for one of them.
+peers: install ## `antiphon check` and timings over peers, into docs/peers.md, docs/comparison.md and the README
+	$(BIN)/python -m bench.peers.run $(ARGS)
+
 ##@ Test against the real thing: slow, and installed where it is needed
 
 # The real programs of tests/clients, each in an environment of its own; slow to install, so not a part of `make test`.
@@ -100,6 +104,10 @@ engines-real: install ## the engines' tests over real servers (ARGS="vllm" for o
 
 install-check: install ## a wheel, uvx, pipx and the Dockerfile's steps, each served; linters of deploy/ (ARGS="image")
 	$(BIN)/python -m tests.install.run $(ARGS)
+
+# What LMDeploy needs on a machine with a GPU and no network, some 50 MB. There: `sh bench/gpu/run.sh`.
+gpu-pack: install ## pack .gpu/, to run LMDeploy's real engine where there is a GPU
+	$(BIN)/python -m bench.gpu.prepare $(ARGS)
 
 # Ray is larger than everything else together, so it has an environment of its own.
 RAY := .ray
@@ -130,9 +138,10 @@ docs: docs-generated ## the pages of docs/ as a site, in build/site
 docs-generated: install ## write the pages of docs/ that are made from the program
 	$(BIN)/python -m antiphon.cli.reference docs
 	$(BIN)/python -m tests.check.pages docs
+	$(BIN)/python -m bench.peers.pages
 
 ##@ Clean up
 
 clean: ## remove everything that was made, the environment too
-	rm -rf $(VENV) .clients .engines .install $(RAY) build check/build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .clients .engines .gpu .install $(RAY) build check/build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -36,13 +36,16 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def started(command: list[str], port: int, path: str, log: Path, **environment: str) -> Iterator[Running]:
-    """The command, once it answers at the path; ended by its process id."""
+def started(
+    command: list[str], port: int, path: str, log: Path, patience: float = 120, **environment: str
+) -> Iterator[Running]:
+    """The command, once it answers at the path; ended by its process id. Raises RuntimeError if it does not within
+    `patience` seconds."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **environment})
     server = Running(f"http://127.0.0.1:{port}", process)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + patience
         while True:
             try:
                 with urllib.request.urlopen(server.url + path, timeout=2):
@@ -107,8 +110,8 @@ def antiphon(folder: Path, model: str, *more: str) -> Iterator[Running]:
 
 
 @contextmanager
-def litellm(folder: Path, behind: str) -> Iterator[Running | None]:
-    """LiteLLM's proxy in an environment of its own; None where it cannot be had."""
+def litellm(folder: Path, behind: str, model: str = "paced") -> Iterator[Running | None]:
+    """LiteLLM's proxy before this model of a server, in an environment of its own; None where it cannot be had."""
     home = CACHE / "litellm"
     binary = home / "bin" / "litellm"
     if not binary.exists():
@@ -120,7 +123,7 @@ def litellm(folder: Path, behind: str) -> Iterator[Running | None]:
             return
     port = free_port()
     (folder / "litellm.yaml").write_text(
-        "model_list:\n  - model_name: default\n    litellm_params:\n      model: hosted_vllm/paced\n"
+        f"model_list:\n  - model_name: default\n    litellm_params:\n      model: hosted_vllm/{model}\n"
         f"      api_base: {behind}/v1\n      api_key: any\n"
     )
     command = [str(binary), "--config", str(folder / "litellm.yaml"), "--port", str(port), "--num_workers", "1"]

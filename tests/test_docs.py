@@ -10,6 +10,7 @@ import pytest
 import antiphon
 from antiphon.cli import reference
 from antiphon.engines import model_store
+from bench.peers import pages
 
 ROOT = Path(__file__).parent.parent
 
@@ -18,6 +19,12 @@ ROOT = Path(__file__).parent.parent
 def test_made_pages_are_current(name: str) -> None:
     """The pages made from the program are what it would make now; else run `make docs-generated`."""
     assert (ROOT / "docs" / name).read_text("utf-8") == reference.PAGES[name]()
+
+
+def test_measured_tables_are_current() -> None:
+    """The tables of peers are those of docs/peers.json; else run `make docs-generated`."""
+    for file, text in pages.written().items():
+        assert file.read_text("utf-8") == text, file.name
 
 
 def test_the_newest_change_is_of_this_version() -> None:

@@ -32,6 +32,13 @@ class Exchange:
         except ValueError:
             return None
 
+    def complaint(self) -> str:
+        """What the body says of an error, to be put behind its status; empty where it has no message."""
+        value = self.json()
+        error = value.get("error") if isinstance(value, dict) else None
+        message = error.get("message") if isinstance(error, dict) else None
+        return f": {message}" if isinstance(message, str) and message else ""
+
     def curl(self) -> str:
         """A command line that sends the request again. Keys are left out of it."""
         words = ["curl", "-sS", "-i", "-N", "-X", self.method, self.url]

@@ -93,7 +93,7 @@ class Server:
 
     def accepted(self, exchange: Exchange, *having: str) -> Json:
         """The object of a reply with status 200. Raises Failed unless it is one, with these keys."""
-        expect(exchange.status == 200, f"expected status 200, got {exchange.status}")
+        expect(exchange.status == 200, f"expected status 200, got {exchange.status}{exchange.complaint()}")
         value = exchange.json()
         expect(isinstance(value, dict), "the body is not a JSON object")
         missing = [key for key in having if key not in value]
@@ -179,7 +179,7 @@ class Streaming:
                 self._exchange.body = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise self._server._broken(self._exchange, error) from None
-        expect(response.status == 200, f"expected status 200, got {response.status}")
+        expect(response.status == 200, f"expected status 200, got {response.status}{self._exchange.complaint()}")
         return parsed(self._lines(response))
 
     def __exit__(self, *exception: object) -> None:

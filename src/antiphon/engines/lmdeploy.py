@@ -178,7 +178,8 @@ ENGINE = EngineKind(
         "requests for log-probabilities of sampled tokens, where it was started with `--logprobs-mode`",
     ),
     shows="`make engines-real ARGS=lmdeploy`: the server of LMDeploy 0.18 passes the contract and the examples of its "
-    "page. Its engine's step, which needs a GPU, is scripted; no model has run behind it here",
+    "page. Its engine's step, which needs a GPU, is scripted; no model has run behind it here. "
+    "Where there is a GPU, `make gpu-pack` and then `sh bench/gpu/run.sh` try it with a model",
     lacks=(
         "grammars for tool calls and thinking: a forced call is checked, tried again, and then an error",
         "penalties, and counts of cached tokens (only its chat route reports them)",

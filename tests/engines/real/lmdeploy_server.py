@@ -1,8 +1,9 @@
-"""LMDeploy's own server, its engine's step scripted: `python lmdeploy_server.py MODEL PORT`.
+"""LMDeploy's own server, its engine's step scripted: `python lmdeploy_server.py MODEL PORT [REQUESTS]`.
 
 Its engines need a GPU. All above them is LMDeploy's: routes and validation, sessions and their handles, the generation
 loop with stop tokens, cancelling and detokenising. The step here tells a story, but for banned tokens, or what a JSON
 schema lists first, and counts what it has seen of a prompt as cached. `/running` tells how many handles are taken.
+Where there is a GPU, the number of REQUESTS to work on at once has its PyTorch engine run in place of the script.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class Scripted(AsyncEngine):
 
 def main() -> None:
     """Serve until the process is told to stop."""
-    model, port = sys.argv[1:]
+    model, port, *requests = sys.argv[1:]
     # The package exports a function of the name of this module's parent.
     server = importlib.import_module("lmdeploy.serve.openai.api_server")
     create_router = server.create_openai_router
@@ -134,12 +135,15 @@ def main() -> None:
         return router
 
     server.create_openai_router = create_router_and_count
-    server.get_task = lambda *given, **named: ("llm", Scripted)
+    if not requests:
+        server.get_task = lambda *given, **named: ("llm", Scripted)
     server.serve(
         model,
         model_name="smol",
         backend="pytorch",
-        backend_config=PytorchEngineConfig(max_batch_size=SLOTS, enable_metrics=False),
+        backend_config=PytorchEngineConfig(
+            max_batch_size=int(requests[0]) if requests else SLOTS, enable_metrics=False
+        ),
         server_name="127.0.0.1",
         server_port=int(port),
     )

@@ -82,9 +82,10 @@ ENGINES = {
 
 
 @contextmanager
-def running(name: str, log: Path) -> Iterator[tuple[str, Path]]:
-    """The address of a real server and the folder of its model. It is gone afterwards, with all that it started."""
-    real, python, port = ENGINES[name], environments.python(name.partition("-")[0]), free_port()
+def running(name: str, log: Path, real: Real | None = None) -> Iterator[tuple[str, Path]]:
+    """The address of a real server and the folder of its model; `real` is how else to start it. It is gone afterwards,
+    with all that it started."""
+    real, python, port = real or ENGINES[name], environments.python(name.partition("-")[0]), free_port()
     model = environments.model(python)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", **real.environment}
     with log.open("wb") as out:
