@@ -36,3 +36,22 @@ def test_a_smaller_cache_is_taken_before_what_hurts_more(free: int) -> None:
         assert (either.window, either.parallel) >= (plain.window, plain.parallel)
     taken = either.parallel * SHAPE.slot_bytes(either.window, either.cache_type)
     assert taken <= free * 0.6 or (either.window, either.parallel) == (2048, 1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "most", "count"), [([5, 5, 5], 0, 3), ([5, 5, 5], 2, 2), ([40, 35, 5], 0, 1), ([90], 0, 1)]
+)
+def test_so_many_models_are_loaded_together(weights: list[int], most: int, count: int) -> None:
+    """As many of the largest as leave room for windows, no more than are allowed, and one in any case."""
+    assert memory.together(weights, 100, most) == count
+
+
+def test_models_that_take_turns_get_more_than_an_even_share() -> None:
+    """Of three of which two are loaded at once, each gets half, or what it wants; any two are within the memory, and
+    so are their ceilings."""
+    shares = memory.budgets([1000, 1000, 10], 100, together=2)
+    assert shares == [30, 30, 10]
+    ceilings = memory.ceilings([20 << 30] * 3, 64 << 30, together=2)
+    assert len(set(ceilings)) == 1
+    assert ceilings[0] > memory.ceilings([20 << 30] * 3, 64 << 30)[0]
+    assert 2 * ceilings[0] <= 64 << 30

@@ -227,6 +227,24 @@ ray_actor_options = {num_gpus = 0.5}
 """
 
 
+def test_models_are_loaded_on_demand_when_anything_bounds_them(empty_folder: Path) -> None:
+    """Each model has its own time, or the one for all; a short name is no path; what no time can be is refused."""
+    Path("antiphon.toml").write_text(
+        'keep_alive = 60\n[models.a]\nkeep_alive = -1\n[models.b]\nmodel = "qwen3-8b"\n[models.c]\nkeep_alive = 0.5\n'
+    )
+    settings = sources.load()
+    assert settings.on_demand
+    assert {name: model.keep_alive for name, model in settings.served.items()} == {"a": -1, "b": 60, "c": 0.5}
+    assert [name for name, model in settings.served.items() if model.pinned] == ["a"]
+    assert settings.served["b"].model == "qwen3-8b"
+    Path("antiphon.toml").unlink()
+    assert not sources.load().on_demand
+    assert sources.load({"max_loaded": "1"}).on_demand
+    assert sources.load({"loaded_memory_mb": "1000"}).on_demand
+    with pytest.raises(BadSettings, match="--keep-alive is '-2': it takes a number that is -1 or more"):
+        sources.load({"keep_alive": "-2"})
+
+
 def test_tables_for_ray(empty_folder: Path) -> None:
     """Ray Serve's own options stand in tables of their own, are shown so that they can be read back, and are for models
     that there are."""

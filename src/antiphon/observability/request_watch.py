@@ -39,7 +39,8 @@ class Watch:
     its first byte. `stages` are the stages of the path with the times at which they were entered; one lasts until the
     next, the last until `ended`. A message with tools that run here takes several `rounds`: `prompt` and `cached` are
     the last one's, beside those of the earlier. `reading` is how far the engine is with the running one.
-    `message` is the id of the reply, `label` the client's word for the rollout that the request belongs to."""
+    `loaded` is how long the request waited for its model to be loaded. `message` is the id of the reply, `label` the
+    client's word for the rollout that the request belongs to."""
 
     __slots__ = (
         "began",
@@ -57,6 +58,7 @@ class Watch:
         "key",
         "label",
         "last",
+        "loaded",
         "loss",
         "lost",
         "message",
@@ -86,6 +88,7 @@ class Watch:
         self.label = self.message = ""
         self.key = self.model = self.reason = self.failure = self.loss = ""
         self.queued: float | None = None
+        self.loaded = 0.0
         self.tokenised: float | None = None
         self.first: float | None = None
         self.last = 0.0
@@ -184,6 +187,8 @@ class Watch:
             facts["ttft"] = self.first
         if self.queued is not None and self.queued >= 0.001:
             facts["queued"] = self.queued
+        if self.loaded >= 0.001:
+            facts["loaded"] = self.loaded
         if self.reading.seconds >= LONG:
             facts["prefill"] = self.reading.seconds
         return facts

@@ -161,8 +161,11 @@ class EngineProcess:
         self._forget_cause()
         self._starting()
         command = [sys.executable, "-m", "antiphon.engines.embedded"]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._child = child
+        self._child = None
+        try:
+            self._child = child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        except OSError as error:
+            return Answer(ready=False, error=f"the system gives no process for it: {error.strerror or error}")
         assert child.stdin
         assert child.stdout
         with contextlib.suppress(OSError):  # when it is dead already, how it died is told below

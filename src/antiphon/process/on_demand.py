@@ -17,7 +17,7 @@ import msgspec
 from antiphon.api.errors import EngineFailed, Failure
 from antiphon.api.tokens import MOST_ALTERNATIVES
 from antiphon.engines import Description, Engine, Health, Job, Piece, Prefilled
-from antiphon.observability import metrics
+from antiphon.observability import metrics, request_watch
 from antiphon.process.load_protocol import BUSY, IDLE, Loaded, Wanted, line
 from antiphon.process.worker_config import OnDemand
 
@@ -167,6 +167,8 @@ class _Hold:
     async def _loaded(self) -> Running:
         if self._engine.done():
             return self._engine.result()
+        watch = request_watch.watch()
+        begun = watch.clock()
         metrics.loading(self._name, 1)
         try:
             return await asyncio.shield(self._engine)
@@ -174,6 +176,7 @@ class _Hold:
             # Each request has an error of its own.
             raise EngineFailed(failure.message) from None
         finally:
+            watch.loaded += watch.clock() - begun
             metrics.loading(self._name, -1)
 
     def _say(self, word: bytes) -> None:
