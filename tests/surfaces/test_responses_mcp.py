@@ -129,6 +129,25 @@ async def test_what_cannot_be_approved(things: Fields) -> None:
         assert await wrong(*output) == "input"
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"type": "mcp", "server_label": "things"},
+        {"type": "mcp", "server_label": "things", "name": "add"},
+        {"type": "allowed_tools", "mode": "required", "tools": [{"type": "mcp", "server_label": "things"}]},
+    ],
+)
+async def test_a_server_is_chosen(things: Fields, chosen: Fields) -> None:
+    """The model must call a tool of the server, or the one that is named."""
+    other = {"type": "function", "name": "other"}
+    async with running(offered(), says(ADD)) as server:
+        asked = {"model": "default", "input": "Add.", "tools": [things, other], "tool_choice": chosen}
+        response = await server.post(PATH, **asked)
+        assert kinds(response["output"])[-1] == "mcp_approval_request"
+        status, told = await server.answer(PATH, **asked | {"tool_choice": {"type": "mcp", "server_label": "none"}})
+        assert (status, told["error"]["param"]) == (400, "tool_choice")
+
+
 async def test_a_count_runs_nothing(things: Fields) -> None:
     """A call that was approved is not made for a count of tokens."""
     async with running(offered(), says(ADD)) as server:

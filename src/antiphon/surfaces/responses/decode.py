@@ -18,6 +18,7 @@ from antiphon.surfaces.openai.content import Reader, addresses
 from antiphon.surfaces.openai.functions import given, output_schema
 from antiphon.surfaces.responses import sent, tools, wire
 from antiphon.surfaces.responses.history import Placed, Turns, addressed, placed, placed_in
+from antiphon.surfaces.responses.tool_choices import choice
 
 SEALED = "reasoning.encrypted_content"
 _SUMMARIES = ("auto", "concise", "detailed")
@@ -104,14 +105,14 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
     """The request in nouns."""
     request, box = draft.request, draft.box
     turns = Turns(Reader(vision=card.vision, fetched=fetched), seal, box).read(draft.items)
-    choice, shown = tools.choice(request.tool_choice, box, request.parallel_tool_calls is not False)
+    chosen, shown = choice(request.tool_choice, box, request.parallel_tool_calls is not False)
     effort = request.reasoning.effort if request.reasoning else None
     return DecodedRequest(
         conversation=Conversation(system=request.instructions or "", turns=turns, tools=shown),
         generation=GenerationParams(
             max_tokens=request.max_output_tokens,
             sampling=Sampling(temperature=request.temperature, top_p=request.top_p),
-            tool_choice=choice,
+            tool_choice=chosen,
             thinking=efforts.thinking(effort),
             output_schema=_output_schema(request.text),
         ),

@@ -1,4 +1,4 @@
-"""`tools` and `tool_choice` → the tools a model sees, how it must use them, and how their calls are told.
+"""`tools` → the tools a model sees, and how their calls are told.
 
 Functions, custom tools and the client tools that the API defines reach the model, those of a namespace too. Whatever
 nothing here could run is accepted and not shown.
@@ -6,21 +6,20 @@ nothing here could run is accepted and not shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import replace
 
-from antiphon.api.conversation import Tool, ToolChoice
+from antiphon.api.conversation import Tool
 from antiphon.api.errors import BadRequest
 from antiphon.server_tools import history
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.json_body import Name
 from antiphon.surfaces.http.validation import complaint, malformed
-from antiphon.surfaces.openai.functions import choice_by_name, choice_by_word, function, given
+from antiphon.surfaces.openai.functions import function, given
 from antiphon.surfaces.responses import wire
 from antiphon.surfaces.responses.approvals import Approved, Guarded
 from antiphon.surfaces.responses.client_tools import client_tool
@@ -101,6 +100,15 @@ class Toolbox(msgspec.Struct, kw_only=True):
         self.guarded[name] = declared
         self.shapes[name] = Guarded(declared.use["server_name"], declared.use["name"])
         self._put(declared.tool, deferred=declared.deferred)
+
+    def on_server(self, server: str | None, name: str | None) -> list[str]:
+        """What the model knows the tools of an MCP server by, or the one with this name."""
+        declared = {**self.served, **self.guarded}
+        return [
+            known
+            for known, each in declared.items()
+            if each.use.get("server_name") == server and name in (None, each.use["name"]) and known in self.tools
+        ]
 
     def guarded_as(self, server: str, name: str) -> str:
         """What the model knows a tool by whose calls are approved."""
@@ -240,40 +248,3 @@ def custom(told: DeclaredTool, pattern: str | None, where: str) -> Tool:
     schema = {"type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False}
     named = function(_named(told, where), told.description, b"", None, where)
     return replace(named, schema=schema)
-
-
-def choice(told: str | wire.ToolChoice | None, box: Toolbox, parallel: bool) -> tuple[ToolChoice, tuple[Tool, ...]]:
-    """How tools must be used, and which of them may be."""
-    shown = (*box.tools.values(), *box.later.values())
-    if told is None or isinstance(told, str):
-        return choice_by_word(told or "auto", box.tools, parallel, "tool_choice"), shown
-    match told.type:
-        case "function" | "custom":
-            if told.name is None:
-                raise BadRequest("tool_choice.name: Field required")
-            name = box.known_as(told.name, None)
-            return choice_by_name(name, box.tools, parallel, "tool_choice.name"), shown
-        case "allowed_tools":
-            allowed = {name: box.tools[name] for name in _allowed(told, box)}
-            word = choice_by_word(told.mode or "auto", allowed, parallel, "tool_choice.mode")
-            # What the prompt says of the others stays, and with it the prompt's beginning.
-            return word, tuple(replace(tool, withdrawn=tool.name not in allowed) for tool in shown)
-        case kind if kind in box.tools:
-            # The tools that the API defines are called by the names of their types.
-            return choice_by_name(kind, box.tools, parallel, "tool_choice.type"), shown
-        case kind if f"tools.{kind}" in box.ignored:
-            return ToolChoice(parallel=parallel), shown
-        case _:
-            raise BadRequest(
-                "tool_choice.type: Input should be 'function', 'custom', 'allowed_tools' or the type of a declared tool"
-            )
-
-
-def _allowed(told: wire.ToolChoice, box: Toolbox) -> Iterator[str]:
-    for index, each in enumerate(told.tools or ()):
-        name, kind = each.get("name"), each.get("type")
-        known = box.known_as(name, None) if isinstance(name, str) else str(kind)
-        if known in box.tools:
-            yield known
-        elif f"tools.{kind}" not in box.ignored:
-            raise BadRequest(f"tool_choice.tools.{index}: Tool '{name or kind}' not found in provided tools")
