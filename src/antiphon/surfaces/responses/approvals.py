@@ -17,7 +17,7 @@ from antiphon.api.seal import Seal
 from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai.functions import arguments
-from antiphon.surfaces.responses import wire
+from antiphon.surfaces.responses import input_items
 from antiphon.surfaces.responses.server_items import ServerCall, Told
 from antiphon.surfaces.responses.shapes import AsWritten, Fields, Reader
 
@@ -172,7 +172,7 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True):
     """A call that was approved and run: the request for it, the call as the model made it, its tool, and the block of
     its result."""
 
-    request: wire.ApprovalRequest
+    request: input_items.ApprovalRequest
     call: ToolBlock
     declared: Declared
     result: Mapping[str, Any]
@@ -218,20 +218,20 @@ def approved_call(new_id: Callable[[str], str], approved: Approved, seal: Seal) 
     return ApprovedCall(call, approved.request.id, seal)
 
 
-def awaited(items: Sequence[tuple[str, str, wire.AnyItem]]) -> list[wire.ApprovalRequest]:
+def awaited(items: Sequence[tuple[str, str, input_items.AnyItem]]) -> list[input_items.ApprovalRequest]:
     """The calls that a conversation approves, and that were not run yet: nothing was said after the approval."""
-    requests: dict[str, wire.ApprovalRequest] = {}
-    found: dict[str, wire.ApprovalRequest] = {}
+    requests: dict[str, input_items.ApprovalRequest] = {}
+    found: dict[str, input_items.ApprovalRequest] = {}
     for _, _, item in items:
-        if isinstance(item, wire.ApprovalRequest):
+        if isinstance(item, input_items.ApprovalRequest):
             requests[item.id] = item
-        if isinstance(item, wire.ApprovalResponse) and item.approve and item.approval_request_id in requests:
+        if isinstance(item, input_items.ApprovalResponse) and item.approve and item.approval_request_id in requests:
             found[item.approval_request_id] = requests[item.approval_request_id]
-        elif wire.is_said(item):
+        elif input_items.is_said(item):
             found.clear()
     return list(found.values())
 
 
-def block_of(request: wire.ApprovalRequest, name: str) -> ToolBlock:
+def block_of(request: input_items.ApprovalRequest, name: str) -> ToolBlock:
     """The model's call behind a request for approval, of a tool that it knows by this name."""
     return ToolBlock(call_id(request.id), name, arguments(msgspec.json.encode(request.arguments)))

@@ -20,7 +20,7 @@ from antiphon.api.seal import Seal
 from antiphon.serving.service import Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.responses import decode, sent, wire
+from antiphon.surfaces.responses import decode, input_items, sent, wire
 from antiphon.surfaces.responses.listing import listed
 from antiphon.surfaces.responses.reading import RequestReader
 from antiphon.surfaces.responses.whole import usage_sent
@@ -81,8 +81,8 @@ class Compacting:
 
 
 def _is_question(raw: Raw) -> bool:
-    _, item = wire.item(raw, "input")
-    return isinstance(item, wire.Message) and item.role == "user"
+    _, item = input_items.item(raw, "input")
+    return isinstance(item, input_items.Message) and item.role == "user"
 
 
 _COMPACT = Operation(

@@ -11,7 +11,7 @@ from antiphon.api.errors import BadRequest
 from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type
-from antiphon.surfaces.responses import sent, wire
+from antiphon.surfaces.responses import input_items, sent
 from antiphon.surfaces.responses.conversations import Conversations, KeptConversation
 from antiphon.surfaces.responses.listing import PAGING, ItemList, listed, page, whole_list
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route
@@ -129,7 +129,7 @@ class ConversationRoutes:
 def _checked(items: list[Raw]) -> list[Raw]:
     """The items, if each can be read. Raises BadRequest."""
     for at, item in enumerate(items):
-        if isinstance(wire.item(item, f"items.{at}")[1], wire.Reference):
+        if isinstance(input_items.item(item, f"items.{at}")[1], input_items.Reference):
             raise BadRequest(f"items.{at}.type: a reference cannot be kept; send the item itself")
     return items
 

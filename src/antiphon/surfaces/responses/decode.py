@@ -16,7 +16,7 @@ from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.openai import efforts
 from antiphon.surfaces.openai.content import Reader, addresses
 from antiphon.surfaces.openai.functions import given, output_schema
-from antiphon.surfaces.responses import sent, tools, wire
+from antiphon.surfaces.responses import input_items, sent, tools, wire
 from antiphon.surfaces.responses.history import Placed, Turns, addressed, placed, placed_in
 from antiphon.surfaces.responses.tool_choices import choice
 
@@ -81,15 +81,16 @@ def go_on(draft: Draft, name: str, earlier: list[msgspec.Raw]) -> None:
 
 def references(draft: Draft) -> list[str]:
     """The ids of the items that are only referred to."""
-    return [item.id for _, _, item in draft.items if isinstance(item, wire.Reference)]
+    return [item.id for _, _, item in draft.items if isinstance(item, input_items.Reference)]
 
 
 def resolve(draft: Draft, found: Mapping[str, msgspec.Raw]) -> None:
     """Put the items that were found in the places where they are referred to."""
     draft.items = [
-        (where, *wire.item(found[item.id], where)) if isinstance(item, wire.Reference) and item.id in found else each
-        for each in draft.items
-        for where, _, item in (each,)
+        (where, *input_items.item(found[item.id], where))
+        if isinstance(item, input_items.Reference) and item.id in found
+        else (where, kind, item)
+        for where, kind, item in draft.items
     ]
 
 

@@ -22,12 +22,12 @@ from antiphon.prompt.summary import told as told_summary
 from antiphon.server_tools.result import told_result
 from antiphon.surfaces.openai.content import Reader
 from antiphon.surfaces.openai.functions import arguments, given
-from antiphon.surfaces.responses import approvals, wire
+from antiphon.surfaces.responses import approvals, input_items, wire
 from antiphon.surfaces.responses.parts import output_pieces, pieces
 from antiphon.surfaces.responses.server_items import Kept, opened
 from antiphon.surfaces.responses.tools import Toolbox, bring
 
-Placed = tuple[str, str, wire.AnyItem]
+Placed = tuple[str, str, input_items.AnyItem]
 """An item: its dotted path, its type, and itself."""
 
 _SILENT = {"configuration_update", "compaction_trigger"}
@@ -38,13 +38,13 @@ _UNSAFE = re.compile(r"[^a-z0-9_]")
 def placed(given: str | list[msgspec.Raw] | None) -> list[Placed]:
     """The items of `input`."""
     if isinstance(given, str):
-        return [("input", "message", wire.Message(role="user", content=given))]
+        return [("input", "message", input_items.Message(role="user", content=given))]
     return placed_in("input", given or [])
 
 
 def placed_in(name: str, raws: list[msgspec.Raw]) -> list[Placed]:
     """The items of a list that is told of by this name."""
-    return [(f"{name}.{at}", *wire.item(raw, f"{name}.{at}")) for at, raw in enumerate(raws)]
+    return [(f"{name}.{at}", *input_items.item(raw, f"{name}.{at}")) for at, raw in enumerate(raws)]
 
 
 class Turns:
@@ -55,7 +55,7 @@ class Turns:
         self._seal = seal
         self._box = box
         self._waiting: dict[str, str] = {}
-        self._outcomes: dict[str, tuple[str, wire.ServerCall]] = {}
+        self._outcomes: dict[str, tuple[str, input_items.ServerCall]] = {}
         self._approved: set[str] = set()
         self._round: Kept | None = None
         self._results: list[ToolResult] = []
@@ -65,9 +65,9 @@ class Turns:
         self._outcomes = {
             item.approval_request_id: (where, item)
             for where, _, item in items
-            if isinstance(item, wire.ServerCall) and item.approval_request_id
+            if isinstance(item, input_items.ServerCall) and item.approval_request_id
         }
-        last = max((at for at, (_, _, item) in enumerate(items) if wire.is_said(item)), default=-1)
+        last = max((at for at, (_, _, item) in enumerate(items) if input_items.is_said(item)), default=-1)
         turns = [turn for at, each in enumerate(items) for turn in self._turns(*each, asking=at > last)]
         turns += self._round_ended()
         self._check_answered()
@@ -76,10 +76,10 @@ class Turns:
             turns.append(Turn(role="user", parts=(Text(""),)))
         return tuple(turns)
 
-    def _turns(self, where: str, kind: str, item: wire.AnyItem, *, asking: bool) -> Iterator[Turn]:
-        if isinstance(item, wire.ServerCall) and item.approval_request_id in self._approved:
+    def _turns(self, where: str, kind: str, item: input_items.AnyItem, *, asking: bool) -> Iterator[Turn]:
+        if isinstance(item, input_items.ServerCall) and item.approval_request_id in self._approved:
             return  # Its result stands where it was approved.
-        sealed = item.encrypted_content if isinstance(item, wire.ServerCall | wire.Call) else None
+        sealed = item.encrypted_content if isinstance(item, input_items.ServerCall | input_items.Call) else None
         if sealed and (kept := self._kept(sealed, where)):
             yield from self._ran(kept)
             return
@@ -88,35 +88,35 @@ class Turns:
         if (turn := self._turn(where, kind, item, asking=asking)) is not None:
             yield turn
 
-    def _turn(self, where: str, kind: str, item: wire.AnyItem, *, asking: bool) -> Turn | None:
+    def _turn(self, where: str, kind: str, item: input_items.AnyItem, *, asking: bool) -> Turn | None:
         match item:
-            case wire.Message():
+            case input_items.Message():
                 return self._message(item, where, asking)
-            case wire.Reasoning():
+            case input_items.Reasoning():
                 return _said(Thinking(self._thought(item, where)))
-            case wire.Call(execution="server") | wire.ServerCall():
+            case input_items.Call(execution="server") | input_items.ServerCall():
                 return _said(Text(_omitted(kind)))
-            case wire.Output(execution="server"):
+            case input_items.Output(execution="server"):
                 return None  # The call carries what the model saw of it.
-            case wire.Call():
+            case input_items.Call():
                 return _said(self._call(kind, item, where))
-            case wire.Output():
+            case input_items.Output():
                 return Turn(role="user", parts=(self._result(kind, item, where),))
-            case wire.Tools(tools):
+            case input_items.Tools(tools):
                 told = "\n".join(map(introduced, bring(self._box, tools, f"{where}.tools")))
                 return Turn(role="system", parts=(Text(told),))
-            case wire.ToolList():
+            case input_items.ToolList():
                 return None
-            case wire.ApprovalRequest():
+            case input_items.ApprovalRequest():
                 return _said(self._guarded(item, where))
-            case wire.ApprovalResponse():
+            case input_items.ApprovalResponse():
                 return Turn(role="user", parts=(self._decided(item, where),))
-            case wire.Compaction(sealed):
+            case input_items.Compaction(sealed):
                 summary = self._opened(sealed or "", where)
                 return Turn(role="user", parts=(Text(told_summary(summary)),)) if summary else None
-            case wire.Reference():
+            case input_items.Reference():
                 raise BadRequest(f"{where}.id: Item with id '{item.id}' not found; send the item itself")
-            case wire.Other():
+            case input_items.Other():
                 return None if kind in _SILENT else _said(Text(_omitted(kind)))
             case _:
                 assert_never(item)
@@ -135,7 +135,7 @@ class Turns:
         if results:
             yield Turn(role="user", parts=tuple(results))
 
-    def _message(self, item: wire.Message, where: str, asking: bool) -> Turn:
+    def _message(self, item: input_items.Message, where: str, asking: bool) -> Turn:
         content = pieces(item.content, f"{where}.content")
         match item.role:
             case "system" | "developer":
@@ -149,7 +149,7 @@ class Turns:
             case _:
                 raise BadRequest(f"{where}.role: Input should be 'user', 'assistant', 'system' or 'developer'")
 
-    def _thought(self, item: wire.Reasoning, where: str) -> str:
+    def _thought(self, item: input_items.Reasoning, where: str) -> str:
         told = "".join(part.text or "" for part in item.content or item.summary or ())
         return (self._opened(item.encrypted_content, where) if item.encrypted_content else "") or told
 
@@ -166,7 +166,7 @@ class Turns:
         except Forged:
             raise _forged(where) from None
 
-    def _call(self, kind: str, item: wire.Call, where: str) -> ToolUse:
+    def _call(self, kind: str, item: input_items.Call, where: str) -> ToolUse:
         id = item.call_id or item.id
         if not id:
             raise BadRequest(f"{where}.call_id: Field required")
@@ -176,7 +176,7 @@ class Turns:
         name, input = self._called(kind, item, where)
         return ToolUse(id=id, name=name, input=input)
 
-    def _called(self, kind: str, item: wire.Call, where: str) -> tuple[str, str]:
+    def _called(self, kind: str, item: input_items.Call, where: str) -> tuple[str, str]:
         """The name of the tool as the model knows it, and the JSON object that it was called with."""
         if kind in ("function_call", "custom_tool_call"):
             if not item.name:
@@ -194,7 +194,7 @@ class Turns:
             raise BadRequest(f"{where}.{member}: Input should be a valid dictionary")
         return name, msgspec.json.encode(_meant(name, told)).decode()
 
-    def _result(self, kind: str, item: wire.Output, where: str) -> ToolResult:
+    def _result(self, kind: str, item: input_items.Output, where: str) -> ToolResult:
         id = item.call_id or item.id
         if not id:
             raise BadRequest(f"{where}.call_id: Field required")
@@ -207,14 +207,14 @@ class Turns:
         parts = self._reader.parts(output_pieces(item, f"{where}.output"))
         return ToolResult(tool_use_id=id, parts=parts, is_error=item.status == "failed")
 
-    def _guarded(self, item: wire.ApprovalRequest, where: str) -> ToolUse:
+    def _guarded(self, item: input_items.ApprovalRequest, where: str) -> ToolUse:
         block = approvals.block_of(item, self._box.guarded_as(item.server_label, item.name))
         if block.id in self._waiting:
             raise BadRequest(f"{where}.id: ids must be unique; {item.id!r} is there twice")
         self._waiting[block.id] = where
         return ToolUse(id=block.id, name=block.name, input=block.input)
 
-    def _decided(self, item: wire.ApprovalResponse, where: str) -> ToolResult:
+    def _decided(self, item: input_items.ApprovalResponse, where: str) -> ToolResult:
         """What came of a call that was approved, or that it was not."""
         id = approvals.call_id(item.approval_request_id)
         if id not in self._waiting:
@@ -240,11 +240,11 @@ class Turns:
             raise BadRequest(f"{where}: No tool output found for function call {', '.join(self._waiting)}.")
 
 
-def _call_id(item: wire.AnyItem) -> str | None:
+def _call_id(item: input_items.AnyItem) -> str | None:
     """The id of the client's call that an item is."""
-    if isinstance(item, wire.ApprovalRequest):
+    if isinstance(item, input_items.ApprovalRequest):
         return approvals.call_id(item.id)
-    return item.call_id if isinstance(item, wire.Call) else None
+    return item.call_id if isinstance(item, input_items.Call) else None
 
 
 def _said(part: Part) -> Turn:
@@ -273,7 +273,7 @@ def _forged(where: str) -> BadRequest:
 def addressed(items: Iterable[Placed]) -> Iterator[Any]:
     """The pieces of all items that may point at an address."""
     for where, _, item in items:
-        if isinstance(item, wire.Message):
+        if isinstance(item, input_items.Message):
             yield from pieces(item.content, f"{where}.content")
-        elif isinstance(item, wire.Output):
+        elif isinstance(item, input_items.Output):
             yield from output_pieces(item, f"{where}.output")

@@ -11,12 +11,12 @@ from antiphon.api.errors import BadRequest
 from antiphon.surfaces.http.validation import complaint
 from antiphon.surfaces.openai.content import File, Foreign, Picture, Piece, Words, required
 from antiphon.surfaces.openai.functions import given
-from antiphon.surfaces.responses import wire
+from antiphon.surfaces.responses import input_items, wire
 
 _EXPECTED = "'input_text', 'input_image' or 'input_file'"
 
 
-def pieces(content: wire.Content, where: str) -> Iterator[Piece]:
+def pieces(content: input_items.Content, where: str) -> Iterator[Piece]:
     """The pieces of one content."""
     if isinstance(content, str):
         yield Words(content)
@@ -25,7 +25,7 @@ def pieces(content: wire.Content, where: str) -> Iterator[Piece]:
         yield _piece(part, f"{where}.{index}")
 
 
-def output_pieces(item: wire.Output, where: str) -> Iterator[Piece]:
+def output_pieces(item: input_items.Output, where: str) -> Iterator[Piece]:
     """The pieces of what a tool answered: text, a list of parts, a screenshot, or what came of each command."""
     raw = given(item.output)
     if not raw:
@@ -46,9 +46,9 @@ def output_pieces(item: wire.Output, where: str) -> Iterator[Piece]:
         raise BadRequest(f"{where}: Input should be a valid string or a valid list")
 
 
-def _part(told: Any, where: str) -> wire.Part:
+def _part(told: Any, where: str) -> input_items.Part:
     try:
-        return msgspec.convert(told, wire.Part)
+        return msgspec.convert(told, input_items.Part)
     except msgspec.ValidationError as trouble:
         raise BadRequest(complaint(str(trouble), where)) from None
 
@@ -64,7 +64,7 @@ def _ran(told: dict[str, Any], *, last: bool) -> str:
     return shown if last else shown + "\n"
 
 
-def _piece(part: wire.Part, where: str) -> Piece:
+def _piece(part: input_items.Part, where: str) -> Piece:
     match part.type:
         case "input_text" | "output_text" | "text" | "reasoning_text" | "summary_text":
             return Words(required(part.text, f"{where}.text"))
@@ -83,7 +83,7 @@ def _piece(part: wire.Part, where: str) -> Piece:
             return Foreign(other, where, _EXPECTED)
 
 
-def _kept_nowhere(part: wire.Part, where: str, field: str) -> BadRequest:
+def _kept_nowhere(part: input_items.Part, where: str, field: str) -> BadRequest:
     if part.file_id is None:
         return BadRequest(f"{where}.{field}: Field required")
     return BadRequest(f"{where}.file_id: this server keeps no files; send the content as {field}")

@@ -20,7 +20,7 @@ from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.openai.functions import given
-from antiphon.surfaces.responses import decode, wire
+from antiphon.surfaces.responses import decode, input_items
 from antiphon.surfaces.responses.approvals import Approved, awaited, block_of, is_read_only, needs_approval
 from antiphon.surfaces.responses.conversations import Conversations
 from antiphon.surfaces.responses.kept import KeptResponses
@@ -67,7 +67,7 @@ class RequestReader:
         if (ids := decode.references(draft)) and self._kept.available:
             decode.resolve(draft, await self._kept.items(ids, owner))
 
-    async def _run(self, draft: decode.Draft, requests: list[wire.ApprovalRequest], exchange: Exchange) -> None:
+    async def _run(self, draft: decode.Draft, requests: list[input_items.ApprovalRequest], exchange: Exchange) -> None:
         """Run the calls that a request approves."""
         box, key, limiter = draft.box, exchange.watch.key, self._options.rate_limiter
         calls = [block_of(each, box.guarded_as(each.server_label, each.name)) for each in requests]
@@ -118,7 +118,7 @@ async def _ask(draft: decode.Draft, offered: ServerTools) -> None:
 
 def _known_lists(draft: decode.Draft) -> dict[str, list[dict[str, Any]]]:
     """The tools of each MCP server that was told of before."""
-    lists = [item for _, _, item in draft.items if isinstance(item, wire.ToolList) and not given(item.error)]
+    lists = [item for _, _, item in draft.items if isinstance(item, input_items.ToolList) and not given(item.error)]
     return {
         each.server_label: [{**tool, "read_only": is_read_only(tool)} for tool in each.tools or ()] for each in lists
     }
