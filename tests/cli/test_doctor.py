@@ -12,7 +12,9 @@ from click.testing import CliRunner
 
 from antiphon.cli import main
 from antiphon.cli.doctor import requests
-from antiphon.engines import model_store
+from antiphon.cli.doctor.machine import machine
+from antiphon.engines import accelerators, model_store
+from antiphon.engines.accelerators import Unused
 from antiphon.settings import sources
 from tests.end_to_end.conftest import free_port, serving
 
@@ -184,3 +186,11 @@ def test_a_bad_stream_is_recognised(names: list[str], blocks: list[Any], reason:
     told = requests.TimedReply()
     told.names, told.blocks, told.reason = names, blocks, reason
     assert sentence in told.wrong()
+
+
+def test_a_gpu_that_is_not_used_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its remedy is the command that installs the engine's build for it."""
+    missing = Unused("NVIDIA L4 is in this machine and is not used", "pip install the build")
+    monkeypatch.setattr(accelerators, "look", lambda: ([], missing))
+    (finding,) = (each for each in machine(tmp_path) if each.check == "GPU")
+    assert (finding.status, finding.detail, finding.remedy) == ("note", missing.sentence, missing.install)

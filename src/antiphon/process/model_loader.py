@@ -244,7 +244,7 @@ class ModelLoader:
         elif not model.busy:
             model.used = time.monotonic()
             if (seconds := model.loadable.keep_alive) is not None:
-                why = f"nobody has used it for {seconds:g} s"
+                why = f"nobody has used it for {seconds:g} s" if seconds else "its last request is over"
                 model.expiry = asyncio.get_running_loop().call_later(
                     seconds, partial(self._recall, model, why, expired=1)
                 )
