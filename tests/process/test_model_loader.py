@@ -198,6 +198,17 @@ async def test_requests_under_way_are_never_cut(tmp_path: Path) -> None:
         assert (await later.answer()).engine
 
 
+async def test_a_loaded_model_is_not_waited_for(tmp_path: Path) -> None:
+    """A worker gets a model that is loaded although another model stands in the line and waits for room."""
+    async with loading(tmp_path, "a", "b", "c", most=2) as models:
+        first, second = await models.hold("a"), await models.hold("b")
+        waiting = await models.ask("c")
+        await first.recalled()
+        assert await (await models.hold("b")).quiet()
+        assert await second.quiet()
+        assert await waiting.quiet()
+
+
 async def test_everybody_who_waits_is_told_of_a_failure(tmp_path: Path) -> None:
     """A load that fails is told to all who wait for it, without the engine's log; the next request tries again."""
     async with loading(tmp_path, "a") as models:

@@ -70,7 +70,7 @@ class _Model:
     def busy(self) -> bool:
         return any(holder.busy for holder in self.holders)
 
-    def expire_never(self) -> None:
+    def stop_expiry(self) -> None:
         if self.expiry:
             self.expiry.cancel()
             self.expiry = None
@@ -167,13 +167,14 @@ class ModelLoader:
 
     def _arrange(self) -> None:
         """Bring those in the line what they wait for, as far as that can be now."""
+        for model in self._models.values():
+            if model.waiting and model.status.state == "loaded" and not model.recalled:
+                self._grant(model)
         while self._line and not self._over.is_set():
             model = self._line[0]
-            if model.status.state == "loaded" and not model.recalled:
-                self._grant(model)
-            elif model.waiting and model.status.state in ("loaded", "unloading"):
+            if model.waiting and model.status.state in ("loaded", "unloading"):
                 return
-            elif model.waiting and model.status.state == "unloaded":
+            if model.waiting and model.status.state == "unloaded":
                 if not self._has_room(model):
                     self._make_room(model)
                     return
@@ -237,7 +238,7 @@ class ModelLoader:
         """Somebody has begun or ceased to use a model, or has let go of it."""
         if model.status.state != "loaded":
             return
-        model.expire_never()
+        model.stop_expiry()
         if model.recalled:
             if not model.holders:
                 self._begin(model, "unloading", self._unload)
