@@ -57,12 +57,18 @@ def test_slow_memory_has_a_model_that_keeps_up() -> None:
     quick = sizes(64, bandwidth=20e9)
     assert all(each.speed >= 4 for each in quick.values())
     slowest = sizes(64, bandwidth=1e8)
-    assert {each.name for each in slowest.values()} == {"qwen3-0.6b"}
+    assert (slowest["chat"].name, slowest["tools"].name) == ("qwen3-0.6b", "qwen3-0.6b")
+    assert slowest["coding"].name == "qwen3-coder-30b-a3b"  # a mixture of experts reads the least
 
 
-def test_nothing_fits() -> None:
-    """A machine without memory gets no model named."""
-    assert recommended(MODELS, Machine(memory=10**8, bandwidth=1e9, cores=1), parallel=4) == []
+def test_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    """A machine without memory gets no model named, and one with little none that could not code; both are told."""
+    assert sizes(0) == {}
+    little = Machine(memory=3 * 10**9, bandwidth=1e9, cores=1)
+    found = recommended(MODELS, little, parallel=4)
+    assert [each.use for each in found] == ["chat", "tools"]
+    recommend._tell(little, found)
+    assert "No known model fits for coding; the small default one always does" in capsys.readouterr().out
 
 
 def test_the_command_tells_machine_and_models(monkeypatch: pytest.MonkeyPatch) -> None:

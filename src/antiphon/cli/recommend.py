@@ -20,8 +20,9 @@ _LEAST_WINDOW: dict[Use, int] = {"coding": 32_768, "tools": 16_384, "chat": 8_19
 """Tokens below which a model is of no use for this. A coding assistant's instructions alone are some 20,000."""
 _LEAST_SPEED = 4.0
 """Tokens a second, about as fast as people read. A better model that is slower is named only where none is faster."""
-# An engine reads weights less evenly than a copy does, and computes besides (measured with SmolLM2, 2026-11).
-_REACHED = 0.7
+# An engine reads weights less evenly than a copy does, and computes besides: on two busy cores it reached 0.47 to 0.72
+# of what a copy did (SmolLM2 135M and Gemma 3 270M, 2026-11).
+_REACHED = 0.5
 # Values and their scales, of an f16 cache's bytes.
 _Q8_SHARE = 34 / 64
 _LONGEST_CATALOGUE = 1 << 20
@@ -157,12 +158,18 @@ def _tell(here: Machine, found: Sequence[Recommendation]) -> None:
     if here.unused:
         click.secho(f"{here.unused.sentence}.", fg="yellow", bold=True)
         click.echo(f"  Install the build for it: {here.unused.install}")
-    if not found:
-        click.echo("No known model fits. The small default model does: antiphon serve")
+    if missing := set(get_args(Use)) - {each.use for each in found}:
+        click.echo(
+            f"No known model fits for {', '.join(sorted(missing))}; the small default one always does: antiphon serve"
+        )
     for each in found:
         windows = f"{each.parallel} windows" if each.parallel > 1 else "a window"
         whole = "" if each.window == each.whole_window else f" (of {each.whole_window:,})"
-        pace = f"about {each.speed:.0f} tokens/s (an estimate)" if each.speed else "the GPU's speed is not estimated"
+        pace = (
+            f"about {each.speed:.{0 if each.speed >= 10 else 1}f} tokens/s (an estimate)"
+            if each.speed
+            else "the GPU's speed is not estimated"
+        )
         click.secho(f"\n{each.use:8} ", bold=True, nl=False)
         click.echo(f"{each.title}, {each.quantisation}, {_size(each.bytes)}")
         click.echo(f"         {windows} of {each.window:,} tokens{whole}; {pace}; {each.licence}")
