@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.end_to_end.conftest import Server, serving
+from tests.surfaces import response_order
 from tests.surfaces.order import check, frames
 
 pytestmark = pytest.mark.xdist_group("engine")
@@ -25,6 +26,10 @@ THREADS = {name: shape for name, shape in POSTS.items() if "thread" in shape["bo
 CREATES = {name: shape for name, shape in POSTS.items() if name not in THREADS}
 COUNTS = {name: shape for name, shape in SHAPES.items() if "count_tokens" in shape["path"]}
 PROBES = {name: shape for name, shape in SHAPES.items() if shape["method"] == "HEAD"}
+RESPONSES = {
+    path.stem: json.loads(path.read_text("utf-8"))
+    for path in sorted(Path(__file__).parent.glob("shapes/responses/*.json"))
+}
 # The default prompts of coding assistants fill more than the window of the small model.
 TOO_LONG = {"claude-code-2.1.197-default", "claude-code-2.1.330-default", "opencode-1.18.33"}
 # Minutes of work on a slow machine, and nothing in it that the others lack but length.
@@ -206,8 +211,49 @@ def test_probes(name: str, path: str, scripted: Server) -> None:
     assert (answer.status, answer.raw) == (200, b"")
 
 
+def outlined(value: Any) -> Any:
+    """The same with little text in it."""
+    if isinstance(value, list):
+        return [outlined(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    wordy = ("text", "description")
+    return {key: each[:40] if key in wordy and isinstance(each, str) else outlined(each) for key, each in value.items()}
+
+
+@pytest.mark.parametrize("name", RESPONSES)
+def test_scripted_response(name: str, scripted: Server) -> None:
+    """Every recorded request for a response is answered by a legal stream."""
+    check_response(scripted, RESPONSES[name], RESPONSES[name]["body"])
+
+
+def test_real_response(real: Server) -> None:
+    """The same on a real model. It has no room for all that agents say of themselves, and says so in the words that
+    they know; what is left without that is answered."""
+    shape = RESPONSES["codex-0.171.0-edit-turn3"]
+    refused = send(real, shape, shape["body"])
+    assert refused.status == 400, refused.raw
+    assert json.loads(refused.raw)["error"]["code"] == "context_length_exceeded"
+    kinds = {tool["type"]: tool for tool in reversed(shape["body"]["tools"])}
+    tools = [{**tool, "tools": tool["tools"][:1]} if "tools" in tool else tool for tool in kinds.values()]
+    check_response(real, shape, outlined({**shape["body"], "tools": tools, "max_output_tokens": 4}))
+
+
+def check_response(server: Server, shape: dict[str, Any], body: dict[str, Any]) -> None:
+    """A whole stream, with the tokens that were counted."""
+    counted = {key: value for key, value in body.items() if key != "stream"}
+    tokens = json.loads(send(server, shape, counted, "/v1/responses/input_tokens").raw)["input_tokens"]
+    answer = send(server, shape, body)
+    assert answer.status == 200, answer.raw
+    response = response_order.check(response_order.frames(answer.raw))
+    assert response["usage"]["input_tokens"] == tokens
+    assert response["status"] in ("completed", "incomplete")
+    assert response["output"]
+
+
 def test_shapes_are_all_here() -> None:
     """No recording fell out of the groups above."""
     assert {*CREATES, *THREADS, *COUNTS, *PROBES} == {*SHAPES}
     assert len(SHAPES) >= 28
+    assert RESPONSES
     assert {*CREATES} >= TOO_LONG

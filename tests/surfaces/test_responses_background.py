@@ -126,6 +126,20 @@ async def test_it_is_made_though_its_client_leaves(keeping: Running, service: Sc
     assert (await until(keeping, id, "completed"))["output"][0]["content"][0]["text"] == "So it is."
 
 
+async def test_it_is_gone_on_from_at_once(keeping: Running, service: ScriptedService) -> None:
+    """Who hears the end finds the whole response."""
+    service.script = SLOWLY
+    async with openai.AsyncOpenAI(base_url=keeping.url + "/v1", api_key="any", max_retries=0) as client:
+        events = await client.responses.create(model="m", input="Hi", background=True, stream=True)
+        async for event in events:
+            if event.type == "response.completed":
+                service.script = plain()
+                await client.responses.create(model="m", input="On", previous_response_id=event.response.id)
+                break
+        else:
+            raise AssertionError("it never ended")
+
+
 async def test_it_fails_when_its_worker_is_gone(
     keeping: Running, service: ScriptedService, beside: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,5 @@
-"""The official OpenAI SDK on the Responses API: streams, their helper, `parse`, tools, chains, the background."""
+"""The official OpenAI SDK on the Responses API: streams, their helper, `parse`, tools, chains, conversations, the
+background."""
 
 from __future__ import annotations
 
@@ -123,6 +124,36 @@ def background() -> None:
         time.sleep(0.1)
         response = client.responses.retrieve(response.id)
     assert response.output_text
+
+
+@check()
+def heard_again() -> None:
+    events = create(input="Count to ten", background=True, stream=True)
+    begun = next(iter(events))
+    events.close()
+    with client.responses.stream(response_id=begun.response.id, starting_after=begun.sequence_number) as rest:
+        numbers = [event.sequence_number for event in rest]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert client.responses.retrieve(begun.response.id).output_text
+
+
+@check()
+def conversation() -> None:
+    made = client.conversations.create(items=[{"role": "developer", "content": "Be brief."}])
+    for question in ("Count to ten", "And on"):
+        assert create(input=question, conversation=made.id).conversation.id == made.id
+    items = list(client.conversations.items.list(made.id, order="asc"))
+    roles = [item.role for item in items if item.type == "message"]
+    assert roles == ["developer", "user", "assistant", "user", "assistant"], roles
+    assert client.conversations.delete(made.id).deleted
+
+
+@check()
+def compacted() -> None:
+    first = create(input="Count to ten")
+    window = client.responses.compact(model="local-model", previous_response_id=first.id).output
+    assert [item.type for item in window] == ["message", "compaction"]
+    assert create(input=[*window, {"role": "user", "content": "And on"}]).output_text
 
 
 @check()

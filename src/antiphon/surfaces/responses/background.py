@@ -40,7 +40,8 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, id: str, run: Run, encoder: Encoder, made: Made) -> None:
-        """Have a response made that is kept already, and hand it to `made` before its end is told."""
+        """Have a response made that is kept already. It is handed to `made`, and kept as it is then, before its end is
+        told: a client that goes on from it at once finds it."""
         stream = self._streams[id] = _Stream(encoder.start())
         task = asyncio.ensure_future(self._make(id, run, encoder, stream, made))
         self._tasks.add(task)
@@ -64,8 +65,15 @@ class Background:
             await asyncio.sleep(SECONDS)
 
     async def _make(self, id: str, run: Run, encoder: Encoder, stream: _Stream, made: Made) -> None:
+        last = b""
+
         async def take(batch: list[AnyEvent]) -> None:
-            stream.add(encoder.batch(batch))
+            nonlocal last
+            frames = encoder.batch(batch)
+            if encoder.finished:
+                last = frames
+            else:
+                stream.add(frames)
 
         try:
             await self._watched(id, run(take), stream)
@@ -74,21 +82,26 @@ class Background:
         except _Unwanted:
             pass
         except Failure as failure:
-            stream.add(encoder.failure(failure))
+            last = encoder.failure(failure)
         except Exception:
             log.exception("a response in the background broke off")
-            stream.add(encoder.failure(Internal("Internal server error")))
+            last = encoder.failure(Internal("Internal server error"))
         try:
             if (response := encoder.response) is not None:
                 await made(response)
-                first, frames = stream.unkept()
-                body = msgspec.json.encode(response)
-                await self._kept.settle(id, response.status, body, first=first, frames=frames)
+                await self._settle(response, stream, last)
         except Failure as failure:
             log.warning("%s is lost: %s", id, failure.message)
         finally:
             del self._streams[id]
+            stream.add(last)
             stream.end()
+
+    async def _settle(self, response: sent.Response, stream: _Stream, last: bytes) -> None:
+        """Keep a response that has come to its end, and what was not kept yet of its stream."""
+        first, frames = stream.unkept()
+        body = msgspec.json.encode(response)
+        await self._kept.settle(response.id, response.status, body, first=first, frames=frames + last)
 
     async def _watched(self, id: str, work: Coroutine[Any, Any, None], stream: _Stream) -> None:
         """Do the work for as long as it is wanted. Raises _Unwanted, and what the work does."""
