@@ -78,7 +78,7 @@ async def running(
             await tools.close()
 
 
-def user(text: str) -> Fields:
+def user(text: str | list[Fields]) -> Fields:
     """What a user says."""
     return {"role": "user", "content": text}
 

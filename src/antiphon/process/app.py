@@ -78,8 +78,9 @@ def rate_limiter(settings: Settings, keys: Keyring, shared: WorkerState) -> Rate
     return RateLimiter(allowance, keys, file=shared.limits)
 
 
-def server_tools(settings: Settings) -> ServerTools:
-    """The tools that run here, as far as the settings allow any. Raises ValueError."""
+def server_tools(settings: Settings, files: FileStore | None = None) -> ServerTools:
+    """The tools that run here, as far as the settings allow any; what code makes is kept among `files`. Raises
+    ValueError."""
     return set_up(
         Allowed(
             search=settings.web_search,
@@ -245,7 +246,8 @@ class Application:
             clears_tool_results=settings.context_management == "clear-tool-results",
             recorder=recorder,
         )
-        self._tools = server_tools(settings)
+        kept = file_store(settings, self._store)
+        self._tools = server_tools(settings, kept)
         chosen = options(
             settings,
             server_tools=self._tools,
@@ -260,7 +262,7 @@ class Application:
             leaving=leaving,
             trace=self._traces,
             store=self._store,
-            files=file_store(settings, self._store),
+            files=kept,
             previous_batches=str(Path(settings.state_dir) / f"batches-{settings.port}") if self._runtime.shared else "",
             workers=settings.workers if self._runtime.shared else 1,
         )

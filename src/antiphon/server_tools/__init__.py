@@ -4,5 +4,5 @@
 the same turns in what the client sends back. A new family is a file that `set_up` knows. Nothing here is about HTTP
 requests to this server, and nobody outside knows a tool by its name.
 
-Knows: api, prompt.
+Knows: api, prompt, storage.
 """

@@ -21,6 +21,7 @@ from antiphon.server_tools.tool import Family
 from antiphon.server_tools.tool_search import ToolSearch
 from antiphon.server_tools.web_fetch import WebFetch
 from antiphon.server_tools.web_search import WebSearch
+from antiphon.storage.file_store import FileStore
 
 RESTRICTED = ("web_search", "web_fetch", "mcp", "code_execution")
 """The tools that can be left to some keys."""
@@ -51,8 +52,9 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
         return Limits(seconds=0.9 * self.bounds.seconds, memory=self.code_memory, disk=self.code_disk)
 
 
-def set_up(allowed: Allowed) -> ServerTools:
-    """The tools. Raises ValueError, in a sentence, where one cannot be set up as it is told."""
+def set_up(allowed: Allowed, files: FileStore | None = None) -> ServerTools:
+    """The tools; what code makes is kept among the `files` of clients, if any are. Raises ValueError, in a sentence,
+    where one cannot be set up as it is told."""
     families: list[Family] = [ToolSearch()]
     if allowed.search:
         families.append(WebSearch(backend(allowed.search, allowed.search_key)))
@@ -65,7 +67,7 @@ def set_up(allowed: Allowed) -> ServerTools:
     containers = None
     if allowed.code:
         containers = Containers(Path(allowed.code))
-        families.append(CodeExecution(Sandbox(allowed.code_limits), containers))
+        families.append(CodeExecution(Sandbox(allowed.code_limits), containers, files))
     return ServerTools(families, allowed.bounds, connector, containers, _keys(allowed.keys))
 
 

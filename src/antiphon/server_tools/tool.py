@@ -34,11 +34,12 @@ class ToolFailed(Exception):
 
 
 class Session:
-    """What the calls of one request share: the container that code runs in, if there is one yet. Code runs
-    `one_by_one`, in the order of the calls."""
+    """What the calls of one request share: the container that code runs in, if there is one yet, and the `uploads` by
+    name that are to be in it. Code runs `one_by_one`, in the order of the calls."""
 
-    def __init__(self, container: Container | None = None) -> None:
+    def __init__(self, container: Container | None = None, uploads: Mapping[str, bytes] = {}) -> None:
         self.container = container
+        self.uploads = uploads
         self.one_by_one = asyncio.Lock()
 
 

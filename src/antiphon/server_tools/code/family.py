@@ -1,18 +1,24 @@
 """Code execution: `code_execution_20250522` (Python) and every later version (Python, bash and a text editor).
 
-The files that code leaves belong to a container, which the reply names and the next request may name again.
+The files that code leaves belong to a container, which the reply names and the next request may name again. What a
+request uploads to the container is there before its first run; what a run makes or changes is kept as a file of the
+client's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from antiphon.api.conversation import Tool
+from antiphon.server_tools.code import made
 from antiphon.server_tools.code.containers import Containers
 from antiphon.server_tools.code.sandbox import Sandbox
 from antiphon.server_tools.tool import Call, Declared, Fields, Session, ToolFailed, server_use
+from antiphon.storage.file_store import FileStore
 
 MOST_CHARACTERS = 1_000_000
 """Of code, or of a file's text."""
@@ -25,9 +31,10 @@ class CodeExecution:
 
     name = "code_execution"
 
-    def __init__(self, sandbox: Sandbox, containers: Containers) -> None:
+    def __init__(self, sandbox: Sandbox, containers: Containers, files: FileStore | None = None) -> None:
         self._sandbox = sandbox
         self._containers = containers
+        self._files = files
 
     def takes(self, kind: str) -> bool:
         """Every version of the type."""
@@ -101,26 +108,38 @@ class CodeExecution:
         async with call.session.one_by_one:
             answer = await self._run(call, action, fields)
         lost = answer.pop("lost", "")
+        ids, troubles = answer.pop("outputs", ([], []))
         if code := answer.get("error"):
             raise ToolFailed(str(code), str(answer.get("message", "")))
         if name == "text_editor_code_execution":
             return _edited(action, answer, lost)
-        if lost:
-            answer["stderr"] = f"{answer['stderr']}\n[the files of this run were not kept: {lost}]".lstrip("\n")
-        return {"type": f"{name}_result", **answer, "content": []}
+        answer.pop("made", None)
+        for trouble in [f"the files of this run were not kept: {lost}"] * bool(lost) + troubles:
+            answer["stderr"] = f"{answer['stderr']}\n[{trouble}]".lstrip("\n")
+        outputs = [{"type": f"{name}_output", "file_id": id} for id in ids]
+        return {"type": f"{name}_result", **answer, "content": outputs}
 
     async def _run(self, call: Call, action: str, fields: Fields) -> Fields:
         session = call.session
         if session.container is None:
             session.container = await self._containers.make(call.key)
         id = session.container.id
+        uploads = {name: b64encode(data).decode() for name, data in session.uploads.items()}
         async with self._containers.use(id, call.key) as files:
             session.container = self._containers.find(id, call.key)
-            answer = await self._sandbox.run(action, fields, files.archive, files.kept)
+            answer = await self._sandbox.run(action, {**fields, "uploads": uploads}, files.archive, files.kept)
             # Also what code left that ran for too long.
             if not answer.get("lost"):
                 files.keep()
+                session.uploads = {}
+                answer["outputs"] = await self._outputs(answer.pop("made", []), files.archive, call.key)
         return answer
+
+    async def _outputs(self, names: Sequence[str], archive: Path, key: str) -> tuple[list[str], list[str]]:
+        """The ids of files that a run made, and what keeps others from having one."""
+        if self._files is None or not names:
+            return [], []
+        return await made.keep(self._files, archive, names, key)
 
     @staticmethod
     def _python(input: Fields) -> tuple[str, Fields]:

@@ -7,6 +7,7 @@ As process 1 it cannot be killed by what it runs, and its end is the end of ever
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import json
@@ -34,6 +35,8 @@ ENVIRONMENT = {
 }
 COMMANDS = {"python": ("script.py", "python3"), "bash": ("script.sh", "bash")}
 MOST_VIEWED = 10 * 1024 * 1024
+MOST_MADE = 20
+"""Files that one run may leave for the client."""
 _TICK = 0.05
 _PR_SET_DUMPABLE = 4
 
@@ -57,8 +60,14 @@ def main(files: int, kept: int) -> None:
     if files >= 0:
         unpack(files)
     os.makedirs(os.path.join(HOME, ".tmp"), exist_ok=True)
+    take_in(asked.get("uploads", {}))
     try:
-        answer = execute(asked, limits) if asked["action"] in COMMANDS else edit(asked)
+        if asked["action"] in COMMANDS:
+            before = shown()
+            answer = execute(asked, limits)
+            answer["made"] = sorted(name for name, state in shown().items() if before.get(name) != state)[:MOST_MADE]
+        else:
+            answer = edit(asked)
     except Failed as failure:
         answer = {"error": failure.args[0], "message": failure.args[1]}
     answer["lost"] = pack(kept, limits)
@@ -73,6 +82,28 @@ def unpack(descriptor: int) -> None:
             archive.extractall(HOME, filter="fully_trusted")
         else:
             archive.extractall(HOME)
+
+
+def take_in(uploads: dict[str, str]) -> None:
+    """Put files, given by name in base64, into the home folder. Those that are there already stay as they are."""
+    for name, data in uploads.items():
+        path = os.path.join(HOME, os.path.basename(name))
+        if not os.path.lexists(path):
+            with contextlib.suppress(OSError), open(path, "xb") as file:
+                file.write(base64.b64decode(data))
+
+
+def shown() -> dict[str, tuple[int, int]]:
+    """The files of the home folder that a client may want, with what tells whether they change: all but hidden ones,
+    what Python compiles, and those whose names are no text."""
+    found = {}
+    for path, status in paths():
+        name = os.path.relpath(path, HOME)
+        parts = name.split(os.sep)
+        hidden = "__pycache__" in parts or any(part.startswith(".") for part in parts)
+        if stat.S_ISREG(status.st_mode) and not hidden and name.isprintable():
+            found[name] = (status.st_size, status.st_mtime_ns)
+    return found
 
 
 def pack(descriptor: int, limits: Fields) -> str:

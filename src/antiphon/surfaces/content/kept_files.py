@@ -24,7 +24,7 @@ async def read(kept: FileStore | None, ids: Mapping[str, str], owner: str, most:
                 raise NotFound(f"{where}: File not found: {id}")
         if (size := sum(record.size for record in records.values())) > most:
             raise TooLarge(f"the files of a request may have {most} bytes together, and these have {size}")
-        return {id: Fetched(records[id].mime_type, await _whole(kept, id)) for id in ids}
+        return {id: Fetched(records[id].mime_type, await _whole(kept, id), records[id].filename) for id in ids}
     except FileNotFoundError as error:
         raise NotFound("a file of this request was deleted while it was read") from error
     except OSError as error:

@@ -17,10 +17,11 @@ MAX_ADDRESSES = 20
 
 
 class Fetched(msgspec.Struct, frozen=True):
-    """What lay at an address."""
+    """What lay at an address, or in a file with a name."""
 
     media_type: str
     data: bytes
+    name: str = ""
 
 
 async def fetch(urls: Mapping[str, str], *, allow_private: bool) -> dict[str, Fetched]:

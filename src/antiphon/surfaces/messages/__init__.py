@@ -165,7 +165,7 @@ class _Messages:
             bounds=self._options.server_tools.bounds,
             sees=self._service.card(whole.request.model).vision,
             key=key,
-            session=Session(whole.container),
+            session=Session(whole.container, whole.uploads),
             allow=partial(rate_limiter.take_call, key) if rate_limiter else None,
             note=exchange.watch.called,
         )

@@ -24,21 +24,22 @@ from antiphon.server_tools import history
 from antiphon.server_tools.result import told_result
 from antiphon.surfaces.content.gathering import Gathering
 from antiphon.surfaces.content.remote import Fetched
-from antiphon.surfaces.messages import tools, wire
+from antiphon.surfaces.messages import tools, uploads, wire
 from antiphon.surfaces.messages.citations import Citing
 from antiphon.surfaces.messages.placeholders import placeholder
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
     """What blocks are read with: what can be cited, whether the model sees, what was fetched (by address or file id),
-    the seal, the names of toolset members as the model knows them, by member and toolset. `untold` are tools that the
-    next block to refer to them tells the
+    the seal, the names of toolset members as the model knows them, by member and toolset. `uploads` are the names of
+    files in the container where code runs, by id. `untold` are tools that the next block to refer to them tells the
     model of, by name; `served` the names of server tools as the model knows them."""
 
     citing: Citing
     vision: bool
     seal: Seal
     fetched: Mapping[str, Fetched] = {}
+    uploads: Mapping[str, str] = {}
     members: Mapping[tuple[str, str], str] = {}
     untold: Mapping[str, list[Tool]] = {}
     served: history.Names = {}
@@ -92,6 +93,8 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                 self._document(block, into, where, asking=asking, sees=sees)
             case wire.SearchResult():
                 self._search_result(block, into, where)
+            case wire.Other(uploads.KIND, fields) if name := self.uploads.get(str(fields.get("file_id"))):
+                into.stand_in(f"[uploaded file {name}: it is in the folder where code runs]")
             case wire.Other(kind, fields):
                 into.stand_in(placeholder(kind, fields))
                 for told in self._tools(block):

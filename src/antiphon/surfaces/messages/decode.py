@@ -118,8 +118,10 @@ def wanted(draft: Draft, card: ModelCard, kind: Literal["url", "file"]) -> dict[
     return found
 
 
-def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetched]) -> DecodedRequest:
-    """The request in nouns."""
+def decode(
+    draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetched], uploads: Mapping[str, str] = {}
+) -> DecodedRequest:
+    """The request in nouns. `uploads` are the names that files have in the container, by id."""
     request, box = draft.request, draft.box
     _apply_changes(draft)
     choice = tools.choice(request.tool_choice, box)
@@ -134,6 +136,7 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
         vision=card.vision,
         seal=seal,
         fetched=fetched,
+        uploads=uploads,
         members={there: name for name, there in box.members.items()},
         untold=box.told,
         served={

@@ -44,7 +44,7 @@ def _server_result(fields: Fields) -> str:
 
 
 def _container_upload(fields: Fields) -> str:
-    return f"[file {_short(_text(fields, 'file_id'), 80)} omitted: code that runs here does not see uploads]"
+    return f"[file {_short(_text(fields, 'file_id'), 80)} omitted: no code runs for this request]"
 
 
 def _tool_reference(fields: Fields) -> str:

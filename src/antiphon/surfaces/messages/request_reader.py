@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,13 +15,14 @@ from antiphon.api.errors import BadRequest
 from antiphon.api.events import Container
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
+from antiphon.server_tools.code.family import CodeExecution
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.service import ModelCard, Service
 from antiphon.surfaces.content import kept_files, remote
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
-from antiphon.surfaces.messages import decode, tools, wire
+from antiphon.surfaces.messages import decode, tools, uploads, wire
 from antiphon.surfaces.surface import Options, Parameter
 
 _SESSION = re.compile(r"session_([0-9A-Za-z-]{8,})$")
@@ -53,13 +55,14 @@ TYPES: dict[str, Any] = {
 
 class ReceivedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request that was read: as it came and in nouns, the session that it belongs to, the last user's text, the
-    container that it names."""
+    container that it names, and the files by name that are to be in it."""
 
     request: wire.Request
     decoded: decode.DecodedRequest
     session: str | None
     text: str
     container: Container | None = None
+    uploads: Mapping[str, bytes] = {}
 
 
 class RequestReader:
@@ -87,8 +90,10 @@ class RequestReader:
         card = self._service.card(request.model)
         await _ask(draft, offered)
         container = _container(draft, offered, exchange.watch.key)
-        fetched = await self._fetched(draft, card, exchange.watch.key)
-        decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
+        uploaded = uploads.wanted(draft.messages) if _runs_code(draft) else {}
+        fetched = await self._fetched(draft, card, exchange.watch.key, uploaded)
+        names = uploads.names(uploaded, fetched)
+        decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched, names))
         tell_ignored(exchange, decoded.ignored)
         return ReceivedRequest(
             request=request,
@@ -96,14 +101,22 @@ class RequestReader:
             session=_session(exchange, request),
             text=decode.last_text(draft),
             container=container,
+            uploads={name: fetched[id].data for id, name in names.items()},
         )
 
-    async def _fetched(self, draft: decode.Draft, card: ModelCard, key: str) -> dict[str, Fetched]:
+    async def _fetched(
+        self, draft: decode.Draft, card: ModelCard, key: str, uploaded: Mapping[str, str]
+    ) -> dict[str, Fetched]:
         """What the request points at, by address or file id."""
         options = self._options
-        kept = await kept_files.read(options.files, decode.wanted(draft, card, "file"), key, options.max_body)
+        ids = {**uploaded, **decode.wanted(draft, card, "file")}
+        kept = await kept_files.read(options.files, ids, key, options.max_body)
         found = await remote.fetch(decode.wanted(draft, card, "url"), allow_private=options.allow_private_urls)
         return {**kept, **found}
+
+
+def _runs_code(draft: decode.Draft) -> bool:
+    return any(declared.family == CodeExecution.name for declared in draft.box.served.values())
 
 
 def _container(draft: decode.Draft, offered: ServerTools, key: str) -> Container | None:
