@@ -63,3 +63,19 @@ def test_every_format_is_under_the_laws(name):
     """Every format has recorded outputs, one of them with a call."""
     own = [record for at, record in RECORDS if at.startswith(f"{name}/")]
     assert any(record["stop_reason"] == "tool_use" for record in own)
+
+
+@pytest.mark.parametrize("name", [name for name, format in registry().items() if name != "plain"])
+def test_a_closing_marker_that_was_cut_is_no_text(name):
+    """Of a call that is whole and the limit cut off within the markers that close it, the client sees the call alone."""
+    format = registry()[name]
+    assert format.example
+    record = {"tools": [{"name": call, "input_schema": {"type": "object"}} for call, _ in format.example.calls]}
+    raw = format.example.raw
+    whole = content(reply(name, record, [raw]))
+    for size in range(1, len(raw)):
+        read = content(reply(name, record, [raw[:size]], limit=True))
+        calls = [at for at, block in enumerate(read) if block["type"] == "tool_use"]
+        if calls and len(calls) == sum(block["type"] == "tool_use" for block in whole):
+            said = "".join(block["text"] for block in whole[calls[-1] + 1 :])
+            assert said.startswith("".join(block["text"] for block in read[calls[-1] + 1 :])), raw[:size]

@@ -42,8 +42,11 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
             # A second closing marker, one after a call that was written inside the thinking, or one of no thinking.
             reader.boundary()
             continue
-        if reader.calls and not reader.spoken and (yield from source.accept(*strays)):
-            continue
+        if reader.calls and not reader.spoken:
+            if (yield from source.close(*strays)):
+                continue
+            # A further call of which there is nothing but the beginning of its marker.
+            yield from source.drop_cut(*openers)
         if reader.tools and format.bare and (yield from source.peek()) in format.bare:
             source.mark()
             reader.tentative = True

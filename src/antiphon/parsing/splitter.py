@@ -154,14 +154,18 @@ class Splitter:
                 return text
         return ""
 
-    def close(self, *texts: str) -> Reading[None]:
-        """Use up one of these closing texts, or what the end of the output has left of one."""
-        if (yield from self.accept(*texts)):
-            return
+    def close(self, *texts: str) -> Reading[bool]:
+        """Use up one of these closing texts, or what the end of the output has left of one. Whether there was any."""
+        return (yield from self.accept(*texts)) != "" or (yield from self.drop_cut(*texts))
+
+    def drop_cut(self, *texts: str) -> Reading[bool]:
+        """Use up what the end of the output has left of one of these texts. Whether there was any."""
+        if (yield from self.stands(*texts)) or not self.ended:
+            return False
         rest = self.text[self.at :]
-        # Where one of them had begun, looking for it has read up to the end.
-        if self.ended and rest and any(text.startswith(rest) for text in texts):
-            self.at += len(rest)
+        cut = rest != "" and any(text.startswith(rest) for text in texts)
+        self.at += len(rest) if cut else 0
+        return cut
 
     def stands(self, *texts: str, offset: int = 0) -> Reading[bool]:
         """Whether one of these texts stands `offset` characters ahead. Reads only as far as needed to tell."""

@@ -40,12 +40,12 @@ def _call(reader: Reader) -> Reading[bool]:
     if name is None or not (separated or first in ("{", "`")):
         return False
     if (yield from source.accept(FENCE)):
-        yield from source.accept("json")
+        yield from source.close("json")
     yield from named_call(reader, name)
     yield from source.space()
-    yield from source.accept(FENCE)
+    yield from source.close(FENCE)
     yield from source.space()
-    yield from source.accept(*CALL_END)
+    yield from source.close(*CALL_END)
     return True
 
 

@@ -22,7 +22,7 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
     source.barriers = (CLOSE,)
     yield from named_call(reader, name)
     yield from source.space()
-    yield from source.accept(CLOSE)
+    yield from source.close(CLOSE)
     source.barriers = ()
     return True
 

@@ -53,6 +53,8 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
         if (yield from source.accept(*ENDS, MESSAGE)):
             # The end of a message that has ended already, or a message without a header.
             continue
+        if reader.calls and not reader.spoken and (yield from source.drop_cut(*_ALL, PARAMETER)):
+            continue
         started = yield from source.accept(START, CHANNEL, "to=", CONSTRAIN, f"assistant{CHANNEL}")
         if not started:
             if reader.in_thinking:

@@ -26,7 +26,7 @@ def _call(reader: Reader) -> Reading[bool]:
         return (yield from _tagged(reader, CALL))
     found = yield from call_object(reader)
     yield from source.space()
-    yield from source.accept(CALL_END)
+    yield from source.close(CALL_END)
     return found
 
 

@@ -36,7 +36,7 @@ def _call(reader: Reader) -> Reading[bool]:
     yield from named_call(reader, name)
     for marker in (ARGUMENTS_END, CALL_END):
         yield from source.space()
-        yield from source.accept(marker)
+        yield from source.close(marker)
     return True
 
 

@@ -32,7 +32,7 @@ def _read(reader: Reader, opener: str) -> Reading[bool]:
     found = yield from _bare(reader, "")
     if found:
         yield from reader.source.space()
-        yield from reader.source.accept(END)
+        yield from reader.source.close(END)
     return found
 
 

@@ -65,5 +65,5 @@ def marked_input(reader: Reader, name: str | None, opens: str, closes: str) -> R
         return False
     yield from named_call(reader, name)
     yield from source.space()
-    yield from source.accept(closes)
+    yield from source.close(closes)
     return True
