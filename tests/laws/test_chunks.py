@@ -67,7 +67,7 @@ def test_every_format_is_under_the_laws(name):
 
 @pytest.mark.parametrize("name", [name for name, format in registry().items() if name != "plain"])
 def test_a_closing_marker_that_was_cut_is_no_text(name):
-    """Of a call that is whole and the limit cut off within the markers that close it, the client sees the call alone."""
+    """Of a call that is whole and the limit cut off within the markers that close it, a client sees only the call."""
     format = registry()[name]
     assert format.example
     record = {"tools": [{"name": call, "input_schema": {"type": "object"}} for call, _ in format.example.calls]}
