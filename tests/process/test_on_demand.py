@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -52,9 +52,12 @@ class Connection:
 
 
 class Closing(Scripted):
-    """A scripted engine that knows when it was let go of."""
+    """A scripted engine that knows when it was let go of, and sees pictures."""
 
     closed = False
+
+    async def picture_tokens(self, pictures: Sequence[bytes]) -> int:
+        return sum(map(len, pictures))
 
     async def close(self) -> None:
         self.closed = True
@@ -158,6 +161,20 @@ async def test_a_failure_to_load_is_told_to_all_and_tried_again(tmp_path: Path) 
         again = there.begin()
         (await there.loader.asked()).say(line(Loaded(engine="anywhere")))
         assert await again == "Hello."
+
+
+async def test_a_picture_is_counted_once(tmp_path: Path) -> None:
+    """The engine is loaded to count a picture; after that its tokens are known without it."""
+    async with world(tmp_path) as there:
+        counting = asyncio.create_task(there.engine.picture_tokens([b"one", b"two"]))
+        connection = await there.loader.asked()
+        connection.say(line(Loaded(engine="anywhere")))
+        assert await counting == 6
+        connection.say(RECALL)
+        assert await connection.heard() == IDLE
+        assert await connection.heard() == b""
+        assert await there.engine.picture_tokens([b"two", b"one", b"one"]) == 9
+        assert there.loader.connections.empty()
 
 
 async def test_nobody_waits_any_more(tmp_path: Path) -> None:

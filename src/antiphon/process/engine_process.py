@@ -97,6 +97,8 @@ class EngineProcess:
             self._thread.join(0.1)
             self._let_go(self._child)
         self._forget_cause()
+        if self._deaths >= _LOOP:
+            self._report("")
 
     def _let_go(self, child: subprocess.Popen[bytes] | None) -> None:
         """Close the child's input, which is its sign to leave; insist when it does not."""

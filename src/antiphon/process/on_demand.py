@@ -8,6 +8,7 @@ and waits in its slot, while the surface keeps the client's connection alive.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import NamedTuple
@@ -24,6 +25,8 @@ from antiphon.process.worker_config import OnDemand
 MEDIA_MARKER = "<__picture_on_demand__>"
 """What stands for a picture while the engine, which has a marker of its own, does not run."""
 
+_MOST_COUNTED = 4096
+"""Pictures whose size is remembered."""
 _PROBED = 64
 """Control tokens by which two vocabularies are compared."""
 
@@ -46,6 +49,7 @@ class OnDemandEngine:
         self._attach = attach
         # The last one is in use; those before it wait for their last request to end.
         self._holds: list[_Hold] = []
+        self._counted: dict[bytes, int] = {}
 
     async def describe(self) -> Description:
         """What it will be once it runs."""
@@ -69,11 +73,16 @@ class OnDemandEngine:
         return await self._vocabulary.spell(ids)
 
     async def picture_tokens(self, pictures: Sequence[bytes]) -> int:
-        """By the engine, which is loaded for it: only its projector knows."""
-        if not pictures:
-            return 0
-        async with self._running() as running:
-            return await running.engine.picture_tokens(pictures)
+        """By the engine, whose projector alone knows: it is loaded for pictures that it has not counted yet."""
+        digests = [hashlib.blake2b(picture, digest_size=16).digest() for picture in pictures]
+        if len(self._counted) > _MOST_COUNTED:
+            self._counted.clear()
+        unknown = {at: picture for at, picture in zip(digests, pictures, strict=True) if at not in self._counted}
+        if unknown:
+            async with self._running() as running:
+                for digest, picture in unknown.items():
+                    self._counted[digest] = await running.engine.picture_tokens([picture])
+        return sum(self._counted[digest] for digest in digests)
 
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """By the engine, once it runs."""
