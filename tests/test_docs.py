@@ -71,8 +71,9 @@ def test_everything_is_pinned_and_nothing_by_address() -> None:
 def test_the_dashboard_and_the_page_know_the_metrics() -> None:
     """The dashboard and the operator's page name exactly metrics that the server has, and the page all of them."""
     from antiphon.observability import metrics, model_loads
+    from antiphon.observability.model_states import ModelState
 
-    text = (metrics.exposition() + model_loads.exposition({"any": model_loads.ModelState()})).decode()
+    text = (metrics.exposition() + model_loads.exposition({"any": ModelState()})).decode()
     served = set(re.findall(r"^# TYPE (antiphon_\w+) (?:counter|gauge|histogram)$", text, re.M))
     served = {name for name in served if not name.endswith("_created")}
     page = set(re.findall(r"antiphon_\w+", (ROOT / "docs/operating.md").read_text("utf-8")))

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from antiphon.engines.embedded import Launch
-from antiphon.observability.model_loads import ModelState
+from antiphon.observability.model_states import ModelState
 from antiphon.process.engine_process import EngineUnavailable
 from antiphon.process.load_protocol import BUSY, IDLE, RECALL, Loaded, Wanted, line
 from antiphon.process.model_loader import Loadable, ModelLoader

@@ -1,4 +1,4 @@
-"""How it is with models that are loaded when they are needed, for people and for Prometheus.
+"""How it is with models that are loaded when they are needed, for Prometheus.
 
 It comes from the loader, which is no worker: so it is no part of what the workers count (`metrics.py`).
 """
@@ -6,27 +6,14 @@ It comes from the loader, which is no worker: so it is no part of what the worke
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, get_args
+from typing import get_args
 
-import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-State = Literal["unloaded", "loading", "loaded", "unloading"]
-
-
-class ModelState(msgspec.Struct, frozen=True, kw_only=True):
-    """How it is with a model, and what has happened to it since the server's start. `seconds` is how long its loads
-    took together. It was `evicted` to make room, and `expired` because nobody had used it for a while."""
-
-    state: State = "unloaded"
-    loads: int = 0
-    failures: int = 0
-    evicted: int = 0
-    expired: int = 0
-    seconds: float = 0.0
+from antiphon.observability.model_states import ModelState, State
 
 
 def exposition(states: Mapping[str, ModelState]) -> bytes:

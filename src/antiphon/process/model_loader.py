@@ -23,7 +23,7 @@ import msgspec
 
 from antiphon.engines import machine
 from antiphon.engines.embedded import Launch
-from antiphon.observability.model_loads import ModelState, State
+from antiphon.observability.model_states import ModelState, State
 from antiphon.process.engine_process import EngineProcess, EngineUnavailable
 from antiphon.process.load_protocol import BUSY, RECALL, Loaded, Wanted, line
 

@@ -6,7 +6,7 @@
     slots-…     what is in the slots of each embedded engine (`engines/cache/slots.py`)
     remembered/ the tokens of each model's conversations (`transcript_store.py`), when there are several workers
     seal.key    the key that seals thinking (`seal_key.py`), when the state folder has no room for it
-    models      how it is with each model that is loaded when it is needed (`observability/model_loads.py`)
+    models      how it is with each model that is loaded when it is needed (`observability/model_states.py`)
     vocabulary/ the vocabularies of these, as files that the engine reads
     metrics/    what each worker has counted (`observability/metrics.py`), when there are several
 
@@ -30,7 +30,7 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.observability.model_loads import ModelState
+from antiphon.observability.model_states import ModelState
 from antiphon.storage import files
 
 log = logging.getLogger("antiphon")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from antiphon.api.errors import NotFound, Overloaded
-from antiphon.observability.model_loads import ModelState, State
+from antiphon.observability.model_states import ModelState, State
 from antiphon.serving.service import ModelCard, Service
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent

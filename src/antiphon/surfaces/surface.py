@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from antiphon.accounts.key_store import KeyStore
 from antiphon.accounts.keyring import Keyring
 from antiphon.api.errors import Failure
-from antiphon.observability.model_loads import ModelState
+from antiphon.observability.model_states import ModelState
 from antiphon.observability.request_watch import Watch
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.rate_limits import RateLimiter
