@@ -131,6 +131,22 @@ def settled(page: Page, replies: int) -> None:
     expect(page.locator(".composer .send")).not_to_contain_text("Stop", timeout=120_000)
 
 
+def kept(page: Page, words: str) -> None:
+    """Wait until these words are in what the browser keeps of the conversations."""
+    read = """() => new Promise((resolve) => {
+        const opening = indexedDB.open("antiphon");
+        opening.onsuccess = () => {
+            const all = opening.result.transaction("bodies").objectStore("bodies").getAll();
+            all.onsuccess = () => resolve(JSON.stringify(all.result));
+        };
+    })"""
+    for _ in range(400):
+        if words in page.evaluate(read):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{words} is not kept")
+
+
 def sent(page: Page, act: Callable[[], object], path: str = "/v1/messages") -> dict[str, Any]:
     """The body of the request that an act makes the page send."""
     with page.expect_request(lambda request: request.url.endswith(path) and request.method == "POST") as waiting:

@@ -84,6 +84,15 @@ def test_every_state_can_be_read(browser: Browser, scripted: Server, size: str, 
         page.get_by_role("button", name="Close").click()
         say(page, "Fail after some words")
         look.at("failure")
+        page.locator(".failure").get_by_role("button", name="Try again").click()
+        settled(page, 3)
+        page.get_by_role("button", name="Retry with").last.click()
+        look.at("again")
+        page.get_by_role("button", name="Cancel").click()
+        look.at("versions")
+        page.get_by_role("button", name="Conversations").click()
+        expect(page.locator("#history .open")).to_have_count(1)
+        look.at("conversations")
 
 
 def test_the_audit_finds_what_is_wrong(browser: Browser, scripted: Server) -> None:

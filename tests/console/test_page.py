@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.console.conftest import Watched, ready, say, sent, settled, watched
+from tests.console.conftest import Watched, kept, ready, say, sent, settled, watched
 from tests.end_to_end.conftest import Server, serving
 
 pytestmark = pytest.mark.xdist_group("console")
@@ -132,7 +132,7 @@ def test_stop_and_retry(page: Page) -> None:
     expect(page.locator(".figures .reason dd")).to_have_text("stopped here")
     kept = page.locator(".turn.assistant .prose").inner_text()
     assert kept.startswith("one two three four five")
-    body = sent(page, lambda: page.get_by_role("button", name="Retry").click())
+    body = sent(page, lambda: page.get_by_role("button", name="Retry", exact=True).click())
     assert texts(body) == [("user", "Slowly")]
     page.get_by_role("button", name="Stop").click()
     settled(page, 1)
@@ -195,7 +195,7 @@ def taken_up(page: Page, file: Path) -> None:
 def test_a_reload_keeps_the_conversation(page: Page) -> None:
     """In this tab; figures and prompt can still be looked at."""
     say(page, "Hi")
-    page.wait_for_function("() => sessionStorage.getItem('antiphon.conversation')?.includes('end_turn')")
+    kept(page, "end_turn")
     page.reload()
     ready(page)
     expect(page.locator(".turn.assistant .prose")).to_have_text("Hello from the script. 😀")

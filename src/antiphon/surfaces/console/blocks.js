@@ -1,15 +1,18 @@
 // How each kind of content block looks. A view is drawn once and then told what its block has become.
 
 import { field, fill, h } from "./dom.js";
+import { folded } from "./fold.js";
 import { Prose } from "./markdown.js";
+import { citedView, isResult, ranView } from "./ran.js";
 import { changed, openCalls, state } from "./store.js";
 
 /** The view of a block of this kind: `{node, update(block)}`. */
 export function viewOf(block, turn) {
   if (block.type === "text") return turn.role === "assistant" ? prose() : said();
   if (block.type === "thinking" || block.type === "redacted_thinking") return thinking();
-  if (block.type === "tool_use" || block.type === "server_tool_use") return call(turn);
+  if (block.type.endsWith("tool_use")) return call(turn);
   if (block.type === "tool_result") return result();
+  if (isResult(block)) return ranView();
   if (block.type === "image") return image(block);
   return other();
 }
@@ -21,11 +24,13 @@ function said() {
 
 function prose() {
   const view = new Prose();
+  const sources = citedView();
   const update = (block) => {
     view.update(block.text);
     view.node.classList.toggle("grows", Boolean(block.open));
+    sources.update(block);
   };
-  return { node: view.node, update };
+  return { node: h("div.words", {}, view.node, sources.node), update };
 }
 
 function thinking() {
@@ -50,16 +55,22 @@ function call(turn) {
   const name = h("b");
   const id = h("span.id");
   const input = h("pre", { tabindex: 0 });
+  const fold = folded(input);
+  const where = h("span.hint");
   const slot = h("div");
-  const node = h("section.call", {}, h("header", {}, h("span.hint", {}, "calls"), name, id), input, slot);
+  const node = h("section.call", {}, h("header", {}, where, name, id), fold.node, slot);
   let form = null;
   const update = (block) => {
     node.setAttribute("aria-label", `Call of ${block.name}`);
+    const here = block.type !== "tool_use";
+    node.classList.toggle("here", here);
+    fill(where, here ? `${block.server_name ?? "the server"} runs` : "calls");
     fill(name, block.name);
     fill(id, block.id);
     id.title = block.id;
     if (block.open) fill(input, h("span.growing", {}, block.partial));
     else fill(input, block.cut ? [block.partial ?? "", "  … cut off"] : coloured(block.input));
+    fold.measure(input.textContent);
     const open = turn === state.turns.at(-1) && openCalls().includes(block);
     if (open) form ??= answer(block);
     else form = null;
@@ -114,7 +125,8 @@ function coloured(value) {
 function result() {
   const name = h("b");
   const output = h("pre", { tabindex: 0 });
-  const node = h("section.call.result", {}, h("header", {}, h("span.hint", {}, "result of"), name), output);
+  const fold = folded(output);
+  const node = h("section.call.result", {}, h("header", {}, h("span.hint", {}, "result of"), name), fold.node);
   const update = (block) => {
     const called = state.turns.flatMap((turn) => turn.content).find((each) => each.id === block.tool_use_id);
     node.setAttribute("aria-label", `Result of ${called?.name ?? "a call"}`);
@@ -122,6 +134,7 @@ function result() {
     node.classList.toggle("failed", Boolean(block.is_error));
     const content = typeof block.content === "string" ? block.content : JSON.stringify(block.content ?? "", null, 2);
     fill(output, block.is_error ? "failed: " : "", content || h("span.hint", {}, "nothing"));
+    fold.measure(content);
   };
   return { node, update };
 }

@@ -2,9 +2,10 @@
 
 import { announce } from "./dom.js";
 import { ApiError, stream } from "./api.js";
-import { begin, end, figures, take } from "./reply.js";
+import { begin, end, figures, resume, take } from "./reply.js";
 import { bodyOf } from "./request.js";
 import { changed, freshId, openCalls, setTurns, state } from "./store.js";
+import { through, versions, without } from "./tree.js";
 
 let redraw = () => {};
 
@@ -23,7 +24,7 @@ export function send(text) {
   state.attached = [];
   changed("attached");
   setTurns(turns);
-  run(body);
+  start(body);
 }
 
 /** The blocks of the next message: results of open calls, what is attached, and this text. */
@@ -37,18 +38,31 @@ function composed(text) {
 
 const textBlocks = (text) => (text.trim() ? [{ type: "text", text }] : []);
 
-/** Ask again for the reply at this place, or for the one that is missing at the end. Raises Unsendable. */
-export function retry(turn) {
+/**
+ * Ask for another version of this reply, or for the one that is missing at the end; with `other` settings than those of the
+ * conversation where there are any. Raises Unsendable.
+ */
+export function retry(turn, other = {}) {
   if (state.running) return;
   const at = turn ? state.turns.indexOf(turn) : state.turns.length;
   const turns = state.turns.slice(0, at);
   if (turns.at(-1)?.role !== "user") return;
-  const body = bodyOf(state.settings, turns);
+  const body = bodyOf({ ...state.settings, ...other }, turns);
   setTurns(turns);
-  run(body);
+  start(body);
 }
 
-/** Let a turn say something else; what came after it is dropped. A user's turn is then sent. Raises Unsendable. */
+/** Let the model go on with the last reply, which broke off. Raises Unsendable. */
+export function goOn() {
+  if (state.running) return;
+  const turn = state.turns.at(-1);
+  const last = turn.content.at(-1);
+  // The API takes no blanks at the end of what is to be continued; the model writes them itself.
+  if (last.type === "text") last.text = last.text.trimEnd();
+  start(bodyOf(state.settings, state.turns), turn);
+}
+
+/** Make another version of a turn, which says this. A user's turn is then sent. Raises Unsendable. */
 export function edit(turn, text) {
   if (state.running) return;
   const at = state.turns.indexOf(turn);
@@ -60,17 +74,44 @@ export function edit(turn, text) {
   const turns = [...state.turns.slice(0, at), { id: freshId(), role: turn.role, content }];
   const body = turn.role === "user" ? bodyOf(state.settings, turns) : null;
   setTurns(turns);
-  if (body) run(body);
+  if (body) start(body);
 }
 
-/** Drop a turn and all that came after it. */
-export function remove(turn) {
-  if (!state.running) setTurns(state.turns.slice(0, state.turns.indexOf(turn)));
+/** Show the version of a turn that was made so many before or after it. */
+export function turnTo(turn, by) {
+  const found = versions(state.all, turn);
+  const version = found[found.indexOf(turn) + by];
+  if (!version || state.running) return;
+  setTurns(through(state.all, state.turns, version));
+  announce(`Version ${found.indexOf(version) + 1} of ${found.length}`);
 }
+
+/** Drop this version of a turn and all that came after it; where there is another, it is shown. */
+export function remove(turn) {
+  if (state.running) return;
+  const found = versions(state.all, turn);
+  const at = found.indexOf(turn);
+  const other = found[at - 1] ?? found[at + 1];
+  const turns = other ? through(state.all, state.turns, other) : state.turns.slice(0, state.turns.indexOf(turn));
+  state.all = without(state.all, turn);
+  setTurns(turns);
+}
+
+let finished = Promise.resolve();
 
 /** End the running reply; what has come stays. */
 export function stop() {
   state.running?.abort();
+}
+
+/** End the running reply, and wait until it has. */
+export function halt() {
+  stop();
+  return finished;
+}
+
+function start(body, turn) {
+  finished = run(body, turn);
 }
 
 /** The body of the next request, with the results and the text being written in it. Raises Unsendable. */
@@ -86,13 +127,14 @@ function probing(body, turns) {
   return { ...body, diagnostics: { previous_message_id: before?.reply.messageId ?? null } };
 }
 
-async function run(parameters) {
+/** Send a body; the reply becomes a new turn, or what comes next of one that broke off. */
+async function run(parameters, broken) {
   const body = { ...probing(parameters, state.turns), stream: true };
-  const turn = begin(freshId(), body);
+  if (broken) resume(broken, body);
+  const turn = broken ?? begin(freshId(), body);
   const running = new AbortController();
   state.running = running;
-  state.turns = [...state.turns, turn];
-  changed("turns");
+  setTurns(broken ? state.turns : [...state.turns, turn]);
   changed("running");
   announce("The model is answering");
   try {
@@ -104,8 +146,7 @@ async function run(parameters) {
       turn.reply.error = { type: "connection_error", message: "The connection broke off before the reply was over." };
     }
   } catch (trouble) {
-    if (running.signal.aborted) turn.reply.stopReason ??= "stopped here";
-    else turn.reply.error = told(trouble);
+    if (!running.signal.aborted) turn.reply.error = told(trouble);
   }
   end(turn);
   state.running = null;

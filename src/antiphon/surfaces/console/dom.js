@@ -48,6 +48,9 @@ const SHAPES = {
   remove: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
   close: "m6 6 12 12M18 6 6 18",
   add: "M12 5v14M5 12h14",
+  before: "m14 6-6 6 6 6",
+  after: "m10 6 6 6-6 6",
+  list: "M4 6h16M4 12h16M4 18h10",
   refresh: "M20 11a8 8 0 1 0-1.5 6M20 5v6h-6",
 };
 

@@ -3,8 +3,9 @@
 import { code } from "./markdown.js";
 import { copy, h } from "./dom.js";
 import { dialog, menu } from "./dialogs.js";
-import { retry } from "./conversation.js";
-import { figures } from "./reply.js";
+import { askAgain } from "./again.js";
+import { goOn, retry } from "./conversation.js";
+import { figures, resumable } from "./reply.js";
 import { seconds } from "./blocks.js";
 import { snippet } from "./snippets.js";
 import { messages } from "./request.js";
@@ -27,12 +28,19 @@ export function beside(turn, attempt) {
     if (found.wait !== null) fact(seconds(found.wait), "to first token", "From sending to the first token");
     if (found.pace !== null) fact(found.pace.toFixed(found.pace < 10 ? 1 : 0), "tokens/s", "Pace after the first token");
   }
+  for (const [name, times] of Object.entries(reply.usage?.server_tool_use ?? {})) {
+    if (times) fact(count.format(times), name.replaceAll("_", " "), "Tools that the server ran for this reply");
+  }
+  const { temperature } = reply.body ?? reply.parameters ?? {};
+  if (temperature !== undefined) fact(String(temperature), "temperature", "As it was asked for");
   const button = (label, onclick, more = {}) => h("button.quiet", { type: "button", onclick, ...more }, label);
   return h("footer.figures", {}, facts.length ? h("dl", {}, facts) : null, h("div.acts-row", {},
     button("Prompt", () => document.dispatchEvent(new CustomEvent("inspect", { detail: turn })), { title: "What the model saw" }),
     button("Events", () => events(reply), { title: "The raw events" }),
     button("Copy as…", (event) => copies(event.currentTarget, turn), { "aria-haspopup": "menu" }),
-    button("Retry", () => attempt(() => retry(turn)))));
+    button("Retry", () => attempt(() => retry(turn)), { title: "Another version, with the settings of the conversation" }),
+    button("Retry with…", () => askAgain(turn, attempt), { "aria-haspopup": "dialog", title: "Another version, with other settings" }),
+    turn === state.turns.at(-1) && resumable(turn) && button("Continue", () => attempt(goOn), { title: "Go on where it broke off" })));
 }
 
 /** What went wrong, and what to do about it; null where nothing did. */

@@ -15,6 +15,9 @@ export const WEATHER = Object.freeze({
 
 export const KNOWN = [
   ["get_weather, an example", WEATHER],
+  ["web search, on the server", { type: "web_search_20250305", name: "web_search", max_uses: 5 }],
+  ["web fetch, on the server", { type: "web_fetch_20250910", name: "web_fetch", max_uses: 5 }],
+  ["code execution, on the server", { type: "code_execution_20250825", name: "code_execution" }],
   ["bash", { type: "bash_20250124", name: "bash" }],
   ["text editor", { type: "text_editor_20250728", name: "str_replace_based_edit_tool" }],
   ["memory", { type: "memory_20250818", name: "memory" }],

@@ -3,19 +3,23 @@
 import { askWith, json } from "./api.js";
 import { takeFiles } from "./attachments.js";
 import { composer } from "./composer.js";
-import { drawWith, retry, stop } from "./conversation.js";
+import { drawWith, retry, stop, turnTo } from "./conversation.js";
 import { askForKey, menu } from "./dialogs.js";
 import { choice, fill, h, icon, iconButton, offer, toast } from "./dom.js";
+import { askToDeleteAll, history } from "./history.js";
 import { Inspector } from "./inspector.js";
+import { begin as beginAnew, keep, restore } from "./library.js";
 import { Live } from "./live.js";
 import { Unsendable } from "./request.js";
 import { settingsPanel } from "./settings.js";
 import { bind, explain } from "./shortcuts.js";
-import { choose, changed, on, restore, setTurns, state } from "./store.js";
+import { choose, changed, on, state } from "./store.js";
 import { thread } from "./thread.js";
-import { open as openFile, save } from "./transfer.js";
+import { exportShown, importFile } from "./transfer.js";
+import { versions } from "./tree.js";
 
 const THEME = "antiphon.theme";
+const HISTORY = "antiphon.history";
 const at = (id) => document.getElementById(id);
 const panels = {};
 let shownPanel = null;
@@ -55,7 +59,8 @@ function head() {
   });
   const tab = (name, label) => h("button", { type: "button", "aria-expanded": "false", "aria-controls": "panel",
     dataset: { panel: name }, onclick: () => showPanel(name, true) }, label);
-  fill(at("head"), h("div.brand", {}, icon("mark", 24), h("span", {}, "Antiphon")), h("div.model", {}, picker, about), h("div.gap"),
+  fill(at("head"), iconButton("list", "Conversations", () => showHistory(at("history").hidden),
+    { "aria-expanded": "false", "aria-controls": "history", id: "history-button" }), h("div.brand", {}, icon("mark", 24), h("span", {}, "Antiphon")), h("div.model", {}, picker, about), h("div.gap"),
     h("div.tabs", { role: "group", "aria-label": "Panels" }, tab("settings", "Settings"), tab("prompt", "Prompt"), tab("live", "Live")),
     h("div.tools", {}, iconButton("add", "New conversation", begin),
       iconButton("more", "More", (event) => more(event.currentTarget), { "aria-haspopup": "menu" })));
@@ -68,18 +73,35 @@ function capabilities(model) {
   return [`${window} tokens`, can("image_input") && "sees", can("thinking") && "thinks"].filter(Boolean).join(" · ");
 }
 
-function begin() {
-  stop();
-  setTurns([]);
+async function begin() {
+  await beginAnew();
   state.attached = [];
   changed("attached");
   at("composer-text").focus();
 }
 
+/** Show or hide the list of conversations; kept for the next time. */
+function showHistory(wanted) {
+  at("history").hidden = !wanted;
+  at("stage").classList.toggle("listed", wanted);
+  at("history-button").setAttribute("aria-expanded", String(wanted));
+  localStorage.setItem(HISTORY, wanted ? "shown" : "");
+}
+
+/** Show the list and go there, or leave it. */
+function toHistory() {
+  const wanted = !at("history").contains(document.activeElement);
+  if (wanted || narrow()) showHistory(wanted);
+  (wanted ? document.querySelector("#history input") : at("composer-text")).focus();
+}
+
+const narrow = () => matchMedia("(max-width: 60rem)").matches;
+
 function more(opener) {
   menu(opener, [
-    { label: "Export conversation", run: save },
-    { label: "Import conversation", run: openFile },
+    { label: "Export conversation", run: exportShown },
+    { label: "Import conversation", run: importFile },
+    { label: "Delete all conversations", run: askToDeleteAll },
     { label: `Use ${dark() ? "light" : "dark"} colours`, keys: "t", run: turnColours },
     { label: "Keyboard", keys: "?", run: () => explain(SHORTCUTS) },
   ]);
@@ -104,6 +126,9 @@ function step(by) {
 const SHORTCUTS = [
   { keys: "/", does: "write a message", run: () => at("composer-text").focus() },
   { keys: "n", does: "new conversation", run: begin },
+  { keys: "c", does: "conversations", run: toHistory },
+  { keys: "[", does: "version before, of the turn that has the focus", run: () => toVersion(-1) },
+  { keys: "]", does: "next version", run: () => toVersion(1) },
   { keys: "r", does: "ask again for the last reply", run: () => attempt(() => retry(state.turns.findLast((turn) => turn.reply))) },
   { keys: "e", does: "edit the turn that has the focus, or your last one", run: editOne },
   { keys: "j", does: "next turn", run: () => step(1) },
@@ -116,6 +141,16 @@ const SHORTCUTS = [
   { keys: "?", does: "this list", run: () => explain(SHORTCUTS) },
 ];
 
+/** Go to another version of the turn that has the focus, or of the last one that has versions. */
+function toVersion(by) {
+  const here = document.activeElement?.closest(".turn");
+  const place = here ? state.turns.findIndex((turn) => turn.id === here.id)
+    : state.turns.findLastIndex((turn) => versions(state.all, turn).length > 1);
+  if (place < 0) return;
+  turnTo(state.turns[place], by);
+  document.getElementById(state.turns[place].id)?.focus();
+}
+
 function editOne() {
   const turn = document.activeElement?.closest(".turn") ?? [...document.querySelectorAll(".turn.user")].at(-1);
   turn?.querySelector('[data-act="edit"]')?.click();
@@ -126,6 +161,7 @@ function escape(event) {
   if (state.running) stop();
   else if (event.target.closest?.("input, textarea, select")) event.target.blur();
   else if (shownPanel) showPanel(null);
+  else if (narrow() && !at("history").hidden) showHistory(false);
 }
 
 async function learnModels() {
@@ -140,11 +176,12 @@ async function learnModels() {
   changed("settings");
 }
 
-function start() {
+async function start() {
   const theme = localStorage.getItem(THEME);
   if (theme) document.documentElement.dataset.theme = theme;
   askWith(askForKey);
-  restore();
+  await restore();
+  keep();
   head();
   const inspector = new Inspector();
   const live = new Live();
@@ -153,6 +190,8 @@ function start() {
   panels.live = { node: live.node, shown: () => live.start() };
   drawWith(thread(at("thread"), attempt));
   composer(at("dock"), attempt);
+  history(at("history"), { begin, chosen: () => narrow() && showHistory(false) });
+  showHistory(Boolean(localStorage.getItem(HISTORY)) && !narrow());
   takeFiles();
   bind(SHORTCUTS, escape);
   document.addEventListener("inspect", (event) => {

@@ -142,7 +142,7 @@ function markAt(text, at) {
 }
 
 /** A link, where its address is one that can do no harm; else null. */
-function link(address, children) {
+export function link(address, children) {
   let url;
   try {
     url = new URL(address);

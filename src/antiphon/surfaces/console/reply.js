@@ -2,8 +2,18 @@
 
 /** A turn of the assistant that is to be filled by a request with this body. */
 export function begin(id, body) {
-  const reply = { body, events: [], began: performance.now(), first: null, last: null, progress: null };
-  return { id, role: "assistant", content: [], reply: { ...reply, usage: null, stopReason: null, messageId: null, error: null } };
+  return { id, role: "assistant", content: [], reply: fresh(body, 0) };
+}
+
+/** Let a turn grow by the reply to this body, which ends with what the turn says so far. */
+export function resume(turn, body) {
+  turn.reply = fresh(body, turn.content.length);
+}
+
+/** A reply of which nothing has come. Its blocks stand behind `base` others in the content of its turn. */
+function fresh(body, base) {
+  const reply = { body, base, events: [], began: performance.now(), first: null, last: null, progress: null };
+  return { ...reply, usage: null, stopReason: null, messageId: null, error: null };
 }
 
 /** Take one event into a turn. */
@@ -21,15 +31,15 @@ export function take(turn, { event, data, at }) {
       break;
     case "content_block_start":
       reply.progress = null;
-      turn.content[told.index] = opened(told.content_block, at);
+      start(turn, told, at);
       break;
     case "content_block_delta":
       reply.first ??= at;
       reply.last = at;
-      grow(turn.content[told.index], told.delta);
+      grow(turn.content[reply.base + told.index], told.delta);
       break;
     case "content_block_stop":
-      close(turn.content[told.index], at);
+      close(turn.content[reply.base + told.index], at);
       break;
     case "message_delta":
       reply.stopReason = told.delta.stop_reason;
@@ -42,8 +52,13 @@ export function take(turn, { event, data, at }) {
   }
 }
 
-function opened(block, at) {
-  return { ...block, open: true, began: at, ...(block.type === "tool_use" ? { partial: "" } : {}) };
+/** Open a block. Text that goes on where the turn's text was cut belongs to the same block. */
+function start({ reply, content }, { index, content_block: block }, at) {
+  const before = content[reply.base - 1];
+  if (index === 0 && before?.type === "text" && block.type === "text") {
+    reply.base -= 1;
+    Object.assign(before, { open: true, began: at });
+  } else content[reply.base + index] = { ...block, open: true, began: at, ...("input" in block ? { partial: "" } : {}) };
 }
 
 function grow(block, delta) {
@@ -51,6 +66,7 @@ function grow(block, delta) {
   else if (delta.type === "thinking_delta") block.thinking += delta.thinking;
   else if (delta.type === "signature_delta") block.signature = (block.signature ?? "") + delta.signature;
   else if (delta.type === "input_json_delta") block.partial += delta.partial_json;
+  else if (delta.type === "citations_delta") block.citations = [...(block.citations ?? []), delta.citation];
 }
 
 function close(block, at) {
@@ -77,10 +93,25 @@ export function reading({ progress }) {
 export function end(turn) {
   for (const block of turn.content) {
     if (!block?.open) continue;
-    if (block.type === "tool_use") block.cut = true;
+    if (block.type.endsWith("tool_use")) block.cut = true;
     for (const name of ["open", "began"]) delete block[name];
   }
   turn.content = turn.content.filter(Boolean);
+  if (!turn.reply.error) turn.reply.stopReason ??= STOPPED;
+  // A tool that was running on the server when the reply broke off: its call cannot be sent back without a result.
+  const answered = new Set(turn.content.map((block) => block.tool_use_id));
+  const pending = (block) => /^(server|mcp)_tool_use$/.test(block.type) && !answered.has(block.id);
+  if (turn.reply.stopReason !== "pause_turn") for (const block of turn.content.filter(pending)) block.cut = true;
+}
+
+/** The reason to stop that this page gives: whoever reads it wanted no more. */
+export const STOPPED = "stopped here";
+
+/** Whether a reply broke off where the model can go on: in its text, or between rounds of tools that run on the server. */
+export function resumable({ content, reply }) {
+  const cut = reply?.error || ["max_tokens", "pause_turn", STOPPED].includes(reply?.stopReason);
+  if (!cut || !content.length) return false;
+  return reply.stopReason === "pause_turn" || (content.at(-1).type === "text" && Boolean(content.at(-1).text.trim()));
 }
 
 /** What there is to say of a finished reply, in tokens and seconds. */

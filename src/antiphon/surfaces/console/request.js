@@ -93,7 +93,7 @@ export function messages(turns) {
 function sendable(block) {
   if (block.type === "text") return block.text !== "";
   if (block.type === "thinking") return Boolean(block.signature);
-  return !(block.type === "tool_use" && block.cut);
+  return !(block.type.endsWith("tool_use") && block.cut);
 }
 
 /** A block without what only this page notes on it. */

@@ -5,7 +5,7 @@ import { toolEditor } from "./tools.js";
 import { nameOf, parameters, Unsendable } from "./request.js";
 import { changed, choose, DEFAULTS, on, state } from "./store.js";
 
-const THINKING = [
+export const THINKING = [
   ["", "As the model does by itself"],
   ["disabled", "Off"],
   ["enabled", "On, within a budget"],

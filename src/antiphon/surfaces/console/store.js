@@ -1,6 +1,6 @@
-// What the page knows: settings, turns, what is being written. Kept for this tab in its session storage.
+// What the page knows: settings, turns, what is being written. `library.js` keeps it.
 
-const KEPT = "antiphon.conversation";
+import { show, shown } from "./tree.js";
 
 export const DEFAULTS = Object.freeze({
   model: "",
@@ -21,12 +21,14 @@ export const DEFAULTS = Object.freeze({
 });
 
 /**
- * A turn is `{id, role, content, reply?}`: `content` holds blocks as the API has them, `reply` what is known of how an
- * assistant's turn came about. `answers` are results being written, by the id of their call; `attached` are blocks
- * that go with the next message.
+ * A turn is `{id, parent, next, role, content, reply?}`: `content` holds blocks as the API has them, `reply` what is
+ * known of how an assistant's turn came about. `turns` are those that are shown, `all` has their other versions, too.
+ * `answers` are results being written, by the id of their call; `attached` are blocks that go with the next message.
  */
 export const state = {
   settings: { ...DEFAULTS },
+  conversation: null,
+  all: [],
   turns: [],
   models: [],
   running: null,
@@ -37,7 +39,10 @@ export const state = {
 
 const listeners = new Map();
 
-/** Call back when one of these things changes: `turns`, `settings`, `models`, `running`, `attached`, `draft`. */
+/**
+ * Call back when one of these things changes: `conversation` (another one is shown), `turns`, `settings`, `models`,
+ * `running`, `attached`, `draft`.
+ */
 export function on(names, callback) {
   for (const name of names.split(" ")) {
     if (!listeners.has(name)) listeners.set(name, []);
@@ -48,7 +53,6 @@ export function on(names, callback) {
 /** Say that something changed. */
 export function changed(name) {
   for (const callback of listeners.get(name) ?? []) callback();
-  if (name === "turns" || name === "settings") keep();
 }
 
 /** Change settings. */
@@ -59,53 +63,37 @@ export function choose(more) {
 
 let last = 0;
 
-/** A new name for a turn, unique in this page. */
-export const freshId = () => `turn-${Date.now().toString(36)}-${++last}`;
+/** A new name for a turn or a conversation, unique in this browser. */
+export const freshId = (kind = "turn") => `${kind}-${Date.now().toString(36)}-${++last}`;
 
-/** Put the turns in place of those that are there. */
+/** Show these turns. Those that are shown no longer stay, as other versions. */
 export function setTurns(turns) {
+  show(state.all, turns);
   state.turns = turns;
   state.answers = {};
   state.editing = null;
   changed("turns");
 }
 
-let waiting = 0;
-
-function keep() {
-  clearTimeout(waiting);
-  waiting = setTimeout(() => {
-    try {
-      sessionStorage.setItem(KEPT, JSON.stringify(snapshot()));
-    } catch {
-      // Large pictures do not fit; the conversation then lasts as long as the page.
-    }
-  }, 250);
+/** Show another conversation: `{id, title, named}`, all of its turns, the first that is shown; a new one without them. */
+export function open(conversation = { id: freshId("talk"), title: "", named: false }, all = [], first = null) {
+  state.conversation = conversation;
+  state.all = all;
+  setTurns(shown(all, first));
+  changed("conversation");
 }
 
 /** The conversation as it is kept and exported: no raw events, nothing that is only for show. */
 export function snapshot() {
-  const turns = state.turns.map(({ id, role, content, reply }) => {
-    if (!reply) return { id, role, content };
+  const turns = state.all.map(({ reply, ...turn }) => {
+    if (!reply) return turn;
     const { body, events, ...rest } = reply;
-    return { id, role, content, reply: { ...rest, parameters: body ? without(body, "messages") : reply.parameters } };
+    return { ...turn, reply: { ...rest, parameters: body ? without(body, "messages") : reply.parameters } };
   });
-  return { settings: state.settings, turns };
+  return { settings: state.settings, turns, first: state.turns[0]?.id ?? null };
 }
 
 const without = (object, name) => Object.fromEntries(Object.entries(object).filter(([key]) => key !== name));
-
-/** Take up what an earlier page of this tab kept. */
-export function restore() {
-  try {
-    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
-    if (!kept) return;
-    Object.assign(state.settings, kept.settings);
-    state.turns = kept.turns ?? [];
-  } catch {
-    sessionStorage.removeItem(KEPT);
-  }
-}
 
 /** The calls at the end of the conversation that have no result yet. */
 export function openCalls() {

@@ -2,10 +2,11 @@
 
 import { fill, h, iconButton, copy } from "./dom.js";
 import { viewOf } from "./blocks.js";
-import { edit, remove, retry } from "./conversation.js";
+import { edit, remove, retry, turnTo } from "./conversation.js";
 import { beside, failure } from "./figures.js";
 import { reading } from "./reply.js";
 import { on, state } from "./store.js";
+import { versions } from "./tree.js";
 import { welcome } from "./welcome.js";
 
 const views = new WeakMap();
@@ -15,12 +16,12 @@ export function thread(node, attempt) {
   const list = h("div.turns");
   const draw = () => {
     const drawn = state.turns.map((turn) => viewOfTurn(turn, attempt));
-    for (const view of drawn) view.update();
+    for (const view of drawn) view.refresh();
     if (!drawn.length) fill(node, welcome());
     else {
       if (list.parentNode !== node) fill(node, list);
-      fill(list, drawn.map((view) => view.node));
-      toEnd(node, true);
+      replaceFromFirstChange(list, drawn.map((view) => view.node));
+      toEnd(node, 4);
     }
   };
   on("turns running", draw);
@@ -34,7 +35,7 @@ export function thread(node, attempt) {
       due = false;
       const near = node.scrollHeight - node.scrollTop - node.clientHeight < 80;
       views.get(turn)?.update();
-      toEnd(node, near);
+      if (near) toEnd(node);
     });
   };
 }
@@ -46,8 +47,18 @@ function waiting(reply) {
     : h("span.unseen", {}, "Waiting"));
 }
 
-function toEnd(node, wanted) {
-  if (wanted) node.scrollTop = node.scrollHeight;
+/** Make these the children of a list; those that stay at its beginning are not touched, and keep focus and size. */
+function replaceFromFirstChange(list, nodes) {
+  let same = 0;
+  while (same < nodes.length && list.childNodes[same] === nodes[same]) same += 1;
+  while (list.childNodes.length > same) list.lastChild.remove();
+  list.append(...nodes.slice(same));
+}
+
+/** Scroll to the end, in so many more frames, too: what comes into sight is laid out only then, and may be larger. */
+function toEnd(node, frames = 0) {
+  node.scrollTop = node.scrollHeight;
+  if (frames) requestAnimationFrame(() => toEnd(node, frames - 1));
 }
 
 function viewOfTurn(turn, attempt) {
@@ -62,16 +73,29 @@ class TurnView {
     this.parts = [];
     this.blocks = h("div.blocks");
     this.heading = h("h2");
+    this.versions = h("div.versions");
     this.acts = h("div.acts");
     this.foot = h("div");
     this.node = h(`article.turn.${turn.role}`, { tabindex: -1, id: turn.id },
-      h("header", {}, this.heading, this.acts), this.blocks, this.foot);
+      h("header", {}, this.heading, this.versions, this.acts), this.blocks, this.foot);
+  }
+
+  /** Bring the view up to date, if what it depends on has changed. The last turn always may have. */
+  refresh() {
+    const { turn } = this;
+    const all = versions(state.all, turn);
+    const last = turn === state.turns.at(-1);
+    const seen = [last, all.length, all.indexOf(turn), state.editing === turn.id].join();
+    if (seen === this.seen && !last) return;
+    this.seen = seen;
+    this.update();
   }
 
   update() {
     const { turn } = this;
     const running = Boolean(state.running) && turn === state.turns.at(-1);
     fill(this.heading, this.title());
+    this.offerVersions();
     if (state.editing === turn.id) return this.edit();
     this.editor = null;
     const content = turn.content.filter(Boolean);
@@ -101,6 +125,25 @@ class TurnView {
     return body?.model && body.model !== "default" ? body.model : "Model";
   }
 
+  /** The way to other versions of this turn, where there are any. */
+  offerVersions() {
+    const { turn } = this;
+    const all = versions(state.all, turn);
+    const at = all.indexOf(turn);
+    const way = (name, label, by) => iconButton(name, label, () => this.turnTo(by),
+      { "aria-disabled": String(!all[at + by]), dataset: { version: by } });
+    fill(this.versions, all.length > 1 && [way("before", "Version before", -1),
+      h("span.hint", {}, `${at + 1} of ${all.length}`), way("after", "Next version", 1)]);
+  }
+
+  turnTo(by) {
+    const { node } = this;
+    const place = [...node.parentNode.children].indexOf(node);
+    const list = node.parentNode;
+    turnTo(this.turn, by);
+    list.children[place]?.querySelector(`[data-version="${by}"]`)?.focus();
+  }
+
   actions() {
     const { turn } = this;
     const text = turn.content.filter((block) => block?.type === "text").map((block) => block.text).join("\n\n");
@@ -115,7 +158,7 @@ class TurnView {
       iconButton("edit", "Edit", change, { dataset: { act: "edit" } }),
       turn.role === "assistant" && iconButton("retry", "Ask again", again, { dataset: { act: "retry" } }),
       turn.role === "user" && last && iconButton("send", "Ask for a reply", () => this.attempt(() => retry()), {}),
-      iconButton("remove", "Remove from here on", () => remove(turn)),
+      iconButton("remove", "Remove this version from here on", () => remove(turn)),
     ];
   }
 
@@ -140,7 +183,7 @@ class TurnView {
     this.editor = h("div.editor", {}, text, h("div.row", {},
       h("button.primary", { type: "button", onclick: done }, what),
       h("button.outlined", { type: "button", onclick: leave }, "Cancel"),
-      h("span.hint", {}, "What came after this turn is dropped.")));
+      h("span.hint", {}, "What was there stays, as another version.")));
     this.parts = [];
     fill(this.blocks, this.editor);
     fill(this.acts);

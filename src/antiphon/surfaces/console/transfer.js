@@ -1,13 +1,25 @@
 // Conversations as files.
 
+import { load } from "./archive.js";
 import { toast } from "./dom.js";
-import { freshId, choose, DEFAULTS, setTurns, snapshot } from "./store.js";
+import { begin } from "./library.js";
+import { freshId, choose, DEFAULTS, open, setTurns, snapshot, state } from "./store.js";
 
 const FORMAT = "antiphon-conversation";
 
-/** Save the conversation as a file. */
-export function save() {
-  const text = JSON.stringify({ format: FORMAT, version: 1, ...snapshot() }, null, 2);
+/** Save the conversation that is shown as a file, with all versions of its turns. */
+export function exportShown() {
+  download({ title: state.conversation.title, ...snapshot() });
+}
+
+/** Save a conversation that is kept as a file. */
+export async function exportKept(id) {
+  const found = await load(id);
+  if (found) download({ title: found.head.title, ...found.body });
+}
+
+function download({ title, settings, turns, first }) {
+  const text = JSON.stringify({ format: FORMAT, version: 2, title, settings, first, turns }, null, 2);
   const address = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   const link = document.createElement("a");
   link.href = address;
@@ -17,13 +29,13 @@ export function save() {
 }
 
 /** Let people choose a file, and take its conversation up. */
-export function open() {
+export function importFile() {
   const chooser = document.createElement("input");
   chooser.type = "file";
   chooser.accept = "application/json,.json";
   chooser.addEventListener("change", async () => {
     try {
-      take(JSON.parse(await chooser.files[0].text()));
+      await take(JSON.parse(await chooser.files[0].text()));
       toast("Conversation imported");
     } catch (trouble) {
       toast(`That file is no conversation: ${trouble.message}`);
@@ -32,22 +44,22 @@ export function open() {
   chooser.click();
 }
 
-/** Take up what a file holds: a conversation of this page, or the body of a request. Raises an Error. */
-export function take(found) {
-  if (found?.format === FORMAT) {
-    choose({ ...DEFAULTS, ...found.settings });
-    setTurns(found.turns.map(checked));
-  } else if (Array.isArray(found?.messages)) {
-    choose(settingsOf(found));
-    setTurns(found.messages.map(checked));
-  } else throw new Error("it has neither turns nor messages");
+/** Take up what a file holds as a new conversation: one of this page, or the body of a request. Rejects with an Error. */
+export async function take(found) {
+  const ours = found?.format === FORMAT;
+  if (!ours && !Array.isArray(found?.messages)) throw new Error("it has neither turns nor messages");
+  const turns = (ours ? found.turns : found.messages).map(checked);
+  await begin();
+  choose(ours ? { ...DEFAULTS, ...found.settings } : settingsOf(found));
+  if (found.version === 2) open(state.conversation, turns, found.first);
+  else setTurns(turns);
 }
 
-function checked({ role, content, reply }) {
+function checked({ id = freshId(), parent, next, role, content, reply }) {
   if (role !== "user" && role !== "assistant") throw new Error(`a turn of ${role}`);
   const blocks = typeof content === "string" ? [{ type: "text", text: content }] : content;
   if (!Array.isArray(blocks) || blocks.some((block) => typeof block?.type !== "string")) throw new Error("a turn without blocks");
-  return { id: freshId(), role, content: blocks, ...(reply ? { reply: { events: [], ...reply } } : {}) };
+  return { id, parent, next, role, content: blocks, ...(reply ? { reply: { events: [], ...reply } } : {}) };
 }
 
 function settingsOf(body) {

@@ -27,7 +27,7 @@ export function welcome() {
   const model = state.settings.model || "the model";
   return h("div.welcome", {},
     h("div", {}, h("h1", {}, `Say something to ${model}.`),
-      h("p", {}, "This page is a client of the server it came from, like any other. It keeps nothing but this tab's conversation.")),
+      h("p", {}, "This page is a client of the server it came from, like any other. Conversations are kept in this browser, and nowhere else.")),
     h("div.ideas", {}, IDEAS.map((idea) => card(...idea))),
     h("section.pointing", {}, h("h2", {}, "Point a program here"), code(environment(), "shell")));
 }
