@@ -121,7 +121,8 @@ class Conversations:
         """Add items at the end. Those without an id, or with one that is taken, get a new one."""
 
         def work(connection: Connection) -> list[Fields]:
-            _found(connection, id, owner)
+            # One after the other: each is placed behind those that are there.
+            _found(connection, id, owner, lock=True)
             return self._append(connection, id, items)
 
         return await self._tables.write(work)
@@ -170,10 +171,11 @@ class Conversations:
         return told
 
 
-def _found(connection: Connection, id: str, owner: str) -> KeptConversation:
+def _found(connection: Connection, id: str, owner: str, *, lock: bool = False) -> KeptConversation:
     columns = [_conversations.c[name] for name in KeptConversation.__struct_fields__]
     mine = (_conversations.c.id == id) & (_conversations.c.owner == owner)
-    row = connection.execute(select(*columns).where(mine)).first()
+    query = select(*columns).where(mine)
+    row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise NotFound(f"Conversation with id '{id[:100]}' not found.", code="conversation_not_found")
     return KeptConversation(**row._mapping)

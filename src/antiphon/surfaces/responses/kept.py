@@ -106,7 +106,8 @@ class KeptResponses:
         was forgotten."""
 
         def work(connection: Connection) -> str | None:
-            status: str | None = connection.scalar(select(responses.c.status).where(responses.c.id == id))
+            mine = select(responses.c.status).where(responses.c.id == id)
+            status: str | None = connection.scalar(mine.with_for_update())
             if status in UNDONE:
                 lease = update(response_leases).where(response_leases.c.response == id)
                 connection.execute(lease.values(until=time.time() + LEASE))
@@ -176,9 +177,9 @@ _GONE = sent.Failed(
 )
 
 
-def _found(connection: Connection, id: str, owner: str) -> KeptResponse | None:
-    mine = (responses.c.id == id) & (responses.c.owner == owner)
-    row = connection.execute(select(*_COLUMNS).where(mine)).first()
+def _found(connection: Connection, id: str, owner: str, *, lock: bool = False) -> KeptResponse | None:
+    query = select(*_COLUMNS).where((responses.c.id == id) & (responses.c.owner == owner))
+    row = connection.execute(query.with_for_update() if lock else query).first()
     return KeptResponse(**row._mapping) if row is not None else None
 
 
@@ -192,7 +193,7 @@ def _abandoned(connection: Connection, kept: KeptResponse | None) -> bool:
 
 def _give_up(connection: Connection, id: str, owner: str) -> KeptResponse | None:
     """The response, which has failed if nobody makes it any more."""
-    kept = _found(connection, id, owner)
+    kept = _found(connection, id, owner, lock=True)
     if kept is None or not _abandoned(connection, kept):
         return kept
     failed, number = kept.changed(status="failed", error=_GONE), journal.length(connection, id)
@@ -203,7 +204,7 @@ def _give_up(connection: Connection, id: str, owner: str) -> KeptResponse | None
 
 def _settle(connection: Connection, id: str, status: str, response: bytes, *, first: int, frames: bytes) -> None:
     mine = (responses.c.id == id) & responses.c.status.in_(UNDONE)
-    owner = connection.scalar(select(responses.c.owner).where(mine))
+    owner = connection.scalar(select(responses.c.owner).where(mine).with_for_update())
     if owner is None:
         return
     connection.execute(update(responses).where(mine).values(status=status, response=response))
