@@ -82,7 +82,9 @@ class Report:
 def lmdeploy(model: Path, log: Path, *, scripted: bool) -> Iterator[str]:
     """LMDeploy's server with its PyTorch engine, or with a script in the place of the engine. Raises RuntimeError."""
     port = free_port()
-    command = [sys.executable, str(_SERVER), str(model), str(port), *([] if scripted else [str(max(STREAMS))])]
+    command = [sys.executable, str(_SERVER), str(model), str(port)]
+    if not scripted:
+        command += ["--requests", str(max(STREAMS))]
     with servers.started(command, port, "/health", log, patience=_UP, HF_HUB_OFFLINE="1") as it:
         yield it.url
 
@@ -124,7 +126,7 @@ def checked(url: str, model: str, window: int) -> dict[str, Any]:
 
 
 def contract(url: str, model: Path) -> str:
-    """The contract of engines, held to this server: the last line of pytest."""
+    """The contract of engines, held to this server: the end of what pytest says. Raises RuntimeError where it fails."""
     target = {"ANTIPHON_REAL_ENGINE": f"lmdeploy+{url}", "ANTIPHON_REAL_TOKENIZER": str(model)}
     command = [sys.executable, "-m", "pytest", "-o", "filterwarnings=default", "-p", "no:cacheprovider"]
     ran = subprocess.run(
@@ -136,21 +138,24 @@ def contract(url: str, model: Path) -> str:
         timeout=_CONTRACT,
         check=False,
     )
-    return ran.stdout[-1500:] + ran.stderr[-500:]
+    said = ran.stdout[-1500:] + ran.stderr[-500:]
+    if ran.returncode:
+        raise RuntimeError(said)
+    return said
 
 
-def speeds(servers: dict[str, tuple[str, str]]) -> dict[str, dict[int, dict[str, float]]]:
+def speeds(places: dict[str, tuple[str, str]]) -> dict[str, dict[int, dict[str, float]]]:
     """Tokens a second and seconds to the first token, at each number of streams, by server: medians of rounds in which
-    they take turns."""
-    found: dict[str, dict[int, dict[str, float]]] = {name: {} for name in servers}
-    for url, model in servers.values():
+    they take turns. `places` has the address and the model's name of each."""
+    found: dict[str, dict[int, dict[str, float]]] = {name: {} for name in places}
+    for url, model in places.values():
         asyncio.run(spoken(f"{url}/v1/messages", max(STREAMS), model))
     for streams in STREAMS:
         rounds = [
-            {name: asyncio.run(spoken(f"{url}/v1/messages", streams, model)) for name, (url, model) in servers.items()}
+            {name: asyncio.run(spoken(f"{url}/v1/messages", streams, model)) for name, (url, model) in places.items()}
             for _ in range(ROUNDS)
         ]
-        for name in servers:
+        for name in places:
             rate, first = (statistics.median(each[name][at] for each in rounds) for at in (0, 1))
             found[name][streams] = {"tokens a second": round(rate, 1), "first token": round(first, 3)}
     return found

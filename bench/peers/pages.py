@@ -14,8 +14,12 @@ ROOT = Path(__file__).parents[2]
 _MADE = "<!-- Made by `make peers` from docs/peers.json. -->"
 _BEGIN, _END = "<!-- Measured: made by `make peers`. -->", "<!-- The end of what was measured. -->"
 _SIGNS = {"passed": "✓", "failed": "✗", "unjudged": "–"}
-NOT_RUN = {"Ollama": "No package of its server is on PyPI: what is known of it was read."}
-"""Servers of the comparison that could not be run, and why."""
+NOT_RUN = {
+    "Ollama": "No package of its server is on PyPI: what is known of it was read.",
+    "SGLang": "`make peers ARGS=sglang` runs it; the run was stopped halfway, for want of time.",
+    "LMDeploy": "Its engines need a GPU. `make peers ARGS=lmdeploy` runs its server over a script in their place.",
+}
+"""Servers of the comparison of which nothing may be measured, and why."""
 _IN_README = ("antiphon", "llama.cpp", "vllm", "sglang", "lmdeploy", "litellm")
 
 PROPERTIES: dict[str, tuple[str, ...]] = {
@@ -61,7 +65,11 @@ def page(results: Results) -> str:
             ["server", "version", "measured", "how it ran"],
             [[each.title, each.version, each.date, each.note] for each in servers],
         ),
-        "\n".join(f"{title} was not run. {why}" for title, why in NOT_RUN.items()),
+        "\n\n".join(
+            f"{title} was not measured. {why}"
+            for title, why in NOT_RUN.items()
+            if title not in {each.title for each in servers}
+        ),
         *_speeds(servers),
         "## Every check",
         "✓ passed, ✗ failed, – not judged: the server does not offer it, or the model did not do what the check needs.",

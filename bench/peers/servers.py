@@ -93,10 +93,16 @@ def _antiphon_before_vllm(folder: Path) -> Iterator[Place]:
         yield Place(it.url)
 
 
-def _real(name: str) -> Callable[[Path], AbstractContextManager[Place]]:
+def _with_parser(name: str, parser: str) -> Callable[[Path], AbstractContextManager[Place]]:
+    """A server as `make engines-real` starts it, and with its parser of tool calls."""
+    known = real.ENGINES[name]
+
+    def command(python: Path, model: Path, port: int) -> list[str]:
+        return [*known.command(python, model, port), "--tool-call-parser", parser]
+
     @contextmanager
     def start(folder: Path) -> Iterator[Place]:
-        with real.running(name, folder / f"{name}.log") as (url, _):
+        with real.running(name, folder / f"{name}.log", known._replace(command=command)) as (url, _):
             yield Place(url, "smol")
 
     return start
@@ -122,13 +128,15 @@ PEERS = {
         f"{_WHOLE} Antiphon asks the same vLLM by token ids.",
         _antiphon_before_vllm,
     ),
-    "sglang": Peer("SGLang", _pinned("sglang"), _WHOLE, _real("sglang")),
+    "sglang": Peer(
+        "SGLang", _pinned("sglang"), f"{_WHOLE} `--tool-call-parser hermes`.", _with_parser("sglang", "hermes")
+    ),
     "lmdeploy": Peer(
         "LMDeploy",
         _pinned("lmdeploy"),
         "Its server over a scripted engine, since its own need a GPU: routes, validation, chat template and parsers "
-        "are its own, the text is not.",
-        _real("lmdeploy"),
+        "are its own, the text is not. `--tool-call-parser qwen`.",
+        _with_parser("lmdeploy", "qwen"),
         scripted=True,
     ),
 }
@@ -136,6 +144,6 @@ PEERS = {
 OF_ENGINES = (
     *("agent.tool_forced", "agent.tool_any", "agent.tool_fields", "agent.tool_ids", "agent.tool_input"),
     *("agent.tool_nested", "agent.tool_stream", "agent.tool_none", "agent.tool_single"),
-    *("full.structured", "full.structured_stream", "full.cache_read", "full.cache_sum"),
+    *("basic.stop_sequences", "full.structured", "full.structured_stream", "full.cache_read", "full.cache_sum"),
 )
 """The checks that judge what an engine does, besides a server."""

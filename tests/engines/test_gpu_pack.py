@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -24,6 +26,14 @@ def test_versions_are_those_that_are_tested_here() -> None:
     for name, version in _pins((prepare.HERE / "wheels.txt").read_text()).items():
         known = {pins[name] for pins in here if name in pins}
         assert not known or version in known, name
+
+
+def test_what_antiphon_needs_is_packed() -> None:
+    """Each dependency of this server travels, or is on a machine that trains models. The embedded engine stays here."""
+    there = {"aiohttp", "click", "huggingface-hub", "jinja2", "pip", "rich", "tokenizers", "uvloop", "xllamacpp"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = {re.split(r"[\s;\[<>=]", name)[0].lower().replace("_", "-") for name in project["dependencies"]}
+    assert needed - there <= _pins((prepare.HERE / "wheels.txt").read_text()).keys()
 
 
 def test_the_compiled_engine_stays_behind(tmp_path: Path) -> None:

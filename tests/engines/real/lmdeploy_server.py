@@ -1,17 +1,17 @@
-"""LMDeploy's own server, its engine's step scripted: `python lmdeploy_server.py MODEL PORT [REQUESTS]`.
+"""LMDeploy's own server, its engine's step scripted: `python lmdeploy_server.py MODEL PORT`.
 
 Its engines need a GPU. All above them is LMDeploy's: routes and validation, sessions and their handles, the generation
 loop with stop tokens, cancelling and detokenising. The step here tells a story, but for banned tokens, or what a JSON
 schema lists first, and counts what it has seen of a prompt as cached. `/running` tells how many handles are taken.
-Where there is a GPU, the number of REQUESTS to work on at once has its PyTorch engine run in place of the script.
+With `--requests`, where there is a GPU, its PyTorch engine runs in place of the script.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib
 import json
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -124,7 +124,12 @@ class Scripted(AsyncEngine):
 
 def main() -> None:
     """Serve until the process is told to stop."""
-    model, port, *requests = sys.argv[1:]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--requests", type=int, default=0, help="how many the PyTorch engine works on at once")
+    parser.add_argument("--tool-call-parser")
+    given = parser.parse_args()
     # The package exports a function of the name of this module's parent.
     server = importlib.import_module("lmdeploy.serve.openai.api_server")
     create_router = server.create_openai_router
@@ -135,17 +140,16 @@ def main() -> None:
         return router
 
     server.create_openai_router = create_router_and_count
-    if not requests:
+    if not given.requests:
         server.get_task = lambda *given, **named: ("llm", Scripted)
     server.serve(
-        model,
+        given.model,
         model_name="smol",
         backend="pytorch",
-        backend_config=PytorchEngineConfig(
-            max_batch_size=int(requests[0]) if requests else SLOTS, enable_metrics=False
-        ),
+        backend_config=PytorchEngineConfig(max_batch_size=given.requests or SLOTS, enable_metrics=False),
         server_name="127.0.0.1",
-        server_port=int(port),
+        server_port=given.port,
+        tool_call_parser=given.tool_call_parser,
     )
 
 
