@@ -196,13 +196,6 @@ async def citations(server: Running) -> None:
 
 
 @claim
-async def threads(server: Running) -> None:
-    status, _, error = await server.post(server.ask(model="default", thread={"type": "create"}))
-    assert status == 400
-    assert error["error"]["details"]["error_code"] == "thread_unsupported_request"
-
-
-@claim
 async def blind_models(server: Running) -> None:
     status, _, error = await server.post(server.ask(model="default", messages=[user([IMAGE])]))
     assert status == 400

@@ -107,6 +107,8 @@ class _Messages:
             prompt_ids=prepared.prompt_ids if decoded.tokens else (),
         )
         run = self._compacted(exchange, whole, prepared, summary) if summary else self._run(exchange, whole, prepared)
+        if whole.turn is not None:
+            run = self._reader.threads.keeping(whole.turn, style, run)
         if request.stream:
             encoder = _StreamEncoder(style, prepared, exchange)
             await sse.send(

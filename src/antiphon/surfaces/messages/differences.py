@@ -128,13 +128,6 @@ DIFFERENCES = (
         "Open models cite as the prompt tells them to, which costs tokens; so only where a request asks for it.",
     ),
     Difference(
-        "threads",
-        "`thread`",
-        "The conversation is kept on the server.",
-        "400 with `error_code` `thread_unsupported_request`.",
-        "The SDKs then send the whole conversation, as for any other server.",
-    ),
-    Difference(
         "blind_models",
         "Pictures for a model without vision",
         "Every model sees.",

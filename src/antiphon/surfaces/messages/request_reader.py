@@ -23,6 +23,7 @@ from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.messages import decode, tools, uploads, wire
+from antiphon.surfaces.messages.threads import Threads, ThreadTurn, unsupported
 from antiphon.surfaces.surface import Options, Parameter
 
 _SESSION = re.compile(r"session_([0-9A-Za-z-]{8,})$")
@@ -55,7 +56,7 @@ TYPES: dict[str, Any] = {
 
 class ReceivedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request that was read: as it came and in nouns, the session that it belongs to, the last user's text, the
-    container that it names, and the files by name that are to be in it."""
+    container that it names, the files by name that are to be in it, and the turn of a thread that it is."""
 
     request: wire.Request
     decoded: decode.DecodedRequest
@@ -63,6 +64,7 @@ class ReceivedRequest(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     container: Container | None = None
     uploads: Mapping[str, bytes] = {}
+    turn: ThreadTurn | None = None
 
 
 class RequestReader:
@@ -72,12 +74,15 @@ class RequestReader:
         self._service = service
         self._options = options
         self._seal = seal
+        self.threads = Threads(options.store, options.files.quota if options.files else 0)
+        """Those that requests go on with."""
 
     async def read(self, exchange: Exchange, *, counting: bool = False) -> ReceivedRequest:
         """The request of an exchange. When only `counting`, no length of the reply need be told. Raises whatever is
         wrong with it as a Failure."""
         _check_headers(exchange, version_optional=self._options.version_optional)
-        body = await exchange.body(self._options.max_body)
+        sent = await exchange.body(self._options.max_body)
+        body, turn = await self.threads.open(sent, exchange.watch.key)
         # A PDF takes its time, however short it is.
         large = len(body) > LARGE or b'"document"' in body
         offered = self._options.server_tools.for_key(exchange.watch.key)
@@ -86,7 +91,7 @@ class RequestReader:
         if not counting:
             _check_length(request)
         if exchange.batch is not None:
-            _check_batched(request)
+            _check_batched(request, turn)
         card = self._service.card(request.model)
         await _ask(draft, offered)
         container = _container(draft, offered, exchange.watch.key)
@@ -101,6 +106,7 @@ class RequestReader:
             session=_session(exchange, request),
             text=decode.last_text(draft),
             container=container,
+            turn=turn,
             uploads={name: fetched[id].data for id, name in names.items()},
         )
 
@@ -160,7 +166,9 @@ def _check_length(request: wire.Request) -> None:
         raise BadRequest("max_tokens: 0 only warms the cache and cannot be streamed")
 
 
-def _check_batched(request: wire.Request) -> None:
+def _check_batched(request: wire.Request, turn: ThreadTurn | None) -> None:
+    if turn is not None:
+        raise unsupported("batch", "a request of a batch has none")
     if request.stream:
         raise BadRequest("stream: a request of a batch cannot be streamed")
     if request.max_tokens == 0:
