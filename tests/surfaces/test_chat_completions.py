@@ -12,6 +12,7 @@ from chunks import chunks, told
 from conftest import serving
 from scripted_service import ScriptedService, plain
 
+from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.api.errors import EngineFailed, Overloaded, PromptTooLong
 from antiphon.api.events import Finished, Started, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart, Usage
@@ -187,7 +188,7 @@ async def test_an_unstreamed_reply_that_breaks_off_is_an_error() -> None:
 
 async def test_the_sdk_raises_its_own_errors() -> None:
     """Each status becomes the exception that programs catch, with code, param and request id."""
-    options = {"keys": Keyring((hashed("right"),)), "max_body": 2000}
+    options = {"accounts": Accounts(accounts=Accounts(keys=Keyring((hashed("right"),)))), "max_body": 2000}
     async with serving(ScriptedService(), **options) as server:
 
         async def refused(kind: type[openai.APIStatusError], key: str = "right", **fields: Any) -> Any:

@@ -12,6 +12,7 @@ from conftest import Running, serving
 from scripted_service import ScriptedService
 
 import antiphon
+from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.settings.keys import hashed
 
@@ -23,7 +24,7 @@ FILES = sorted(path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if 
 @pytest.fixture
 async def locked() -> AsyncIterator[Running]:
     """A server that asks for a key."""
-    async with serving(ScriptedService(), keys=Keyring((hashed("secret"),))) as running:
+    async with serving(ScriptedService(), accounts=Accounts(keys=Keyring((hashed("secret"),)))) as running:
         yield running
 
 

@@ -12,6 +12,7 @@ from response_order import check, frames
 from scripted_service import ScriptedService, plain
 from test_responses import LOOK, SCRIPT, WAIT
 
+from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.api.conversation import Conversation
 from antiphon.prompt.turns import repaired
@@ -121,7 +122,8 @@ async def test_without_a_store(server: Running) -> None:
 async def test_each_key_has_its_own(service: ScriptedService, store: Store) -> None:
     """What one key made, no other sees, changes or goes on from."""
     one, two = {"authorization": "Bearer one"}, {"authorization": "Bearer two"}
-    async with serving(service, store=store, keys=Keyring((hashed("one"), hashed("two")))) as server:
+    keys = Keyring((hashed("one"), hashed("two")))
+    async with serving(service, store=store, accounts=Accounts(keys=keys)) as server:
         _, made = await ask(server, "POST", "conversations", {"items": [{**HI, "id": "msg_1"}]}, **one)
         path = f"conversations/{made['id']}"
         body = {"model": "m", "input": "Hi", "conversation": made["id"]}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from conftest import Running, serving
 
+from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.engines.scripted import Rule
 from antiphon.settings.keys import hashed
@@ -58,7 +59,7 @@ async def model_names(server: Running) -> None:
 @claim
 async def keys(server: Running) -> None:
     service, _ = await served()
-    async with serving(service, keys=Keyring((hashed("right"),))) as guarded:
+    async with serving(service, accounts=Accounts(keys=Keyring((hashed("right"),)))) as guarded:
         for headers in ({"x_api_key": "right"}, {"authorization": "Bearer right"}):
             assert (await guarded.post(guarded.ask(model="default"), **headers))[0] == 200
         stale = {"x_api_key": "wrong", "authorization": "Bearer right"}

@@ -16,6 +16,7 @@ from anthropic import AsyncAnthropic
 from scripted_service import ScriptedService
 
 from antiphon import surfaces
+from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.api.conversation import Image
 from antiphon.batches import worker
@@ -48,7 +49,9 @@ async def running(place: Place, **bounds: Any) -> AsyncIterator[Running]:
     keys = [os.urandom(8).hex() for _ in range(2)]
     files = FileStore(store=open_store(place.records, place.contents), **{"downloadable": True, **bounds})
     service = ScriptedService()
-    options = surfaces.Options(seal_key=b"k" * 32, keys=Keyring(tuple(map(hashed, keys))), files=files)
+    options = surfaces.Options(
+        seal_key=b"k" * 32, accounts=Accounts(keys=Keyring(tuple(map(hashed, keys)))), files=files
+    )
     async with listening(surfaces.build(service, options)) as url:  # type: ignore[arg-type]
         clients = [AsyncAnthropic(base_url=url, api_key=key, max_retries=0) for key in keys]
         yield Running(service, url, files, *clients)

@@ -15,6 +15,7 @@ from conftest import serving
 from scripted_service import ScriptedService
 
 from antiphon import surfaces
+from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.api.errors import Failure
 from antiphon.settings.keys import hashed
@@ -107,7 +108,7 @@ def test_every_class_of_failure_has_a_place_in_the_table() -> None:
 )
 async def test_either_header_lets_in(headers: dict[str, str], words: str | None) -> None:
     """A stale key beside the right one is no reason to refuse (I5)."""
-    async with serving(ScriptedService(), keys=Keyring((hashed("other"), hashed(KEY)))) as server:
+    async with serving(ScriptedService(), accounts=Accounts(keys=Keyring((hashed("other"), hashed(KEY))))) as server:
         status, _, body = await server.post(server.ask(), **{k.replace("-", "_"): v for k, v in headers.items()})
         async with server.client.get(server.url + "/v1/models") as response:
             assert response.status == 401
@@ -232,7 +233,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
         ("null", "", {}, False),
         ("http://evil.example", "h", {"hosts": ("*",)}, True),
         ("http://good.example:3000", "h", {"hosts": ("good.example",)}, True),
-        ("http://evil.example", "h", {"keys": Keyring((b"x",))}, True),
+        ("http://evil.example", "h", {"accounts": Accounts(keys=Keyring((b"x",)))}, True),
     ],
 )
 def test_which_pages_may_use_the_server(origin: str, host: str, given: dict[str, Any], expected: bool) -> None:

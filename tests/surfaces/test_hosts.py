@@ -11,6 +11,7 @@ from conftest import serving
 from scripted_service import ScriptedService
 
 from antiphon import surfaces
+from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.settings.keys import hashed
 from antiphon.surfaces.http.hosts import known
@@ -139,7 +140,7 @@ async def test_a_request_without_a_name(host: bytes | None, scope: dict[str, Any
 
 async def test_a_key_guards_by_itself() -> None:
     """Where keys are asked for, a page cannot know one, so a server may have any name."""
-    guarded = surfaces.Options(seal_key=b"k", keys=Keyring((hashed("a"),)))
+    guarded = surfaces.Options(seal_key=b"k", accounts=Accounts(keys=Keyring((hashed("a"),))))
     assert (await asked(guarded, "GET", "/v1/nowhere", b"any.example"))[0] == 404
     assert (await asked(guarded, "GET", "/v1/models", b"any.example"))[0] == 401
 

@@ -12,6 +12,7 @@ from conftest import Running, serving
 from scripted_service import ScriptedService
 from test_operating import over
 
+from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.key_store import KeyStore
 from antiphon.accounts.keyring import Keyring
 from antiphon.accounts.keys import Allowance
@@ -29,7 +30,7 @@ async def managed(folder: Path, service: Any = None, **options: Any) -> AsyncIte
     records = Records(f"sqlite:///{folder / 'store.sqlite'}")
     store, keys = KeyStore(records), options.pop("keys", None) or Keyring((hashed("fixed"),))
     following = asyncio.ensure_future(keys.follow(store))
-    async with serving(service or ScriptedService(), keys=keys, **options) as server:
+    async with serving(service or ScriptedService(), accounts=Accounts(keys=keys), **options) as server:
         yield server, store
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
@@ -79,7 +80,7 @@ async def test_a_key_sees_its_models_and_its_limits(tmp_path: Path) -> None:
     models = [await load(engine, Choices(name=name)) for name in ("one", "two")]
     keys = Keyring((hashed("fixed"),))
     bounds = RateLimiter(Allowance(requests=100), keys)
-    service = Service(models, keys=keys, rate_limiter=bounds)
+    service = Service(models, accounts=Accounts(keys=keys), rate_limiter=bounds)
     async with managed(tmp_path, service, keys=keys, rate_limiter=bounds) as (server, store):
         _, secret = store.add("alice", models=("t*",), allowance=Allowance(requests=2))
         await keys.load(store)

@@ -16,6 +16,7 @@ import pytest
 from conftest import serving
 from prometheus_client.parser import text_string_to_metric_families
 
+from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.accounts.keys import Allowance
 from antiphon.api.errors import Overloaded
@@ -70,7 +71,7 @@ def samples(text: bytes, model: str) -> dict[str, float]:
 async def test_metrics_count_what_the_replies_say() -> None:
     """Tokens, times, outcomes and gauges; behind the key; the key itself never, nor any word of a client."""
     service, _ = await over(name="metered")
-    options = {"keys": Keyring((hashed(KEY),)), "metrics": metrics.exposition}
+    options = {"accounts": Accounts(keys=Keyring((hashed(KEY),))), "metrics": metrics.exposition}
     async with serving(service, **options) as server:
         for _ in range(2):
             assert (await server.post(saying(server, "hi", model="claude-x"), x_api_key=KEY))[0] == 200
@@ -187,7 +188,7 @@ async def test_limits_are_told_and_kept() -> None:
     keys = Keyring((hashed(KEY), hashed("other")))
     rate_limiter = RateLimiter(Allowance(requests=2, output_tokens=1000), keys)
     service, _ = await over(rate_limiter=rate_limiter)
-    async with serving(service, rate_limiter=rate_limiter, keys=keys) as server:
+    async with serving(service, rate_limiter=rate_limiter, accounts=Accounts(keys=keys)) as server:
         for rest in ("1", "0"):
             status, headers, _ = await server.post(saying(server, "hi"), x_api_key=KEY)
             assert (status, headers["anthropic-ratelimit-requests-remaining"]) == (200, rest)

@@ -13,6 +13,7 @@ from response_order import check, frames
 from scripted_service import ScriptedService, plain
 from test_responses import LOOK, PATH, SCRIPT, WAIT, ask, post
 
+from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.api.conversation import Conversation
 from antiphon.prompt.turns import repaired
@@ -128,7 +129,7 @@ async def test_a_disk_that_takes_nothing_costs_no_reply(service: ScriptedService
 
 async def test_each_key_has_its_own(service: ScriptedService, store: Store) -> None:
     """What one key made, no other sees."""
-    async with serving(service, store=store, keys=Keyring((hashed("one"), hashed("two")))) as server:
+    async with serving(service, store=store, accounts=Accounts(keys=Keyring((hashed("one"), hashed("two"))))) as server:
         body = {"model": "m", "input": "Hi"}
         async with server.client.post(server.url + PATH, json=body, headers={"authorization": "Bearer one"}) as reply:
             id = (await reply.json())["id"]

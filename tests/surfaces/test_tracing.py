@@ -19,6 +19,7 @@ import pytest
 from conftest import serving
 from test_operating import KEY, SLOW, at_work, over, saying
 
+from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.engines.scripted import Rule
 from antiphon.observability import tracing
@@ -113,7 +114,8 @@ async def test_a_request_is_one_span_with_its_stages(collector: Collector) -> No
     """The client's trace goes on; the stages follow one another without a gap, the first token within its own; figures
     are those of the reply; no word of the conversation and no key is sent; names are those of the conventions."""
     async with traced(
-        Rule(when="whisper", text="a b c d", delay=0.01, first_delay=0.05), keys=Keyring((hashed(KEY),))
+        Rule(when="whisper", text="a b c d", delay=0.01, first_delay=0.05),
+        accounts=Accounts(keys=Keyring((hashed(KEY),))),
     ) as (server, _):
         _, headers, raw = await server.stream(saying(server, "whisper", model="claude-x"), **SENT)
     usage = order.frames(raw)[-2]["usage"]

@@ -1,4 +1,4 @@
 """Who may use a server, and what they used: API keys that are managed while it runs, the usage that is kept, budgets.
 
-Knows: settings, storage.
+Knows: api, settings, storage.
 """

@@ -12,6 +12,7 @@ classes to its own status numbers and wire names.
     ├── NotFound              no such path, model or resource
     ├── MethodNotAllowed      the path exists, the method does not
     ├── RateLimited           this key's allowance is used up
+    ├── BudgetSpent           so is its budget, until the month is over
     ├── Overloaded            no capacity now; trying again later makes sense
     ├── TimedOut              the engine did not answer in time
     └── Internal              our fault, or the engine's
@@ -83,6 +84,10 @@ class MethodNotAllowed(Failure):
 
 class RateLimited(Failure):
     """The allowance of this key is used up for now."""
+
+
+class BudgetSpent(Failure):
+    """The budget of this key is used up until the month is over; sending it again will not help before."""
 
 
 class Overloaded(Failure):

@@ -25,6 +25,7 @@ COMMANDS = {
     "launch": ("launch", "Start a program that talks to a running server."),
     "env": ("env", "Print the environment that points a program at a running server."),
     "keys": ("keys", "Add, list, change and revoke API keys, while the server runs or not."),
+    "usage": ("usage", "Show what was used: requests, tokens, time and tools, by key, model and day."),
     "pull": ("models", "Fetch a model into the cache, and print where it is."),
     "models": (
         "models",

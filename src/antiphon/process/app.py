@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon import __version__, surfaces
-from antiphon.accounts.key_store import KeyStore
+from antiphon.accounts.accounts import Accounts, open_accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.accounts.keys import Allowance
 from antiphon.api.errors import Failure
@@ -110,17 +110,6 @@ def store(settings: Settings, *, alone: bool) -> Store | None:
     return open_store(settings.records, settings.contents or str(folder))
 
 
-async def keyring(digests: Sequence[bytes], key_store: KeyStore | None, *, open: bool) -> Keyring:
-    """The keys of the settings, and those of the store as far as it can be read."""
-    keys = Keyring(digests, open=open)
-    if key_store is not None:
-        try:
-            await keys.load(key_store)
-        except OSError as error:
-            log.warning("the keys in the store cannot be read: %s", error)
-    return keys
-
-
 def file_store(settings: Settings, store: Store | None) -> FileStore | None:
     """The files of clients, within the bounds of the settings."""
     if store is None:
@@ -184,6 +173,7 @@ class Application:
         self._service: Service | None = None
         self._tools = ServerTools()
         self._store: Store | None = None
+        self._accounts = Accounts()
         self._surfaces: ASGIApp | None = None
         self._tending: list[asyncio.Task[None]] = []
         self._traces = tracing.begin(os.environ)
@@ -219,6 +209,7 @@ class Application:
                 if self._service is not None:
                     await self._service.close()
                 await self._tools.close()
+                await self._accounts.close()
                 if self._store is not None:
                     self._store.close()
                 if self._traces is not None:
@@ -231,9 +222,10 @@ class Application:
         sys.setswitchinterval(SLICE)
         settings = self._runtime.settings
         self._store = store(settings, alone=bool(self._runtime.shared))
-        key_store = KeyStore(self._store.records) if self._store else None
-        keys = await keyring(self._runtime.key_hashes, key_store, open=settings.no_auth)
-        bounds = rate_limiter(settings, keys, self._shared)
+        records = self._store.records if self._store else None
+        hashes = self._runtime.key_hashes
+        self._accounts = await open_accounts(records, hashes, Path(settings.journals), open=settings.no_auth)
+        bounds = rate_limiter(settings, self._accounts.keys, self._shared)
         leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         loaded = await asyncio.gather(*(self._load(place) for place in self._runtime.models))
         recorder = _recorder(settings)
@@ -241,7 +233,7 @@ class Application:
             [model for models in loaded for model in models],
             most_waiting=settings.max_queue,
             rate_limiter=bounds,
-            keys=keys,
+            accounts=self._accounts,
             transcripts=self._transcripts("messages"),
             clears_tool_results=settings.context_management == "clear-tool-results",
             recorder=recorder,
@@ -253,8 +245,7 @@ class Application:
             server_tools=self._tools,
             recorder=recorder,
             seal_key=self._seal,
-            keys=keys,
-            key_store=key_store,
+            accounts=self._accounts,
             rate_limiter=bounds,
             crashes=self._shared.crashes,
             model_states=self._shared.models,
@@ -268,10 +259,9 @@ class Application:
         )
         self._surfaces = surfaces.build(self._service, chosen)
         self._tending = [
-            asyncio.ensure_future(work) for work in surfaces.tending(self._service, self._surfaces, chosen)
+            asyncio.ensure_future(work)
+            for work in (*self._accounts.tend(), *surfaces.tending(self._service, self._surfaces, chosen))
         ]
-        if key_store is not None:
-            self._tending.append(asyncio.ensure_future(keys.follow(key_store)))
         self._shared.when_stopping(partial(self._stop, leaving))
         _spare_the_lasting()
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 
-from antiphon.accounts.keyring import Keyring
+from antiphon.accounts.accounts import Accounts
 from antiphon.api.context_management import AppliedEdit
 from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest, Internal, Overloaded
@@ -74,8 +74,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 class Service:
     """Everything behind the surfaces. `models` has at least one; the first is the default. `most_waiting` requests may
     wait for each engine; one that is silent at work for `stall` seconds is not ready. `rate_limiter` bounds what keys
-    use, `keys` which models they may; the `recorder` keeps what is sampled. In the `transcripts` other workers find
-    what prompts were made of. `clears_tool_results` keeps the prompts of clients that ask for no edits within the
+    use, and `accounts` say what else they may; the `recorder` keeps what is sampled. In the `transcripts` other workers
+    find what prompts were made of. `clears_tool_results` keeps the prompts of clients that ask for no edits within the
     window."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Service:
         most_waiting: int = 256,
         stall: float = 120.0,
         rate_limiter: RateLimiter | None = None,
-        keys: Keyring | None = None,
+        accounts: Accounts | None = None,
         transcripts: TranscriptStore | None = None,
         recorder: Recorder | None = None,
         clears_tool_results: bool = False,
@@ -101,7 +101,7 @@ class Service:
         self._stall = stall
         self._recorder = recorder
         self._rate_limiter = rate_limiter
-        self._keys = keys or Keyring()
+        self._accounts = accounts or Accounts()
 
     @property
     def slots(self) -> int:
@@ -113,7 +113,7 @@ class Service:
         return [model.card for model in self._models.allowed(self._patterns())]
 
     def _patterns(self) -> tuple[str, ...]:
-        key = self._keys.get(request_watch.watch().key)
+        key = self._accounts.keys.get(request_watch.watch().key)
         return key.models if key else ()
 
     def _resolve(self, model: str) -> Model:
@@ -196,6 +196,8 @@ class Service:
         watch.model = served.card.name
         if not further:
             self._queues[served.card.name].refuse_if_full()
+            if self._accounts.budgets:
+                await self._accounts.budgets.check(watch.key)
             if self._rate_limiter:
                 self._rate_limiter.admit(watch.key)
         tells_tokens = generation.report is not None

@@ -266,6 +266,11 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         return bool(bounded) or any(model.keep_alive is not None for model in self.served.values())
 
     @property
+    def journals(self) -> str:
+        """The folder in which workers enter what is used, before it is in the database."""
+        return str(Path(self.state_dir) / f"usage-{self.port}")
+
+    @property
     def served(self) -> dict[str, ModelSettings]:
         """The models to serve, the default one first, each by the name that clients are shown (empty: what the model's
         file or engine calls it)."""

@@ -16,8 +16,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 from starlette.types import ASGIApp
 
-from antiphon.accounts.key_store import KeyStore
-from antiphon.accounts.keyring import Keyring
+from antiphon.accounts.accounts import Accounts
 from antiphon.api.errors import Failure
 from antiphon.observability.model_states import ModelState
 from antiphon.observability.request_watch import Watch
@@ -53,21 +52,20 @@ class Trace(Protocol):
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the surfaces are told.
 
-    `seal_key` seals thinking; workers that share traffic share it. `keys` are those that are let in; where it requires
-    none everybody is, but with `local_only` nobody on another machine; `key_store` is where keys are managed, if they
-    are. `hosts` are the names by which the server may be asked for
-    where no key is, besides its addresses (`*.` in front: whatever is below; `*`: all). With `version_optional`,
-    requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics, `rate_limiter` the headers
-    that tell a key what it may still use, `crashes` a sentence when the engine dies again and again, `model_states` how
-    it is with models that are loaded when they are needed. `trace` takes down a request that is over. `store` is where
-    batches and other things of clients are kept (None: nowhere), and `files` are those in it; batches that an earlier
-    server kept in the folder `previous_batches` are taken over. So many `workers` share the engines of this machine.
-    `server_tools` are those that run here. The `recorder` keeps what was sampled, if it is kept. When `leaving` is
-    done, whatever still runs ends in an error. Clock and ids come in, so that tests can fix them."""
+    `seal_key` seals thinking; workers that share traffic share it. `accounts` have the keys that are let in; where they
+    require none everybody is, but with `local_only` nobody on another machine. `hosts` are the names by which the
+    server may be asked for where no key is, besides its addresses (`*.` in front: whatever is below; `*`: all). With
+    `version_optional`, requests need no `anthropic-version` header. `metrics` gives the text of GET /metrics,
+    `rate_limiter` the headers that tell a key what it may still use, `crashes` a sentence when the engine dies again
+    and again, `model_states` how it is with models that are loaded when they are needed. `trace` takes down a request
+    that is over. `store` is where batches and other things of clients are kept (None: nowhere), and `files` are those
+    in it; batches that an earlier server kept in the folder `previous_batches` are taken over. So many `workers` share
+    the engines of this machine. `server_tools` are those that run here. The `recorder` keeps what was sampled, if it is
+    kept. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so that tests can fix
+    them."""
 
     seal_key: bytes
-    keys: Keyring = msgspec.field(default_factory=Keyring)
-    key_store: KeyStore | None = None
+    accounts: Accounts = msgspec.field(default_factory=Accounts)
     local_only: bool = False
     max_body: int = 32 * 1024 * 1024
     ping_interval: float = 10.0

@@ -81,13 +81,13 @@ class _ChatCompletions:
         if request.stream:
             await sse.send(
                 exchange,
-                partial(choices.run, self._service, prepared),
+                partial(choices.run, exchange, self._service, prepared, per_prompt=len(prepared)),
                 _StreamEncoder(style),
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
             )
         else:
-            replies = await choices.whole(exchange, self._service, prepared)
+            replies = await choices.whole(exchange, self._service, prepared, per_prompt=len(prepared))
             await exchange.reply(200, encode.whole(style, *replies))
 
     async def _read(self, exchange: Exchange) -> tuple[wire.Request, decode.DecodedRequest, list[Prepared]]:

@@ -62,13 +62,13 @@ class _Completions:
         if request.stream:
             await sse.send(
                 exchange,
-                partial(choices.run, self._service, prepared),
+                partial(choices.run, exchange, self._service, prepared, per_prompt=request.choices),
                 _StreamEncoder(style),
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
             )
         else:
-            replies = await choices.whole(exchange, self._service, prepared)
+            replies = await choices.whole(exchange, self._service, prepared, per_prompt=request.choices)
             await exchange.reply(200, encode.whole(style, replies))
 
     async def _encoded(self, request: wire.Request, given: str | list[int], card: ModelCard) -> list[int]:

@@ -23,7 +23,7 @@ _ALLOWED = (
 
 def allowed(origin: str, host: str, options: Options) -> bool:
     """Whether a page of this origin may use a server that was asked for as `host`, a name known to be its own."""
-    if options.keys.required:
+    if options.accounts.keys.required:
         return True
     try:
         name, authority = urlsplit(origin).hostname or "", urlsplit(origin).netloc

@@ -18,6 +18,7 @@ from starlette.types import Receive, Send
 from antiphon.api.errors import BadRequest, TooLarge
 from antiphon.batches.worker import INSIDE
 from antiphon.observability.request_watch import Watch
+from antiphon.surfaces.http.charge import Charge
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -54,6 +55,7 @@ class Exchange:
         self.status = 0
         self.facts: dict[str, Any] = {}
         self.watch = Watch(request_id)
+        self.charge = Charge(None, self.watch, "")
         self.late: Callable[[], Headers] = tuple
         self.leaving: asyncio.Future[None] | None = None
         self._receive = receive

@@ -26,6 +26,7 @@ from antiphon.api.errors import (
 )
 from antiphon.observability import metrics, request_log, request_watch
 from antiphon.surfaces.http import cors, hosts
+from antiphon.surfaces.http.charge import Charge
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
 from antiphon.surfaces.surface import Options, Rendered, Route
 
@@ -90,6 +91,8 @@ class Gate:
             return
         exchange = Exchange(scope, receive, send, self._options.new_id("req_"))
         exchange.leaving = self._options.leaving
+        tier = "standard" if exchange.batch is None else "batch"
+        exchange.charge = Charge(self._options.accounts.ledger, exchange.watch, tier, self._options.clock)
         request_watch.watched.set(exchange.watch)
         exchange.watch.label = (exchange.header("x-antiphon-label") or "")[:_LONGEST_LABEL]
         envelope, quiet, surface, route, gone = self._fallback, False, "", "", False
@@ -101,7 +104,7 @@ class Gate:
             envelope, quiet, surface, route = here.envelope, here.route.quiet, here.surface, here.route.path
             if exchange.batch is not None:
                 exchange.watch.key = exchange.batch
-                self._refuse_unusable(self._options.keys.get(exchange.batch))
+                self._refuse_unusable(self._options.accounts.keys.get(exchange.batch))
             elif not here.route.open:
                 self._check_key(exchange, here.route)
                 exchange.late = partial(self._allowance, exchange)
@@ -116,6 +119,8 @@ class Gate:
             log.exception("%s %s %s failed", exchange.request_id, exchange.method, exchange.path)
             await self._tell(exchange, envelope, Internal("Internal server error"))
         finally:
+            if not exchange.charge.postponed:
+                exchange.charge.end()
             if not quiet:
                 self._note(exchange, route)
                 metrics.count(exchange.watch, surface=surface, status=exchange.status, gone=gone)
@@ -141,7 +146,7 @@ class Gate:
         return placed
 
     def _check_key(self, exchange: Exchange, route: Route) -> None:
-        keys, presented = self._options.keys, _presented(exchange)
+        keys, presented = self._options.accounts.keys, _presented(exchange)
         # Some clients send a stale x-api-key beside the right bearer token: either one will do.
         found = [key for candidate in presented.values() if (key := keys.find(candidate))]
         usable = next((key for key in found if keys.status(key) == "active"), None)
@@ -161,14 +166,14 @@ class Gate:
 
     def _refuse_unusable(self, key: Key | None) -> None:
         """Raise for a key that was revoked or has expired."""
-        if key is not None and (status := self._options.keys.status(key)) != "active":
+        if key is not None and (status := self._options.accounts.keys.status(key)) != "active":
             how = "was revoked" if status == "revoked" else "has expired"
             raise Unauthenticated(f"the API key {key.name!r} {how}; ask the operator of this server for another one")
 
     def _refuse(self, presented: Mapping[str, str]) -> None:
         """Raise for a key that is none of ours, or for none."""
-        if self._options.keys.unread:
-            raise Overloaded(f"the keys of this server cannot be read now: {self._options.keys.unread}", retry_after=5)
+        if unread := self._options.accounts.keys.unread:
+            raise Overloaded(f"the keys of this server cannot be read now: {unread}", retry_after=5)
         if "x-api-key" in presented:
             raise Unauthenticated("invalid x-api-key")
         raise Unauthenticated("Invalid bearer token" if presented else "x-api-key header is required")

@@ -64,7 +64,7 @@ def known(host: str, options: Options, server: str = "") -> bool:
 
 def refuse_unknown(exchange: Exchange, options: Options) -> None:
     """Raise Forbidden where no key is asked for and the request is for a name that might be anybody's."""
-    if options.keys.required or exchange.batch is not None:
+    if options.accounts.keys.required or exchange.batch is not None:
         return
     host = exchange.header("host") or ""
     # Load balancers look after a server in HTTP/1.0, which has no Host; browsers have long left that. Granian 2.8 calls

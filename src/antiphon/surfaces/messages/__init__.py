@@ -109,6 +109,7 @@ class _Messages:
         run = self._compacted(exchange, whole, prepared, summary) if summary else self._run(exchange, whole, prepared)
         if whole.turn is not None:
             run = self._reader.threads.keeping(whole.turn, style, run)
+        run = exchange.charge.making(run)
         if request.stream:
             encoder = _StreamEncoder(style, prepared, exchange)
             await sse.send(
@@ -120,6 +121,7 @@ class _Messages:
             )
         elif request.max_tokens == 0:
             usage = await sse.unless_gone(exchange, self._warm(prepared))
+            exchange.charge.make(usage)
             await exchange.reply(200, message.whole_of(style, [], Finished("max_tokens", usage)))
         else:
             reply = await sse.whole(exchange, run)

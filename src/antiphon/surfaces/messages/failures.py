@@ -18,6 +18,7 @@ TABLE: dict[type[errors.Failure], tuple[int, str]] = {
     errors.NotFound: (404, "not_found_error"),
     errors.MethodNotAllowed: (405, "invalid_request_error"),
     errors.RateLimited: (429, "rate_limit_error"),
+    errors.BudgetSpent: (402, "billing_error"),
     errors.Overloaded: (529, "overloaded_error"),
     errors.TimedOut: (504, "timeout_error"),
     errors.Internal: (500, "api_error"),
@@ -25,7 +26,7 @@ TABLE: dict[type[errors.Failure], tuple[int, str]] = {
 }
 
 STATUSES = tuple(sorted({status for status, _ in TABLE.values()}))
-_DETERMINISTIC = {400, 401, 403, 404, 405, 413}
+_DETERMINISTIC = {400, 401, 402, 403, 404, 405, 413}
 
 
 def kind(failure: errors.Failure) -> tuple[int, str]:

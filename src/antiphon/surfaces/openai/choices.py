@@ -10,7 +10,7 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import Internal
-from antiphon.api.events import AnyEvent, Fold, Reply, Usage
+from antiphon.api.events import AnyEvent, Finished, Fold, Reply, Usage
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
@@ -47,16 +47,29 @@ def _sampled_apart(params: GenerationParams, number: int) -> GenerationParams:
     return msgspec.structs.replace(params, sampling=msgspec.structs.replace(params.sampling, seed=seed + number))
 
 
-async def run(service: Service, prepared: Sequence[Prepared], emit: EmitChoice) -> None:
-    """Generate all choices at once, and emit what comes of each, one batch at a time."""
+async def run(
+    exchange: Exchange, service: Service, prepared: Sequence[Prepared], emit: EmitChoice, *, per_prompt: int
+) -> None:
+    """Generate all choices at once, and emit what comes of each, one batch at a time. The request is charged before the
+    last of it."""
+    ends: dict[int, Usage] = {}
+
+    async def charged(choice: ChoiceBatch) -> None:
+        number, batch = choice
+        if batch and isinstance(end := batch[-1], Finished):
+            ends[number] = end.usage
+            if len(ends) == len(prepared):
+                exchange.charge.make(total([ends[number] for number in range(len(prepared))], per_prompt))
+        await emit(choice)
+
     if len(prepared) == 1:
-        await service.run(prepared[0], lambda batch: emit((0, batch)))
+        await service.run(prepared[0], lambda batch: charged((0, batch)))
         return
     turn = asyncio.Lock()
 
     async def passing(number: int, batch: list[AnyEvent]) -> None:
         async with turn:
-            await emit((number, batch))
+            await charged((number, batch))
 
     running = [asyncio.ensure_future(service.run(each, partial(passing, i))) for i, each in enumerate(prepared)]
     try:
@@ -67,14 +80,14 @@ async def run(service: Service, prepared: Sequence[Prepared], emit: EmitChoice) 
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def whole(exchange: Exchange, service: Service, prepared: Sequence[Prepared]) -> list[Reply]:
+async def whole(exchange: Exchange, service: Service, prepared: Sequence[Prepared], *, per_prompt: int) -> list[Reply]:
     """The whole reply of each choice, for as long as the client waits for them."""
     folds = [Fold() for _ in prepared]
 
     async def take(batch: ChoiceBatch) -> None:
         await folds[batch[0]].take(batch[1])
 
-    await sse.unless_gone(exchange, run(service, prepared, take))
+    await sse.unless_gone(exchange, run(exchange, service, prepared, take, per_prompt=per_prompt))
     try:
         return [fold.reply() for fold in folds]
     except ValueError:

@@ -38,6 +38,7 @@ TABLE: dict[type[errors.Failure], tuple[int, str, str | None]] = {
     errors.NotFound: (404, "invalid_request_error", "model_not_found"),
     errors.MethodNotAllowed: (405, "invalid_request_error", None),
     errors.RateLimited: (429, "rate_limit_error", "rate_limit_exceeded"),
+    errors.BudgetSpent: (429, "insufficient_quota", "insufficient_quota"),
     errors.Overloaded: (503, "server_error", "overloaded"),
     errors.TimedOut: (504, "server_error", "timeout"),
     errors.Internal: (500, "server_error", None),
@@ -77,10 +78,11 @@ def envelope(prompt: str) -> Callable[[errors.Failure, str], Rendered]:
 def _rendered(prompt: str, failure: errors.Failure, request_id: str) -> Rendered:
     status = kind(failure)[0]
     headers: list[tuple[bytes, bytes]] = []
-    if status < 500 or status in _TRY_AGAIN or isinstance(failure, errors.EngineLost):
-        headers.append((b"x-should-retry", b"true" if status in _TRY_AGAIN else b"false"))
+    again = status in _TRY_AGAIN and not isinstance(failure, errors.BudgetSpent)
+    if status < 500 or again or isinstance(failure, errors.EngineLost):
+        headers.append((b"x-should-retry", b"true" if again else b"false"))
     wait = failure.retry_after
-    if wait is None and status in _TRY_AGAIN:
+    if wait is None and again:
         wait = 1.0
     if wait is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(wait))).encode()))

@@ -62,7 +62,7 @@ class _Responses:
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         conversation, prepared = await self._fitted(draft, decoded)
         style = self._style(draft, decoded)
-        run = self._run(exchange, draft, decoded, conversation, prepared)
+        run = exchange.charge.making(self._run(exchange, draft, decoded, conversation, prepared))
         keeper = Keeper(self._kept, self._conversations, draft, exchange.watch.key)
         if request.background:
             await self._begin(exchange, keeper, style, run, streaming=bool(request.stream))
@@ -86,6 +86,7 @@ class _Responses:
             raise BadRequest("background: a response in the background must be stored; leave store out")
         begun = response(style, "in_progress", [])
         await keeper.keep(begun)
+        exchange.charge.postponed = True
         self._background.begin(style.id, run, encode.Encoder(style), keeper.add)
         if streaming:
             frames = self._background.follow(style.id, exchange.watch.key, 0)

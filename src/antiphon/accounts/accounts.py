@@ -1,0 +1,58 @@
+"""The accounts of a server as a worker has them: its keys, and what is kept of their use."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from antiphon.accounts.budgets import Budgets
+from antiphon.accounts.key_store import KeyStore
+from antiphon.accounts.keyring import Keyring
+from antiphon.accounts.ledger import Ledger
+from antiphon.accounts.usage_store import UsageStore
+from antiphon.storage.records import Records
+
+log = logging.getLogger("antiphon")
+
+
+class Accounts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The keys that are let in, where they are managed, the usage that is kept, what it is entered in, and what is left
+    of budgets. Without a store there are only the keys of the settings, and nothing is kept."""
+
+    keys: Keyring = msgspec.field(default_factory=Keyring)
+    key_store: KeyStore | None = None
+    usage: UsageStore | None = None
+    ledger: Ledger | None = None
+    budgets: Budgets | None = None
+
+    def tend(self) -> list[Coroutine[Any, Any, None]]:
+        """The work that goes on beside the requests: taking in changes of keys, adding up what is used."""
+        followed = [self.keys.follow(self.key_store)] if self.key_store else []
+        return [*followed, self.ledger.tend()] if self.ledger else followed
+
+    async def close(self) -> None:
+        """Add up what is left."""
+        if self.ledger is not None:
+            await self.ledger.close()
+
+
+async def open_accounts(
+    records: Records | None, digests: Sequence[bytes], journals: Path, *, open: bool = False
+) -> Accounts:
+    """The accounts in a database, as far as it can be read, and the keys of the settings by their `digests`. Workers
+    keep their journals in one folder. With `open`, requests need no key."""
+    keys = Keyring(digests, open=open)
+    if records is None:
+        return Accounts(keys=keys)
+    key_store, usage = KeyStore(records), UsageStore(records)
+    try:
+        await keys.load(key_store)
+    except OSError as error:
+        log.warning("the keys in the store cannot be read: %s", error)
+    ledger = Ledger(usage, journals)
+    budgets = Budgets(keys, usage, ledger)
+    return Accounts(keys=keys, key_store=key_store, usage=usage, ledger=ledger, budgets=budgets)

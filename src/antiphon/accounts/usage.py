@@ -1,0 +1,78 @@
+"""What a request used, and sums of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import add
+
+import msgspec
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+class Counts(msgspec.Struct, frozen=True, array_like=True):
+    """What was used. `requests` came to their proper end, `broken` are those that did not. The prompt's tokens are new
+    (`input`), computed and put into the cache before a client's mark (`created`), or taken from it (`cached`); of the
+    `output`, `thinking` is a part. `milliseconds` are from a request's head to the end of its reply. The last three
+    are calls of tools that ran here: searches, fetches, and all of them."""
+
+    requests: int = 0
+    broken: int = 0
+    input: int = 0
+    created: int = 0
+    cached: int = 0
+    output: int = 0
+    thinking: int = 0
+    milliseconds: int = 0
+    web_searches: int = 0
+    web_fetches: int = 0
+    tool_calls: int = 0
+
+    @property
+    def spent(self) -> int:
+        """What of it a budget is for: tokens that the engine computed."""
+        return self.input + self.created + self.output
+
+    def plus(self, other: Counts) -> Counts:
+        """The sums."""
+        return Counts(*map(add, msgspec.structs.astuple(self), msgspec.structs.astuple(other)))
+
+
+NAMES = Counts.__struct_fields__
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """What one request used. `time` is Unix seconds, `key` the label of its key (empty: none), `model` the served one;
+    `tier` is `standard` or `batch`."""
+
+    time: int
+    key: str
+    model: str
+    tier: str
+    counts: Counts
+
+    @property
+    def whole(self) -> bool:
+        """Whether the reply came to its end, so that its own figures are these."""
+        return self.counts.broken == 0
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """What is summed together: an hour (Unix seconds of its beginning), key, model and tier, whole replies apart from
+    the others."""
+
+    hour: int
+    key: str
+    model: str
+    tier: str
+    whole: bool
+
+
+def summed(entries: Iterable[Entry]) -> dict[Cell, Counts]:
+    """The sums of each cell."""
+    found: dict[Cell, Counts] = {}
+    for entry in entries:
+        cell = Cell(entry.time // HOUR * HOUR, entry.key, entry.model, entry.tier, entry.whole)
+        found[cell] = found.get(cell, Counts()).plus(entry.counts)
+    return found

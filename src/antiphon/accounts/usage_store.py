@@ -1,0 +1,151 @@
+"""Usage in the store: sums of each hour, by key, model and tier.
+
+What a worker has entered in its journal is added together with how far the journal was read, in one transaction, so
+that every line counts once however often somebody dies between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    MetaData,
+    RowMapping,
+    Table,
+    Text,
+    delete,
+    func,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from antiphon.accounts.usage import NAMES, Cell, Counts, Entry, summed
+from antiphon.storage.records import Records, TableSet
+
+_METADATA = MetaData()
+_USAGE = Table(
+    "usage",
+    _METADATA,
+    Column("key", Text, primary_key=True),
+    Column("hour", BigInteger, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("tier", Text, primary_key=True),
+    Column("whole", Boolean, primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in NAMES),
+    Index("usage_hour", "hour"),
+)
+_JOURNALS = Table(
+    "usage_journals",
+    _METADATA,
+    Column("name", Text, primary_key=True),
+    Column("read", BigInteger, nullable=False),
+)
+_TABLES = TableSet("usage", 1, _METADATA)
+_ATTEMPTS = 20
+
+
+class UsageStore:
+    """The usage in a store's records. Everything raises OSError where that does not work. It is for threads: whoever
+    must not wait calls it in one."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def take(self, journal: Path) -> int:
+        """Add what of a journal was not added yet; gives how far it was read, in bytes."""
+
+        def work(connection: Connection) -> int:
+            read = _read(connection, journal.name)
+            entries, end = _entries(journal, read)
+            if end == read:
+                return end
+            for cell, counts in sorted(summed(entries).items(), key=lambda item: msgspec.structs.astuple(item[0])):
+                _add(connection, cell, counts)
+            _mark(connection, journal.name, end)
+            return end
+
+        return self._records.run(_TABLES, work)
+
+    def forget(self, journal: Path) -> None:
+        """The journal is gone, and so is all need to know how far it was read."""
+        self._records.run(_TABLES, lambda one: one.execute(delete(_JOURNALS).where(_JOURNALS.c.name == journal.name)))
+
+    def spent(self, key: str, since: int) -> int:
+        """The tokens that a key has spent since a time (Unix seconds, the beginning of an hour)."""
+        if not self._records.keeps(_TABLES):
+            return 0
+        tokens = func.sum(_USAGE.c.input + _USAGE.c.created + _USAGE.c.output)
+        mine = select(func.coalesce(tokens, 0)).where(_USAGE.c.key == key, _USAGE.c.hour >= since)
+        return int(self._records.run(_TABLES, lambda one: one.scalar(mine), writes=False) or 0)
+
+    def cells(self, folder: Path, since: int, until: int) -> dict[Cell, Counts]:
+        """What was used in a period (Unix seconds, of whole hours), with what journals in this folder have that was not
+        added yet."""
+        for _ in range(_ATTEMPTS):
+            journals = sorted(folder.glob("*.lines")) if folder.is_dir() else []
+            if not journals and not self._records.keeps(_TABLES):
+                return {}
+            found, read = self._records.run(_TABLES, lambda one: _snapshot(one, since, until), writes=not journals)
+            try:
+                waiting = [entry for file in journals for entry in _entries(file, read.get(file.name, 0))[0]]
+            except FileNotFoundError:
+                # It was added after the snapshot, and removed.
+                continue
+            for cell, counts in summed(waiting).items():
+                if since <= cell.hour < until:
+                    found[cell] = found.get(cell, Counts()).plus(counts)
+            return found
+        raise OSError("usage is added faster than it can be read; try again")
+
+
+def _snapshot(connection: Connection, since: int, until: int) -> tuple[dict[Cell, Counts], dict[str, int]]:
+    mine = select(_USAGE).where(_USAGE.c.hour >= since, _USAGE.c.hour < until)
+    found = {_cell(row): Counts(*(int(row[name]) for name in NAMES)) for row in connection.execute(mine).mappings()}
+    return found, {name: read for name, read in connection.execute(select(_JOURNALS))}
+
+
+def _cell(row: RowMapping) -> Cell:
+    return Cell(row["hour"], row["key"], row["model"], row["tier"], row["whole"])
+
+
+def _add(connection: Connection, cell: Cell, counts: Counts) -> None:
+    row = _insert(connection, _USAGE).values(**msgspec.structs.asdict(cell), **msgspec.structs.asdict(counts))
+    more = {name: _USAGE.c[name] + row.excluded[name] for name in NAMES}
+    connection.execute(row.on_conflict_do_update(index_elements=list(_USAGE.primary_key), set_=more))
+
+
+def _read(connection: Connection, journal: str) -> int:
+    """How far a journal was added. Whoever asks to add has it alone: its owner, or whoever found it without one."""
+    return int(connection.scalar(select(_JOURNALS.c.read).where(_JOURNALS.c.name == journal)) or 0)
+
+
+def _mark(connection: Connection, journal: str, read: int) -> None:
+    row = _insert(connection, _JOURNALS).values(name=journal, read=read)
+    connection.execute(row.on_conflict_do_update(index_elements=[_JOURNALS.c.name], set_={"read": read}))
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    kinds: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    return kinds[connection.dialect.name](table)
+
+
+def _entries(journal: Path, start: int) -> tuple[list[Entry], int]:
+    """The entries of the whole lines behind a place in a journal, and where they end."""
+    with journal.open("rb") as file:
+        file.seek(start)
+        waiting = file.read()
+    end = waiting.rfind(b"\n") + 1
+    return list(_decoded(waiting[:end])), start + end
+
+
+def _decoded(lines: bytes) -> Iterator[Entry]:
+    for line in lines.splitlines():
+        yield msgspec.json.decode(line, type=Entry)

@@ -1,0 +1,167 @@
+"""Usage adds up: in the store, over journals of workers that died, and while somebody reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from antiphon.accounts.budgets import Budgets
+from antiphon.accounts.keyring import Keyring
+from antiphon.accounts.keys import Key
+from antiphon.accounts.ledger import Journal, Ledger, take_over
+from antiphon.accounts.report import report
+from antiphon.accounts.usage import HOUR, Cell, Counts, Entry
+from antiphon.accounts.usage_store import UsageStore
+from antiphon.api.errors import BudgetSpent
+from antiphon.storage.records import Records
+
+NOW = 1_800_000_000
+"""In January 2027."""
+ALL = (0, 2 * NOW)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    records = Records(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    yield records
+    records.close()
+
+
+@pytest.fixture
+def journals(tmp_path: Path) -> Path:
+    return tmp_path / "journals"
+
+
+def entry(number: int, key: str = "a", *, whole: bool = True) -> Entry:
+    counts = Counts(requests=int(whole), broken=int(not whole), input=number, output=2 * number, cached=3)
+    return Entry(NOW + number, key, f"model {number % 2}", "standard", counts)
+
+
+def total(cells: dict[Cell, Counts], *, whole: bool = False) -> Counts:
+    lines = report(cells, (), whole=whole)
+    return lines[0].counts if lines else Counts()
+
+
+def expected(entries: list[Entry]) -> Counts:
+    found = Counts()
+    for each in entries:
+        found = found.plus(each.counts)
+    return found
+
+
+async def test_what_was_entered_is_read_before_and_after_it_is_added(records: Records, journals: Path) -> None:
+    """A reader beside the worker sees all of it at any time, once; so does one after the worker has ended, which leaves
+    no journal."""
+    store = UsageStore(records)
+    ledger, entries = Ledger(store, journals), [entry(number) for number in range(20)]
+    for number, each in enumerate(entries, 1):
+        ledger.enter(each)
+        assert total(store.cells(journals, *ALL)) == expected(entries[:number])
+        if number % 7 == 0:
+            await ledger.commit()
+            assert total(store.cells(journals, *ALL)) == expected(entries[:number])
+    await ledger.close()
+    assert os.listdir(journals) == []
+    assert total(store.cells(journals, *ALL)) == expected(entries)
+
+
+def test_the_journal_of_a_dead_worker_counts_once(records: Records, journals: Path) -> None:
+    """However often somebody died between adding it and removing it; half a line at its end counts for nothing; that of
+    a living worker is left alone."""
+    store, entries = UsageStore(records), [entry(number) for number in range(5)]
+    dead, living = Journal(journals), Journal(journals)
+    for each in entries:
+        dead.add(each)
+    living.add(entry(7))
+    store.take(dead.path)
+    dead.add(entry(6))
+    os.write(dead._lines._handle, b'[1800000000,"a","model 1","stan')
+    dead.close()
+    for _ in range(2):
+        take_over(store, journals)
+        assert total(store.cells(journals, *ALL)) == expected([*entries, entry(6), entry(7)])
+    assert [path.name for path in journals.iterdir()] == [living.path.name]
+    living.close()
+
+
+async def test_a_long_journal_gives_way(records: Records, journals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a new one once it was added, and nothing is lost or counted twice by that; readers in between see the same."""
+    monkeypatch.setattr("antiphon.accounts.ledger._LONGEST", 200)
+    store = UsageStore(records)
+    ledger, entries, names = Ledger(store, journals), [entry(number) for number in range(30)], set()
+    with ThreadPoolExecutor() as pool:
+        for each in entries:
+            ledger.enter(each)
+            names |= set(os.listdir(journals))
+            reading = asyncio.get_running_loop().run_in_executor(pool, store.cells, journals, *ALL)
+            await ledger.commit()
+            assert total(await reading).requests <= each.counts.input + 1
+    assert len(names) > 3
+    await ledger.close()
+    assert total(store.cells(journals, *ALL)) == expected(entries)
+
+
+async def test_a_disk_that_is_full_costs_nothing_that_was_used(
+    records: Records, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be written is kept until it can; the operator is told once."""
+    place = tmp_path / "place"
+    place.write_text("a file where the folder should be")
+    ledger = Ledger(UsageStore(records), place / "journals")
+    for number in range(5):
+        ledger.enter(entry(number))
+    assert len([record for record in caplog.records if "usage cannot be kept" in record.message]) == 1
+    place.unlink()
+    await ledger.commit()
+    assert total(UsageStore(records).cells(place / "journals", *ALL)) == expected([entry(n) for n in range(5)])
+    await ledger.close()
+
+
+async def test_reports_tell_apart_what_they_are_asked_to(records: Records, journals: Path) -> None:
+    """By hour, day, key and model, within a period; replies that broke off are left out where whole ones are meant."""
+    store = UsageStore(records)
+    ledger = Ledger(store, journals)
+    entries = [entry(number * HOUR // 2, "ab"[number % 2], whole=number % 3 > 0) for number in range(100)]
+    for each in entries:
+        ledger.enter(each)
+    await ledger.commit()
+    for by in (("hour",), ("day", "key"), ("key", "model"), ("tier",), ()):
+        lines = report(store.cells(journals, *ALL), by)
+        assert expected([Entry(0, "", "", "", line.counts) for line in lines]) == expected(entries)
+        assert len({line.place for line in lines}) == len(lines)
+    assert total(store.cells(journals, *ALL), whole=True) == expected([each for each in entries if each.whole])
+    middle = NOW // HOUR * HOUR + 10 * HOUR
+    assert total(store.cells(journals, middle, 2 * NOW)) == expected([e for e in entries if e.time >= middle])
+    await ledger.close()
+
+
+async def test_a_budget_ends_with_its_month(records: Records, journals: Path) -> None:
+    """A key is let in until the tokens that were computed for it reach its budget, whoever counted them; the sentence
+    says how much that was and when it begins anew; other keys do not notice; the next month is another one."""
+    now = float(NOW)
+    keys, store = Keyring(), UsageStore(records)
+    keys.take([Key(label="a", number=1, name="alice", budget=30), Key(label="b", number=2, name="bob")])
+    mine, other = Ledger(store, journals), Ledger(store, journals)
+    budgets = Budgets(keys, store, mine, clock=lambda: now)
+    other.enter(entry(5))
+    await other.commit()
+    await budgets.check("a")
+    mine.enter(entry(4))
+    await budgets.check("a")
+    await mine.commit()
+    await budgets.check("a")
+    mine.enter(entry(1))
+    message = r"'alice' has spent 30 of its 30 tokens for January 2027; its budget begins anew at 2027-02-01T00:00:00Z"
+    with pytest.raises(BudgetSpent, match=message):
+        await budgets.check("a")
+    mine.enter(entry(1000, "b"))
+    await budgets.check("b")
+    now += 31 * 24 * HOUR
+    await Budgets(keys, store, Ledger(store, journals), clock=lambda: now).check("a")
+    for ledger in (mine, other):
+        await ledger.close()
