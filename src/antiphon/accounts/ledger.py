@@ -59,13 +59,14 @@ class Journal:
 
 class Ledger:
     """The entries of a worker, and the store that they go to. `entered` and `committed` are the tokens of each key that
-    were spent by entries of this worker, and by those of them that were added to the store."""
+    were spent by entries of this worker, and by those of them that were added to the store; `folder` has the journals
+    of all workers."""
 
     def __init__(self, store: UsageStore, folder: Path) -> None:
         self.entered: Counter[str] = Counter()
         self.committed: Counter[str] = Counter()
         self._store = store
-        self._folder = folder
+        self.folder = folder
         self._journal: Journal | None = None
         self._unwritten: list[Entry] = []
         self._dirty = False
@@ -83,7 +84,7 @@ class Ledger:
         """Add to the store what comes, until cancelled."""
         while True:
             with self._telling():
-                await asyncio.to_thread(take_over, self._store, self._folder)
+                await asyncio.to_thread(take_over, self._store, self.folder)
                 break
             await asyncio.sleep(INTERVAL)
         while True:
@@ -127,7 +128,7 @@ class Ledger:
     def _write(self) -> None:
         while self._unwritten:
             if self._journal is None:
-                self._journal = Journal(self._folder)
+                self._journal = Journal(self.folder)
             self._journal.add(self._unwritten[0])
             del self._unwritten[0]
 
@@ -139,7 +140,7 @@ class Ledger:
             self._failing = bool(self._unwritten)
         except OSError as error:
             if not self._failing:
-                log.warning(files.refusal("usage", error, self._folder, "--state-dir or --store"))
+                log.warning(files.refusal("usage", error, self.folder, "--state-dir or --store"))
             self._failing = True
 
 
