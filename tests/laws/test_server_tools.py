@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -17,9 +19,13 @@ from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.events import AnyEvent, Fold
 from antiphon.api.seal import Seal
 from antiphon.engines.scripted import Rule, Scripted
+from antiphon.server_tools.code.containers import Containers
+from antiphon.server_tools.code.family import CodeExecution
+from antiphon.server_tools.code.sandbox import Limits, Sandbox
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds, Rounds, Run
 from antiphon.server_tools.tool import ToolFailed
+from antiphon.server_tools.tool_search import ToolSearch
 from antiphon.server_tools.web_search import Hit, Place, WebSearch
 from antiphon.serving.service import Service
 from antiphon.surfaces.messages import decode, encode, message
@@ -35,8 +41,20 @@ CALLS = {
     "found": call("web_search", query="found"),
     "fails": call("web_search", query="fails"),
     "wrong": call("web_search"),
+    "ran": call("code_execution", code="print(42)"),
+    "late": call("code_execution", code="while True: pass"),
+    "tools": call("tool_search_tool_bm25", query="weather"),
+    "no tools": call("tool_search_tool_bm25", query="submarine"),
     "look": call("look", path="x"),
 }
+DEFERRED = {"name": "weather", "description": "Tells the weather.", "input_schema": {"type": "object"}}
+TOOLS: list[Fields] = [
+    SEARCH,
+    LOOK,
+    {"type": "code_execution_20250522", "name": "code_execution"},
+    {"type": "tool_search_tool_bm25", "name": "tool_search_tool_bm25"},
+    {**DEFERRED, "defer_loading": True},
+]
 OUTPUTS = st.lists(
     st.tuples(
         st.sampled_from(["", "<think>\nWell.\n</think>\n\n"]),
@@ -61,17 +79,27 @@ class Searches:
         pass
 
 
-class Talk:
-    """A conversation in which the model says these outputs, one after the other."""
+class Runs(Sandbox):
+    """A sandbox that says what it has, or that it took too long, as it is asked to."""
 
-    def __init__(self, service: Service, engine: Scripted) -> None:
+    async def run(self, action: str, fields: dict[str, Any], archive: Path, kept: IO[bytes]) -> dict[str, Any]:
+        if "while" in fields["code"]:
+            return {"error": "execution_time_exceeded", "message": "it took too long"}
+        return {"stdout": "42 <|im_end|>\n", "stderr": "", "return_code": 0, "lost": ""}
+
+
+class Talk:
+    """A conversation in which the model says these outputs, one after the other. Code leaves its files in a folder."""
+
+    def __init__(self, service: Service, engine: Scripted, folder: Path) -> None:
         self.service, self.engine = service, engine
-        self.offered = ServerTools([WebSearch(Searches())], BOUNDS)
+        code = CodeExecution(Runs(Limits()), Containers(folder))
+        self.offered = ServerTools([WebSearch(Searches()), ToolSearch(), code], BOUNDS)
         self.messages: list[Fields] = [user("Begin.")]
 
     async def ask(self) -> tuple[Fields, bytes]:
         """One request: the whole message, and the stream of the same events."""
-        body = {"model": "m", "max_tokens": 1000, "messages": self.messages, "tools": [SEARCH, LOOK]}
+        body = {"model": "m", "max_tokens": 1000, "messages": self.messages, "tools": TOOLS}
         asked = decode.decode(decode.read(json.dumps(body).encode(), self.offered), self.service.cards()[0], SEAL, {})
         style = message.Style(id="msg_1", model="m", seal=SEAL)
         encoder, folding, raw = encode.Encoder(style), Fold(), bytearray()
@@ -88,8 +116,8 @@ class Talk:
             asked.conversation,
             asked.generation,
             declared=asked.served,
-            deferred={},
-            searchable={},
+            deferred=asked.deferred,
+            searchable=asked.searchable,
             further=further,
             seal=SEAL,
             bounds=BOUNDS,
@@ -127,7 +155,8 @@ def _rule(output: tuple[str, str, list[str], bool]) -> Rule:
     outputs=[
         ("<think>\nWell.\n</think>\n\n", "So <be> it.", ["found", "look", "fails"], False),
         ("", "", ["wrong", "found"], False),
-        ("", "  Größe.\n", ["found"], False),
+        ("", "  Größe.\n", ["tools", "ran"], False),
+        ("", "", ["late", "no tools", "tools"], False),
         ("", "So <be> it.", [], False),
     ]
 )
@@ -138,7 +167,7 @@ def test_whatever_follows_each_other(outputs: list[tuple[str, str, list[str], bo
 
     async def talk_on() -> None:
         service, engine = await served(*map(_rule, outputs), Rule(text="No more."))
-        talk = Talk(service, engine)
+        talk = Talk(service, engine, folder)
         while len(engine.jobs) < len(outputs):
             message, raw = await talk.ask()
             assert order.check(order.frames(raw)) == "message_stop"
@@ -146,7 +175,7 @@ def test_whatever_follows_each_other(outputs: list[tuple[str, str, list[str], bo
             assert told["content"] == message["content"]
             assert {**told["usage"], "output_tokens": 0} == {**message["usage"], "output_tokens": 0}
             calls = {block["id"] for block in message["content"] if block["type"] == "server_tool_use"}
-            results = [b["tool_use_id"] for b in message["content"] if b["type"] == "web_search_tool_result"]
+            results = [b["tool_use_id"] for b in message["content"] if b["type"].endswith("_tool_result")]
             assert len(set(results)) == len(results)
             assert calls >= set(results)
             if message["stop_reason"] != "max_tokens":
@@ -154,7 +183,9 @@ def test_whatever_follows_each_other(outputs: list[tuple[str, str, list[str], bo
             talk.answer(message)
         _goes_on(engine, outputs)
 
-    asyncio.run(talk_on())
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        asyncio.run(talk_on())
 
 
 def _goes_on(engine: Scripted, outputs: Sequence[Any]) -> None:

@@ -8,6 +8,7 @@ is bounded.
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -55,10 +56,13 @@ class McpClient:
 
     def __init__(self, outward: Outward) -> None:
         try:
+            import httpx2
             import mcp  # noqa: F401
         except ImportError:
             raise ValueError("MCP servers need a library: pip install 'antiphon[tools]'") from None
         self._outward = outward
+        # To make one takes some 30 ms, so there is one for all connections.
+        self._tls = httpx2.create_ssl_context()
 
     async def tools(self, server: Server) -> list[Listed]:
         """Its tools. Raises ToolFailed."""
@@ -119,14 +123,14 @@ class McpClient:
         outward.judge(server.url)
         headers = {"authorization": f"Bearer {server.token}"} if server.token else {}
         if urlsplit(server.url).path.rstrip("/").endswith("/sse"):
-            return sse_client(server.url, headers=headers, httpx_client_factory=partial(_web, outward))
-        return streamable_http_client(
-            server.url, http_client=await stack.enter_async_context(_web(outward, headers=headers))
-        )
+            return sse_client(server.url, headers=headers, httpx_client_factory=partial(_web, outward, self._tls))
+        client = await stack.enter_async_context(_web(outward, self._tls, headers=headers))
+        return streamable_http_client(server.url, http_client=client)
 
 
 def _web(
     outward: Outward,
+    tls: ssl.SSLContext,
     headers: dict[str, str] | None = None,
     timeout: httpx2.Timeout | None = None,
     auth: httpx2.Auth | None = None,
@@ -165,7 +169,7 @@ def _web(
             return response
 
     return httpx2.AsyncClient(
-        transport=Judged(), trust_env=False, headers=headers, timeout=timeout or httpx2.Timeout(60), auth=auth
+        transport=Judged(verify=tls), trust_env=False, headers=headers, timeout=timeout or httpx2.Timeout(60), auth=auth
     )
 
 

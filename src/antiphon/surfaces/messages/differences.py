@@ -116,7 +116,7 @@ DIFFERENCES = (
         "Server tools",
         "Run on the server.",
         "Those that the operator set up run; of the others none is shown to the model, and a request that has nothing "
-        "else gets their error `unavailable`. See [Server tools](server-tools.md).",
+        "else gets their error `unavailable`; `advisor` is never set up. See [Server tools](server-tools.md).",
         "They reach out of the server, so somebody must have said where to; and a model told to search would make up "
         "what it found.",
     ),
