@@ -226,6 +226,17 @@ def test_a_port_in_use_is_told() -> None:
             supervisor.serve(settings)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names in the network namespace")
+def test_a_port_is_claimed_while_models_load() -> None:
+    """Of two servers that start at once on one port, one is refused, although nobody listens on it yet."""
+    settings = sources.Settings(port=free_port())
+    refused = pytest.raises(supervisor.CannotServe, match="is in use")
+    with supervisor.usable_port(settings), refused, supervisor.usable_port(settings):
+        pass
+    with supervisor.usable_port(settings) as port:
+        assert port == settings.port
+
+
 def test_an_unknown_engine_is_told() -> None:
     """An attached engine with an unknown scheme is refused before anything starts, with the known ones."""
     settings = sources.Settings(port=free_port(), model="abacus+http://127.0.0.1:1")

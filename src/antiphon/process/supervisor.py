@@ -148,7 +148,8 @@ def usable_port(settings: Settings) -> Iterator[int]:
     share it: models may take minutes to load, and any other program might be given it meanwhile. Raises CannotServe."""
     refuse_port_in_use(settings)
     if settings.port:
-        yield settings.port
+        with _claimed(settings):
+            yield settings.port
         return
     family, kind, _, _, place = socket.getaddrinfo(settings.host.strip("[]"), 0, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as holder:
@@ -169,10 +170,29 @@ def refuse_port_in_use(settings: Settings) -> None:
             probe.listen()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise CannotServe(
-                f"port {settings.port} on {host} is in use; stop what uses it, or choose another with --port"
-            ) from None
+            raise _in_use(settings) from None
         raise CannotServe(f"cannot listen on {host}, port {settings.port}: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _claimed(settings: Settings) -> Iterator[None]:
+    """Keep other servers off the port while models are loaded, when nobody listens on it yet. Raises CannotServe where
+    another one does so. The claim is a name in the network namespace, which goes with the process: only Linux has such
+    names."""
+    if sys.platform != "linux":
+        yield
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+        try:
+            claim.bind(f"\0antiphon {settings.host}:{settings.port}")
+        except OSError:
+            raise _in_use(settings) from None
+        yield
+
+
+def _in_use(settings: Settings) -> CannotServe:
+    host = settings.host.strip("[]")
+    return CannotServe(f"port {settings.port} on {host} is in use; stop what uses it, or choose another with --port")
 
 
 class Banner:
