@@ -33,6 +33,15 @@ for _ in range(30):
     records.run(TABLES, one_more)
 """
 
+WRITE = """
+import sqlite3, sys
+
+store = sqlite3.connect(sys.argv[1])
+store.execute("UPDATE things SET count = count + 1")
+store.commit()
+store.close()
+"""
+
 
 def begin(connection: Connection) -> None:
     """Make the thing to count, if nobody else did."""
@@ -128,6 +137,19 @@ def test_processes_wait_for_one_another(place: Place, store: Store) -> None:
     running = [subprocess.Popen([sys.executable, "-c", COUNT, place.records]) for _ in range(3)]
     assert [process.wait() for process in running] == [0, 0, 0]
     assert store.records.run(TABLES, lambda one: one.scalar(select(THINGS.c.count))) == 90
+
+
+def test_what_others_write_is_seen_after_they_ended(tmp_path: Path) -> None:
+    """A process that has used several sets of tables sees each write of others that come, write and go."""
+    records = Records(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    records.run(TABLES, begin)
+    others = MetaData()
+    Table("others", others, Column("name", Text, primary_key=True))
+    records.run(TableSet("others", 1, others), lambda connection: None)
+    for number in (1, 2, 3):
+        subprocess.run([sys.executable, "-c", WRITE, tmp_path / "store.sqlite"], check=True)
+        assert records.run(TABLES, lambda one: one.scalar(select(THINGS.c.count)), writes=False) == number
+    records.close()
 
 
 def test_older_tables_are_taken_over_and_newer_refused(place: Place, store: Store) -> None:

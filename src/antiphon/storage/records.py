@@ -203,9 +203,13 @@ def _holds_anything(file: Path) -> bool:
 
 
 def _create(file: Path) -> None:
-    """Make the file of a database, for its owner's eyes only; SQLite gives what lies beside it the same rights."""
+    """Make the file of a database, for its owner's eyes only; SQLite gives what lies beside it the same rights.
+
+    One that is there is not opened: closing it again would drop the locks that SQLite holds on it in this process, and
+    another process that ends would take the log away from under this one, which then sees no further change."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _set_up(connection: Any, _: object) -> None:
