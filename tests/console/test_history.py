@@ -55,6 +55,7 @@ def test_find_rename_and_delete(page: Page) -> None:
     say(page, "About the sea")
     page.keyboard.press("Escape")
     page.keyboard.press("n")
+    expect(page.locator(".welcome")).to_be_visible()
     say(page, "About the sky")
     page.keyboard.press("Escape")
     page.keyboard.press("c")
