@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +15,13 @@ _WHY = (
     "streams). A paced token is mostly system calls, which nobody is spared: fifteen times less than LiteLLM takes now "
     "can be less than the bare relay, which parses nothing, takes itself."
 )
+PARTS = frozenset({"relay", "streams", "bursts", "scored", "length", "litellm"})
 TOKENS = 200
 """Of a reply, where a whole one is measured at the ideal pace."""
 
 
 def measured(folder: Path, parts: set[str]) -> list[Row]:
-    """The rows of those of the parts `relay`, `streams`, `bursts`, `length` and `litellm` that are wanted."""
+    """The rows of those of `PARTS` that are wanted."""
     rows: list[Row] = []
     with (
         servers.upstream(folder) as clock,
@@ -32,6 +34,8 @@ def measured(folder: Path, parts: set[str]) -> list[Row]:
             rows += _streams(floor, ours)
         if "bursts" in parts:
             rows += _bursts(clock, floor, ours)
+        if "scored" in parts:
+            rows += _scored(clock, ours)
         if "length" in parts:
             rows += _length(clock, ours)
         if "litellm" in parts:
@@ -100,6 +104,21 @@ def _bursts(clock: servers.Running, floor: servers.Running, ours: servers.Runnin
         )
     rates = {name: median(told, lambda t: t["rate"]) for name, told in found.items()}
     return [Row("tokens a second in bursts, 32 streams", f"{rates['ours']:,.0f} (relay {rates['relay']:,.0f})")]
+
+
+def _scored(clock: servers.Running, ours: servers.Running) -> list[Row]:
+    """Tokens with ids and log-probabilities beside tokens without: one at a time, and as many as a read brings."""
+    at_64, bursts = ("--streams", "64", "--seconds", "4"), ("--streams", "32", "--whole")
+    rows = []
+    for how, more, tokens in (("64 streams at 20 ms", at_64, 100_000), ("in bursts", bursts, 4000)):
+        with servers.without_pace(clock.url) if more == bursts else nullcontext():
+            measure = partial(load, ours.url + MESSAGES, ours.pids, *more, tokens=tokens)
+            found = rounds({"plain": measure, "scored": partial(measure, return_token_ids=True, return_logprob=True)})
+        plain, scored = (median(found[name], cost) for name in ("plain", "scored"))
+        ratio = scored / plain
+        what = f"processor time for a token with its id and log-probability, {how}"
+        rows.append(Row(what, f"{scored:.1f} µs, {ratio:.2f}× {plain:.1f} µs without", "≤ 1.25×", ratio <= 1.25))
+    return rows
 
 
 def _length(clock: servers.Running, ours: servers.Running) -> list[Row]:

@@ -1,9 +1,10 @@
 """Compares the cost of the surface with its peers, side by side in one run: `python -m bench.run [--only PART …]`.
 
 Prints a table, and with `--write FILE` writes it as a page. Figures are ratios to a peer of the same run wherever there
-is one: the machine's own speed says nothing. Parts: `relay`, `streams`, `bursts`, `length`, `litellm` (over a paced
-upstream), `large` (large requests beside paced streams), `engine` (llama.cpp), `start`; `vllm`, with `--vllm`; and,
-only where it is named, `prefill` (long prompts beside llama.cpp with its own defaults; an hour).
+is one: the machine's own speed says nothing. Parts: `relay`, `streams`, `bursts`, `scored` (tokens with their
+log-probabilities), `length` and `litellm`, over a paced upstream; `large` (large requests beside paced streams),
+`engine` (llama.cpp), `start`; `vllm`, with `--vllm`; and, only where it is named, `prefill` (long prompts beside
+llama.cpp with its own defaults; an hour).
 """
 
 from __future__ import annotations
@@ -59,14 +60,14 @@ def page(rows: list[Row]) -> str:
     return head + table + ("\nWhere a target is missed:\n\n" if notes else "") + "".join(notes)
 
 
-PARTS = ("relay", "streams", "bursts", "length", "litellm", "large", "engine", "prefill", "vllm", "start")
+PARTS = ("relay", "streams", "bursts", "scored", "length", "litellm", "large", "engine", "prefill", "vllm", "start")
 UNASKED = tuple(part for part in PARTS if part not in ("vllm", "prefill"))
 """What takes gigabytes of packages or an hour is measured only where it is asked for."""
 
 
 def measured(folder: Path, parts: set[str]) -> list[Row]:
     """The rows of these parts."""
-    rows = paced.measured(folder, parts) if parts & {"relay", "streams", "bursts", "length", "litellm"} else []
+    rows = paced.measured(folder, parts) if parts & paced.PARTS else []
     one_by_one = {
         "large": large.measured,
         "engine": beside.llama_cpp,

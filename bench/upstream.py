@@ -56,6 +56,19 @@ def llama_token(number: int) -> bytes:
 
 
 @lru_cache(maxsize=1 << 18)
+def llama_scored(number: int) -> bytes:
+    """The same where probabilities are asked for."""
+    word, id = WORDS[number * 7 % 25], 1000 + number * 7 % 25
+    spelled = ",".join(map(str, word.encode()))
+    likely = f'"id":{id},"token":"{word}","bytes":[{spelled}],"logprob":-{number * 7 % 25}.4968286752700806'
+    return chunk(
+        b'data: {"index":0,"content":"%b","tokens":[%d],"stop":false,"id_slot":-1,"tokens_predicted":%d,'
+        b'"tokens_evaluated":9,"completion_probabilities":[{%b,"top_logprobs":[{%b}]}]}\n\n'
+        % (word.encode(), id, number + 1, likely.encode(), likely.encode())
+    )
+
+
+@lru_cache(maxsize=1 << 18)
 def openai_token(number: int) -> bytes:
     """The same as OpenAI-compatible servers tell it."""
     return chunk(
@@ -122,8 +135,10 @@ def vllm_end(total: int) -> bytes:
     )
 
 
+SCORED = "/completion with n_probs"
 WIRES = {
     "/completion": (LLAMA_BEGIN, llama_token, llama_end, "n_predict"),
+    SCORED: (LLAMA_BEGIN, llama_scored, llama_end, "n_predict"),
     "/v1/completions": (b"", vllm_token, vllm_end, "max_tokens"),
     "/v1/chat/completions": (OPENAI_BEGIN, openai_token, openai_end, "max_tokens"),
 }
@@ -225,6 +240,7 @@ class Upstream:
     def _answer(self, connection: Connection, path: str, body: bytes) -> None:
         if path in WIRES and b'"stream":true' in body.replace(b" ", b""):
             asked = json.loads(body)
+            path = SCORED if asked.get("n_probs") else path
             begin, _, _, limit = WIRES[path]
             connection.path, connection.sent, connection.limit = path, 0, asked.get(limit) or 16
             connection.interval, connection.due = self._interval, time.monotonic() + self._interval

@@ -8,6 +8,7 @@ concatenation is one JSON object) and an end. Exactly one `Finished` closes a st
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -26,6 +27,10 @@ StopReason = Literal[
     "model_context_window_exceeded",
     "refusal",
 ]
+
+
+# One for all events: a default that can be changed is made anew for each.
+_NOTHING_SPELLED: Mapping[int, bytes] = MappingProxyType({})
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -74,7 +79,7 @@ class TokensSampled(Event, frozen=True):
     tokens. `spelled` are the bytes that ids stand for, where these were asked for."""
 
     tokens: Sequence[Token]
-    spelled: Mapping[int, bytes] = {}
+    spelled: Mapping[int, bytes] = _NOTHING_SPELLED
 
 
 class TextDelta(Event, frozen=True):
@@ -256,6 +261,11 @@ class Fold:
         if kind is self._kind and kind is not ToolDelta and event.text:  # type: ignore[union-attr]
             # Nearly every token: text that goes on.
             self._pieces.append(event.text)  # type: ignore[union-attr]
+        elif kind is TokensSampled:
+            # As many, where they are told.
+            self._tokens += event.tokens  # type: ignore[union-attr]
+            if event.spelled:  # type: ignore[union-attr]
+                self._spelled |= event.spelled  # type: ignore[union-attr]
         else:
             self._add(event)
 
@@ -285,12 +295,8 @@ class Fold:
             case ServerResult(block):
                 self._close()
                 self._blocks.append(ServerResultBlock(block))
-            case Started():
+            case Started() | TokensSampled():
                 pass
-            case TokensSampled(tokens, spelled):
-                self._tokens += tokens
-                if spelled:
-                    self._spelled |= spelled
             case Finished():
                 self._close()
                 self._finished = event

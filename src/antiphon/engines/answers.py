@@ -49,52 +49,6 @@ class Encoded(msgspec.Struct):
     tokens: list[int]
 
 
-class Progress(msgspec.Struct):
-    """How much of a prompt is read, in tokens."""
-
-    total: int = 0
-    cache: int = 0
-    processed: int = 0
-    time_ms: float = 0
-
-
-class Timings(msgspec.Struct):
-    """How many tokens of a prompt were cached, and how many were read."""
-
-    cache_n: int = 0
-    prompt_n: int = 0
-
-
-class Alternative(msgspec.Struct):
-    """A token, the logarithm of its probability, and the bytes that it stands for (none for control tokens)."""
-
-    id: int
-    logprob: float | None
-    bytes: list[int] = []
-
-
-class Likelihood(msgspec.Struct):
-    """The same of a token that was sampled, and of the likeliest of its place."""
-
-    id: int
-    logprob: float | None
-    top_logprobs: list[Alternative] = []
-
-
-class Chunk(msgspec.Struct):
-    """One server-sent event of `/completion`; unknown members are skipped."""
-
-    content: str = ""
-    tokens: list[int] = []
-    stop: bool = False
-    stop_type: str = ""
-    tokens_predicted: int = 0
-    prompt_progress: Progress | None = None
-    timings: Timings | None = None
-    completion_probabilities: list[Likelihood] = []
-    error: Any = None
-
-
 class Defaults(msgspec.Struct):
     """`n_ctx` is the window of one slot."""
 

@@ -11,45 +11,29 @@ import base64
 import hashlib
 import logging
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from antiphon.api.errors import Failure
 from antiphon.api.offload import offload
 from antiphon.api.tokens import MOST_ALTERNATIVES, Token
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Prefixes, Reach, gguf, identity
-from antiphon.engines.answers import (
-    Adapter,
-    Cards,
-    Chunk,
-    Decoded,
-    Encoded,
-    Likelihood,
-    Pieces,
-    Progress,
-    Props,
-    SlotState,
-)
+from antiphon.engines.answers import Adapter, Cards, Decoded, Encoded, Pieces, Props, SlotState
 from antiphon.engines.attached import Attached
 from antiphon.engines.blocks import blocks
 from antiphon.engines.cache.prefix_cache import ANY, PrefixCache, Seat
 from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.cache.slots import Slots
+from antiphon.engines.completion_events import Chunk, Likelihood, Progress, read, read_with_alternatives
 from antiphon.engines.pictures import PictureCosts
-from antiphon.engines.upstream import Told
 
 log = logging.getLogger("antiphon")
 
-_FIELDS = ["content", "tokens", "stop", "stop_type", "tokens_predicted", "timings"]
-
-
-_chunk = msgspec.json.Decoder(Chunk)
+_FIELDS = ["content", "tokens", "stop", "stop_type", "tokens_predicted"]
 
 
 class LlamaCpp:
@@ -206,7 +190,7 @@ class LlamaCpp:
                 bodies.insert(0, bodies[0] | {"prompt": job.prompt[: seat.beginning], "n_predict": 0, "grammar": ""})
             while bodies:
                 body = bodies.pop(0)
-                async with aclosing(self._reads(body, seat)) as reads:
+                async with aclosing(self._reads(body, seat, job)) as reads:
                     async for read in reads:
                         if isinstance(read, Progress):
                             cached = read.cache if cached is None else cached
@@ -218,10 +202,11 @@ class LlamaCpp:
                     await self._prefixes.keep(seat)
                     bodies[0]["cache_prompt"] = True
 
-    async def _reads(self, body: dict[str, Any], seat: Seat) -> AsyncGenerator[Progress | list[Piece], None]:
+    async def _reads(self, body: dict[str, Any], seat: Seat, job: Job) -> AsyncGenerator[Progress | list[Piece], None]:
         """What one request brings, up to its end. The seat learns what is in its slot."""
         counted = 0
-        async with aclosing(self._server.stream("/completion", body, _read)) as reads:
+        understand: Callable[[bytes], Chunk[Any]] = read_with_alternatives if job.alternatives else read
+        async with aclosing(self._server.stream("/completion", body, understand)) as reads:
             async for chunks in reads:
                 pieces: list[Piece] = []
                 for chunk in chunks:
@@ -231,22 +216,21 @@ class LlamaCpp:
                         yield done
                         continue
                     count, counted = max(chunk.tokens_predicted - counted, 0), chunk.tokens_predicted
-                    tokens = self._tokens(chunk.completion_probabilities) if chunk.completion_probabilities else ()
-                    pieces.append(Piece(chunk.content, count, chunk.tokens, _ends(chunk), tokens))
+                    tokens = chunk.completion_probabilities
+                    if tokens and job.alternatives:
+                        tokens = self._tokens(tokens)
+                    pieces.append(Piece(chunk.content, count, chunk.tokens, chunk.end, tokens))
                     seat.sampled += chunk.tokens
                 if pieces:
                     yield pieces
                     if pieces[-1].end != "none":
                         return
 
-    def _tokens(self, likelihoods: Sequence[Likelihood]) -> tuple[Token, ...]:
+    def _tokens(self, likelihoods: Sequence[Likelihood]) -> list[Token]:
         for each in likelihoods:
             # What the server cannot be asked for afterwards: parts of characters.
             self._spelled |= {near.id: bytes(near.bytes) for near in each.top_logprobs if near.bytes}
-        return tuple(
-            Token(each.id, each.logprob, tuple((a.id, a.logprob) for a in each.top_logprobs if a.logprob is not None))
-            for each in likelihoods
-        )
+        return [each.token for each in likelihoods]
 
     async def _body(self, job: Job, seat: Seat) -> dict[str, Any]:
         sampling = job.sampling
@@ -304,19 +288,6 @@ def _base64(pictures: Sequence[bytes]) -> list[str]:
 def _header(path: str) -> gguf.ModelFile | None:
     """The model file's header, when the file is on this machine."""
     return gguf.read(path) if path and Path(path).is_file() else None
-
-
-def _read(data: bytes) -> Chunk:
-    chunk = _chunk.decode(data)
-    if chunk.error is not None:
-        raise Told(chunk.error)
-    return chunk
-
-
-def _ends(chunk: Chunk) -> Literal["none", "stop", "length"]:
-    if not chunk.stop:
-        return "none"
-    return "length" if chunk.stop_type == "limit" else "stop"
 
 
 def _connect(address: str, reach: Reach) -> LlamaCpp:

@@ -207,8 +207,12 @@ class Encoder:
     def _end_with(self, count: int) -> bytes:
         """The end of a delta, with the first so many of the tokens that are to be told."""
         assert self._style.tokens
-        told, self._tokens, self._due = self._tokens[:count], self._tokens[count:], 0
-        return b"}" + self._style.tokens.beside(told) + b"}\n\n"
+        told, self._due = self._tokens, 0
+        if count == len(told):
+            self._tokens = []
+        else:
+            told, self._tokens = told[:count], told[count:]
+        return b"}%b}\n\n" % self._style.tokens.beside(told)
 
     def _open(self, at: _At, block: bytes, out: list[bytes]) -> None:
         self._close(out)
