@@ -54,6 +54,29 @@ async def test_a_rollout(tmp_path: Path) -> None:
     assert [row["reward"] for row in labelled] == [0.5]
 
 
+async def test_labels_in_metadata(tmp_path: Path) -> None:
+    """Of every API's metadata a label is read as it is from the header, which goes before; it must be a string."""
+    recorder = Recorder(tmp_path, 1 << 20)
+    service = Service([await load(Scripted(Script()), Choices())], recorder=recorder)
+    async with serving(service, recorder=recorder) as server:
+        for path, body in {
+            "/v1/messages": server.ask(model="default"),
+            "/v1/chat/completions": server.ask(model="default"),
+            "/v1/completions": {"model": "default", "prompt": "Once"},
+            "/v1/responses": {"model": "default", "input": "Hi"},
+        }.items():
+            labelled = {**body, "metadata": {"x-antiphon-label": path}}
+            assert (await server.post(labelled, path))[0] == 200
+            assert (await server.post(labelled, path, x_antiphon_label="header"))[0] == 200
+            status, _, error = await server.post({**body, "metadata": {"x-antiphon-label": 7}}, path)
+            assert (status, "metadata" in error["error"]["message"]) == (400, True)
+    lines = [node.line for tree in conversations(tmp_path).values() for node in tree.nodes]
+    labels = [line.label for line in lines]
+    assert labels.count("header") == 4
+    assert len(set(labels)) == 5
+    assert all(line.message for line in lines)
+
+
 async def test_nothing_is_recorded_unasked() -> None:
     """Without a folder a reward is nowhere to be put."""
     async with serving(Service([await load(Scripted(Script()), Choices())])) as server:

@@ -62,7 +62,8 @@ def _routes(service: Service, options: Options) -> list[Route]:
 
 _REWARD = Operation(
     summary="Puts a number on a recorded rollout",
-    description="Requests say which rollout they belong to by the header `x-antiphon-label`.",
+    description="Requests say which rollout they belong to by the header `x-antiphon-label`, or by a member "
+    "of their `metadata` with this name.",
     body=Request,
     replies={"application/json": Rewarded},
     parameters=(Parameter("label", "path", "The rollout's label.", required=True),),

@@ -16,6 +16,7 @@ from antiphon.surfaces.chat_completions import decode, encode, sent, wire
 from antiphon.surfaces.content import remote
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.http.labels import LABEL, take_label
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.openai import choices, failures
 from antiphon.surfaces.openai.choices import ChoiceBatch, total
@@ -97,6 +98,7 @@ class _ChatCompletions:
         large = len(body) > LARGE or b'"file_data"' in body
         request, unknown = await offload(large, partial(decode.read, body))
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
+        take_label(exchange, (request.metadata or {}).get(LABEL))
         card = self._service.card(request.model)
         addresses = decode.wanted(request, card) if b'"image_url"' in body else {}
         fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)

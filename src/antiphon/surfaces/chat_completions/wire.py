@@ -169,12 +169,13 @@ class Request(msgspec.Struct):
     reasoning_effort: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     prompt_cache_key: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
 _request = msgspec.json.Decoder(Request)
 _FIELDS = {field.encode_name for field in msgspec.structs.fields(Request)}
 # They change nothing by design: who asks, where it is billed and kept.
-_HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier"}
+_HARMLESS = {"user", "store", "service_tier", "safety_identifier"}
 _SAYS_NOTHING = (b"null", b"false", b"[]", b"{}")
 
 

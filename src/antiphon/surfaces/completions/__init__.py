@@ -13,6 +13,7 @@ from antiphon.serving.service import ModelCard, Prepared, Service
 from antiphon.surfaces.completions import encode, sent, wire
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.http.labels import LABEL, take_label
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.openai import choices, failures
 from antiphon.surfaces.openai.sampling import sampling, stop_sequences
@@ -41,6 +42,7 @@ class _Completions:
         check_media_type(exchange)
         request, ignored = wire.read(await exchange.body(self._options.max_body))
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
+        take_label(exchange, (request.metadata or {}).get(LABEL))
         card = self._service.card(request.model)
         tokens = _token_style(request, card, ignored)
         tell_ignored(exchange, ignored)

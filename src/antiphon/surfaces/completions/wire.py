@@ -48,6 +48,7 @@ class Request(msgspec.Struct):
     echo: bool | None = None
     logprobs: Annotated[int, Meta(ge=0, le=MOST_ALTERNATIVES)] | None = None
     return_token_ids: bool | None = None
+    metadata: dict[str, Any] | None = None
 
     @property
     def choices(self) -> int:
@@ -58,7 +59,7 @@ class Request(msgspec.Struct):
 _request = msgspec.json.Decoder(Request)
 _FIELDS = {field.encode_name for field in msgspec.structs.fields(Request)}
 # They change nothing by design, or say what is done anyway.
-_HARMLESS = {"user", "metadata", "add_special_tokens"}
+_HARMLESS = {"user", "add_special_tokens"}
 _SAYS_NOTHING = (b"null", b"false", b"[]", b"{}")
 
 

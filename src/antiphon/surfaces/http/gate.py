@@ -28,9 +28,8 @@ from antiphon.observability import metrics, request_log, request_watch
 from antiphon.surfaces.http import cors, hosts
 from antiphon.surfaces.http.charge import Charge
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
+from antiphon.surfaces.http.labels import read_label
 from antiphon.surfaces.surface import Options, Rendered, Route
-
-_LONGEST_LABEL = 256
 
 log = logging.getLogger("antiphon.http")
 
@@ -94,7 +93,7 @@ class Gate:
         tier = "standard" if exchange.batch is None else "batch"
         exchange.charge = Charge(self._options.accounts.ledger, exchange.watch, tier, self._options.clock)
         request_watch.watched.set(exchange.watch)
-        exchange.watch.label = (exchange.header("x-antiphon-label") or "")[:_LONGEST_LABEL]
+        read_label(exchange)
         envelope, quiet, surface, route, gone = self._fallback, False, "", "", False
         try:
             hosts.refuse_unknown(exchange, self._options)

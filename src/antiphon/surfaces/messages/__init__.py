@@ -22,6 +22,7 @@ from antiphon.serving.compaction import Compaction, SummaryRequest
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.http.labels import take_label
 from antiphon.surfaces.messages import caching, encode, failures, message, progress, sent, wire
 from antiphon.surfaces.messages.request_reader import HEADERS, TYPES, ReceivedRequest, RequestReader
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
@@ -79,6 +80,7 @@ class _Messages:
         whole = await self._reader.read(exchange)
         request, decoded = whole.request, whole.decoded
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
+        take_label(exchange, request.metadata and request.metadata.label)
         id, probing = self._options.new_id("msg_"), request.diagnostics
         exchange.watch.message = id
         # A request that only warms the cache warms it for the conversation as it is.

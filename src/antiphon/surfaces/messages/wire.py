@@ -16,6 +16,7 @@ from antiphon.api.conversation import Role
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.json_body import Name, TokenId
+from antiphon.surfaces.http.labels import LABEL
 from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.messages.context_management import Compaction, ContextManagement
 
@@ -70,6 +71,7 @@ class Metadata(msgspec.Struct):
     """`metadata`."""
 
     user_id: str | None = None
+    label: str | None = msgspec.field(default=None, name=LABEL)
 
 
 class Diagnostics(msgspec.Struct):

@@ -20,6 +20,7 @@ from antiphon.server_tools.rounds import Rounds
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.http.labels import LABEL, take_label
 from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import decode, encode, items, sent, tools, wire
 from antiphon.surfaces.responses.approvals import ToolList, approved_call
@@ -60,8 +61,10 @@ class _Responses:
         draft, decoded = await self._reader.read(exchange, approving=True)
         request = draft.request
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
+        take_label(exchange, (request.metadata or {}).get(LABEL))
         conversation, prepared = await self._fitted(draft, decoded)
         style = self._style(draft, decoded)
+        exchange.watch.message = style.id
         run = exchange.charge.making(self._run(exchange, draft, decoded, conversation, prepared))
         keeper = Keeper(self._kept, self._conversations, draft, exchange.watch.key)
         if request.background:
