@@ -63,7 +63,7 @@ class _Responses:
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         take_label(exchange, (request.metadata or {}).get(LABEL))
         conversation, prepared = await self._fitted(draft, decoded)
-        style = self._style(draft, decoded)
+        style = self._style(draft, decoded, prepared)
         exchange.watch.message = style.id
         run = exchange.charge.making(self._run(exchange, draft, decoded, conversation, prepared))
         keeper = Keeper(self._kept, self._conversations, draft, exchange.watch.key)
@@ -79,7 +79,7 @@ class _Responses:
                 interval=self._options.ping_interval,
             )
         else:
-            made = whole(style, await sse.whole(exchange, run))
+            made = await _whole(exchange, style, run)
             made.store = await keeper.finish(made)
             await exchange.reply(200, msgspec.json.encode(made))
 
@@ -162,27 +162,39 @@ class _Responses:
         )
         return partial(rounds.run, first)
 
-    def _style(self, draft: decode.Draft, decoded: decode.DecodedRequest) -> Style:
-        new_id, box = self._options.new_id, decoded.box
+    def _style(self, draft: decode.Draft, decoded: decode.DecodedRequest, prepared: Prepared) -> Style:
+        new_id, box, request = self._options.new_id, decoded.box, draft.request
         lists = [ToolList(new_id("mcpl_"), label, tools) for label, tools in box.lists.items()]
         approved = [approved_call(new_id, each, self._seal) for each in box.approved.values()]
+        # A prompt of ids has no items that could be gone on from.
+        stored = request.store is not False and self._kept.available and request.input_ids is None
         return Style(
             id=new_id("resp_"),
             created=int(self._options.clock()),
             clock=self._options.clock,
-            echo=decode.echo(draft, stored=draft.request.store is not False and self._kept.available),
-            background=bool(draft.request.background),
+            echo=decode.echo(draft, stored=stored),
+            background=bool(request.background),
             first=(*lists, *approved),
+            tokens=decoded.tokens,
+            prompt_ids=prepared.prompt_ids if decoded.tokens.ids else (),
             items=items.Style(
                 new_id=new_id,
                 seal=self._seal,
                 shapes=box.shapes,
                 served=tools.wire_names(box),
                 definitions=box.definitions,
-                summary=decode.summarised(draft.request),
-                sealed=decode.SEALED in (draft.request.include or ()),
+                summary=decode.summarised(request),
+                sealed=decode.SEALED in (request.include or ()),
+                scored=decoded.tokens.logprobs,
             ),
         )
+
+
+async def _whole(exchange: Exchange, style: Style, run: Run) -> sent.Response:
+    """The unstreamed response, for as long as the client waits for it."""
+    if style.tokens.logprobs:
+        return await sse.unless_gone(exchange, encode.whole(style, run))
+    return whole(style, await sse.whole(exchange, run))
 
 
 def _routes(service: Service, options: Options) -> list[Route]:

@@ -16,8 +16,10 @@ from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.openai import efforts
 from antiphon.surfaces.openai.content import Reader, addresses
 from antiphon.surfaces.openai.functions import given, output_schema
+from antiphon.surfaces.openai.token_logprobs import TokenStyle
 from antiphon.surfaces.responses import input_items, sent, tools, wire
 from antiphon.surfaces.responses.history import Placed, Turns, addressed, placed, placed_in
+from antiphon.surfaces.responses.token_ids import check_prompt, token_style
 from antiphon.surfaces.responses.tool_choices import choice
 
 SEALED = "reasoning.encrypted_content"
@@ -27,12 +29,13 @@ _TRUNCATIONS = ("auto", "disabled")
 
 class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read: the nouns, and what only this surface needs to know. `ignored` names what was
-    accepted and not acted upon; `box` has the tools."""
+    accepted and not acted upon; `box` has the tools, and `tokens` is what is told of tokens."""
 
     conversation: Conversation
     generation: GenerationParams
     ignored: tuple[str, ...]
     box: tools.Toolbox
+    tokens: TokenStyle
 
 
 class Draft(msgspec.Struct, kw_only=True):
@@ -59,6 +62,7 @@ def read(body: bytes, offered: ServerTools) -> Draft:
     request, members, unknown = wire.read(body)
     if request.truncation is not None and request.truncation not in _TRUNCATIONS:
         raise BadRequest("truncation: Input should be 'auto' or 'disabled'")
+    check_prompt(request)
     if given(request.prompt):
         # To leave it out would ask the model something else.
         raise BadRequest("prompt: this server keeps none; send the input itself")
@@ -108,17 +112,22 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
     turns = Turns(Reader(vision=card.vision, fetched=fetched), seal, box).read(draft.items)
     chosen, shown = choice(request.tool_choice, box, request.parallel_tool_calls is not False)
     effort = request.reasoning.effort if request.reasoning else None
+    ignored = [*draft.unknown, *_ignored(request), *box.ignored]
+    tokens = token_style(request, card, ignored, rounds=bool(box.served))
+    ids = tuple(request.input_ids or ())
     return DecodedRequest(
-        conversation=Conversation(system=request.instructions or "", turns=turns, tools=shown),
+        conversation=Conversation(system=request.instructions or "", turns=turns, tools=shown, ids=ids),
         generation=GenerationParams(
             max_tokens=request.max_output_tokens,
             sampling=Sampling(temperature=request.temperature, top_p=request.top_p),
             tool_choice=chosen,
             thinking=efforts.thinking(effort),
             output_schema=_output_schema(request.text),
+            report=tokens.report,
         ),
-        ignored=tuple(dict.fromkeys([*draft.unknown, *_ignored(request), *box.ignored])),
+        ignored=tuple(dict.fromkeys(ignored)),
         box=box,
+        tokens=tokens,
     )
 
 
@@ -151,6 +160,7 @@ def echo(draft: Draft, *, stored: bool = False) -> sent.Echo:
         text=_text(draft),
         tool_choice=_raw(draft, "tool_choice", b'"auto"'),
         tools=_raw(draft, "tools", b"[]"),
+        top_logprobs=request.top_logprobs or 0,
         top_p=request.top_p,
         truncation="auto" if request.truncation == "auto" else "disabled",
         user=request.user,

@@ -18,6 +18,7 @@ from antiphon.api.events import (
     Cited,
     Compacted,
     Finished,
+    Run,
     ServerResult,
     ServerToolStart,
     Started,
@@ -35,6 +36,7 @@ from antiphon.surfaces.responses.frames import frame
 from antiphon.surfaces.responses.items import Item
 from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
 from antiphon.surfaces.responses.shapes import Fields
+from antiphon.surfaces.responses.token_ids import Tokens
 from antiphon.surfaces.responses.whole import Style, client_call, cut_short, ended, response
 
 _to_json = msgspec.json.Encoder().encode
@@ -53,6 +55,7 @@ class Encoder:
         self._item: Item | None = None
         self._index = -1
         self._calls = ServerCalls(style.items)
+        self._tokens = Tokens(style.tokens)
         self._running: dict[int, ServerCall] = {}
         self._kind: type[AnyEvent] | None = None
         self._prefix = b""
@@ -98,6 +101,9 @@ class Encoder:
                 text = event.json  # type: ignore[union-attr]
             if text == "":
                 continue
+            if at is TokensSampled:
+                self._tokens.add(event)  # type: ignore[arg-type]
+                continue
             if at is not kind:
                 if held:
                     self._delta(kind, "".join(held), out)
@@ -107,6 +113,7 @@ class Encoder:
                 self._boundary(event, out)
             else:
                 held.append(text)
+                self._tokens.mark()
         if held:
             self._delta(kind, "".join(held), out)
         return b"".join(out)
@@ -126,8 +133,9 @@ class Encoder:
             style = self._style.items
             self._open(kind, items.Message(style) if kind is TextDelta else items.Reasoning(style), out)
         assert self._item is not None
-        if (told := self._item.take(text)) and self._prefix:
-            out.append(b'%b%b,"sequence_number":%d}\n\n' % (self._prefix, text_json(told), self._frames))
+        told, beside = self._item.take(text), self._tokens.beside(self._item)
+        if told and self._prefix:
+            out.append(b'%b%b%b,"sequence_number":%d}\n\n' % (self._prefix, text_json(told), beside, self._frames))
             self._frames += 1
 
     def _boundary(self, event: AnyEvent, out: list[bytes]) -> None:
@@ -205,12 +213,28 @@ class Encoder:
             self._open(TextDelta, items.Message(self._style.items, "refusal"), out)
             self._delta(TextDelta, event.explanation, out)
             self._close(out)
-        self._response = ended(self._style, [item for item in self._output if item is not None], event)
+        self._response = ended(
+            self._style, [item for item in self._output if item is not None], event, self._tokens.whole()
+        )
         self._tell(f"response.{self._response.status}", {"response": self._response}, out)
 
     def _tell(self, name: str, fields: Fields, out: list[bytes]) -> None:
         out.append(frame(name, fields, self._frames))
         self._frames += 1
+
+
+async def whole(style: Style, run: Run) -> sent.Response:
+    """The response that a stream would have ended with: of a folded reply it is not known which tokens were those of
+    which text."""
+    encoder = Encoder(style)
+
+    async def take(events: list[AnyEvent]) -> None:
+        encoder.batch(events)
+
+    await run(take)
+    if encoder.response is None:
+        raise Internal("the reply broke off")
+    return encoder.response
 
 
 def _error_sent(failure: Failure) -> sent.Failed:

@@ -13,6 +13,7 @@ import msgspec
 from antiphon.api.seal import Seal
 from antiphon.server_tools.history import Names
 from antiphon.surfaces.http.json_text import text_json
+from antiphon.surfaces.openai.token_logprobs import Likelihood
 from antiphon.surfaces.responses.shapes import Fields, Shape
 
 Told = Iterator[tuple[str, Fields]]
@@ -23,7 +24,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     """How items are told: what makes their ids, how calls of the client's tools look, by the names that the model knows
     them by; what it knows the tools by that run here, by their names on the wire and those of their servers; the
     definitions of the tools that can be searched for; whether thinking is told as a summary, and whether it is sealed
-    too, so that it comes back as it was."""
+    too, so that it comes back as it was; whether texts are `scored`, token by token."""
 
     new_id: Callable[[str], str]
     seal: Seal
@@ -32,6 +33,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     definitions: Mapping[str, msgspec.Raw] = {}
     summary: bool = False
     sealed: bool = False
+    scored: bool = False
 
 
 class Item(Protocol):
@@ -66,9 +68,12 @@ class Message:
         self._part, self._member = part, "refusal" if part == "refusal" else "text"
         self._event = f"response.{part}"
         self._place: Fields = {"content_index": 0}
+        self.scores: list[Likelihood] = []
+        """The log-probabilities of its tokens so far."""
         if part == "output_text":
-            self._place["logprobs"] = []
-        self.delta = (f"{self._event}.delta", self._place)
+            self._place["logprobs"] = self.scores
+        # Those of a piece are told beside it.
+        self.delta = (f"{self._event}.delta", {"content_index": 0} if style.scored else self._place)
 
     def opening(self) -> Fields:
         """Without content."""
@@ -95,7 +100,7 @@ class Message:
         return self._item("completed" if complete else "incomplete", content)
 
     def _content(self, text: bytes) -> Fields:
-        more: Fields = {"annotations": [], "logprobs": []} if self._part == "output_text" else {}
+        more: Fields = {"annotations": [], "logprobs": self.scores} if self._part == "output_text" else {}
         return {"type": self._part, self._member: msgspec.Raw(text), **more}
 
     def _item(self, status: str, content: list[Fields]) -> Fields:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 Fields = dict[str, Any]
@@ -94,6 +95,9 @@ class Response(Echo, kw_only=True):
     incomplete_details: Incomplete | None = None
     output: list[Item]
     usage: Usage | None = None
+    prompt_token_ids: Sequence[int] | UnsetType = UNSET
+    token_ids: list[int] | UnsetType = UNSET
+    token_logprobs: list[float | None] | UnsetType = UNSET
 
 
 class Event(msgspec.Struct):

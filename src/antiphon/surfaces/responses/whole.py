@@ -19,16 +19,19 @@ from antiphon.api.events import (
     ToolBlock,
     Usage,
 )
+from antiphon.surfaces.openai.token_logprobs import TokenStyle
 from antiphon.surfaces.responses import items, sent
 from antiphon.surfaces.responses.approvals import ApprovalRequest, Guarded
 from antiphon.surfaces.responses.items import Item
 from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
 from antiphon.surfaces.responses.shapes import Fields, Function
+from antiphon.surfaces.responses.token_ids import members
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
     """How one response is told: its id, when it was made and what tells when it is over, in Unix seconds, what it
-    repeats of its request, and how its items are told. The `first` items are there before the model says anything."""
+    repeats of its request, how its items are told, and what of its tokens and those of its prompt. The `first` items
+    are there before the model says anything."""
 
     id: str
     created: int
@@ -37,6 +40,8 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     items: items.Style
     background: bool = False
     first: Sequence[Item] = ()
+    tokens: TokenStyle = TokenStyle(ids=False, logprobs=False, alternatives=0)
+    prompt_ids: Sequence[int] = ()
 
 
 def usage_sent(usage: Usage) -> sent.Usage:
@@ -59,12 +64,13 @@ def response(style: Style, status: sent.Status, output: list[Fields], **more: An
         status=status,
         background=style.background,
         output=output,
+        prompt_token_ids=style.prompt_ids if style.tokens.ids else msgspec.UNSET,
         **more,
     )
 
 
-def ended(style: Style, output: list[Fields], end: Finished) -> sent.Response:
-    """The response that has come to its end."""
+def ended(style: Style, output: list[Fields], end: Finished, tokens: Fields) -> sent.Response:
+    """The response that has come to its end, with what is told of its tokens."""
     incomplete = _incomplete(end)
     return response(
         style,
@@ -73,6 +79,7 @@ def ended(style: Style, output: list[Fields], end: Finished) -> sent.Response:
         completed_at=None if incomplete else int(style.clock()),
         incomplete_details=incomplete,
         usage=usage_sent(end.usage),
+        **tokens,
     )
 
 
@@ -104,7 +111,7 @@ def whole(style: Style, reply: Reply) -> sent.Response:
         refusal = items.Message(style.items, "refusal")
         refusal.take(reply.explanation)
         told.append(refusal.whole(True))
-    return ended(style, told, end)
+    return ended(style, told, end, members(style.tokens, list(reply.tokens)))
 
 
 class _Output:

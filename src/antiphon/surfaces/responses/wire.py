@@ -12,8 +12,9 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from antiphon.api.errors import BadRequest
+from antiphon.api.tokens import MOST_ALTERNATIVES
 from antiphon.surfaces.http import json_body
-from antiphon.surfaces.http.json_body import Name
+from antiphon.surfaces.http.json_body import Name, TokenId
 from antiphon.surfaces.http.validation import malformed
 
 Count = Annotated[int, Meta(ge=1, le=2**53)]
@@ -59,9 +60,10 @@ class ConversationReference(msgspec.Struct):
 
 
 class Request(msgspec.Struct):
-    """The body of a request: the fields that are acted upon."""
+    """The body of a request: the fields that are acted upon. It has the prompt as `input`, or as `input_ids`."""
 
     model: Name
+    input_ids: Annotated[list[TokenId], Meta(min_length=1)] | None = None
     input: str | list[Annotated[Raw, Meta(extra_json_schema={"$ref": "Item"})]] | None = None
     instructions: str | None = None
     stream: bool | None = None
@@ -75,6 +77,8 @@ class Request(msgspec.Struct):
     reasoning: ReasoningConfig | None = None
     text: TextConfig | None = None
     include: list[str] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    return_token_ids: bool | None = None
     truncation: str | None = None
     prompt_cache_key: str | None = None
     previous_response_id: str | None = None
