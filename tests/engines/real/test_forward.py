@@ -1,0 +1,65 @@
+"""Log-probabilities beside those of a plain forward pass of transformers over the same ids and the same weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from tests.end_to_end.conftest import Server
+from tests.end_to_end.test_real_model import message, user
+from tests.engines.cases import REAL, TOKENIZER
+from tests.engines.real import environments
+
+pytestmark = pytest.mark.skipif(
+    not REAL.startswith(("vllm", "sglang")), reason="of `make engines-real` for vllm and sglang, which run the model"
+)
+
+STORIES = ("the sea", "a lamp", "two ships", "a long winter")
+
+
+def sampled(server: Server) -> tuple[list[list[int]], list[list[float]]]:
+    """Whole sequences of ids, prompt and sample, and the log-probabilities of the sampled ones."""
+    sequences, told = [], []
+    for about in STORIES:
+        asked = {"messages": [user(f"Write a story about {about}.")], "return_token_ids": True, "return_logprob": True}
+        reply = message(server, max_tokens=100, temperature=1.0, **asked)
+        sequences.append([*reply["prompt_token_ids"], *reply["output_ids"]])
+        told.append([logprob for logprob, _ in reply["output_token_logprobs"]])
+    return sequences, told
+
+
+def forward(sequences: list[list[int]], dtype: str) -> list[list[float]]:
+    """What the plain forward pass gives."""
+    name = REAL.partition("+")[0]
+    command = [environments.python(name), Path(environments.__file__).with_name("forward.py"), TOKENIZER, dtype]
+    run = subprocess.run(command, input=json.dumps(sequences), capture_output=True, text=True, check=True)
+    found: list[list[float]] = json.loads(run.stdout)
+    return found
+
+
+def difference(server: Server, dtype: str) -> float:
+    """The mean absolute difference of all sampled tokens."""
+    sequences, told = sampled(server)
+    plain = forward(sequences, dtype)
+    pairs = [
+        pair for ours, theirs in zip(told, plain, strict=True) for pair in zip(ours, theirs[-len(ours) :], strict=True)
+    ]
+    found = fmean(abs(ours - theirs) for ours, theirs in pairs)
+    print(f"{len(pairs)} tokens, {dtype}: mean absolute difference {found:.4f}")
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_real_server(before: Server, dtype: str) -> None:
+    """The server computes in bfloat16: that is how far its numbers are from a forward pass in the same type, and from
+    an exact one."""
+    assert difference(before, dtype) < (0.02 if dtype == "bfloat16" else 0.05)
+
+
+def test_the_embedded_engine(embedded: Server) -> None:
+    """It computes with quantised numbers."""
+    assert difference(embedded, "float32") < 0.1
