@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -135,6 +135,15 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+
+
+@runtime_checkable
+class UpdatesWeights(Protocol):
+    """An engine that can be told to take its weights anew while it runs."""
+
+    async def update_weights(self, place: str, *, abort: bool) -> None:
+        """Take them from this place (empty: from where they were taken before), and forget what was computed with the
+        old ones. To `abort` is to end what runs first; else the engine does what it does of its own accord."""
 
 
 class Prefixes(msgspec.Struct, frozen=True, kw_only=True):

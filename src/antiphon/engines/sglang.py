@@ -113,6 +113,13 @@ class SGLang(TokenServer):
     def _reader(self, job: Job) -> Reader:
         return _Stream().read
 
+    async def update_weights(self, place: str, *, abort: bool) -> None:
+        """By `/update_weights_from_disk`, which waits for what runs and forgets what was computed."""
+        if not place:
+            place = (await self._server.ask("GET", "/model_info", _ModelInfo)).model_path
+        body = {"model_path": place, "abort_all_requests": abort, "flush_cache": True}
+        await self._server.ask("POST", "/update_weights_from_disk", dict[str, Any], body)
+
 
 class _Stream:
     """Reads one stream. Unless the server was told otherwise, each event repeats all that came before."""

@@ -129,6 +129,23 @@ class VLLM(TokenServer):
     def _reader(self, job: Job) -> Reader:
         return _read
 
+    async def update_weights(self, place: str, *, abort: bool) -> None:
+        """By the worker's own `reload_weights`, between a pause and its end; the server has these routes with
+        `VLLM_SERVER_DEV_MODE=1` alone."""
+        how = "abort" if abort else "wait"
+        try:
+            await self._server.ask("POST", f"/pause?mode={how}", dict[str, Any], {})
+        except BadRequest as refusal:
+            raise BadRequest(
+                f"model: vLLM takes weights anew only where it was started with VLLM_SERVER_DEV_MODE=1 ({refusal})"
+            ) from None
+        try:
+            told = {"method": "reload_weights", "kwargs": {"weights_path": place} if place else {}}
+            await self._server.ask("POST", "/collective_rpc", dict[str, Any], told)
+            (await self._server.open("POST", "/reset_prefix_cache", {})).release()
+        finally:
+            await self._server.ask("POST", "/resume", dict[str, Any], {})
+
 
 def _read(data: bytes) -> Delta:
     event = _event.decode(data)

@@ -26,6 +26,7 @@ from antiphon.engines import Engine, Reach, connect
 from antiphon.engines.chat import ChatServer
 from antiphon.observability import metrics, model_loads, request_log, tracing
 from antiphon.process.on_demand import OnDemandEngine
+from antiphon.process.reloading import WorkerReloader
 from antiphon.process.seal_key import seal_key
 from antiphon.process.transcript_store import TranscriptFolder
 from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
@@ -39,6 +40,7 @@ from antiphon.serving import chat_model, token_model
 from antiphon.serving.model import Choices, Model
 from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
+from antiphon.serving.token_model import TokenModel
 from antiphon.settings.sources import Settings
 from antiphon.storage import files
 from antiphon.storage.file_store import FileStore
@@ -175,6 +177,9 @@ class Application:
         self._store: Store | None = None
         self._accounts = Accounts()
         self._surfaces: ASGIApp | None = None
+        self._places: dict[str, ModelEndpoint] = {}
+        self._loaded: dict[str, list[Model]] = {}
+        self._replaced: dict[str, list[Model]] = {}
         self._tending: list[asyncio.Task[None]] = []
         self._traces = tracing.begin(os.environ)
         self.stopped = False
@@ -227,7 +232,10 @@ class Application:
         self._accounts = await open_accounts(records, hashes, Path(settings.journals), open=settings.no_auth)
         bounds = rate_limiter(settings, self._accounts.keys, self._shared)
         leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        loaded = await asyncio.gather(*(self._load(place) for place in self._runtime.models))
+        places = self._runtime.models
+        loaded = await asyncio.gather(*(self._load(place) for place in places))
+        self._loaded = {models[0].card.name: models for models in loaded}
+        self._places = dict(zip(self._loaded, places, strict=True))
         recorder = _recorder(settings)
         self._service = Service(
             [model for models in loaded for model in models],
@@ -238,6 +246,8 @@ class Application:
             clears_tool_results=settings.context_management == "clear-tool-results",
             recorder=recorder,
         )
+        reloader = WorkerReloader(self._shared, self._places, self._engine, self._renew)
+        self._service.reloader = reloader
         kept = file_store(settings, self._store)
         self._tools = server_tools(settings, kept)
         chosen = options(
@@ -262,6 +272,7 @@ class Application:
             asyncio.ensure_future(work)
             for work in (*self._accounts.tend(), *surfaces.tending(self._service, self._surfaces, chosen))
         ]
+        self._tending.append(asyncio.ensure_future(reloader.follow()))
         self._shared.when_stopping(partial(self._stop, leaving))
         _spare_the_lasting()
 
@@ -303,6 +314,26 @@ class Application:
         except BaseException:
             await engine.close()
             raise
+
+    def _engine(self, name: str) -> object:
+        model = self._loaded[name][0]
+        return model.engine if isinstance(model, TokenModel) else None
+
+    async def _renew(self, name: str, loaded: float) -> None:
+        """Load a model whose weights are others since then, and serve it in place of what it was: what was computed and
+        remembered with the old ones is not looked for any more."""
+        place = self._places[name]
+        if place.prefixes:
+            other = hashlib.sha256(place.prefixes.engine + str(loaded).encode()).digest()
+            place = msgspec.structs.replace(place, prefixes=msgspec.structs.replace(place.prefixes, engine=other))
+        models = await self._load(place)
+        assert self._service
+        self._service.renew(models)
+        # Requests that were prepared before may still wait for their turn with it.
+        before, self._replaced[name] = self._replaced.get(name, []), self._loaded[name]
+        self._loaded[name] = models
+        for model in before:
+            await model.close()
 
     def _lasting(self, place: ModelEndpoint, name: str) -> TranscriptStore:
         """What is remembered of a model beyond the server's end, beside what its engine computed: of the same file and

@@ -66,6 +66,8 @@ class EngineProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._first: Queue[Answer] = Queue()
+        self._renewed: Queue[str] | None = None
+        """Where somebody waits for the next child, on purpose."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     @property
@@ -87,6 +89,12 @@ class EngineProcess:
             message = f"{self._who} does not start: {answer.error}"
             raise EngineUnavailable(message + self._last_words(), self._first_error() or answer.error)
         return answer.port
+
+    def restart(self) -> str:
+        """Start the child again, from its files as they are now, and wait until it answers; gives why it does not."""
+        self._renewed = Queue()
+        self._let_go(self._child)
+        return self._renewed.get()
 
     def stop(self) -> None:
         """End the child and the thread. May be called at any time, and twice."""
@@ -116,7 +124,7 @@ class EngineProcess:
     def _run(self) -> None:
         pause, started_once = self._first_pause, False
         while not self._stopping.is_set():
-            begun = time.monotonic()
+            begun, renewed = time.monotonic(), self._renewed is not None
             answer = self._spawn()
             if not started_once:
                 if not answer.ready:
@@ -129,10 +137,15 @@ class EngineProcess:
                 self.launch = msgspec.structs.replace(self.launch, port=answer.port)
             elif answer.ready:
                 self._say(f"{self._who} answers again")
+            if renewed and self._renewed:
+                self._renewed.put(answer.error)
+                self._renewed, renewed = None, False
             code = self._outlived()
             self._let_go(self._child)
             if self._stopping.is_set():
                 break
+            if self._renewed:
+                continue
             if time.monotonic() - begun > _STEADY:
                 pause = self._first_pause
             reason = answer.error or self._cause() or _how(code)
@@ -144,7 +157,9 @@ class EngineProcess:
             pause = min(2 * pause, _LONGEST_PAUSE)
         self._let_go(self._child)
         # For one that was stopped while it was being started.
-        self._first.put(Answer(ready=False, error="it was stopped"))
+        self._first.put(stopped := Answer(ready=False, error="it was stopped"))
+        if self._renewed:
+            self._renewed.put(stopped.error)
 
     def _outlived(self) -> int:
         """How the child ended. One that runs for a while has ended a row of deaths."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from antiphon.process.engine_launches import Planned
 from antiphon.process.engine_process import EngineProcess
 from antiphon.process.model_loader import Loadable, ModelLoader
 from antiphon.process.worker_config import ModelEndpoint, OnDemand
-from antiphon.process.worker_state import WorkerStateOwner
+from antiphon.process.worker_state import Reloaded, WorkerStateOwner
 from antiphon.settings.sources import ModelSettings, Settings
 
 
@@ -44,6 +45,7 @@ class EngineStarter:
         notes = [*self._unused_gpu(planned), *(f"{p.launch.name}: {p.note}" for p in planned.values() if p.note)]
         if self._settings.on_demand:
             self._begin_loader(planned)
+        self._sharing.restarts(self.restart)
         places = []
         for name, model in self._settings.served.items():
             if name not in planned:
@@ -62,6 +64,18 @@ class EngineStarter:
             return []
         self._say(f"{missing.sentence}\n  install the build for it: {missing.install}")
         return [f"{missing.sentence}; install the build for it: {missing.install}"]
+
+    def restart(self, name: str) -> None:
+        """Start the engine of a model again, from its file as it is now, and tell the workers how that went. One that
+        is loaded on demand is unloaded, and loaded when it is needed."""
+        engine = next((each for each in self._engines if each.launch.name == name), None)
+        restart = engine.restart if engine else partial(self._unload, name)
+        error = restart()
+        self._say(f"{name} does not come back: {error}" if error else f"{name} has its weights anew")
+        self._sharing.note_reloaded(name, Reloaded(time.time(), error))
+
+    def _unload(self, name: str) -> str:
+        return self._loader.unload(name) if self._loader else "it is not started here"
 
     def stop(self) -> None:
         """Stop all of them."""

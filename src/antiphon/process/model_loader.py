@@ -61,6 +61,8 @@ class _Model:
         self.address = ""
         self.waiting: list[_Holder] = []
         self.holders: list[_Holder] = []
+        self.unloaded: list[Future[None]] = []
+        """Those who wait until it is."""
         self.recalled = ""
         """Why it is to be unloaded, in words; nothing while it is not."""
         self.since = self.used = 0.0
@@ -118,6 +120,23 @@ class ModelLoader:
         if self._thread.is_alive():
             self._loop.result().call_soon_threadsafe(self._over.set)
             self._thread.join()
+
+    def unload(self, name: str) -> str:
+        """Unload a model, once nobody uses it, and wait until that is done; gives why it cannot be."""
+        if name not in self._models:
+            return "there is no such model"
+        done: Future[None] = Future()
+        self._loop.result().call_soon_threadsafe(self._unload_for, self._models[name], done)
+        done.result()
+        return ""
+
+    def _unload_for(self, model: _Model, done: Future[None]) -> None:
+        if model.status.state == "unloaded":
+            done.set_result(None)
+            return
+        model.unloaded.append(done)
+        if model.status.state == "loaded" and not model.recalled:
+            self._recall(model, "its weights have changed")
 
     async def _serve(self) -> None:
         self._publish(self._states())
@@ -226,12 +245,15 @@ class ModelLoader:
                 holder.grant(Loaded(error=error.reason))
             model.waiting = []
             self._changed(model, state="unloaded", failures=1)
+            self._tell_unloaded(model)
         else:
             seconds = time.monotonic() - begun
             self._say(f"{model.name} is loaded ({seconds:.1f} s)")
             model.address, model.since = f"llama.cpp+http://127.0.0.1:{port}", time.monotonic()
             self._changed(model, state="loaded", loads=1, seconds=seconds)
             self._grant(model)
+            if model.unloaded:
+                self._recall(model, "its weights have changed")
         self._arrange()
 
     def _noted(self, model: _Model) -> None:
@@ -263,7 +285,13 @@ class ModelLoader:
         self._say(f"{model.name} is unloaded: {model.recalled}")
         model.engine, model.recalled = None, ""
         self._changed(model, state="unloaded")
+        self._tell_unloaded(model)
         self._arrange()
+
+    def _tell_unloaded(self, model: _Model) -> None:
+        waiting, model.unloaded = model.unloaded, []
+        for done in waiting:
+            done.set_result(None)
 
     def _changed(self, model: _Model, *, state: State | None = None, seconds: float = 0.0, **more: int) -> None:
         """Note what has happened to a model, and let everybody know."""

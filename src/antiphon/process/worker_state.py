@@ -6,6 +6,8 @@
     slots-…     what is in the slots of each embedded engine (`engines/cache/slots.py`)
     remembered/ the tokens of each model's conversations (`transcript_store.py`), when there are several workers
     seal.key    the key that seals thinking (`seal_key.py`), when the state folder has no room for it
+    reload/     for each model, what keeps requests away while its weights change (`reload_gate.py`), and when they did
+    restarts    a pipe: which engines are to be started again, a name on each line
     models      how it is with each model that is loaded when it is needed (`observability/model_states.py`)
     vocabulary/ the vocabularies of these, as files that the engine reads
     metrics/    what each worker has counted (`observability/metrics.py`), when there are several
@@ -24,6 +26,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,6 +34,7 @@ from pathlib import Path
 import msgspec
 
 from antiphon.observability.model_states import ModelState
+from antiphon.process.reload_gate import ReloadGate
 from antiphon.storage import files
 
 log = logging.getLogger("antiphon")
@@ -76,6 +80,17 @@ def reserve_metrics() -> None:
         log.warning("each worker tells its own metrics alone: %s: %s", folder, files.reason(error))
 
 
+class Reloaded(msgspec.Struct, frozen=True):
+    """When a model's engine took its weights anew, in Unix seconds, or why it could not (empty: it could)."""
+
+    time: float
+    error: str = ""
+
+
+def _reloaded(folder: str, model: str) -> Path:
+    return Path(folder) / "reload" / f"{file_name(model)}.json"
+
+
 class WorkerState:
     """A worker's view of the folder; an empty path means there is none."""
 
@@ -113,6 +128,31 @@ class WorkerState:
             return msgspec.json.decode((Path(self._folder) / "models").read_bytes(), type=dict[str, ModelState])
         except (OSError, msgspec.MsgspecError):
             return {}
+
+    def reload_gate(self, model: str) -> ReloadGate | None:
+        """What keeps requests to a model away while its weights change; None when there is no folder."""
+        return ReloadGate(Path(self._folder) / "reload" / file_name(model)) if self._folder else None
+
+    def reloaded(self, model: str) -> Reloaded | None:
+        """How a model's last reload went; None before the first one."""
+        if not self._folder:
+            return None
+        try:
+            return msgspec.json.decode(_reloaded(self._folder, model).read_bytes(), type=Reloaded)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def note_reloaded(self, model: str, outcome: Reloaded) -> None:
+        """A model's engine has taken its weights anew, or could not. Raises OSError."""
+        files.write(_reloaded(self._folder, model), msgspec.json.encode(outcome), durable=False)
+
+    def restart(self, model: str) -> None:
+        """Have a model's engine started again; `reloaded` tells when that is done. Raises OSError."""
+        pipe = os.open(Path(self._folder) / "restarts", os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            os.write(pipe, model.encode() + b"\n")
+        finally:
+            os.close(pipe)
 
     def when_stopping(self, act: Callable[[], None]) -> None:
         """Act, on the running loop, when the server is asked to stop."""
@@ -192,6 +232,24 @@ class WorkerStateOwner:
         folder.mkdir(exist_ok=True)
         return folder / f"{file_name(model)}.gguf"
 
+    def note_reloaded(self, model: str, outcome: Reloaded) -> None:
+        """Tell the workers how the restart of a model's engine went."""
+        with contextlib.suppress(OSError):
+            files.write(_reloaded(self.folder, model), msgspec.json.encode(outcome), durable=False)
+
+    def restarts(self, restart: Callable[[str], None]) -> None:
+        """Call this, on a thread, with the name of each model whose engine is to be started again."""
+
+        # Opened for both, so that it does not end when a worker has written.
+        pipe = os.open(Path(self.folder) / "restarts", os.O_RDWR)
+
+        def listen() -> None:
+            with open(pipe, "rb") as lines:
+                for line in lines:
+                    restart(line.decode().strip())
+
+        threading.Thread(target=listen, name="restarts", daemon=True).start()
+
     def forget_slots(self, model: str) -> None:
         """A model's engine is started, and holds nothing."""
         (Path(self.folder) / _slots(model)).unlink(missing_ok=True)
@@ -208,9 +266,10 @@ def _made(place: Path, prefix: str) -> str:
     _sweep(place, prefix)
     folder = Path(tempfile.mkdtemp(dir=place, prefix=prefix))
     try:
-        for name in ("metrics", "crashes"):
+        for name in ("metrics", "crashes", "reload"):
             (folder / name).mkdir()
-        os.mkfifo(folder / "stopping", 0o600)
+        for name in ("stopping", "restarts"):
+            os.mkfifo(folder / name, 0o600)
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -30,9 +30,16 @@ def without_tokens(batch: list[AnyEvent]) -> list[AnyEvent]:
 
 
 async def record(
-    recorder: Recorder, task: Task, continuation: Continuation | None, card: ModelCard, reply: Reply, watch: Watch
+    recorder: Recorder,
+    task: Task,
+    continuation: Continuation | None,
+    card: ModelCard,
+    reply: Reply,
+    watch: Watch,
+    loaded: float | None,
 ) -> None:
-    """Add a reply to its conversation, where all of its tokens are known."""
+    """Add a reply to its conversation, where all of its tokens are known. Its model was `loaded` then, in Unix seconds
+    (None: with the recorder)."""
     job = task.job
     if job is None or job.images or not reply.tokens:
         return
@@ -52,6 +59,7 @@ async def record(
             label=watch.label,
             request=watch.request_id,
             message=watch.message,
+            loaded=loaded,
             changed=miss.reason if miss and miss.reason != "unavailable" else "",
         )
     )

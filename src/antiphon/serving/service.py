@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
 import msgspec
@@ -28,6 +29,7 @@ from antiphon.serving.model import Attempt, Model, ModelCard, Task
 from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.recording import record, reported, without_tokens
 from antiphon.serving.registry import ModelRegistry
+from antiphon.serving.reloading import Reloader
 from antiphon.trajectories.recorder import Recorder
 
 __all__ = ["ModelCard", "Part", "Prepared", "Service"]
@@ -91,7 +93,10 @@ class Service:
         clears_tool_results: bool = False,
     ) -> None:
         self._models = ModelRegistry(models)
+        self._clears = clears_tool_results
         self._editors = {m.card.name: ContextEditor(m, clears=clears_tool_results) for m in models}
+        self.reloader: Reloader | None = None
+        """What has models take their weights anew, where they can."""
         queues = {
             m.card.name: AdmissionQueue(m.slots, most_waiting, model=m.card.name) for m in models if not m.card.base
         }
@@ -236,7 +241,8 @@ class Service:
         watch.enter("queue")
         begun = False
         try:
-            async with queue.slot(watch.key, prepared.prompt_tokens, low_priority=prepared.low_priority):
+            slot = queue.slot(watch.key, prepared.prompt_tokens, low_priority=prepared.low_priority)
+            async with slot, self._using(prepared.card):
                 begun = True
                 watch.queued = (watch.queued or 0.0) + watch.enter("generate")
                 await self._reply(prepared, emit)
@@ -249,6 +255,15 @@ class Service:
             if self._rate_limiter:
                 unused = watch.cached if begun else prepared.prompt_tokens
                 self._rate_limiter.settle(watch.key, cached=unused, output=0)
+
+    def _using(self, card: ModelCard) -> AbstractAsyncContextManager[None]:
+        return self.reloader.using(card.base or card.name) if self.reloader else nullcontext()
+
+    def renew(self, models: Sequence[Model]) -> None:
+        """Serve these in place of those of the same names, from the next request on."""
+        anew = {model.card.name: model for model in models}
+        self._models = ModelRegistry([anew.get(model.card.name, model) for model in self._models])
+        self._editors |= {name: ContextEditor(model, clears=self._clears) for name, model in anew.items()}
 
     async def _reply(self, prepared: Prepared, emit: Emit) -> None:
         """One reply: held to the demand by the engine, or else checked. Where nothing is demanded, it may be free."""
@@ -330,7 +345,9 @@ class Service:
     async def _record(self, prepared: Prepared, reply: Reply) -> None:
         if self._recorder is not None:
             watch = request_watch.watch()
-            await record(self._recorder, prepared.task, prepared.continuation, prepared.card, reply, watch)
+            card = prepared.card
+            loaded = self.reloader.loaded(card.base or card.name) if self.reloader else None
+            await record(self._recorder, prepared.task, prepared.continuation, card, reply, watch, loaded)
 
     async def close(self) -> None:
         """Let go of the engines."""

@@ -111,7 +111,7 @@ class Recorder:
             sampling=sample.sampling,
             stop=sample.stop,
             at=self._clock(),
-            begun=self._begun,
+            begun=self._begun if sample.loaded is None else sample.loaded,
             parent=parent.number if parent else None,
             shared=shared,
             broken=_broken(sample, parent, shared) if parent else "",

@@ -13,7 +13,8 @@ class Sampled(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one prompt. `prompt` and `output` are ids; of the output, `sampled` says which were sampled and not
     put there by the server, and `logprobs` are natural logarithms (None: not known). `grammar` says that one shaped the
     sample, `stop` why it ended. `changed` is what had changed since the conversation's last prompt, as far as that is
-    known; `label` is the client's word for the rollout."""
+    known; `label` is the client's word for the rollout. The model's weights were `loaded` then, in Unix seconds (None:
+    when the recorder began)."""
 
     conversation: str
     model: str
@@ -28,6 +29,7 @@ class Sampled(msgspec.Struct, frozen=True, kw_only=True):
     request: str = ""
     message: str = ""
     changed: str = ""
+    loaded: float | None = None
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
