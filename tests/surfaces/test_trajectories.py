@@ -77,6 +77,21 @@ async def test_labels_in_metadata(tmp_path: Path) -> None:
     assert all(line.message for line in lines)
 
 
+async def test_text_is_kept_where_it_is_wanted(tmp_path: Path) -> None:
+    """Of a conversation, once: that of each prompt which was not in the one before, and that of each reply."""
+    recorder = Recorder(tmp_path, 1 << 20, text=True)
+    service = Service([await load(Scripted(Script(rules=(Rule(text="Aye aye."),))), Choices())], recorder=recorder)
+    async with serving(service, recorder=recorder) as server:
+        asked = server.ask(model="default", messages=[{"role": "user", "content": "Ahoy"}])
+        reply = (await server.post(asked))[2]
+        said = [{"role": "assistant", "content": reply["content"]}, {"role": "user", "content": "Belay"}]
+        await server.post({**asked, "messages": [*asked["messages"], *said]})
+    (row,) = rows(conversations(tmp_path), {}, "trl")
+    assert row["output_texts"] == ["Aye aye."] * 2
+    assert ["Ahoy" in text for text in row["prompt_texts"]] == [True, False]
+    assert ["Belay" in text for text in row["prompt_texts"]] == [False, True]
+
+
 async def test_nothing_is_recorded_unasked() -> None:
     """Without a folder a reward is nowhere to be put."""
     async with serving(Service([await load(Scripted(Script()), Choices())])) as server:

@@ -357,7 +357,7 @@ def _recorder(settings: Settings) -> Recorder | None:
         return None
     folder = Path(settings.record)
     try:
-        return Recorder(folder, settings.record_disk * 1024 * 1024)
+        return Recorder(folder, settings.record_disk * 1024 * 1024, text=settings.record_text)
     except OSError as error:
         raise ValueError(files.refusal("what is sampled", error, folder, "--record")) from None
 

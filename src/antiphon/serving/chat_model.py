@@ -68,6 +68,10 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
         """Never: the ids are not known here."""
         raise BadRequest(f"prompt: {self.card.name!r} is behind a chat server that takes no token ids")
 
+    async def spell(self, ids: Sequence[int]) -> list[bytes]:
+        """Never, as `decode`."""
+        raise BadRequest(f"prompt: {self.card.name!r} is behind a chat server that takes no token ids")
+
     async def measure(self, texts: Sequence[str]) -> list[int]:
         """An estimate: the server counts whole requests only."""
         return [len(text.encode("utf-8", "replace")) // _CHARACTERS for text in texts]

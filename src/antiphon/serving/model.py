@@ -151,6 +151,9 @@ class Model(Protocol):
     async def decode(self, ids: Sequence[int]) -> str:
         """The text of ids of the model's."""
 
+    async def spell(self, ids: Sequence[int]) -> list[bytes]:
+        """The bytes that each id stands for."""
+
     async def measure(self, texts: Sequence[str]) -> list[int]:
         """The length of each text in tokens, on its own."""
 

@@ -3,6 +3,8 @@ them are not told."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+
 import msgspec
 
 from antiphon.api.conversation import GenerationParams
@@ -36,21 +38,24 @@ async def record(
     card: ModelCard,
     reply: Reply,
     watch: Watch,
+    *,
     loaded: float | None,
+    spell: Callable[[Sequence[int]], Awaitable[list[bytes]]],
 ) -> None:
     """Add a reply to its conversation, where all of its tokens are known. Its model was `loaded` then, in Unix seconds
-    (None: with the recorder)."""
+    (None: with the recorder), and `spell` gives the bytes that its ids stand for."""
     job = task.job
     if job is None or job.images or not reply.tokens:
         return
     miss = missed(continuation.before, continuation.now) if continuation and continuation.before else None
+    output = [token.id for token in reply.tokens]
     await recorder.record(
         Sampled(
             # Neither what one key's clients say is mixed with another's, nor one rollout with another.
             conversation="\0".join((card.name, watch.key, watch.label, job.conversation or "")),
             model=card.name,
             prompt=list(job.prompt),
-            output=[token.id for token in reply.tokens],
+            output=output,
             sampled=[token.sampled for token in reply.tokens],
             logprobs=[token.logprob for token in reply.tokens],
             sampling=job.sampling,
@@ -60,6 +65,7 @@ async def record(
             request=watch.request_id,
             message=watch.message,
             loaded=loaded,
+            spelled=await spell([*job.prompt, *output]) if recorder.text else (),
             changed=miss.reason if miss and miss.reason != "unavailable" else "",
         )
     )

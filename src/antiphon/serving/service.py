@@ -347,7 +347,10 @@ class Service:
             watch = request_watch.watch()
             card = prepared.card
             loaded = self.reloader.loaded(card.base or card.name) if self.reloader else None
-            await record(self._recorder, prepared.task, prepared.continuation, card, reply, watch, loaded)
+            spell = self._models.resolve(card.name).spell
+            await record(
+                self._recorder, prepared.task, prepared.continuation, card, reply, watch, loaded=loaded, spell=spell
+            )
 
     async def close(self) -> None:
         """Let go of the engines."""

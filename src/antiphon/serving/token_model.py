@@ -107,7 +107,11 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
 
     async def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, a control token's too."""
-        return b"".join(await self.engine.spell(ids)).decode("utf-8", "replace")
+        return b"".join(await self.spell(ids)).decode("utf-8", "replace")
+
+    async def spell(self, ids: Sequence[int]) -> list[bytes]:
+        """By the engine."""
+        return await self.engine.spell(ids)
 
     async def measure(self, texts: Sequence[str]) -> list[int]:
         """By the engine's tokenizer, which takes control tokens' texts for what they spell: a few tokens too few."""

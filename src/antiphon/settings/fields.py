@@ -134,6 +134,10 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
             path=True,
         ),
     ] = ""
+    record_text: Annotated[
+        bool,
+        About("Record the text of prompts and replies, too, beside their token ids."),
+    ] = False
     record_disk: Annotated[
         int,
         Meta(ge=1),

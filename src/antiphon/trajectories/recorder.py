@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -43,7 +43,11 @@ class Recorder:
     """The writing end of a folder, which is made for its owner's eyes only. It holds at most `capacity` bytes: beyond
     that, the conversations that were quiet longest go. Raises OSError where the folder cannot be made."""
 
-    def __init__(self, folder: Path, capacity: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, folder: Path, capacity: int, clock: Callable[[], float] = time.time, *, text: bool = False
+    ) -> None:
+        self.text = text
+        """Whether the text of samples is wanted, too."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
         self._folder = folder
@@ -119,6 +123,8 @@ class Recorder:
             label=sample.label,
             request=sample.request,
             message=sample.message,
+            more_text=_text(sample.spelled[shared : len(sample.prompt)]),
+            output_text=_text(sample.spelled[len(sample.prompt) :]),
         )
 
     def _shrink(self, kept: Path) -> None:
@@ -142,6 +148,10 @@ def _broken(sample: Sampled, parent: Node, shared: int) -> str:
     if sample.changed:
         return sample.changed
     return "rendered_anew" if shared >= parent.prompt else "messages_changed"
+
+
+def _text(spelled: Sequence[bytes]) -> str:
+    return b"".join(spelled).decode("utf-8", "replace")
 
 
 def _add(path: Path, line: bytes) -> None:

@@ -47,4 +47,6 @@ def _row(name: str, path: list[Node], leaf: Node, rewards: Mapping[str, float], 
         "request_ids": [node.line.request for node in path],
         "broken": [node.line.broken for node in path],
         "grammar": [node.line.grammar for node in path],
+        "prompt_texts": [node.line.more_text for node in path],
+        "output_texts": [node.line.output_text for node in path],
     }
