@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve browser test test-console bench soak flat schemas hostile engines-real install-check ray openapi check check-alone peers gpu-pack format docs docs-generated clean
+.PHONY: help install clients programs serve browser test test-console bench soak flat schemas hostile engines-real rollouts install-check ray openapi check check-alone peers gpu-pack format docs docs-generated clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -98,6 +98,10 @@ schemas: install
 hostile: install
 	$(BIN)/python -m bench.hostile $(ARGS)
 
+# Claude Code, opencode and TRL, each in an environment of its own.
+rollouts: install ## coding assistants as recorded rollouts, exported and read by TRL
+	$(BIN)/python -m tests.clients.rollouts $(ARGS)
+
 # Each server in an environment of its own under .engines, gigabytes of packages and slow to make; used again afterwards.
 engines-real: install ## the engines' tests over real servers (ARGS="vllm" for one of them)
 	$(BIN)/python -m tests.engines.real.run $(ARGS)
@@ -143,5 +147,5 @@ docs-generated: install ## write the pages of docs/ that are made from the progr
 ##@ Clean up
 
 clean: ## remove everything that was made, the environment too
-	rm -rf $(VENV) .clients .engines .gpu .install $(RAY) build check/build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .clients .engines .gpu .trainers .install $(RAY) build check/build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
