@@ -18,7 +18,7 @@ from pathlib import Path
 
 import aiohttp
 
-from antiphon.engines import model_store
+from antiphon.engines.models import model_store
 from antiphon.settings.sources import Settings
 from bench import servers
 from bench.measuring import Row

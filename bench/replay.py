@@ -25,8 +25,8 @@ from statistics import median
 
 import aiohttp
 
-from antiphon.engines import model_store
 from antiphon.engines.embedded import Launch
+from antiphon.engines.models import model_store
 from antiphon.process.engine_process import EngineProcess
 from antiphon.settings.sources import Settings
 from bench import agents

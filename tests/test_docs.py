@@ -9,7 +9,7 @@ import pytest
 
 import antiphon
 from antiphon.cli import reference
-from antiphon.engines import model_store
+from antiphon.engines.models import model_store
 from bench.peers import pages
 
 ROOT = Path(__file__).parent.parent

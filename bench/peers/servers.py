@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import antiphon
-from antiphon.engines import model_store
 from antiphon.engines.embedded import Launch
+from antiphon.engines.models import model_store
 from antiphon.process.engine_process import EngineProcess
 from antiphon.settings.sources import Settings
 from bench import servers

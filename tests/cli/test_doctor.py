@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from antiphon.cli import main
 from antiphon.cli.doctor import requests
 from antiphon.cli.doctor.machine import machine
-from antiphon.engines import accelerators, model_store
-from antiphon.engines.accelerators import Unused
+from antiphon.engines.hardware import accelerators
+from antiphon.engines.hardware.accelerators import Unused
+from antiphon.engines.models import model_store
 from antiphon.settings import sources
 from tests.end_to_end.conftest import free_port, serving
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from antiphon.engines import model_store
+from antiphon.engines.models import model_store
 from tests.cli.running import run
 
 

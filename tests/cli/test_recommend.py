@@ -17,9 +17,9 @@ import pytest
 
 from antiphon.cli import recommend
 from antiphon.cli.recommend import Machine, recommended
-from antiphon.engines import catalogue
-from antiphon.engines.accelerators import Unused
-from antiphon.engines.catalogue import Use
+from antiphon.engines.hardware.accelerators import Unused
+from antiphon.engines.models import catalogue
+from antiphon.engines.models.catalogue import Use
 from tests.cli.running import run
 
 KNOWN = catalogue.packaged()
@@ -112,7 +112,7 @@ def test_a_newer_list_is_fetched(tmp_path: Path) -> None:
     """What it knows is in force at once; where nothing is to be had, or it is no list, that is said, and the old one
     stays."""
     date = KNOWN.date + datetime.timedelta(days=1)
-    text = resources("antiphon.engines").joinpath("catalogue.toml").read_text("utf-8")
+    text = resources("antiphon.engines.models").joinpath("catalogue.toml").read_text("utf-8")
     newer = text.replace(f"date = {KNOWN.date}", f"date = {date}").replace("qwen3-8b", "qwen9-8b")
     with hub(newer.encode()) as url:
         told = run("update-models", "--url", url)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from antiphon.engines import Reach, connect, model_store
+from antiphon.engines import Reach, connect
 from antiphon.engines.embedded import Launch
+from antiphon.engines.models import model_store
 from antiphon.process.engine_process import EngineProcess
 from antiphon.settings.sources import Settings
 from tests.console.conftest import Watched, ready, say, sent, settled, watched

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from antiphon.api.conversation import Sampling
-from antiphon.engines import Engine, Job, Prefilled, Reach, connect, model_store
+from antiphon.engines import Engine, Job, Prefilled, Reach, connect
 from antiphon.engines.embedded import Launch
 from antiphon.engines.llama_cpp import LlamaCpp
+from antiphon.engines.models import model_store
 from antiphon.process.engine_process import EngineProcess
 from antiphon.settings.sources import Settings
 from tests.end_to_end.conftest import Server, serving

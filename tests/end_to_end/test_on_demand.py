@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from antiphon.engines import model_store
+from antiphon.engines.models import model_store
 from antiphon.settings.fields import Settings
 from bench.on_demand import MODELS, configured, counted, loaded, play
 from tests.end_to_end.conftest import Server, serving

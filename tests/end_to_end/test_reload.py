@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from antiphon.engines import model_store
+from antiphon.engines.models import model_store
 from antiphon.settings.fields import Settings
 from antiphon.trajectories.recorder import conversations
 from tests.end_to_end.conftest import Server, serving

@@ -14,8 +14,9 @@ from antiphon.api.conversation import Sampling
 from antiphon.api.errors import EngineFailed, Overloaded
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Sequence
 from antiphon.constraint.dialects import DIALECTS
-from antiphon.engines import Engine, Job, Piece, Prefilled, Reach, connect, kinds, model_store
+from antiphon.engines import Engine, Job, Piece, Prefilled, Reach, connect, kinds
 from antiphon.engines.embedded import Launch
+from antiphon.engines.models import model_store
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.process.engine_process import EngineProcess
 from antiphon.settings.sources import Settings

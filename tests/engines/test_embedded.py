@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from antiphon.engines import cache_size, embedded, machine, model_store
+from antiphon.engines import embedded
 from antiphon.engines.embedded import Launch
+from antiphon.engines.hardware import cache_size, machine
+from antiphon.engines.models import model_store
 from antiphon.process.engine_process import EngineProcess
 from antiphon.settings.fields import Settings
 

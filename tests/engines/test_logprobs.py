@@ -12,8 +12,9 @@ from typing import Any, Literal
 import pytest
 
 from antiphon.api.conversation import Sampling
-from antiphon.engines import Engine, Job, Piece, Reach, connect, model_store
+from antiphon.engines import Engine, Job, Piece, Reach, connect
 from antiphon.engines.embedded import Launch
+from antiphon.engines.models import model_store
 from antiphon.process.engine_process import EngineProcess
 from antiphon.settings.sources import Settings
 from tests.engines import vocabulary

@@ -11,9 +11,10 @@ import pytest
 
 from antiphon.api.conversation import GenerationParams
 from antiphon.api.errors import EngineFailed, EngineLost, Failure, Overloaded, TimedOut
-from antiphon.engines import Engine, Reach, connect, kinds, model_store
+from antiphon.engines import Engine, Reach, connect, kinds
 from antiphon.engines.chat import ChatServer
 from antiphon.engines.embedded import Launch
+from antiphon.engines.models import model_store
 from antiphon.process.engine_process import EngineProcess
 from antiphon.serving import chat_model, token_model
 from antiphon.serving.model import Choices

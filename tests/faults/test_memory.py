@@ -14,8 +14,9 @@ import msgspec
 import pytest
 
 from antiphon.api.errors import EngineLost
-from antiphon.engines import Engine, Job, Reach, connect, machine
+from antiphon.engines import Engine, Job, Reach, connect
 from antiphon.engines.chat import ChatServer
+from antiphon.engines.hardware import machine
 from antiphon.process.worker_config import RUNTIME_VARIABLE, WorkerConfig
 from tests.end_to_end.conftest import Server, serving
 from tests.faults import processes

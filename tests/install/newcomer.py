@@ -19,7 +19,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from antiphon.engines import model_store
+from antiphon.engines.models import model_store
 from antiphon.settings.sources import Settings
 
 ROOT = Path(__file__).parents[2]

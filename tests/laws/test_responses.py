@@ -24,7 +24,8 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Rounds, Run
 from antiphon.server_tools.web_search import WebSearch
 from antiphon.serving.service import ModelCard, Service
-from antiphon.surfaces.responses import decode, encode, items, tools
+from antiphon.surfaces.responses import decode, encode, items
+from antiphon.surfaces.responses.tools import toolbox
 from antiphon.surfaces.responses.whole import Style, whole
 from tests.laws.test_server_tools import BOUNDS, OUTPUTS, SEAL, Searches, _goes_on, _rule
 from tests.serving.served import served
@@ -58,7 +59,7 @@ class Talk:
                 new_id=lambda prefix: f"{prefix}{next(numbers)}",
                 seal=SEAL,
                 shapes=decoded.box.shapes,
-                served=tools.wire_names(decoded.box),
+                served=toolbox.wire_names(decoded.box),
                 summary=decode.summarised(draft.request),
                 sealed=True,
             ),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.engines import accelerators
-from antiphon.engines.accelerators import Unused
 from antiphon.engines.embedded import Launch
-from antiphon.engines.model_store import ModelUnavailable
+from antiphon.engines.hardware import accelerators
+from antiphon.engines.hardware.accelerators import Unused
+from antiphon.engines.models.model_store import ModelUnavailable
 from antiphon.process import engine_launches
 from antiphon.process.engine_launches import Planned
 from antiphon.process.engine_start import EngineStarter

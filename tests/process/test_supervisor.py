@@ -22,8 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.engines import memory, model_store
 from antiphon.engines.embedded import Launch
+from antiphon.engines.hardware import memory
+from antiphon.engines.models import model_store
 from antiphon.process import supervisor
 from antiphon.process.engine_process import EngineProcess, EngineUnavailable
 from antiphon.settings import sources

@@ -23,9 +23,10 @@ from antiphon.api.events import (
     ThinkingDelta,
     fold,
 )
-from antiphon.engines import Reach, connect, gguf, model_store
+from antiphon.engines import Reach, connect
 from antiphon.engines.chat import ChatServer
 from antiphon.engines.embedded import Launch
+from antiphon.engines.models import gguf, model_store
 from antiphon.process.engine_process import EngineProcess
 from antiphon.serving import chat_model
 from antiphon.serving.model import Choices

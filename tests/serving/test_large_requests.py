@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from antiphon.api.conversation import GenerationParams
-from antiphon.engines import tokenizer_files
+from antiphon.engines.models import tokenizer_files
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.prompt.fence import Fence
 from antiphon.serving.model import Choices

@@ -21,7 +21,7 @@ from antiphon.api.errors import EngineFailed
 from antiphon.api.events import Finished, Started, TextDelta
 from antiphon.storage.records import TableSet
 from antiphon.storage.store import Store, open_store
-from antiphon.surfaces.responses import background, kept, tables
+from antiphon.surfaces.responses.state import background, kept, tables
 
 LONG = 3600.0
 SLOWLY: list[Any] = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from antiphon.cli.options import Failed, settings_options
-from antiphon.engines.model_store import ModelUnavailable, cached, resolve
+from antiphon.engines.models.model_store import ModelUnavailable, cached, resolve
 from antiphon.parsing.formats import registry
 from antiphon.settings import sources
 

@@ -11,9 +11,10 @@ import click
 import msgspec
 
 from antiphon.cli.options import Failed, settings_options
-from antiphon.engines import accelerators, catalogue, machine, memory
-from antiphon.engines.cache_size import CacheType
-from antiphon.engines.catalogue import ModelFacts, Use
+from antiphon.engines.hardware import accelerators, machine, memory
+from antiphon.engines.hardware.cache_size import CacheType
+from antiphon.engines.models import catalogue
+from antiphon.engines.models.catalogue import ModelFacts, Use
 from antiphon.settings.fields import Settings
 
 _LEAST_WINDOW: dict[Use, int] = {"coding": 32_768, "tools": 16_384, "chat": 8_192}
@@ -186,8 +187,8 @@ def _size(count: int) -> str:
 def update_models(settings: Settings, url: str | None) -> None:
     """Fetch a newer list of the models that are known by name.
 
-    It is a file like the one in the package (`antiphon/engines/catalogue.toml`), and kept in the cache if it is not
-    older than the one in force.
+    It is a file like the one in the package (`antiphon/engines/models/catalogue.toml`), and kept in the cache if it is
+    not older than the one in force.
     """
     source = url or settings.catalogue_url
     if not source.startswith(("http://", "https://")):

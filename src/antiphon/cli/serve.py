@@ -7,7 +7,7 @@ import sys
 import click
 
 from antiphon.cli.options import Failed, settings_options
-from antiphon.engines.model_store import ModelUnavailable
+from antiphon.engines.models.model_store import ModelUnavailable
 from antiphon.process import supervisor
 from antiphon.process.engine_process import EngineUnavailable
 from antiphon.settings import sources

@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.engines import ceiling, machine
-from antiphon.engines.cache_size import CacheType
+from antiphon.engines.hardware import ceiling, machine
+from antiphon.engines.hardware.cache_size import CacheType
 
 _PR_SET_PDEATHSIG = 1
 # Each open request holds one of these threads, also while it waits for a slot. With llama.cpp's own choice

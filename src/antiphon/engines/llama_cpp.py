@@ -21,7 +21,7 @@ from typing import Any
 from antiphon.api.errors import Failure
 from antiphon.api.offload import offload
 from antiphon.api.tokens import MOST_ALTERNATIVES, Token
-from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Prefixes, Reach, gguf, identity
+from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Prefixes, Reach
 from antiphon.engines.answers import Adapter, Cards, Decoded, Encoded, Pieces, Props, SlotState
 from antiphon.engines.attached import Attached
 from antiphon.engines.blocks import blocks
@@ -29,6 +29,7 @@ from antiphon.engines.cache.prefix_cache import ANY, PrefixCache, Seat
 from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.cache.slots import Slots
 from antiphon.engines.completion_events import Chunk, Likelihood, Progress, read, read_with_alternatives
+from antiphon.engines.models import gguf, identity
 from antiphon.engines.pictures import PictureCosts
 
 log = logging.getLogger("antiphon")

@@ -15,10 +15,11 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon.api.tokens import Token
-from antiphon.engines import Description, Health, Job, Piece, Prefilled, tokenizer_files
+from antiphon.engines import Description, Health, Job, Piece, Prefilled
 from antiphon.engines.answers import Encoded
 from antiphon.engines.attached import Attached
-from antiphon.engines.tokenizer_files import TokenizerFiles
+from antiphon.engines.models import tokenizer_files
+from antiphon.engines.models.tokenizer_files import TokenizerFiles
 
 BANNED = -100.0
 """The bias that keeps a token from being sampled."""

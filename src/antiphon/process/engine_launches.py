@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from antiphon.engines import Prefixes, cache_size, catalogue, gguf, identity, machine, memory, model_store
+from antiphon.engines import Prefixes
 from antiphon.engines.cache.prefix_store import PrefixStore
-from antiphon.engines.cache_size import CacheShape, CacheType
 from antiphon.engines.embedded import Launch
-from antiphon.engines.model_store import ModelUnavailable
+from antiphon.engines.hardware import cache_size, machine, memory
+from antiphon.engines.hardware.cache_size import CacheShape, CacheType
+from antiphon.engines.models import catalogue, gguf, identity, model_store
+from antiphon.engines.models.model_store import ModelUnavailable
 from antiphon.process.worker_state import file_name
 from antiphon.settings.fields import Settings
 from antiphon.settings.model_fields import ModelSettings

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.engines import accelerators, vocabulary_file
 from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.embedded import Launch
-from antiphon.engines.model_store import ModelUnavailable
+from antiphon.engines.hardware import accelerators
+from antiphon.engines.models import vocabulary_file
+from antiphon.engines.models.model_store import ModelUnavailable
 from antiphon.process import engine_launches
 from antiphon.process.engine_launches import Planned
 from antiphon.process.engine_process import EngineProcess

@@ -21,8 +21,8 @@ from functools import partial
 
 import msgspec
 
-from antiphon.engines import machine
 from antiphon.engines.embedded import Launch
+from antiphon.engines.hardware import machine
 from antiphon.observability.model_states import ModelState, State
 from antiphon.process.engine_process import EngineProcess, EngineUnavailable
 from antiphon.process.load_protocol import BUSY, RECALL, Loaded, Wanted, line

@@ -1,8 +1,8 @@
 """An engine that runs only while it is needed, as a worker sees it.
 
 Prompts are made, counted and checked with the model's vocabulary alone, which a small process of its own holds
-(`engines/vocabulary_file.py`). Only a generation needs the weights. It asks the loader (`model_loader.py`) for them,
-and waits in its slot, while the surface keeps the client's connection alive.
+(`engines/models/vocabulary_file.py`). Only a generation needs the weights. It asks the loader (`model_loader.py`) for
+them, and waits in its slot, while the surface keeps the client's connection alive.
 """
 
 from __future__ import annotations

@@ -16,10 +16,11 @@ import pytest
 
 from antiphon.api.conversation import Sampling
 from antiphon.api.errors import EngineFailed
-from antiphon.engines import Job, Piece, Prefilled, Prefixes, Reach, connect, identity, model_store
+from antiphon.engines import Job, Piece, Prefilled, Prefixes, Reach, connect
 from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.embedded import Launch
 from antiphon.engines.llama_cpp import LlamaCpp
+from antiphon.engines.models import identity, model_store
 from antiphon.process.engine_process import EngineProcess
 from antiphon.settings.sources import Settings
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from antiphon.engines import model_store
+from antiphon.engines.models import model_store
 from antiphon.settings.sources import Settings
 
 HERE = Path(__file__).parent

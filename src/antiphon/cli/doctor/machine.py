@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from antiphon.cli.doctor.finding import FAIL, FINE, NOTE, Finding
-from antiphon.engines import accelerators
-from antiphon.engines import machine as offers
+from antiphon.engines.hardware import accelerators
+from antiphon.engines.hardware import machine as offers
 
 _GIB = 1 << 30
 _LITTLE_MEMORY, _LITTLE_DISK = 1 * _GIB, 1 * _GIB

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from antiphon.cli.doctor.finding import FAIL, FINE, NOTE, SKIPPED, Finding
-from antiphon.engines import connect, gguf, model_store
-from antiphon.engines.model_store import ModelUnavailable
+from antiphon.engines import connect
+from antiphon.engines.models import gguf, model_store
+from antiphon.engines.models.model_store import ModelUnavailable
 from antiphon.process import engine_launches
 from antiphon.prompt.lint import parting, problems
 from antiphon.prompt.render import Renderer

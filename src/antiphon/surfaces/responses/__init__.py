@@ -22,17 +22,18 @@ from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.labels import LABEL, take_label
 from antiphon.surfaces.openai import failures
-from antiphon.surfaces.responses import decode, encode, items, sent, tools, wire
+from antiphon.surfaces.responses import decode, encode, items, sent, wire
 from antiphon.surfaces.responses.approvals import ToolList, approved_call
-from antiphon.surfaces.responses.background import Background
 from antiphon.surfaces.responses.compacting import Compacting
-from antiphon.surfaces.responses.conversation_routes import ConversationRoutes
-from antiphon.surfaces.responses.conversations import Conversations
-from antiphon.surfaces.responses.keeping import Keeper
-from antiphon.surfaces.responses.kept import KeptResponses
 from antiphon.surfaces.responses.reading import RequestReader
-from antiphon.surfaces.responses.stored import StoredResponses
+from antiphon.surfaces.responses.state.background import Background
+from antiphon.surfaces.responses.state.conversation_routes import ConversationRoutes
+from antiphon.surfaces.responses.state.conversations import Conversations
+from antiphon.surfaces.responses.state.keeping import Keeper
+from antiphon.surfaces.responses.state.kept import KeptResponses
+from antiphon.surfaces.responses.state.stored import StoredResponses
 from antiphon.surfaces.responses.streaming import StreamEncoder, relay
+from antiphon.surfaces.responses.tools import toolbox
 from antiphon.surfaces.responses.truncation import shortened
 from antiphon.surfaces.responses.whole import Style, response, whole
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
@@ -181,7 +182,7 @@ class _Responses:
                 new_id=new_id,
                 seal=self._seal,
                 shapes=box.shapes,
-                served=tools.wire_names(box),
+                served=toolbox.wire_names(box),
                 definitions=box.definitions,
                 summary=decode.summarised(request),
                 sealed=decode.SEALED in (request.include or ()),
@@ -227,5 +228,5 @@ SURFACE = Surface(
     envelope=failures.envelope("input"),
     failure=failures.Error,
     statuses=failures.STATUSES,
-    types={"Item": Annotated[Raw, Meta(extra_json_schema=_ITEM)], "Tool": tools.DeclaredTool},
+    types={"Item": Annotated[Raw, Meta(extra_json_schema=_ITEM)], "Tool": toolbox.DeclaredTool},
 )

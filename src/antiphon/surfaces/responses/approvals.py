@@ -19,7 +19,7 @@ from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai.functions import arguments
 from antiphon.surfaces.responses import input_items
 from antiphon.surfaces.responses.server_items import ServerCall, Told
-from antiphon.surfaces.responses.shapes import AsWritten, Fields, Reader
+from antiphon.surfaces.responses.tools.shapes import AsWritten, Fields, Reader
 
 REQUEST_ID = "mcpr_"
 _CALL_ID = "toolu_"

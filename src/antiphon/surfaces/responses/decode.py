@@ -17,10 +17,11 @@ from antiphon.surfaces.openai import efforts
 from antiphon.surfaces.openai.content import Reader, addresses
 from antiphon.surfaces.openai.functions import given, output_schema
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
-from antiphon.surfaces.responses import input_items, sent, tools, wire
+from antiphon.surfaces.responses import input_items, sent, wire
 from antiphon.surfaces.responses.history import Placed, Turns, addressed, placed, placed_in
 from antiphon.surfaces.responses.token_ids import check_prompt, token_style
-from antiphon.surfaces.responses.tool_choices import choice
+from antiphon.surfaces.responses.tools import toolbox
+from antiphon.surfaces.responses.tools.tool_choices import choice
 
 SEALED = "reasoning.encrypted_content"
 _SUMMARIES = ("auto", "concise", "detailed")
@@ -34,7 +35,7 @@ class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     conversation: Conversation
     generation: GenerationParams
     ignored: tuple[str, ...]
-    box: tools.Toolbox
+    box: toolbox.Toolbox
     tokens: TokenStyle
 
 
@@ -46,7 +47,7 @@ class Draft(msgspec.Struct, kw_only=True):
     members: Mapping[str, msgspec.Raw]
     unknown: list[str]
     items: list[Placed]
-    box: tools.Toolbox
+    box: toolbox.Toolbox
     earlier: list[msgspec.Raw] = []
 
     @property
@@ -73,7 +74,7 @@ def read(body: bytes, offered: ServerTools) -> Draft:
         members=members,
         unknown=unknown,
         items=placed(request.input),
-        box=tools.toolbox(request.tools, offered),
+        box=toolbox.toolbox(request.tools, offered),
     )
 
 

@@ -25,7 +25,7 @@ from antiphon.surfaces.openai.functions import arguments, given
 from antiphon.surfaces.responses import approvals, input_items, wire
 from antiphon.surfaces.responses.parts import output_pieces, pieces
 from antiphon.surfaces.responses.server_items import Kept, opened
-from antiphon.surfaces.responses.tools import Toolbox, bring
+from antiphon.surfaces.responses.tools.toolbox import Toolbox, bring
 
 Placed = tuple[str, str, input_items.AnyItem]
 """An item: its dotted path, its type, and itself."""

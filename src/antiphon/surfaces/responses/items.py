@@ -14,7 +14,7 @@ from antiphon.api.seal import Seal
 from antiphon.server_tools.history import Names
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai.token_logprobs import Likelihood
-from antiphon.surfaces.responses.shapes import Fields, Shape
+from antiphon.surfaces.responses.tools.shapes import Fields, Shape
 
 Told = Iterator[tuple[str, Fields]]
 """Events, each by its name and its members apart from the item's id and place."""

@@ -22,8 +22,8 @@ from antiphon.surfaces.http.request_headers import check_media_type, tell_ignore
 from antiphon.surfaces.openai.functions import given
 from antiphon.surfaces.responses import decode, input_items
 from antiphon.surfaces.responses.approvals import Approved, awaited, block_of, is_read_only, needs_approval
-from antiphon.surfaces.responses.conversations import Conversations
-from antiphon.surfaces.responses.kept import KeptResponses
+from antiphon.surfaces.responses.state.conversations import Conversations
+from antiphon.surfaces.responses.state.kept import KeptResponses
 from antiphon.surfaces.surface import Options
 
 

@@ -16,7 +16,7 @@ from antiphon.api.seal import Forged, Seal
 from antiphon.server_tools.result import error_code, references, words
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.responses import items
-from antiphon.surfaces.responses.shapes import Fields
+from antiphon.surfaces.responses.tools.shapes import Fields
 
 Told = Iterator[tuple[str, Fields]]
 SEALED = "encrypted_content"

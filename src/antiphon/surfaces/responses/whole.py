@@ -24,8 +24,8 @@ from antiphon.surfaces.responses import items, sent
 from antiphon.surfaces.responses.approvals import ApprovalRequest, Guarded
 from antiphon.surfaces.responses.items import Item
 from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
-from antiphon.surfaces.responses.shapes import Fields, Function
 from antiphon.surfaces.responses.token_ids import members
+from antiphon.surfaces.responses.tools.shapes import Fields, Function
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):

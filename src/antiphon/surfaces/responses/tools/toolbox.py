@@ -22,10 +22,10 @@ from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.openai.functions import function, given
 from antiphon.surfaces.responses import wire
 from antiphon.surfaces.responses.approvals import Approved, Guarded
-from antiphon.surfaces.responses.client_tools import client_tool
-from antiphon.surfaces.responses.grammars import expression
-from antiphon.surfaces.responses.server_declarations import McpServer, declare
-from antiphon.surfaces.responses.shapes import Custom, Function, Shape
+from antiphon.surfaces.responses.tools.client_tools import client_tool
+from antiphon.surfaces.responses.tools.grammars import expression
+from antiphon.surfaces.responses.tools.server_declarations import McpServer, declare
+from antiphon.surfaces.responses.tools.shapes import Custom, Function, Shape
 
 
 class Format(msgspec.Struct):

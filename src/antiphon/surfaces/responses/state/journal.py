@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select
 
 from antiphon.surfaces.responses.frames import count, split
-from antiphon.surfaces.responses.tables import response_events as events
+from antiphon.surfaces.responses.state.tables import response_events as events
 
 
 def append(connection: Connection, id: str, first: int, frames: bytes) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.engines import memory
-from antiphon.engines.cache_size import CacheShape
+from antiphon.engines.hardware import memory
+from antiphon.engines.hardware.cache_size import CacheShape
 
 SHAPE = CacheShape(full=65536)
 

@@ -11,7 +11,7 @@ import math
 import struct
 from pathlib import Path
 
-from antiphon.engines import gguf
+from antiphon.engines.models import gguf
 
 WINDOW = 256
 """The window of such a model, in tokens. Nothing is ever generated with it."""

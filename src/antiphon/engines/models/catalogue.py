@@ -96,7 +96,7 @@ def place(cache: Path) -> Path:
 @functools.cache
 def packaged() -> Catalogue:
     """The one that came with this version."""
-    return parse(resources("antiphon.engines").joinpath("catalogue.toml").read_bytes())
+    return parse(resources("antiphon.engines.models").joinpath("catalogue.toml").read_bytes())
 
 
 def load(cache: Path) -> Catalogue:

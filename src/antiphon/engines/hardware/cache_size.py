@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from antiphon.engines.gguf import ModelFile, Scalar
+from antiphon.engines.models.gguf import ModelFile, Scalar
 
 CacheType = Literal["f16", "q8_0", "q4_0"]
 CACHE_TYPES = get_args(CacheType)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tokenizers
 
-from antiphon.engines import tokenizer_files
+from antiphon.engines.models import tokenizer_files
 from tests.engines import vocabulary
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.engines import gguf
 from antiphon.engines.embedded import Launch
+from antiphon.engines.models import gguf
 
 _SAMPLES, _SAMPLE = 64, 4096
 # Everything else that an engine is started with counts, so that what is added later is not forgotten here.

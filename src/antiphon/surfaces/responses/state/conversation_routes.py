@@ -12,8 +12,8 @@ from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type
 from antiphon.surfaces.responses import input_items, sent
-from antiphon.surfaces.responses.conversations import Conversations, KeptConversation
-from antiphon.surfaces.responses.listing import PAGING, ItemList, listed, page, whole_list
+from antiphon.surfaces.responses.state.conversations import Conversations, KeptConversation
+from antiphon.surfaces.responses.state.listing import PAGING, ItemList, listed, page, whole_list
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route
 
 Items = list[Annotated[Raw, Meta(extra_json_schema={"$ref": "Item"})]]

@@ -10,7 +10,7 @@ from antiphon.api.conversation import Tool, ToolChoice
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.openai.functions import choice_by_name, choice_by_word
 from antiphon.surfaces.responses import wire
-from antiphon.surfaces.responses.tools import Toolbox
+from antiphon.surfaces.responses.tools.toolbox import Toolbox
 
 Chosen = tuple[ToolChoice, tuple[Tool, ...]]
 

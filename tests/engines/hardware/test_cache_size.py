@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from antiphon.engines import cache_size, gguf
-from antiphon.engines.cache_size import CacheShape
+from antiphon.engines.hardware import cache_size
+from antiphon.engines.hardware.cache_size import CacheShape
+from antiphon.engines.models import gguf
 from tests.engines.gguf_files import header
 
 LLAMA_8B = {

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.engines import catalogue, model_store
-from antiphon.engines.catalogue import ModelFacts
-from antiphon.engines.model_store import ModelUnavailable
+from antiphon.engines.models import catalogue, model_store
+from antiphon.engines.models.catalogue import ModelFacts
+from antiphon.engines.models.model_store import ModelUnavailable
 from antiphon.parsing.formats import format_named, reasoning_named
 
 KNOWN = catalogue.packaged()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.engines.accelerators import BUILDS, Present, Usable, present, unused
+from antiphon.engines.hardware.accelerators import BUILDS, Present, Usable, present, unused
 
 
 def device(folder: Path, vendor: str, kind: str) -> None:

@@ -9,9 +9,9 @@ import msgspec
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.responses import sent
-from antiphon.surfaces.responses.background import Background
-from antiphon.surfaces.responses.kept import UNDONE, KeptResponse, KeptResponses
-from antiphon.surfaces.responses.listing import PAGING, ItemList, listed, page
+from antiphon.surfaces.responses.state.background import Background
+from antiphon.surfaces.responses.state.kept import UNDONE, KeptResponse, KeptResponses
+from antiphon.surfaces.responses.state.listing import PAGING, ItemList, listed, page
 from antiphon.surfaces.responses.streaming import relay
 from antiphon.surfaces.surface import Operation, Parameter, Route
 

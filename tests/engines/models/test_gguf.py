@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.engines import cache_size, gguf
+from antiphon.engines.hardware import cache_size
+from antiphon.engines.models import gguf
 from tests.engines.gguf_files import header, text
 
 TOKENS = ["<unk>", "<s>", "</s>", "hello", "<0x0A>", "<|im_start|>", "<tool_call>", "Grüße"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from antiphon.api.conversation import Tool
-from antiphon.surfaces.responses.shapes import Acting, Shape
+from antiphon.surfaces.responses.tools.shapes import Acting, Shape
 
 Schema = dict[str, Any]
 

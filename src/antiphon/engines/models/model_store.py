@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.engines import catalogue, gguf
+from antiphon.engines.models import catalogue, gguf
 from antiphon.storage import files
 
 

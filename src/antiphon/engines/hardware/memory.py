@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from antiphon.engines.cache_size import CacheType
+from antiphon.engines.hardware.cache_size import CacheType
 
 _SHARE_OF_FREE_MEMORY = 0.6
 _WEIGHTS_SHARE = 0.7

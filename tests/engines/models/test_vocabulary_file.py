@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.engines import gguf, model_store, vocabulary_file
+from antiphon.engines.models import gguf, model_store, vocabulary_file
 from antiphon.settings.fields import Settings
 
 

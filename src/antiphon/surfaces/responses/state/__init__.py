@@ -1,0 +1,5 @@
+"""What is kept of the Responses API: responses, conversations, and what was told of responses in the background.
+
+`kept` and `conversations` hold them over the store, whose `tables` are here; `stored` and `conversation_routes` are
+their routes, `background` makes responses that nobody waits for, `keeping` is what one request has of all that.
+"""
