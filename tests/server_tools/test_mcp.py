@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from aiohttp import web
 from anthropic.types.beta import BetaMessage
 
 from antiphon.server_tools.mcp_client import McpClient, Server
@@ -14,7 +16,7 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.tool_search import ToolSearch
 from tests.server_tools import sites
-from tests.server_tools.mcp_servers import CROWD, FLOOD, PIXEL, listening
+from tests.server_tools.mcp_servers import CROWD, FLOOD, PIXEL, listening, lister
 from tests.server_tools.serving import Fields, call, running, says, user
 from tests.server_tools.test_rounds import goes_on, kinds
 from tests.serving.served import Seeing
@@ -177,3 +179,26 @@ async def test_a_server_of_ten_thousand_tools() -> None:
         status, answer = await server.answer(messages=[user("x")], **naming(f"{url}/crowd"))
     assert status == 400
     assert "more than 1000 tools" in answer["error"]["message"]
+
+
+async def test_requests_that_ask_at_once_share_a_listing() -> None:
+    """And one that is given up leaves it to the others; the next asks anew, since a server may change its list."""
+    lists, may_answer = 0, asyncio.Event()
+
+    async def tools() -> list[Fields]:
+        nonlocal lists
+        lists += 1
+        await may_answer.wait()
+        return [{"name": "add", "inputSchema": {"type": "object"}}]
+
+    async with sites.listening(web.post("/mcp", lister(tools))) as url:
+        client, server = McpClient(Outward(allow_private=True)), Server(name="things", url=f"{url}/mcp")
+        given_up, *others = [asyncio.ensure_future(client.tools(server)) for _ in range(20)]
+        while not lists:  # noqa: ASYNC110 (the server counts, and tells by no event)
+            await asyncio.sleep(0.01)
+        given_up.cancel()
+        may_answer.set()
+        assert {tool.name for listed in await asyncio.gather(*others) for tool in listed} == {"add"}
+        assert lists == 1
+        await client.tools(server)
+    assert lists == 2

@@ -7,12 +7,14 @@ is bounded.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -29,6 +31,11 @@ MAX_BYTES = 8 * 1024 * 1024
 """Of one answer."""
 MAX_TOOLS = 1000
 MAX_PAGES = 50
+_LISTING = 60.0
+"""Seconds that a listing may take."""
+_GREETINGS = 2
+"""Connections to one server that are opened at a time. The library takes 20 ms of the worker for one, which with many
+requests at once would stop every other stream."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,9 +70,31 @@ class McpClient:
         self._outward = outward
         # To make one takes some 30 ms, so there is one for all connections.
         self._tls = httpx2.create_ssl_context()
+        self._listings: dict[Server, asyncio.Task[list[Listed]]] = {}
+        self._greetings: WeakValueDictionary[Server, asyncio.Semaphore] = WeakValueDictionary()
 
     async def tools(self, server: Server) -> list[Listed]:
-        """Its tools. Raises ToolFailed."""
+        """Its tools. Requests that ask at the same time share one listing. Raises ToolFailed."""
+        listing = self._listings.get(server)
+        if listing is None:
+            listing = self._listings[server] = asyncio.create_task(self._listed(server))
+            listing.add_done_callback(partial(self._over, server))
+        return await asyncio.shield(listing)
+
+    def _over(self, server: Server, listing: asyncio.Task[list[Listed]]) -> None:
+        del self._listings[server]
+        if not listing.cancelled():
+            # Nobody may be left to hear of it.
+            listing.exception()
+
+    async def _listed(self, server: Server) -> list[Listed]:
+        try:
+            async with asyncio.timeout(_LISTING):
+                return await self._pages(server)
+        except TimeoutError:
+            raise ToolFailed("unavailable", f"it took more than {_LISTING:g} seconds to list its tools") from None
+
+    async def _pages(self, server: Server) -> list[Listed]:
         found: list[Listed] = []
         async with self._connected(server) as client:
             cursor: str | None = None
@@ -102,8 +131,11 @@ class McpClient:
 
         try:
             async with contextlib.AsyncExitStack() as stack:
-                transport = await self._transport(server, stack)
-                yield await stack.enter_async_context(Client(transport, mode="auto", cache=None))
+                greeting = self._greetings.setdefault(server, asyncio.Semaphore(_GREETINGS))
+                async with greeting:
+                    transport = await self._transport(server, stack)
+                    client = await stack.enter_async_context(Client(transport, mode="auto", cache=None))
+                yield client
         except BaseExceptionGroup as group:
             raise _told(group) from None
         except ToolFailed:
