@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from antiphon.api.events import Reply, TextBlock, ThinkingBlock, fold, parsed_input
+from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, fold, parsed_input
 from antiphon.api.seal import Seal
 from antiphon.engines import Job
 from antiphon.engines.scripted import Rule, Scripted

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from antiphon.api.events import TextBlock, ThinkingBlock, parsed_input
+from antiphon.api.reply import TextBlock, ThinkingBlock, parsed_input
 from antiphon.parsing.formats import registry
 from tests.outputs import content, cut, records, reply
 

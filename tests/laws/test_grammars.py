@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from antiphon.api.conversation import GenerationParams, Tool
-from antiphon.api.events import TextBlock, ThinkingBlock, parsed_input
+from antiphon.api.reply import TextBlock, ThinkingBlock, parsed_input
 from antiphon.constraint import Free, Node, Until, lark
 from antiphon.constraint.plan import Speech, plan
 from antiphon.constraint.schema.lowering import lower

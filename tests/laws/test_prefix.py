@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from antiphon.api.conversation import Conversation, GenerationParams, Text, Turn
-from antiphon.api.events import Reply, TextBlock, ThinkingBlock
+from antiphon.api.reply import Reply, TextBlock, ThinkingBlock
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.process.transcript_store import TranscriptFolder
 from antiphon.serving.model import Choices

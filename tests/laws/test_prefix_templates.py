@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from antiphon.api.conversation import Conversation, Part, Text, ThinkingPolicy, ToolResult, ToolUse, Turn
-from antiphon.api.events import ToolBlock
+from antiphon.api.reply import ToolBlock
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.serving.model import Choices
 from antiphon.serving.service import Service

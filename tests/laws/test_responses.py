@@ -17,7 +17,8 @@ from pydantic import TypeAdapter
 
 from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import BadRequest
-from antiphon.api.events import AnyEvent, Fold
+from antiphon.api.events import AnyEvent
+from antiphon.api.reply import Fold
 from antiphon.api.seal import Seal
 from antiphon.engines.scripted import Rule, Scripted
 from antiphon.server_tools.registry import ServerTools

@@ -16,7 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from antiphon.api.conversation import Conversation, GenerationParams
-from antiphon.api.events import AnyEvent, Fold
+from antiphon.api.events import AnyEvent
+from antiphon.api.reply import Fold
 from antiphon.api.seal import Seal
 from antiphon.engines.scripted import Rule, Scripted
 from antiphon.server_tools.code.containers import Containers

@@ -8,7 +8,8 @@ from itertools import count
 import msgspec
 import pytest
 
-from antiphon.api.events import Started, Usage, fold
+from antiphon.api.events import Started, Usage
+from antiphon.api.reply import fold
 from antiphon.api.seal import Seal
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import format_named, reasoning_named

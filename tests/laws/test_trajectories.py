@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.api.events import ToolBlock
+from antiphon.api.reply import ToolBlock
 from antiphon.engines.scripted import Scripted
 from antiphon.serving.model import Choices
 from antiphon.serving.service import Service

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.api.events import ToolBlock, parsed_input
+from antiphon.api.reply import ToolBlock, parsed_input
 from antiphon.parsing.formats import Format, reasoning_named, registry
 from antiphon.parsing.outcome import outcome
 from tests.laws.writers import writer

@@ -9,7 +9,7 @@ from itertools import chain
 
 import pytest
 
-from antiphon.api.events import fold
+from antiphon.api.reply import fold
 from antiphon.surfaces.messages import encode, message
 from tests.end_to_end.conftest import CLIENTS
 from tests.laws.test_surfaces import MESSAGES, RECORDS, batches

@@ -12,7 +12,7 @@ from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
-from antiphon.api.events import Reply, TextBlock, ThinkingBlock, parsed_input
+from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, parsed_input
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.parsing.outcome import outcome
 

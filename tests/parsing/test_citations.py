@@ -8,7 +8,8 @@ import re
 import pytest
 
 from antiphon.api.citations import Citation, Source, written
-from antiphon.api.events import Finished, Reply, TextBlock, Usage, fold
+from antiphon.api.events import Finished, Usage
+from antiphon.api.reply import Reply, TextBlock, fold
 from antiphon.parsing.citations import trigger
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.parsing.parser import Parser

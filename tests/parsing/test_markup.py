@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from antiphon.api.events import Reply, TextBlock, ThinkingBlock, ToolBlock, parsed_input
+from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock, parsed_input
 from antiphon.parsing.formats import Format, reasoning_named, registry
 from antiphon.parsing.outcome import outcome
 from tests.outputs import cut

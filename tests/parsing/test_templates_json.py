@@ -10,7 +10,7 @@ import llguidance
 import pytest
 
 from antiphon.api.conversation import Conversation, Text, ThinkingPolicy, Tool, ToolResult, ToolUse, Turn
-from antiphon.api.events import ToolBlock, parsed_input
+from antiphon.api.reply import ToolBlock, parsed_input
 from antiphon.constraint import lark
 from antiphon.parsing.formats import format_named, reasoning_named, recognise_format, recognise_reasoning
 from antiphon.parsing.outcome import outcome

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from antiphon.api.events import Finished, Fold, TextBlock, ThinkingBlock, Usage
+from antiphon.api.events import Finished, Usage
+from antiphon.api.reply import Fold, TextBlock, ThinkingBlock
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.parsing.parser import Parser

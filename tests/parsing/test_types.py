@@ -7,7 +7,8 @@ from itertools import count
 
 import pytest
 
-from antiphon.api.events import ToolBlock, ToolDelta
+from antiphon.api.events import ToolDelta
+from antiphon.api.reply import ToolBlock
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.parsing.outcome import outcome

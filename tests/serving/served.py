@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams, Text, Tool, Turn
-from antiphon.api.events import AnyEvent, Reply, fold
+from antiphon.api.events import AnyEvent
+from antiphon.api.reply import Reply, fold
 from antiphon.engines import Description
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.serving.model import Choices

@@ -7,7 +7,8 @@ import pytest
 
 from antiphon.api.conversation import GenerationParams, Sampling, Tool, ToolChoice
 from antiphon.api.errors import Internal
-from antiphon.api.events import AnyEvent, TextBlock, TextDelta, ToolBlock, ToolDelta, ToolStart, fold
+from antiphon.api.events import AnyEvent, TextDelta, ToolDelta, ToolStart
+from antiphon.api.reply import TextBlock, ToolBlock, fold
 from antiphon.engines.scripted import Rule
 from antiphon.serving.call_check import MOST_ATTEMPTS
 from antiphon.serving.model import Choices

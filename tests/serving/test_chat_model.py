@@ -22,18 +22,8 @@ from antiphon.api.conversation import (
     Turn,
 )
 from antiphon.api.errors import BadRequest, EngineFailed, Failure, Internal, Overloaded, PromptTooLong
-from antiphon.api.events import (
-    AnyEvent,
-    Finished,
-    Reply,
-    TextBlock,
-    ThinkingBlock,
-    ToolBlock,
-    ToolDelta,
-    ToolEnd,
-    ToolStart,
-    fold,
-)
+from antiphon.api.events import AnyEvent, Finished, ToolDelta, ToolEnd, ToolStart
+from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock, fold
 from antiphon.engines import Reach, connect
 from antiphon.engines.chat import ChatServer
 from antiphon.parsing.deltas import Deltas

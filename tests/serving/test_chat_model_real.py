@@ -16,13 +16,8 @@ from antiphon.api.conversation import (
     ToolChoice,
 )
 from antiphon.api.errors import Internal, PromptTooLong
-from antiphon.api.events import (
-    Finished,
-    TextBlock,
-    ThinkingBlock,
-    ThinkingDelta,
-    fold,
-)
+from antiphon.api.events import Finished, ThinkingDelta
+from antiphon.api.reply import TextBlock, ThinkingBlock, fold
 from antiphon.engines import Reach, connect
 from antiphon.engines.chat import ChatServer
 from antiphon.engines.embedded import Launch

@@ -11,7 +11,7 @@ import pytest
 
 from antiphon.api.conversation import Conversation, GenerationParams, Sampling, ThinkingPolicy, Tool, ToolChoice
 from antiphon.api.errors import BadRequest, Internal
-from antiphon.api.events import TextBlock, ThinkingBlock, ToolBlock
+from antiphon.api.reply import TextBlock, ThinkingBlock, ToolBlock
 from antiphon.constraint import dialects, lark
 from antiphon.constraint.plan import Speech, plan
 from antiphon.engines.scripted import Rule

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from antiphon.api.conversation import Conversation, Part, Text, Thinking, ToolResult, ToolUse, Turn
-from antiphon.api.events import Reply, TextBlock, ThinkingBlock, ToolBlock
+from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.engines.scripted import Rule, Scripted
 from antiphon.serving.model import Choices
 from antiphon.serving.service import Service

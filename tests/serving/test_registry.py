@@ -6,7 +6,7 @@ import pytest
 
 from antiphon.api.conversation import GenerationParams
 from antiphon.api.errors import NotFound
-from antiphon.api.events import fold
+from antiphon.api.reply import fold
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.serving.model import Choices, Model
 from antiphon.serving.registry import ModelRegistry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from antiphon.api.conversation import GenerationParams, ThinkingPolicy
-from antiphon.api.events import TextBlock, ThinkingBlock
+from antiphon.api.reply import TextBlock, ThinkingBlock
 from antiphon.engines.scripted import Rule
 from tests.serving.served import reply, said, served
 

@@ -24,8 +24,8 @@ from antiphon.api.events import (
     ToolEnd,
     ToolStart,
     Usage,
-    fold,
 )
+from antiphon.api.reply import fold
 from antiphon.surfaces.chat_completions import encode
 
 USAGE = Usage(prompt=9, cached=4, output=5, thinking=2)

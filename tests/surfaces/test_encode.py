@@ -16,7 +16,6 @@ from antiphon.api.errors import Internal
 from antiphon.api.events import (
     AnyEvent,
     Finished,
-    Fold,
     Started,
     TextDelta,
     ThinkingDelta,
@@ -25,6 +24,7 @@ from antiphon.api.events import (
     ToolStart,
     Usage,
 )
+from antiphon.api.reply import Fold
 from antiphon.api.seal import Seal
 from antiphon.surfaces.messages import encode, message
 

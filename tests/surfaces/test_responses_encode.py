@@ -28,8 +28,8 @@ from antiphon.api.events import (
     ToolEnd,
     ToolStart,
     Usage,
-    fold,
 )
+from antiphon.api.reply import fold
 from antiphon.api.seal import Seal
 from antiphon.server_tools.registry import ServerTools
 from antiphon.surfaces.responses import decode, encode, items

@@ -13,7 +13,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.api.events import Reply, TextBlock, ThinkingBlock, ToolBlock
+from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.cli.options import Failed, settings_options
 from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
 from antiphon.parsing.outcome import outcome

@@ -11,7 +11,7 @@ import msgspec
 
 from antiphon.api.conversation import GenerationParams, Tool
 from antiphon.api.errors import BadRequest
-from antiphon.api.events import Reply, TextBlock, ToolBlock
+from antiphon.api.reply import Reply, TextBlock, ToolBlock
 from antiphon.constraint.schema.modern import modern
 from antiphon.parsing.json import lenient
 

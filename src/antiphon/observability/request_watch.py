@@ -13,7 +13,8 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 from antiphon.api.context_management import AppliedEdit
-from antiphon.api.events import AnyEvent, PromptProgress, Reply, Started, ToolBlock
+from antiphon.api.events import AnyEvent, PromptProgress, Started
+from antiphon.api.reply import Reply, ToolBlock
 from antiphon.observability import metrics
 from antiphon.observability.metrics import GAPS
 from antiphon.observability.prompt_reading import LONG, PromptReading

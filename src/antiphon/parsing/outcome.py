@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from antiphon.api.events import Fold, Reply, Usage
+from antiphon.api.events import Usage
+from antiphon.api.reply import Fold, Reply
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Format, Reasoning
 from antiphon.parsing.parser import Parser

@@ -10,8 +10,8 @@ import msgspec
 
 from antiphon.api.citations import written
 from antiphon.api.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, ToolUse, Turn
-from antiphon.api.events import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.api.offload import LARGE, offload
+from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.prompt.fence import Fence, segments
 from antiphon.prompt.predecessors import PromptRecord, record
 from antiphon.prompt.render import Renderer

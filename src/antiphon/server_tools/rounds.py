@@ -35,21 +35,16 @@ from antiphon.api.events import (
     AnyEvent,
     Emit,
     Finished,
-    Fold,
-    Reply,
     Run,
     ServerResult,
     ServerToolStart,
     Started,
     StopReason,
-    TextBlock,
-    ThinkingBlock,
-    ToolBlock,
     ToolStart,
     Usage,
-    parsed_input,
 )
 from antiphon.api.offload import offload
+from antiphon.api.reply import Fold, Reply, TextBlock, ThinkingBlock, ToolBlock, parsed_input
 from antiphon.api.seal import Seal
 from antiphon.server_tools.result import not_run, slow, told_result
 from antiphon.server_tools.tool import COUNTED, Call, Declared, Fields, Session, ToolFailed

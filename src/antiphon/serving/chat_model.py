@@ -15,8 +15,9 @@ import msgspec
 from antiphon.api.citations import Source
 from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest
-from antiphon.api.events import AnyEvent, Emit, Reply, ReportProgress, Started, Usage
+from antiphon.api.events import AnyEvent, Emit, ReportProgress, Started, Usage
 from antiphon.api.offload import LARGE, offload
+from antiphon.api.reply import Reply
 from antiphon.constraint.check import demands
 from antiphon.constraint.plan import Part
 from antiphon.engines import Health

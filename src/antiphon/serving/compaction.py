@@ -14,7 +14,8 @@ import msgspec
 
 from antiphon.api.context_management import Compact
 from antiphon.api.conversation import Conversation, GenerationParams, Text, ToolChoice, Turn
-from antiphon.api.events import AnyEvent, Compacted, Emit, Finished, Fold, Reply, Run, Started, TextBlock, Usage
+from antiphon.api.events import AnyEvent, Compacted, Emit, Finished, Run, Started, Usage
+from antiphon.api.reply import Fold, Reply, TextBlock
 
 INSTRUCTIONS = (Path(__file__).parent / "summary_instructions.txt").read_text("utf-8").strip()
 _LONGEST = 4096

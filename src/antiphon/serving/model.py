@@ -13,7 +13,8 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import BadRequest
-from antiphon.api.events import Emit, Reply, ReportProgress, Usage
+from antiphon.api.events import Emit, ReportProgress, Usage
+from antiphon.api.reply import Reply
 from antiphon.constraint.plan import HoldCalls, Part
 from antiphon.engines import Health, Job
 from antiphon.prompt.inspection import FindPredecessor, Inspection

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from antiphon.api.conversation import GenerationParams
-from antiphon.api.events import AnyEvent, Reply, TokensSampled
+from antiphon.api.events import AnyEvent, TokensSampled
+from antiphon.api.reply import Reply
 from antiphon.api.tokens import TokenReport
 from antiphon.observability.request_watch import Watch
 from antiphon.prompt.predecessors import Continuation, missed

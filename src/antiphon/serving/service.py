@@ -14,7 +14,8 @@ from antiphon.accounts.accounts import Accounts
 from antiphon.api.context_management import AppliedEdit
 from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
 from antiphon.api.errors import BadRequest, Internal, Overloaded
-from antiphon.api.events import AnyEvent, Emit, Finished, Fold, PromptProgress, Reply, Started, Usage, fold
+from antiphon.api.events import AnyEvent, Emit, Finished, PromptProgress, Started, Usage
+from antiphon.api.reply import Fold, Reply, fold
 from antiphon.constraint.check import complaint
 from antiphon.constraint.plan import Part
 from antiphon.observability import request_watch

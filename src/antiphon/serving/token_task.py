@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from antiphon.api.events import Emit, Reply, ReportProgress, Usage
+from antiphon.api.events import Emit, ReportProgress, Usage
+from antiphon.api.reply import Reply
 from antiphon.engines import Engine, Job
 from antiphon.prompt.predecessors import PromptRecord
 from antiphon.prompt.prompter import Prompt, Prompter

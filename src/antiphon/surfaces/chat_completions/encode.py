@@ -18,22 +18,19 @@ from antiphon.api.events import (
     Cited,
     Compacted,
     Finished,
-    Reply,
     ServerResult,
     ServerToolStart,
     Started,
     StopReason,
-    TextBlock,
     TextDelta,
-    ThinkingBlock,
     ThinkingDelta,
     TokensSampled,
-    ToolBlock,
     ToolDelta,
     ToolEnd,
     ToolStart,
     Usage,
 )
+from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.api.tokens import Token
 from antiphon.surfaces.chat_completions import sent
 from antiphon.surfaces.http.json_text import text_json

@@ -7,15 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.api.events import (
-    Finished,
-    Reply,
-    StopReason,
-    TextBlock,
-    TextDelta,
-    TokensSampled,
-    Usage,
-)
+from antiphon.api.events import Finished, StopReason, TextDelta, TokensSampled, Usage
+from antiphon.api.reply import Reply, TextBlock
 from antiphon.api.tokens import Token
 from antiphon.surfaces.completions import sent
 from antiphon.surfaces.openai.choices import ChoiceBatch, total

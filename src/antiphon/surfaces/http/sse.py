@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
 from antiphon.api.errors import Failure, Internal, Overloaded
-from antiphon.api.events import Fold, Reply, Run
+from antiphon.api.events import Run
+from antiphon.api.reply import Fold, Reply
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
 
 log = logging.getLogger("antiphon.http")

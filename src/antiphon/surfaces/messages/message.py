@@ -8,17 +8,16 @@ from typing import Any, assert_never
 
 import msgspec
 
-from antiphon.api.events import (
+from antiphon.api.events import Finished, Usage
+from antiphon.api.reply import (
     Block,
     CompactionBlock,
-    Finished,
     Reply,
     ServerResultBlock,
     ServerToolBlock,
     TextBlock,
     ThinkingBlock,
     ToolBlock,
-    Usage,
 )
 from antiphon.api.seal import Seal
 from antiphon.surfaces.http.json_text import text_json

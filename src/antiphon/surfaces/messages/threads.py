@@ -30,7 +30,8 @@ from sqlalchemy import (
 )
 
 from antiphon.api.errors import BadRequest, Forbidden, NotFound, NotKept
-from antiphon.api.events import AnyEvent, Emit, Finished, Fold, Reply, Run
+from antiphon.api.events import AnyEvent, Emit, Finished, Run
+from antiphon.api.reply import Fold, Reply
 from antiphon.storage import files
 from antiphon.storage.records import TableSet
 from antiphon.storage.store import Store

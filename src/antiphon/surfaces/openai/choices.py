@@ -10,7 +10,8 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import Internal
-from antiphon.api.events import AnyEvent, Finished, Fold, Reply, Usage
+from antiphon.api.events import AnyEvent, Finished, Usage
+from antiphon.api.reply import Fold, Reply
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange

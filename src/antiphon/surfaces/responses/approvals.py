@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api.errors import BadRequest
-from antiphon.api.events import ToolBlock
+from antiphon.api.reply import ToolBlock
 from antiphon.api.seal import Seal
 from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.json_text import text_json

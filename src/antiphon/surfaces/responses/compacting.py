@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from antiphon.api.context_management import Compact
 from antiphon.api.errors import Internal
-from antiphon.api.events import TextBlock
+from antiphon.api.reply import TextBlock
 from antiphon.api.seal import Seal
 from antiphon.serving.service import Service
 from antiphon.surfaces.http import sse

@@ -7,17 +7,16 @@ from typing import Any, assert_never
 
 import msgspec
 
-from antiphon.api.events import (
+from antiphon.api.events import Finished, Usage
+from antiphon.api.reply import (
     Block,
     CompactionBlock,
-    Finished,
     Reply,
     ServerResultBlock,
     ServerToolBlock,
     TextBlock,
     ThinkingBlock,
     ToolBlock,
-    Usage,
 )
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
 from antiphon.surfaces.responses import items, sent
