@@ -33,8 +33,8 @@ from antiphon.api.reply import fold
 from antiphon.api.seal import Seal
 from antiphon.server_tools.registry import ServerTools
 from antiphon.surfaces.responses import decode, encode, items
-from antiphon.surfaces.responses.tools.shapes import Custom, Function, TextReader
 from antiphon.surfaces.responses.tools import client_tools
+from antiphon.surfaces.responses.tools.shapes import Custom, Function, TextReader
 from antiphon.surfaces.responses.whole import Style
 from antiphon.surfaces.responses.whole import whole as fold_whole
 

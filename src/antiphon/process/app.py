@@ -11,145 +11,35 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon import __version__, surfaces
 from antiphon.accounts.accounts import Accounts, open_accounts
-from antiphon.accounts.keyring import Keyring
-from antiphon.accounts.keys import Allowance
 from antiphon.api.errors import Failure
 from antiphon.api.offload import SLICE
-from antiphon.engines import Engine, Reach, connect
+from antiphon.engines import Engine, Reach
 from antiphon.engines.chat import ChatServer
 from antiphon.observability import metrics, model_loads, request_log, tracing
-from antiphon.process.on_demand import OnDemandEngine
+from antiphon.process import parts
 from antiphon.process.reloading import WorkerReloader
 from antiphon.process.seal_key import seal_key
 from antiphon.process.transcript_store import TranscriptFolder
 from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
 from antiphon.process.worker_state import WorkerState, file_name
 from antiphon.prompt.transcript import TranscriptStore
-from antiphon.server_tools.mcp_client import Server
 from antiphon.server_tools.registry import ServerTools
-from antiphon.server_tools.rounds import Bounds
-from antiphon.server_tools.set_up import Allowed, set_up
 from antiphon.serving import chat_model, token_model
-from antiphon.serving.model import Choices, Model
-from antiphon.serving.rate_limits import RateLimiter
+from antiphon.serving.model import Model
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import TokenModel
-from antiphon.settings.sources import Settings
-from antiphon.storage import files
-from antiphon.storage.file_store import FileStore
-from antiphon.storage.store import Store, open_store
-from antiphon.trajectories.recorder import Recorder
+from antiphon.storage.store import Store
 
 log = logging.getLogger("antiphon")
 
 # Seconds that streams which must end have to say so.
 _FAREWELL = 1.0
-
-
-def choices(place: ModelEndpoint) -> Choices:
-    """What the settings say of a model."""
-    settings = place.settings
-    template = Path(settings.chat_template).read_text("utf-8") if settings.chat_template else ""
-    return Choices(
-        name=place.name,
-        aliases=settings.aliases,
-        tool_call_parser=settings.tool_call_parser,
-        reasoning_parser=settings.reasoning_parser,
-        chat_template=template,
-        window=settings.context_length,
-        history_thinking=settings.history_thinking,
-        hold_calls=settings.hold_calls,
-    )
-
-
-def rate_limiter(settings: Settings, keys: Keyring, shared: WorkerState) -> RateLimiter:
-    """What bounds the use of each key, as far as anything does."""
-    allowance = Allowance(
-        requests=settings.requests_per_minute,
-        input_tokens=settings.input_tokens_per_minute,
-        output_tokens=settings.output_tokens_per_minute,
-        tool_calls=settings.tool_calls_per_minute,
-    )
-    return RateLimiter(allowance, keys, file=shared.limits)
-
-
-def server_tools(settings: Settings, files: FileStore | None = None) -> ServerTools:
-    """The tools that run here, as far as the settings allow any; what code makes is kept among `files`. Raises
-    ValueError."""
-    return set_up(
-        Allowed(
-            search=settings.web_search,
-            search_key=settings.web_search_key,
-            fetch=settings.web_fetch,
-            private=settings.allow_private_urls,
-            mcp=settings.mcp_connector,
-            mcp_servers=tuple(
-                Server(name=name, url=each.url, token=each.token, command=each.command, trusted=True)
-                for name, each in settings.mcp.items()
-            ),
-            code=str(Path(settings.state_dir) / f"containers-{settings.port}") if settings.code_execution else "",
-            code_memory=settings.code_memory_mb << 20,
-            code_disk=settings.code_disk_mb << 20,
-            keys=settings.tool_keys,
-            bounds=Bounds(rounds=settings.tool_rounds, seconds=settings.tool_timeout),
-        )
-    )
-
-
-def store(settings: Settings, *, alone: bool) -> Store | None:
-    """Where things are kept: as the settings say, or else in the state folder of a machine that is `alone`. Raises
-    ValueError."""
-    if not alone and not (settings.store and settings.contents):
-        return None
-    folder = Path(settings.state_dir) / f"contents-{settings.port}"
-    return open_store(settings.records, settings.contents or str(folder))
-
-
-def file_store(settings: Settings, store: Store | None) -> FileStore | None:
-    """The files of clients, within the bounds of the settings."""
-    if store is None:
-        return None
-    return FileStore(
-        store=store,
-        largest=settings.files_largest_mb * 1_000_000,
-        quota=settings.files_quota_mb * 1_000_000,
-        keep=settings.files_keep_days * 24 * 3600,
-        downloadable=settings.files_downloadable,
-    )
-
-
-def options(settings: Settings, **more: Any) -> surfaces.Options:
-    """What the settings say of the surfaces, and more."""
-    return surfaces.Options(
-        local_only=not settings.no_auth,
-        hosts=(settings.host, *settings.allowed_hosts),
-        max_body=int(settings.max_body_mb * 1024 * 1024),
-        ping_interval=settings.ping_interval,
-        version_optional=settings.version_optional,
-        allow_private_urls=settings.allow_private_urls,
-        **more,
-    )
-
-
-def attach(place: ModelEndpoint, reach: Reach) -> Engine | ChatServer:
-    """The engine of a model, by its address."""
-    if place.on_demand is None:
-        return connect(place.engine, reach)
-    vocabulary = _token_engine(place.engine, Reach(key=reach.key, patience=reach.patience))
-    return OnDemandEngine(place.name, place.on_demand, vocabulary, partial(_token_engine, reach=reach))
-
-
-def _token_engine(target: str, reach: Reach) -> Engine:
-    engine = connect(target, reach)
-    assert not isinstance(engine, ChatServer)
-    return engine
 
 
 class Application:
@@ -163,7 +53,7 @@ class Application:
         self,
         config: WorkerConfig,
         *,
-        attach: Callable[[ModelEndpoint, Reach], Engine | ChatServer] = attach,
+        attach: Callable[[ModelEndpoint, Reach], Engine | ChatServer] = parts.attach,
         transcripts: Callable[[str], TranscriptStore] | None = None,
         seal: bytes = b"",
     ) -> None:
@@ -226,17 +116,17 @@ class Application:
     async def _start(self) -> None:
         sys.setswitchinterval(SLICE)
         settings = self._runtime.settings
-        self._store = store(settings, alone=bool(self._runtime.shared))
+        self._store = parts.store(settings, alone=bool(self._runtime.shared))
         records = self._store.records if self._store else None
         hashes = self._runtime.key_hashes
         self._accounts = await open_accounts(records, hashes, Path(settings.journals), open=settings.no_auth)
-        bounds = rate_limiter(settings, self._accounts.keys, self._shared)
+        bounds = parts.rate_limiter(settings, self._accounts.keys, self._shared)
         leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         places = self._runtime.models
         loaded = await asyncio.gather(*(self._load(place) for place in places))
         self._loaded = {models[0].card.name: models for models in loaded}
         self._places = dict(zip(self._loaded, places, strict=True))
-        recorder = _recorder(settings)
+        recorder = parts.recorder(settings)
         self._service = Service(
             [model for models in loaded for model in models],
             most_waiting=settings.max_queue,
@@ -248,9 +138,9 @@ class Application:
         )
         reloader = WorkerReloader(self._shared, self._places, self._engine, self._renew)
         self._service.reloader = reloader
-        kept = file_store(settings, self._store)
-        self._tools = server_tools(settings, kept)
-        chosen = options(
+        kept = parts.file_store(settings, self._store)
+        self._tools = parts.server_tools(settings, kept)
+        chosen = parts.options(
             settings,
             server_tools=self._tools,
             recorder=recorder,
@@ -307,8 +197,8 @@ class Application:
         transcripts = partial(self._lasting, place) if place.prefixes else self._transcripts
         try:
             if isinstance(engine, ChatServer):
-                return [await chat_model.load(engine, choices(place))]
-            model = await token_model.load(engine, choices(place), transcripts(place.name))
+                return [await chat_model.load(engine, parts.choices(place))]
+            model = await token_model.load(engine, parts.choices(place), transcripts(place.name))
             names = model.description.adapters
             return [model, *(model.adapted(name, transcripts(f"{place.name}:{name}")) for name in names)]
         except BaseException:
@@ -339,7 +229,7 @@ class Application:
         """What is remembered of a model beyond the server's end, beside what its engine computed: of the same file and
         engine, rendered in the same way."""
         assert place.prefixes is not None
-        given = msgspec.structs.asdict(place.settings), choices(place).chat_template, __version__, name
+        given = msgspec.structs.asdict(place.settings), parts.choices(place).chat_template, __version__, name
         owner = place.prefixes.engine + hashlib.sha256(msgspec.json.encode(given)).digest()
         return TranscriptFolder(str(Path(self._runtime.settings.state_dir) / "transcripts"), owner=owner)
 
@@ -349,17 +239,6 @@ class Application:
         if self._runtime.settings.workers == 1 or not self._shared.remembered:
             return None
         return TranscriptFolder(str(Path(self._shared.remembered) / file_name(name)))
-
-
-def _recorder(settings: Settings) -> Recorder | None:
-    """What keeps all that is sampled. Raises ValueError where its folder cannot be made."""
-    if not settings.record:
-        return None
-    folder = Path(settings.record)
-    try:
-        return Recorder(folder, settings.record_disk * 1024 * 1024, text=settings.record_text)
-    except OSError as error:
-        raise ValueError(files.refusal("what is sampled", error, folder, "--record")) from None
 
 
 def _spare_the_lasting() -> None:

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp
 from antiphon.engines import Engine, Reach
 from antiphon.engines.chat import ChatServer
 from antiphon.observability import request_log
-from antiphon.process import app as composition
+from antiphon.process import parts
+from antiphon.process.app import Application
 from antiphon.process.seal_key import seal_key
 from antiphon.process.supervisor import refuse_open, refuse_wrong_model
 from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
@@ -143,10 +144,10 @@ class Surface:
         self._memory = memory
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return composition.Application(
+        return Application(
             self._runtime, attach=self._attach, transcripts=partial(Remembered, self._memory), seal=self._seal
         )
 
     def _attach(self, place: ModelEndpoint, reach: Reach) -> Engine | ChatServer:
         handle = self._engines.get(place.name)
-        return EngineActors(handle, reach.patience) if handle is not None else composition.attach(place, reach)
+        return EngineActors(handle, reach.patience) if handle is not None else parts.attach(place, reach)

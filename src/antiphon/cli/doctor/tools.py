@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Iterator
 
 from antiphon.cli.doctor.finding import FAIL, FINE, Finding
-from antiphon.process.app import server_tools
+from antiphon.process.parts import server_tools
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import ToolFailed
 from antiphon.settings.sources import Settings
