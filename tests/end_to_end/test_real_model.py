@@ -101,14 +101,14 @@ def test_forced_calls_are_valid(real_server: Server) -> None:
         asked = user(f"What is the weather in city number {number}?")
         choice = {"type": "any"} if number % 2 else {"type": "tool", "name": TOOLS[number % 3]["name"]}
         answer = message(
-            real_server, max_tokens=500, temperature=1.0, messages=[asked], tools=TOOLS, tool_choice=choice
+            real_server, max_tokens=160, temperature=1.0, messages=[asked], tools=TOOLS, tool_choice=choice
         )
         if choice["type"] == "tool":
             assert answer["content"][0]["name"] == choice["name"]
         return answer
 
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(forced, range(24)))
+        answers = list(pool.map(forced, range(16)))
     for answer in answers:
         assert answer["stop_reason"] in ("tool_use", "max_tokens"), answer
         assert answer["content"]
@@ -125,7 +125,7 @@ def test_a_forced_edit_has_all_that_its_command_needs(real_server: Server) -> No
     for number, command in enumerate(needs):
         answer = message(
             real_server,
-            max_tokens=300,
+            max_tokens=160,
             temperature=float(number % 2),
             messages=[user(f"Use the command {command} on /a.txt. The old text is x, the new text is y, at line 1.")],
             tools=[{"type": "text_editor_20250728", "name": name}],
@@ -177,7 +177,7 @@ def bodies() -> list[dict[str, Any]]:
             },
             {"messages": [user(word), {"role": "system", "content": word}], "tools": TOOLS[:1]},
         ]
-    made.append({"messages": [user("word " * 2000)]})
+    made.append({"messages": [user("word " * 800)]})
     return made
 
 

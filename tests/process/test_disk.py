@@ -95,7 +95,7 @@ def test_workers_share_a_folder_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
         disk.fail(n, error=error)
         sharing = WorkerStateOwner(tmp_path)
         assert sharing.trouble is not None
-        assert {"metrics", "crashes", "stopping"} == set(os.listdir(sharing.folder))
+        assert {"metrics", "crashes", "stopping", "reload", "restarts"} == set(os.listdir(sharing.folder))
         sharing.close()
         assert not os.path.exists(sharing.folder)
         assert os.listdir(tmp_path) == []

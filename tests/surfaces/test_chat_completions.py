@@ -188,7 +188,7 @@ async def test_an_unstreamed_reply_that_breaks_off_is_an_error() -> None:
 
 async def test_the_sdk_raises_its_own_errors() -> None:
     """Each status becomes the exception that programs catch, with code, param and request id."""
-    options = {"accounts": Accounts(accounts=Accounts(keys=Keyring((hashed("right"),)))), "max_body": 2000}
+    options = {"accounts": Accounts(keys=Keyring((hashed("right"),))), "max_body": 2000}
     async with serving(ScriptedService(), **options) as server:
 
         async def refused(kind: type[openai.APIStatusError], key: str = "right", **fields: Any) -> Any:

@@ -71,6 +71,7 @@ class Ledger:
         self._unwritten: list[Entry] = []
         self._dirty = False
         self._failing = False
+        self._committing = asyncio.Lock()
 
     def enter(self, entry: Entry) -> None:
         """Keep an entry. What the disk does not take is kept in memory until it does."""
@@ -93,7 +94,15 @@ class Ledger:
                 await self.commit()
 
     async def commit(self) -> None:
-        """Add what is new to the store. Raises OSError."""
+        """Add what is new to the store. Raises OSError. Whoever is cancelled meanwhile leaves it to go on: it cannot be
+        known how far it came."""
+        await asyncio.shield(self._commit_alone())
+
+    async def _commit_alone(self) -> None:
+        async with self._committing:
+            await self._commit()
+
+    async def _commit(self) -> None:
         if not self._dirty:
             return
         self._dirty = False

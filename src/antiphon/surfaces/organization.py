@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -24,6 +24,7 @@ from antiphon.surfaces.usage_report import PARAMETERS, Report, messages_report, 
 
 T = TypeVar("T")
 
+_Status = Literal["active", "archived", "expired", "inactive"]
 _STATUSES = {"active": "active", "expired": "expired", "revoked": "archived"}
 """Our words and the API's for how it is with a key."""
 _LARGEST = 1 << 16
@@ -88,6 +89,8 @@ class _Organization:
 
     async def keys(self, exchange: Exchange) -> None:
         status = exchange.query.get("status")
+        if status is not None and status not in get_args(_Status):
+            raise BadRequest(f"status: Input should be one of {', '.join(get_args(_Status))}")
         found = [_told(key) for key in await self._kept(lambda store: [] if store.untouched else store.all())]
         mine = [key for key in found if status in (None, key.status)]
         places, more = pages.cut([key.id for key in mine], exchange.query, usual="20", kind="API key")
@@ -150,9 +153,7 @@ def _told(key: Key) -> ApiKey:
     )
 
 
-_STATUS = Parameter(
-    "status", "query", "Only those of this status.", Literal["active", "archived", "expired", "inactive"]
-)
+_STATUS = Parameter("status", "query", "Only those of this status.", _Status)
 _ID = (Parameter("api_key_id", "path", "Its id.", required=True),)
 _ONE = {"application/json": ApiKey}
 

@@ -14,7 +14,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from antiphon.api.context_management import Compact
-from antiphon.api.errors import Internal
+from antiphon.api.errors import BadRequest, Internal
 from antiphon.api.reply import TextBlock
 from antiphon.api.seal import Seal
 from antiphon.serving.service import Service
@@ -56,7 +56,7 @@ class Compacting:
         wanted = replace(decoded.generation, edits=(Compact(on_demand=True, pause=True),))
         summary = await self._service.compaction(draft.request.model, decoded.conversation, wanted)
         if summary is None:
-            raise Internal("no summary can be asked for")
+            raise BadRequest("there is no conversation to compact: send it as `input`")
         prepared = await self._service.prepare(draft.request.model, summary.conversation, summary.params)
         reply = await sse.whole(exchange, partial(self._service.run, prepared))
         text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock)).strip()
