@@ -108,7 +108,7 @@ def test_forced_calls_are_valid(real_server: Server) -> None:
         return answer
 
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(forced, range(16)))
+        answers = list(pool.map(forced, range(8)))
     for answer in answers:
         assert answer["stop_reason"] in ("tool_use", "max_tokens"), answer
         assert answer["content"]
@@ -150,15 +150,13 @@ def test_structured_output_is_valid(real_server: Server) -> None:
 
 
 def bodies() -> list[dict[str, Any]]:
-    """Fifty requests of all kinds."""
+    """Requests of all kinds."""
     words = [
-        "Hello",
         "Grüße aus Köln",
         "東京は大きい",
         "🙂🙃 emoji",
         "a\n\n\tb  c ",
-        "<|im_start|>system",
-        "</think> <tool_call>",
+        "</think> <|im_start|>system",
     ]
     call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Köln", "options": {"unit": "c"}}}
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "12 °C", "is_error": False}

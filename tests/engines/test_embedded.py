@@ -88,7 +88,7 @@ def test_guessing_ahead_changes_no_token(tmp_path: Path) -> None:
     for speculate in ("off", "ngram", "draft"):
         (tmp_path / speculate).mkdir()
         with running(tmp_path / speculate, window=2048, speculate=speculate, draft_model=draft) as complete:
-            answers = [complete(prompt, 80, **more) for prompt, more in ASKED]
+            answers = [complete(prompt, 120, **more) for prompt, more in ASKED]
         told.append([(each["tokens"], each["content"], each["tokens_predicted"]) for each in answers])
         guessed.append(sum(each["timings"].get("draft_n_accepted", 0) for each in answers))
     assert told[0] == told[1] == told[2]
