@@ -18,6 +18,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -31,6 +33,7 @@ from antiphon.settings.sources import Settings
 
 _PR_SET_PDEATHSIG = 1
 _BACKLOG = 4096
+_INSISTING = 0.2
 # A connection is cheap, and the engine's queue is the place to refuse work with a proper answer.
 _CONNECTIONS = 65536
 _NAMES = {"console": "generic", "access": "access"}
@@ -68,45 +71,61 @@ def run(
         log_level=LogLevels.debug if settings.log_level == "debug" else LogLevels.error,
         log_dictconfig={"handlers": _HANDLERS} | ({"formatters": _JSON} if settings.log_format == "json" else {}),
     )
-    signals = _Signals(server, settings.grace_period, say, stopping)
+    signals = Signals(server, settings.grace_period, say, stopping)
     server.on_startup(signals.take)
     server.on_startup(started)
     try:
         server.serve(target_loader=load)
     except SystemExit as ending:
         # Granian ends so when a worker died again and again, or on the way out when one died by itself.
-        return 0 if signals.count else ending.code if isinstance(ending.code, int) else 1
+        return 0 if signals.come else ending.code if isinstance(ending.code, int) else 1
     return 0
 
 
-class _Signals:
-    """The first signal drains, the second forces."""
+class Signals:
+    """The first signal drains, the second forces. All is done by a thread: a signal may come while Python deals with
+    another (`make` passes on what its child was sent, too), and a lock that both want would stop everything."""
 
     def __init__(
         self, server: Any, grace_period: float, say: Callable[[str], None], stopping: Callable[[], None]
     ) -> None:
-        self.count = 0
+        self.come = False
+        """Whether there was one."""
         self._server = server
         self._grace_period = grace_period
         self._say = say
         self._stopping = stopping
+        self._heard, self._tell = os.pipe()
+        threading.Thread(target=self._heed, name="signals", daemon=True).start()
 
     def take(self) -> None:
         """Put this in the place of Granian's own handlers."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+            signal.signal(number, self.on_signal)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
-        for worker in self._server.wrks:
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """What Python calls. It takes no lock."""
+        self.come = True
+        for worker in list(self._server.wrks):
             # Ctrl-C reaches the workers too; one that leaves by that is no accident.
             worker.interrupt_by_parent = True
-            if self.count > 1:
+        os.write(self._tell, b"!")
+
+    def _heed(self) -> None:
+        os.read(self._heard, 1)
+        self._stopping()
+        self._say(f"stopping; running requests have {self._grace_period:g} s to finish (once more to stop at once)")
+        threading.Thread(target=self._insist, name="stopping", daemon=True).start()
+        while os.read(self._heard, 1):
+            for worker in list(self._server.wrks):
                 worker.kill()
-        if self.count == 1:
-            self._stopping()
-            self._say(f"stopping; running requests have {self._grace_period:g} s to finish (once more to stop at once)")
+
+    def _insist(self) -> None:
+        """Tell Granian to end, until it has. Its loop forgets that while it starts a worker in the place of one that
+        died, as they do when the signal reaches them, too."""
+        while True:
             self._server.signal_handler_interrupt()
+            time.sleep(_INSISTING)
 
 
 def load(application: str) -> Any:

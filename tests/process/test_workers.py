@@ -1,0 +1,52 @@
+"""How signals reach the HTTP server."""
+
+from __future__ import annotations
+
+import threading
+
+from antiphon.process.workers import Signals
+
+
+class Server:
+    """Granian, as far as signals are about it: one worker, and how often it was told to end."""
+
+    def __init__(self) -> None:
+        self.interrupted = threading.Semaphore(0)
+        self.killed = threading.Event()
+        self.interrupt_by_parent = False
+
+    @property
+    def wrks(self) -> list[Server]:
+        return [self]
+
+    def kill(self) -> None:
+        self.killed.set()
+
+    def signal_handler_interrupt(self) -> None:
+        self.interrupted.release()
+
+
+def test_the_first_signal_drains_and_the_second_forces() -> None:
+    """The first one ends the server, and insists: Granian's loop may miss that while it starts a worker anew."""
+    server, said = Server(), list[str]()
+    signals = Signals(server, 10.0, said.append, lambda: None)
+    signals.on_signal(15, None)
+    assert signals.come
+    assert server.interrupt_by_parent
+    assert all(server.interrupted.acquire(timeout=60) for _ in range(3))
+    assert "stopping" in said[0]
+    assert not server.killed.is_set()
+    signals.on_signal(15, None)
+    assert server.killed.wait(60)
+    assert len(said) == 1
+
+
+def test_signals_wait_for_nobody() -> None:
+    """They come while others are dealt with, on the same thread; what they have done takes as long as it likes."""
+    may_say, server = threading.Event(), Server()
+    signals = Signals(server, 10.0, lambda sentence: None, lambda: may_say.wait(60) and None)
+    for _ in range(20):
+        signals.on_signal(15, None)
+    assert not server.killed.is_set()
+    may_say.set()
+    assert server.killed.wait(60)
