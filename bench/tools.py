@@ -72,7 +72,12 @@ async def answered(client: aiohttp.ClientSession, url: str, asked: dict[str, Any
     """Why a request was not answered as it should; empty: it was."""
     async with client.post(url + "/v1/messages", json=asked, headers={"anthropic-version": "2023-06-01"}) as response:
         text = await response.text()
-    whole = "message_stop" in text and "tool_result" in text and "_error" not in text and '"is_error":true' not in text
+    whole = (
+        "message_stop" in text
+        and "tool_result" in text
+        and '"error_code"' not in text
+        and '"is_error":true' not in text
+    )
     return "" if whole else f"{response.status}: {text[-500:]}"
 
 
