@@ -41,9 +41,8 @@ CAPABILITIES = {
     "llguidance": Capability(
         bound=10**40,
         keywords=_SHARED | {"multipleOf", "patternProperties", "minProperties", "maxProperties"},
-        formats=frozenset(
-            {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
-        ),
+        # The llguidance within llama.cpp does not compile `uri`, and the whole grammar is gone with it.
+        formats=frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}),
     ),
     "xgrammar": Capability(
         keywords=_SHARED,

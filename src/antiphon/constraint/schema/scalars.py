@@ -34,6 +34,8 @@ _CHECKED_FORMATS = frozenset(
     }
 )
 """Formats that the check knows; all others are annotations."""
+_LETTERS = {"uri": r"^[A-Za-z][A-Za-z0-9+.\-]*:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%\-]*$"}
+"""What all texts of a format match, and hardly any others: RFC 3986 for `uri`."""
 
 
 def number(at: Lowering, case: Case) -> Part:
@@ -163,10 +165,14 @@ def _expressions(at: Lowering, case: Case) -> Part:
             if not at.holds(keyword):
                 at.say(node, keyword, "the grammar knows no expressions")
                 continue
+            more: Schema = {keyword: node[keyword]}
             if keyword == "format" and node["format"] not in at.capability.formats:
-                at.say(node, keyword, "the grammar does not know this format")
-                continue
-            tried = _joined(held, {keyword: node[keyword]})
+                if node["format"] not in _LETTERS or not at.holds("pattern"):
+                    at.say(node, keyword, "the grammar does not know this format")
+                    continue
+                at.say(node, keyword, "the grammar knows its letters only")
+                more = {"pattern": _LETTERS[node["format"]]}
+            tried = _joined(held, more)
             wrong = problem(json.dumps(tried))
             if wrong == NOTHING:
                 return Dead(f"{at.place(node)}/{keyword}", f"no string matches {node[keyword]!r}")
