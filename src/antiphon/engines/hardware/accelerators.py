@@ -22,12 +22,13 @@ print(json.dumps([
 """
 _PATIENCE = 60.0
 
+_INSTALL = "pip install --force-reinstall xllamacpp --index-url INDEX (INDEX is named for {} by xllamacpp's own page)"
 BUILDS = {
-    "NVIDIA": "pip install --force-reinstall xllamacpp --index-url https://xorbitsai.github.io/xllamacpp/whl/cu128",
-    "AMD": "pip install --force-reinstall xllamacpp --index-url https://xorbitsai.github.io/xllamacpp/whl/rocm-6.4.1",
-    "any": "pip install --force-reinstall xllamacpp --index-url https://xorbitsai.github.io/xllamacpp/whl/vulkan",
+    "NVIDIA": _INSTALL.format("CUDA 12.8"),
+    "AMD": _INSTALL.format("ROCm 6.4"),
+    "any": _INSTALL.format("Vulkan"),
 }
-"""The command that installs the engine's build for each vendor (xllamacpp's own pages, 2026-11)."""
+"""How the engine's build for each vendor is installed. The addresses of its indexes are xllamacpp's to tell."""
 
 
 class Present(msgspec.Struct, frozen=True):
