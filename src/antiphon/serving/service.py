@@ -11,22 +11,22 @@ from functools import partial
 import msgspec
 
 from antiphon.accounts.accounts import Accounts
-from antiphon.api.context_management import AppliedEdit
-from antiphon.api.conversation import Conversation, GenerationParams, Tool, callable_tools
+from antiphon.api.conversation import Conversation, GenerationParams, callable_tools
 from antiphon.api.errors import BadRequest, Internal, Overloaded
-from antiphon.api.events import AnyEvent, Emit, Finished, PromptProgress, Started, Usage
+from antiphon.api.events import AnyEvent, Emit, Finished, PromptProgress, Started
 from antiphon.api.reply import Fold, Reply, fold
 from antiphon.constraint.check import complaint
 from antiphon.constraint.plan import Part
 from antiphon.observability import request_watch
 from antiphon.prompt.inspection import Inspection
-from antiphon.prompt.predecessors import CacheLoss, CacheMiss, Continuation, Predecessors
+from antiphon.prompt.predecessors import CacheMiss, Predecessors
 from antiphon.prompt.transcript import TranscriptStore
 from antiphon.serving.admission import AdmissionQueue
 from antiphon.serving.call_check import MOST_ATTEMPTS
 from antiphon.serving.compaction import SummaryRequest
 from antiphon.serving.context import ContextEditor
-from antiphon.serving.model import Attempt, Model, ModelCard, Task
+from antiphon.serving.model import Attempt, Model, ModelCard
+from antiphon.serving.prepared import Prepared
 from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.recording import record, reported, without_tokens
 from antiphon.serving.registry import ModelRegistry
@@ -36,42 +36,6 @@ from antiphon.trajectories.recorder import Recorder
 __all__ = ["ModelCard", "Part", "Prepared", "Service"]
 
 log = logging.getLogger("antiphon")
-
-
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that has passed every check and only waits to be run: its prompt's length in tokens, and what `run`
-    needs. `edits` are what was cleared of it. `continuation` tells what the prompt goes on from, `miss` why not from
-    the previous message's, as far as that was asked. It `tells_tokens` if the client asked for them, and not only who
-    records them."""
-
-    card: ModelCard
-    task: Task
-    tools: tuple[Tool, ...]
-    params: GenerationParams
-    continuation: Continuation | None
-    miss: CacheMiss | None
-    low_priority: bool = False
-    tells_tokens: bool = False
-    edits: tuple[AppliedEdit, ...] = ()
-
-    @property
-    def prompt_tokens(self) -> int:
-        """The length of the prompt."""
-        return self.usage.prompt
-
-    @property
-    def prompt_ids(self) -> Sequence[int]:
-        """The ids of the prompt; none where only the engine knows them."""
-        return self.task.ids
-
-    @property
-    def usage(self) -> Usage:
-        """The figures as long as the engine has told nothing."""
-        return self.task.usage
-
-    def lost(self, cached: int) -> CacheLoss | None:
-        """What was lost where fewer tokens were re-used than the prompt before this one had."""
-        return self.continuation.lost(cached) if self.continuation else None
 
 
 class Service:
