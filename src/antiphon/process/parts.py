@@ -73,7 +73,8 @@ def server_tools(settings: Settings, files: FileStore | None = None) -> ServerTo
             code_disk=settings.code_disk_mb << 20,
             keys=settings.tool_keys,
             bounds=Bounds(rounds=settings.tool_rounds, seconds=settings.tool_timeout),
-        )
+        ),
+        files,
     )
 
 

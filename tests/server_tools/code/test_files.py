@@ -10,7 +10,8 @@ from typing import Any
 import anthropic
 from anthropic import AsyncAnthropic
 
-from antiphon.server_tools.set_up import Allowed, set_up
+from antiphon.process.parts import server_tools
+from antiphon.settings.sources import Settings
 from antiphon.storage.file_store import FileStore
 from antiphon.storage.store import open_store
 from tests.server_tools.code.sandboxes import needs_sandbox
@@ -28,7 +29,7 @@ async def coding(folder: Path, *outputs: str, **bounds: Any) -> AsyncIterator[tu
     """A server where code runs and files are kept, and a client of it."""
     place = local(folder)
     files = FileStore(store=open_store(place.records, place.contents), **bounds)
-    tools = set_up(Allowed(code=str(folder / "containers")), files)
+    tools = server_tools(Settings(code_execution=True, state_dir=str(folder)), files)
     async with (
         running(tools, says(*outputs), files=files, store=files.store) as server,
         AsyncAnthropic(base_url=server.url, api_key="any", max_retries=0) as client,
