@@ -20,6 +20,7 @@ import msgspec
 
 from antiphon.api.offload import offload
 from antiphon.server_tools.mcp_results import blocks, slow
+from antiphon.server_tools.mcp_sessions import Owner, Sessions
 from antiphon.server_tools.outward import Outward, Refused
 from antiphon.server_tools.tool import Fields, ToolFailed
 
@@ -58,8 +59,8 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class McpClient:
-    """Connects anew for each listing and each call: nothing is kept that could die in the meantime. Raises ValueError
-    when the library is not installed."""
+    """Connects anew to an address for each listing and each call: nothing is kept that could die in the meantime. A
+    program is kept for the `key` that uses it. Raises ValueError when the library is not installed."""
 
     def __init__(self, outward: Outward) -> None:
         try:
@@ -72,12 +73,13 @@ class McpClient:
         self._tls = httpx2.create_ssl_context()
         self._listings: dict[Server, asyncio.Task[list[Listed]]] = {}
         self._greetings: WeakValueDictionary[Server, asyncio.Semaphore] = WeakValueDictionary()
+        self._sessions = Sessions(MAX_BYTES)
 
-    async def tools(self, server: Server) -> list[Listed]:
+    async def tools(self, server: Server, key: str = "") -> list[Listed]:
         """Its tools. Requests that ask at the same time share one listing. Raises ToolFailed."""
         listing = self._listings.get(server)
         if listing is None:
-            listing = self._listings[server] = asyncio.create_task(self._listed(server))
+            listing = self._listings[server] = asyncio.create_task(self._listed(server, key))
             listing.add_done_callback(partial(self._over, server))
         return await asyncio.shield(listing)
 
@@ -87,16 +89,16 @@ class McpClient:
             # Nobody may be left to hear of it.
             listing.exception()
 
-    async def _listed(self, server: Server) -> list[Listed]:
+    async def _listed(self, server: Server, key: str) -> list[Listed]:
         try:
             async with asyncio.timeout(_LISTING):
-                return await self._pages(server)
+                return await self._pages(server, key)
         except TimeoutError:
             raise ToolFailed("unavailable", f"it took more than {_LISTING:g} seconds to list its tools") from None
 
-    async def _pages(self, server: Server) -> list[Listed]:
+    async def _pages(self, server: Server, key: str) -> list[Listed]:
         found: list[Listed] = []
-        async with self._connected(server) as client:
+        async with self._connected(server, key) as client:
             cursor: str | None = None
             for _ in range(MAX_PAGES):
                 page = await client.list_tools(cursor=cursor)
@@ -116,25 +118,28 @@ class McpClient:
                     return found
         raise ToolFailed("unavailable", f"its list has more than {MAX_PAGES} pages")
 
-    async def call(self, server: Server, tool: str, input: dict[str, Any]) -> tuple[list[Fields], bool]:
+    async def call(self, server: Server, tool: str, input: dict[str, Any], key: str = "") -> tuple[list[Fields], bool]:
         """What a tool answers, as blocks, and whether that is an error. Raises ToolFailed."""
-        async with self._connected(server) as client:
+        async with self._connected(server, key) as client:
             result = await client.call_tool(tool, input)
             content = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in result.content]
             if not content and result.structured_content is not None:
                 content = [{"type": "text", "text": msgspec.json.encode(result.structured_content).decode()}]
             return await offload(slow(content), partial(blocks, content)), bool(result.is_error)
 
-    @contextlib.asynccontextmanager
-    async def _connected(self, server: Server) -> AsyncIterator[Client]:
-        from mcp.client.client import Client
+    async def close(self) -> None:
+        """End the programs that are kept."""
+        await self._sessions.close()
 
+    @contextlib.asynccontextmanager
+    async def _connected(self, server: Server, key: str) -> AsyncIterator[Client]:
+        opening = (
+            self._sessions.connected(Owner(server.name, server.command, key))
+            if server.command
+            else self._greeted(server)
+        )
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                greeting = self._greetings.setdefault(server, asyncio.Semaphore(_GREETINGS))
-                async with greeting:
-                    transport = await self._transport(server, stack)
-                    client = await stack.enter_async_context(Client(transport, mode="auto", cache=None))
+            async with opening as client:
                 yield client
         except BaseExceptionGroup as group:
             raise _told(group) from None
@@ -143,14 +148,22 @@ class McpClient:
         except Exception as trouble:
             raise _told(trouble) from None
 
+    @contextlib.asynccontextmanager
+    async def _greeted(self, server: Server) -> AsyncIterator[Client]:
+        """A new connection to an address."""
+        from mcp.client.client import Client
+
+        async with contextlib.AsyncExitStack() as stack:
+            greeting = self._greetings.setdefault(server, asyncio.Semaphore(_GREETINGS))
+            async with greeting:
+                transport = await self._transport(server, stack)
+                client = await stack.enter_async_context(Client(transport, mode="auto", cache=None))
+            yield client
+
     async def _transport(self, server: Server, stack: contextlib.AsyncExitStack) -> Any:
         from mcp.client.sse import sse_client
-        from mcp.client.stdio import StdioServerParameters, stdio_client
         from mcp.client.streamable_http import streamable_http_client
 
-        if server.command:
-            program, *arguments = server.command
-            return stdio_client(StdioServerParameters(command=program, args=arguments))
         outward = Outward(allow_private=True) if server.trusted else self._outward
         outward.judge(server.url)
         headers = {"authorization": f"Bearer {server.token}"} if server.token else {}

@@ -67,9 +67,11 @@ class Connector:
         toolsets: Sequence[tuple[str, Mapping[str, Any]]],
         taken: Iterable[str],
         seconds: float,
+        key: str = "",
     ) -> list[Declared]:
         """The tools of a request's servers and toolsets, each with its dotted path. `taken` are the names that other
-        tools have. Raises BadRequest for what is wrong, or for a server that does not say in time what it has."""
+        tools have, `key` is the label of the client's key. Raises BadRequest for what is wrong, or for a server that
+        does not say in time what it has."""
         named = self._named(servers)
         requested = [(where, _converted(fields, Toolset, where)) for where, fields in toolsets]
         mentioned = {toolset.mcp_server_name for _, toolset in requested}
@@ -78,7 +80,7 @@ class Connector:
             if name not in mentioned and (toolset := _old(name, old)) is not None:
                 requested.append((where, toolset))
         placed = [(where, toolset, self._server(toolset.mcp_server_name, named, where)) for where, toolset in requested]
-        lists = await asyncio.gather(*(self._listed(each[2], each[1], seconds) for each in placed))
+        lists = await asyncio.gather(*(self._listed(each[2], each[1], seconds, key) for each in placed))
         names = set(taken)
         found: list[Declared] = []
         for (_, toolset, server), listed in zip(placed, lists, strict=True):
@@ -115,7 +117,7 @@ class Connector:
             raise BadRequest(f"{where}.mcp_server_name: there is no MCP server called {name!r} in mcp_servers")
         return server
 
-    async def _listed(self, server: Server, toolset: Toolset, seconds: float) -> list[Listed]:
+    async def _listed(self, server: Server, toolset: Toolset, seconds: float, key: str) -> list[Listed]:
         if toolset.tools is not None:
             return toolset.tools
         now = asyncio.get_running_loop().time()
@@ -124,7 +126,7 @@ class Connector:
             return kept[1]
         try:
             async with asyncio.timeout(seconds):
-                listed = await self._client.tools(server)
+                listed = await self._client.tools(server, key)
         except TimeoutError:
             raise BadRequest(_unconnected(server, f"it did not answer within {seconds:g} seconds")) from None
         except ToolFailed as failure:
@@ -140,7 +142,7 @@ class Connector:
         names.add(name)
 
         async def run(call: Call) -> Fields:
-            content, wrong = await self._client.call(server, listed.name, call.input)
+            content, wrong = await self._client.call(server, listed.name, call.input, call.key)
             return {"is_error": wrong, "content": content}
 
         return Declared(
@@ -158,6 +160,10 @@ class Connector:
     async def trial(self, name: str) -> str:
         """Try one of the operator's servers: what was found. Raises ToolFailed."""
         return f"lists {len(await self._client.tools(self._own[name]))} tools"
+
+    async def close(self) -> None:
+        """Let go of the servers."""
+        await self._client.close()
 
 
 def _converted(fields: Any, record: Any, where: str) -> Any:

@@ -72,6 +72,8 @@ class ServerTools:
         """Let go of what the families hold."""
         for family in self.families:
             await family.close()
+        if self.connector is not None:
+            await self.connector.close()
 
 
 def direct(callers: Any) -> bool:

@@ -45,7 +45,7 @@ class RaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An MCP server that any program can name: at a `url`, with a bearer `token` if it wants one, or a `command` that
-    is started for each use."""
+    is kept while it is used."""
 
     url: str = ""
     token: str = ""

@@ -93,7 +93,7 @@ class RequestReader:
         if exchange.batch is not None:
             _check_batched(request, turn)
         card = self._service.card(request.model)
-        await _ask(draft, offered)
+        await _ask(draft, offered, exchange.watch.key)
         container = _container(draft, offered, exchange.watch.key)
         uploaded = uploads.wanted(draft.messages) if _runs_code(draft) else {}
         fetched = await self._fetched(draft, card, exchange.watch.key, uploaded)
@@ -139,7 +139,7 @@ def _container(draft: decode.Draft, offered: ServerTools, key: str) -> Container
     return offered.containers.find(id, key)
 
 
-async def _ask(draft: decode.Draft, offered: ServerTools) -> None:
+async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> None:
     """Ask the servers that a request names for their tools."""
     servers = draft.request.mcp_servers or []
     if offered.connector is None:
@@ -148,7 +148,7 @@ async def _ask(draft: decode.Draft, offered: ServerTools) -> None:
     elif servers or draft.box.asking:
         placed = [(f"mcp_servers.{index}", each) for index, each in enumerate(servers)]
         taken = draft.box.names()
-        found = await offered.connector.declared(placed, draft.box.asking, taken, offered.bounds.seconds)
+        found = await offered.connector.declared(placed, draft.box.asking, taken, offered.bounds.seconds, key)
         for declared in found:
             draft.box.serve(declared, "tools")
 

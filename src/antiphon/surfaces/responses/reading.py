@@ -49,7 +49,7 @@ class RequestReader:
         offered = self._options.server_tools.for_key(exchange.watch.key)
         draft = await offload(large, partial(decode.read, body, offered))
         await self._go_on(draft, exchange.watch.key)
-        await _ask(draft, offered)
+        await _ask(draft, offered, exchange.watch.key)
         if approving and (requests := awaited(draft.items)):
             await self._run(draft, requests, exchange)
         card = self._service.card(draft.request.model)
@@ -93,7 +93,7 @@ class RequestReader:
             box.approved[request.id] = Approved(request=request, call=call, declared=declared, result=result.block)
 
 
-async def _ask(draft: decode.Draft, offered: ServerTools) -> None:
+async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> None:
     """Ask the MCP servers that a request names for their tools. What was told of one before holds for the whole
     conversation."""
     servers = {each.label: each for each in draft.box.servers}
@@ -106,7 +106,7 @@ async def _ask(draft: decode.Draft, offered: ServerTools) -> None:
         for label, each in servers.items()
     ]
     taken = [*draft.box.tools, *draft.box.deferred]
-    for declared in await offered.connector.declared(entries, toolsets, taken, offered.bounds.seconds):
+    for declared in await offered.connector.declared(entries, toolsets, taken, offered.bounds.seconds, key):
         server = servers[declared.use["server_name"]]
         if needs_approval(server.require_approval, declared, server.where):
             draft.box.guard(declared)
