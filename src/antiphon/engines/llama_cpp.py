@@ -10,7 +10,6 @@ import asyncio
 import base64
 import hashlib
 import logging
-import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -20,17 +19,18 @@ from typing import Any
 
 from antiphon.api.errors import Failure
 from antiphon.api.offload import offload
-from antiphon.api.tokens import MOST_ALTERNATIVES, Token
+from antiphon.api.tokens import MOST_ALTERNATIVES
 from antiphon.engines import Description, EngineKind, Health, Job, Piece, Prefilled, Prefixes, Reach
-from antiphon.engines.answers import Adapter, Cards, Decoded, Encoded, Pieces, Props, SlotState
+from antiphon.engines.answers import Cards, Props, SlotState
 from antiphon.engines.attached import Attached
-from antiphon.engines.blocks import blocks
 from antiphon.engines.cache.prefix_cache import ANY, PrefixCache, Seat
 from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.cache.slots import Slots
-from antiphon.engines.completion_events import Chunk, Likelihood, Progress, read, read_with_alternatives
-from antiphon.engines.models import gguf, identity
-from antiphon.engines.pictures import PictureCosts
+from antiphon.engines.completion_events import Chunk, Progress, read, read_with_alternatives
+from antiphon.engines.llama_server.adapters import Adapters
+from antiphon.engines.llama_server.pictures import PictureCosts
+from antiphon.engines.llama_server.tokenizer import ServerTokenizer
+from antiphon.engines.models import gguf
 
 log = logging.getLogger("antiphon")
 
@@ -50,39 +50,33 @@ class LlamaCpp:
         adapters: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._server = server
-        self._adapter_files = adapters
-        self._adapters: dict[str, int] = {}
+        self._tokenizer = ServerTokenizer(server)
+        self._adapters = Adapters(adapters)
         self._slots_file = slots
         self._stored = prefixes
         self._prefixes = PrefixCache(server, Slots(0))
         self._identities: dict[str, bytes] = {}
         self._costs: PictureCosts | None = None
         self._marker = self._begins = ""
-        self._spelled: dict[int, bytes] = {}
-        self._exact = False
 
     async def describe(self) -> Description:
         """From `/props`, and from the model file's header where it can be read on this machine."""
         props = await self._server.ask("GET", "/props", Props)
         card = (await self._server.ask("GET", "/v1/models", Cards)).first
-        self._marker = props.media_marker or ""
-        vision = bool(props.modalities.vision and self._marker)
         path, template = props.model_path, props.chat_template
-        file = await asyncio.to_thread(_header, path)
         named = props.bos_token, props.eos_token
-        control = tuple(t.text for t in file.special_tokens) if file else await self._probed(template, named)
-        start = await self._start()
-        self._exact = await self._exact_cuts()
+        file = await asyncio.to_thread(_header, path)
+        control = (
+            tuple(token.text for token in file.special_tokens)
+            if file
+            else await self._tokenizer.control_tokens(template, named)
+        )
+        start = await self._tokenizer.start()
+        await self._tokenizer.measure()
         # The server puts the start token before a text, be it there already or not.
         self._begins = named[0] if start else ""
-        if vision:
-            costs = PictureCosts(self._server, self._marker)
-            self._costs = costs if await costs.measure() else None
-        self._adapters = await self._numbered() if self._adapter_files else {}
-        if self._slots_file is not None:
-            slots, at = Slots(props.total_slots, self._slots_file), self._stored
-            self._prefixes = PrefixCache(self._server, slots, PrefixStore(at.folder, at.capacity) if at else None)
-            self._identities = await asyncio.to_thread(self._identified)
+        vision = await self._measure_pictures(props)
+        await self._share_out(props.total_slots)
         return Description(
             model=(file.name if file else "") or Path(path).stem,
             window=props.default_generation_settings.n_ctx,
@@ -91,17 +85,41 @@ class LlamaCpp:
             eos_token=named[1],
             start=start,
             control_tokens=control,
-            exact_cuts=self._exact,
+            exact_cuts=self._tokenizer.exact_cuts,
             vision=vision,
             media_marker=self._marker if vision else "",
             grammar="llguidance",
             created=card.created or 0,
             slots=props.total_slots,
-            adapters=tuple(self._adapter_files),
+            adapters=self._adapters.names,
             # Guessed tokens come without probabilities.
             alternatives=None if await self._guesses() else MOST_ALTERNATIVES,
             vocabulary=card.vocabulary,
         )
+
+    async def _measure_pictures(self, props: Props) -> bool:
+        """Whether the model takes pictures; what they cost is found out here."""
+        self._marker = props.media_marker or ""
+        if not (props.modalities.vision and self._marker):
+            return False
+        costs = PictureCosts(self._server, self._marker)
+        self._costs = costs if await costs.measure() else None
+        return True
+
+    async def _share_out(self, slots: int) -> None:
+        """Take the slots in hand where they are ours to give, and find the adapters."""
+        if self._adapters.names:
+            if self._slots_file is None:
+                log.warning(
+                    "the attached llama.cpp must run with --cache-ram 0, else its store of prompts mixes adapters"
+                )
+            await self._adapters.find(self._server)
+        if self._slots_file is not None:
+            stored = self._stored
+            store = PrefixStore(stored.folder, stored.capacity) if stored else None
+            self._prefixes = PrefixCache(self._server, Slots(slots, self._slots_file), store)
+            engine = stored.engine if stored else b""
+            self._identities = await asyncio.to_thread(self._adapters.identities, engine)
 
     async def _guesses(self) -> bool:
         """Whether the server guesses tokens ahead. One that does not tell of its slots is taken not to."""
@@ -110,128 +128,51 @@ class LlamaCpp:
         except Failure:
             return False
 
-    async def _numbered(self) -> dict[str, int]:
-        """The server's numbers of its adapters: of the named ones by their names, of others by their files."""
-        if self._slots_file is None:
-            log.warning("the attached llama.cpp must run with --cache-ram 0, else its store of prompts mixes adapters")
-        listed = await self._server.ask("GET", "/lora-adapters", list[Adapter])
-        known = {each.path: each.id for each in listed}
-        named = {}
-        for name, file in self._adapter_files.items():
-            # On another machine the folder may be another.
-            path = next((path for path in known if path == file), None) or next(
-                (path for path in known if Path(path).name == Path(file).name), None
-            )
-            if path is None:
-                raise ValueError(f"llama.cpp has no adapter {file} (--lora {name}=…): start it with --lora {file}")
-            named[name] = known.pop(path)
-        return named | known
-
-    def _identified(self) -> dict[str, bytes]:
-        """What tells the states of the adapters apart, and those of the model without any."""
-        engine = self._stored.engine if self._stored else b""
-        return {"": engine} | {name: engine + identity.of_file(file) for name, file in self._adapter_files.items()}
-
-    def _domain(self, job: Job) -> bytes:
-        """What is computed in one is of no use to another, or not to be used by it."""
-        whose = self._identities.get(job.adapter, job.adapter.encode())
-        return hashlib.blake2b(whose + b"\0" + job.owner.encode(), digest_size=16).digest()
-
-    async def _start(self) -> tuple[int, ...]:
-        plain = await self.tokenise(["a"])
-        full = (await self._server.ask("POST", "/tokenize", Encoded, {"content": "a", "add_special": True})).tokens
-        return tuple(full[: full.index(plain[0])]) if plain and plain[0] in full else ()
-
-    async def _exact_cuts(self) -> bool:
-        ids = await self.tokenise(["<tool", "_call>"])
-        return await self._text(ids) == "<tool_call>"
-
-    async def _text(self, ids: Sequence[int]) -> str:
-        return (await self._server.ask("POST", "/detokenize", Decoded, {"tokens": list(ids)})).content
-
-    async def _probed(self, template: str, named: tuple[str, str]) -> tuple[str, ...]:
-        """The control tokens that can be told from outside: what looks like one in the template and the vocabulary
-        has as one token."""
-        candidates = {*re.findall(r"<[^<>\s'\"]{1,60}>|\[/?[A-Z_]{2,40}\]", template), *filter(None, named)}
-        sizes = await asyncio.gather(*(self.tokenise([text]) for text in candidates))
-        return tuple(text for text, ids in zip(candidates, sizes, strict=True) if len(ids) == 1)
-
     async def tokenise(self, segments: Sequence[str]) -> list[int]:
-        """By `/tokenize`, which the server answers beside its generation queue."""
-        ids: list[int] = []
-        for block in blocks(segments, within=self._exact):
-            body = {"content": block, "add_special": False, "parse_special": True}
-            ids += (await self._server.ask("POST", "/tokenize", Encoded, body)).tokens
-        return ids
+        """By the server's tokenizer."""
+        return await self._tokenizer.tokenise(segments)
 
     async def picture_tokens(self, pictures: Sequence[bytes]) -> int:
         """By the server's own count."""
         return await self._costs.of(pictures) if self._costs and pictures else 0
 
     async def spell(self, ids: Sequence[int]) -> list[bytes]:
-        """By `/detokenize`, and `/tokenize` of what that gives: only there the server tells single tokens that are no
-        whole characters. The text may have other ids; those are asked for one by one."""
-        if set(ids) - self._spelled.keys():
-            body = {"content": await self._text(ids), "add_special": False, "parse_special": True, "with_pieces": True}
-            for token in (await self._server.ask("POST", "/tokenize", Pieces, body)).tokens:
-                piece = token.piece
-                self._spelled[token.id] = piece.encode() if isinstance(piece, str) else bytes(piece)
-        for id in set(ids) - self._spelled.keys():
-            self._spelled[id] = (await self._text([id])).encode()
-        return [self._spelled[id] for id in ids]
+        """By the server's tokenizer."""
+        return await self._tokenizer.spell(ids)
 
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """By `/completion`, streamed. The beginning that is to be kept by itself is computed by a request of its own,
         which samples nothing."""
         # Which ids the engine has for a picture only it knows.
         prompt = () if job.images else job.prompt
-        async with self._prefixes.seat(prompt, job.conversation, self._domain(job)) as seat:
-            bodies, cached = [await self._body(job, seat)], None
-            if seat.beginning:
-                bodies.insert(0, bodies[0] | {"prompt": job.prompt[: seat.beginning], "n_predict": 0, "grammar": ""})
-            while bodies:
-                body = bodies.pop(0)
-                async with aclosing(self._reads(body, seat, job)) as reads:
-                    async for read in reads:
-                        if isinstance(read, Progress):
-                            cached = read.cache if cached is None else cached
-                            length = read.total if job.images else len(job.prompt)
-                            yield Prefilled(length, cached, min(seat.restored, cached), read.processed)
-                        elif not bodies:
-                            yield read
-                if bodies:
-                    await self._prefixes.keep(seat)
-                    bodies[0]["cache_prompt"] = True
-
-    async def _reads(self, body: dict[str, Any], seat: Seat, job: Job) -> AsyncGenerator[Progress | list[Piece], None]:
-        """What one request brings, up to its end. The seat learns what is in its slot."""
-        counted = 0
         understand: Callable[[bytes], Chunk[Any]] = read_with_alternatives if job.alternatives else read
-        async with aclosing(self._server.stream("/completion", body, understand)) as reads:
-            async for chunks in reads:
-                pieces: list[Piece] = []
-                for chunk in chunks:
-                    if chunk.prompt_progress is not None:
-                        done = chunk.prompt_progress
-                        self._prefixes.progress(seat, done.cache, done.processed, done.time_ms / 1000)
-                        yield done
-                        continue
-                    count, counted = max(chunk.tokens_predicted - counted, 0), chunk.tokens_predicted
-                    tokens = chunk.completion_probabilities
-                    if tokens and job.alternatives:
-                        tokens = self._tokens(tokens)
-                    pieces.append(Piece(chunk.content, count, chunk.tokens, chunk.end, tokens))
-                    seat.sampled += chunk.tokens
-                if pieces:
-                    yield pieces
-                    if pieces[-1].end != "none":
-                        return
+        async with self._prefixes.seat(prompt, job.conversation, self._domain(job)) as seat:
+            completion = _Completion(job, seat, self._prefixes, self._tokenizer)
+            *beginning, whole = await self._bodies(job, seat)
+            for body in [*beginning, whole]:
+                async with aclosing(self._server.stream("/completion", body, understand)) as reads:
+                    async for chunks in reads:
+                        prefilled, pieces = completion.read(chunks)
+                        if prefilled:
+                            yield prefilled
+                        if pieces and body is whole:
+                            yield pieces
+                        if pieces and pieces[-1].end != "none":
+                            break
+                if body is not whole:
+                    await self._prefixes.keep(seat)
 
-    def _tokens(self, likelihoods: Sequence[Likelihood]) -> list[Token]:
-        for each in likelihoods:
-            # What the server cannot be asked for afterwards: parts of characters.
-            self._spelled |= {near.id: bytes(near.bytes) for near in each.top_logprobs if near.bytes}
-        return [each.token for each in likelihoods]
+    def _domain(self, job: Job) -> bytes:
+        """What is computed in one is of no use to another, or not to be used by it."""
+        whose = self._identities.get(job.adapter, job.adapter.encode())
+        return hashlib.blake2b(whose + b"\0" + job.owner.encode(), digest_size=16).digest()
+
+    async def _bodies(self, job: Job, seat: Seat) -> list[dict[str, Any]]:
+        body = await self._body(job, seat)
+        if not seat.beginning:
+            return [body]
+        beginning = body | {"prompt": job.prompt[: seat.beginning], "n_predict": 0, "grammar": ""}
+        return [beginning, body | {"cache_prompt": True}]
 
     async def _body(self, job: Job, seat: Seat) -> dict[str, Any]:
         sampling = job.sampling
@@ -251,10 +192,8 @@ class LlamaCpp:
             body["prompt"] = await self._with_pictures(job)
         if job.grammar is not None:
             body["grammar"] = job.grammar
-        if self._adapters:
-            # All of them, each time: of a request that names none, llama.cpp goes on from another adapter's cache.
-            scales = {id: float(name == job.adapter) for name, id in self._adapters.items()}
-            body["lora"] = [{"id": id, "scale": scale} for id, scale in scales.items()]
+        if scales := self._adapters.scales(job.adapter):
+            body["lora"] = scales
         if job.alternatives is not None:
             body["n_probs"] = max(job.alternatives, 1)
             body["response_fields"] = [*_FIELDS, "completion_probabilities"]
@@ -280,6 +219,46 @@ class LlamaCpp:
         """Write to disk what would be lost, and close the connections."""
         await self._prefixes.close()
         await self._server.close()
+
+
+class _Completion:
+    """What the events of `/completion` tell of one job. The seat learns what is in its slot."""
+
+    def __init__(self, job: Job, seat: Seat, prefixes: PrefixCache, tokenizer: ServerTokenizer) -> None:
+        self._job = job
+        self._seat = seat
+        self._prefixes = prefixes
+        self._tokenizer = tokenizer
+        self._cached: int | None = None
+        self._predicted = 0
+
+    def read(self, chunks: Sequence[Chunk[Any]]) -> tuple[Prefilled | None, list[Piece]]:
+        """How far the prompt is read, where one of these events tells it, and what was sampled."""
+        prefilled, pieces = None, list[Piece]()
+        for chunk in chunks:
+            if chunk.prompt_progress is not None:
+                prefilled = self._prefilled(chunk.prompt_progress)
+            else:
+                pieces.append(self._piece(chunk))
+        return prefilled, pieces
+
+    def _prefilled(self, progress: Progress) -> Prefilled:
+        self._prefixes.progress(self._seat, progress.cache, progress.processed, progress.time_ms / 1000)
+        if self._cached is None:
+            self._cached = progress.cache
+        length = progress.total if self._job.images else len(self._job.prompt)
+        return Prefilled(length, self._cached, min(self._seat.restored, self._cached), progress.processed)
+
+    def _piece(self, chunk: Chunk[Any]) -> Piece:
+        count = max(chunk.tokens_predicted - self._predicted, 0)
+        # The next request begins to count anew.
+        self._predicted = 0 if chunk.stop else chunk.tokens_predicted
+        self._seat.sampled += chunk.tokens
+        tokens = chunk.completion_probabilities
+        if tokens and self._job.alternatives:
+            self._tokenizer.learn(tokens)
+            tokens = [likelihood.token for likelihood in tokens]
+        return Piece(chunk.content, count, chunk.tokens, chunk.end, tokens)
 
 
 def _base64(pictures: Sequence[bytes]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.engines.blocks import blocks
+from antiphon.engines.llama_server.blocks import blocks
 
 MOST = 50
 SEGMENTS = st.lists(st.text("ab \n.é", max_size=200), max_size=8)
