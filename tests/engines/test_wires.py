@@ -13,9 +13,9 @@ import tokenizers
 
 from antiphon.api.conversation import GenerationParams, Sampling, Tool, ToolChoice
 from antiphon.api.errors import BadRequest, EngineFailed, Internal, Overloaded, TimedOut
+from antiphon.constraint.check import MOST_ATTEMPTS
 from antiphon.engines import Engine, Job, Piece, Prefilled, Reach, connect
 from antiphon.engines.token_server import TokenServer
-from antiphon.serving.call_check import MOST_ATTEMPTS
 from antiphon.serving.model import Choices
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import load

@@ -9,8 +9,8 @@ from antiphon.api.conversation import GenerationParams, Sampling, Tool, ToolChoi
 from antiphon.api.errors import Internal
 from antiphon.api.events import AnyEvent, TextDelta, ToolDelta, ToolStart
 from antiphon.api.reply import TextBlock, ToolBlock, fold
+from antiphon.constraint.check import MOST_ATTEMPTS
 from antiphon.engines.scripted import Rule
-from antiphon.serving.call_check import MOST_ATTEMPTS
 from antiphon.serving.model import Choices
 from tests.serving.served import emitted, events, reply, said, served, tool
 

@@ -13,12 +13,12 @@ from antiphon.api.conversation import Conversation, GenerationParams, Sampling, 
 from antiphon.api.errors import BadRequest, Internal
 from antiphon.api.reply import TextBlock, ThinkingBlock, ToolBlock
 from antiphon.constraint import dialects, lark
+from antiphon.constraint.check import MOST_ATTEMPTS
 from antiphon.constraint.plan import Speech, plan
 from antiphon.engines.scripted import Rule
 from antiphon.parsing.formats import format_named, reasoning_named
-from antiphon.serving.call_check import MOST_ATTEMPTS
-from antiphon.serving.holding import Holding
 from antiphon.serving.model import Choices
+from antiphon.serving.token_model.holding import Holding
 from tests.serving.served import reply, said, served, tool
 
 GOOD = '<tool_call>\n{"name": "look", "arguments": {"at": 1}}\n</tool_call>'

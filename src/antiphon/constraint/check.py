@@ -15,6 +15,9 @@ from antiphon.api.reply import Reply, TextBlock, ToolBlock
 from antiphon.constraint.schema.modern import modern
 from antiphon.parsing.json import lenient
 
+MOST_ATTEMPTS = 5
+"""How often the model is asked for a reply, or a call, that must be checked."""
+
 
 def demands(params: GenerationParams) -> bool:
     """Whether a request demands something of its reply that can be broken."""

@@ -15,14 +15,13 @@ from antiphon.api.conversation import Conversation, GenerationParams, callable_t
 from antiphon.api.errors import BadRequest, Internal, Overloaded
 from antiphon.api.events import AnyEvent, Emit, Finished, PromptProgress, Started
 from antiphon.api.reply import Fold, Reply, fold
-from antiphon.constraint.check import complaint
+from antiphon.constraint.check import MOST_ATTEMPTS, complaint
 from antiphon.constraint.plan import Part
 from antiphon.observability import request_watch
 from antiphon.prompt.inspection import Inspection
 from antiphon.prompt.predecessors import CacheMiss, Predecessors
 from antiphon.prompt.transcript import TranscriptStore
 from antiphon.serving.admission import AdmissionQueue
-from antiphon.serving.call_check import MOST_ATTEMPTS
 from antiphon.serving.compaction import SummaryRequest
 from antiphon.serving.context import ContextEditor
 from antiphon.serving.model import Attempt, Model, ModelCard

@@ -13,7 +13,7 @@ from antiphon.process import engine_launches
 from antiphon.prompt.lint import parting, problems
 from antiphon.prompt.render import Renderer
 from antiphon.prompt.template import Template
-from antiphon.serving.format_selection import chosen_format, chosen_reasoning
+from antiphon.serving.token_model.format_selection import chosen_format, chosen_reasoning
 from antiphon.settings.sources import ModelSettings, Settings
 
 _SMALL_WINDOW = 16_384

@@ -19,9 +19,9 @@ from antiphon.api.tokens import TokenReport
 from antiphon.engines import Engine, Job, Piece, Prefilled
 from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import finished, until_first_call
-from antiphon.serving.call_check import CallCheck
-from antiphon.serving.token_report import TokenReporter
-from antiphon.serving.writing import Written
+from antiphon.serving.token_model.call_check import CallCheck
+from antiphon.serving.token_model.token_report import TokenReporter
+from antiphon.serving.token_model.writing import Written
 
 log = logging.getLogger("antiphon")
 

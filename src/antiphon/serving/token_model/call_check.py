@@ -11,10 +11,7 @@ from typing import Any
 
 from antiphon.api.errors import Internal
 from antiphon.api.events import AnyEvent, ToolDelta, ToolEnd, ToolStart
-from antiphon.constraint.check import violation
-
-MOST_ATTEMPTS = 5
-"""How often a call is asked for that must be checked."""
+from antiphon.constraint.check import MOST_ATTEMPTS, violation
 
 
 class CallCheck:

@@ -11,7 +11,7 @@ from antiphon.api.reply import Reply
 from antiphon.engines import Engine, Job
 from antiphon.prompt.predecessors import PromptRecord
 from antiphon.prompt.prompter import Prompt, Prompter
-from antiphon.serving.generation import GenerationPlan, GenerationRun
+from antiphon.serving.token_model.generation import GenerationPlan, GenerationRun
 
 
 class TokenTask(msgspec.Struct, frozen=True, kw_only=True):

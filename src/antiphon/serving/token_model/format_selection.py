@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from antiphon.api.errors import BadRequest
 from antiphon.parsing.formats import (
     Format,
@@ -12,6 +14,31 @@ from antiphon.parsing.formats import (
     recognise_reasoning,
 )
 from antiphon.prompt.template import Template
+from antiphon.serving.model import Choices
+
+
+class FormatSelection(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model's output is read by. It `thinks` if it is known to; `explanation` says why these were chosen."""
+
+    format: Format
+    reasoning: Reasoning
+    thinks: bool
+    explanation: str
+
+    @property
+    def markers(self) -> set[str]:
+        """All markers that the two know."""
+        format, reasoning = self.format, self.reasoning
+        return {*format.openers, *format.visible, *reasoning.opens, *reasoning.closes, *reasoning.dropped}
+
+
+def select_formats(template: Template, choices: Choices) -> FormatSelection:
+    """By the operator's choices, or by the template where these leave it open. Raises ValueError for an unknown
+    name."""
+    format, format_reason = chosen_format(template, choices.tool_call_parser)
+    reasoning, reasoning_reason, thinks = chosen_reasoning(template, format, choices.reasoning_parser)
+    explanation = f"{format.name} for tools ({format_reason}), {reasoning.name} for thinking ({reasoning_reason})"
+    return FormatSelection(format=format, reasoning=reasoning, thinks=thinks, explanation=explanation)
 
 
 def chosen_format(template: Template, chosen: str) -> tuple[Format, str]:

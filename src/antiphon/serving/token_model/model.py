@@ -1,7 +1,4 @@
-"""A model that is asked by token ids: the prompt is made here, the output is read here.
-
-Everything that can go wrong with a template or a parser's name goes wrong here, at load, and not in a request.
-"""
+"""The model: from a request to a task for its engine."""
 
 from __future__ import annotations
 
@@ -20,35 +17,24 @@ from antiphon.constraint.plan import Part, Speech
 from antiphon.engines import Description, Engine, Health, Job
 from antiphon.observability import request_watch
 from antiphon.parsing.arguments import Signature
-from antiphon.parsing.course import TURN_ENDS
 from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
 from antiphon.parsing.parser import Parser
 from antiphon.prompt import inspection
-from antiphon.prompt.fence import Fence
 from antiphon.prompt.given import TAIL, given
 from antiphon.prompt.infill import infill_of
 from antiphon.prompt.inspection import FindPredecessor, Inspection
-from antiphon.prompt.lint import parting, problems, told
 from antiphon.prompt.predecessors import conversation_name
 from antiphon.prompt.prompter import Prompt, Prompter
-from antiphon.prompt.render import Renderer
-from antiphon.prompt.template import Template
-from antiphon.prompt.thoughts import Thoughts
 from antiphon.prompt.tokens import room, thinking_room
-from antiphon.prompt.transcript import Seams, TranscriptStore
+from antiphon.prompt.transcript import TranscriptStore
 from antiphon.prompt.turns import repaired
-from antiphon.serving.format_selection import chosen_format, chosen_reasoning
-from antiphon.serving.generation import GenerationPlan
-from antiphon.serving.holding import Holding
-from antiphon.serving.model import Choices, ModelCard, call_id
-from antiphon.serving.token_task import TokenTask
+from antiphon.serving.model import ModelCard, call_id
+from antiphon.serving.token_model.generation import GenerationPlan
+from antiphon.serving.token_model.holding import Holding
+from antiphon.serving.token_model.task import TokenTask
 
 log = logging.getLogger("antiphon")
 
-_CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 _AT_ONCE = 16
 """Texts that are measured at the same time."""
 
@@ -171,79 +157,6 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
     async def close(self) -> None:
         """Let go of the engine."""
         await self.engine.close()
-
-
-async def load(engine: Engine, choices: Choices, transcripts: TranscriptStore | None = None) -> TokenModel:
-    """The model that runs in the engine. What is said to it is remembered in the `transcripts` too. Raises ValueError
-    when a choice does not fit it."""
-    described = await engine.describe()
-    source = choices.chat_template or described.chat_template
-    if not source:
-        log.warning("the model has no chat template; ChatML is used")
-        source = _CHATML
-    template = Template(source, bos_token=described.bos_token, eos_token=described.eos_token)
-    format, format_reason = chosen_format(template, choices.tool_call_parser)
-    reasoning, reasoning_reason, thinks = chosen_reasoning(template, format, choices.reasoning_parser)
-    markers = {*format.openers, *format.visible, *reasoning.opens, *reasoning.closes, *reasoning.dropped}
-    control = set(described.control_tokens)
-    visible = tuple(sorted(markers & control if control else markers))
-    # A model may write any control token that its template has, and end its turn with another than the usual one.
-    marks = {token for token in control if token in source or token in TURN_ENDS} - {described.eos_token}
-    ids = {marker: await engine.tokenise([marker]) for marker in {*visible, *marks}}
-    token_ids = {marker: found[0] for marker, found in ids.items() if len(found) == 1}
-    window = min(choices.window or described.window, described.window)
-    card = ModelCard(
-        name=choices.name or described.model,
-        aliases=choices.aliases,
-        window=window,
-        max_output=window,
-        vision=described.vision,
-        token_ids=True,
-        alternatives=described.alternatives,
-        vocabulary=described.vocabulary,
-        thinking=thinks,
-        created=described.created,
-        tool_call_parser=format.name,
-        reasoning_parser=reasoning.name,
-        parsers=f"{format.name} for tools ({format_reason}), {reasoning.name} for thinking ({reasoning_reason})",
-    )
-    renderer = Renderer(template, call_id=format.call_id, media_marker=described.media_marker)
-    seams = Seams(renderer, control, described.eos_token)
-    await _tell_of_template(renderer, seams, engine)
-    return TokenModel(
-        card=card,
-        engine=engine,
-        description=described,
-        prompter=Prompter(
-            renderer,
-            Fence({*(control or markers), described.media_marker} - {""}, described.exact_cuts),
-            seams,
-            engine.tokenise,
-            engine.picture_tokens,
-            opens_thinking=reasoning.opened_by,
-            ends_thinking=reasoning.cut_short,
-            start=described.start,
-            transcripts=transcripts,
-            thoughts=Thoughts(renderer) if choices.history_thinking == "template" else None,
-        ),
-        format=format,
-        reasoning=reasoning,
-        visible=visible,
-        token_ids=token_ids,
-        holding=Holding(token_ids.get, choices.hold_calls),
-    )
-
-
-async def _tell_of_template(renderer: Renderer, seams: Seams, engine: Engine) -> None:
-    """Say once what the chat template cannot do, and where it costs a conversation its prefix."""
-    for problem in problems(renderer):
-        log.warning("the chat template cannot render %s", problem)
-    if found := parting(renderer):
-        place = await told(found, engine.tokenise, engine.spell)
-        log.info("the chat template changes earlier turns as a conversation grows: %s", place)
-    if not (seams.text and seams.call):
-        kind = "a tool call" if seams.text else "a reply"
-        log.info("the chat template puts no control token behind %s: the turn after it is computed with it anew", kind)
 
 
 async def _plan(

@@ -1,0 +1,127 @@
+"""Makes a model of an engine.
+
+Everything that can go wrong with a template or a parser's name goes wrong here, and not in a request.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from antiphon.engines import Description, Engine
+from antiphon.parsing.course import TURN_ENDS
+from antiphon.prompt.fence import Fence
+from antiphon.prompt.lint import parting, problems, told
+from antiphon.prompt.prompter import Prompter
+from antiphon.prompt.render import Renderer
+from antiphon.prompt.template import Template
+from antiphon.prompt.thoughts import Thoughts
+from antiphon.prompt.transcript import Seams, TranscriptStore
+from antiphon.serving.model import Choices, ModelCard
+from antiphon.serving.token_model.format_selection import FormatSelection, select_formats
+from antiphon.serving.token_model.holding import Holding
+from antiphon.serving.token_model.model import TokenModel
+
+log = logging.getLogger("antiphon")
+
+_CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+async def load(engine: Engine, choices: Choices, transcripts: TranscriptStore | None = None) -> TokenModel:
+    """The model that runs in the engine. What is said to it is remembered in the `transcripts` too. Raises ValueError
+    when a choice does not fit it."""
+    described = await engine.describe()
+    source = choices.chat_template or described.chat_template
+    if not source:
+        log.warning("the model has no chat template; ChatML is used")
+        source = _CHATML
+    template = Template(source, bos_token=described.bos_token, eos_token=described.eos_token)
+    selection = select_formats(template, choices)
+    visible = _visible(selection, described)
+    token_ids = await _token_ids(engine, described, source, visible)
+    return TokenModel(
+        card=_card(choices, described, selection),
+        engine=engine,
+        description=described,
+        prompter=await _prompter(engine, described, template, selection, choices, transcripts),
+        format=selection.format,
+        reasoning=selection.reasoning,
+        visible=visible,
+        token_ids=token_ids,
+        holding=Holding(token_ids.get, choices.hold_calls),
+    )
+
+
+def _visible(selection: FormatSelection, described: Description) -> tuple[str, ...]:
+    """The markers whose text must appear in the output, as far as they are control tokens."""
+    markers, control = selection.markers, set(described.control_tokens)
+    return tuple(sorted(markers & control if control else markers))
+
+
+async def _token_ids(engine: Engine, described: Description, source: str, visible: tuple[str, ...]) -> dict[str, int]:
+    """The ids of the control tokens that may stand in the output, by their texts. A model may write any control token
+    that its template has, and end its turn with another than the usual one."""
+    control = described.control_tokens
+    written = {token for token in control if token in source or token in TURN_ENDS} - {described.eos_token}
+    ids = {token: await engine.tokenise([token]) for token in {*visible, *written}}
+    return {token: found[0] for token, found in ids.items() if len(found) == 1}
+
+
+def _card(choices: Choices, described: Description, selection: FormatSelection) -> ModelCard:
+    window = min(choices.window or described.window, described.window)
+    return ModelCard(
+        name=choices.name or described.model,
+        aliases=choices.aliases,
+        window=window,
+        max_output=window,
+        vision=described.vision,
+        token_ids=True,
+        alternatives=described.alternatives,
+        vocabulary=described.vocabulary,
+        thinking=selection.thinks,
+        created=described.created,
+        tool_call_parser=selection.format.name,
+        reasoning_parser=selection.reasoning.name,
+        parsers=selection.explanation,
+    )
+
+
+async def _prompter(
+    engine: Engine,
+    described: Description,
+    template: Template,
+    selection: FormatSelection,
+    choices: Choices,
+    transcripts: TranscriptStore | None,
+) -> Prompter:
+    control = set(described.control_tokens)
+    renderer = Renderer(template, call_id=selection.format.call_id, media_marker=described.media_marker)
+    seams = Seams(renderer, control, described.eos_token)
+    await _report_template(renderer, seams, engine)
+    guarded = {*(control or selection.markers), described.media_marker} - {""}
+    return Prompter(
+        renderer,
+        Fence(guarded, described.exact_cuts),
+        seams,
+        engine.tokenise,
+        engine.picture_tokens,
+        opens_thinking=selection.reasoning.opened_by,
+        ends_thinking=selection.reasoning.cut_short,
+        start=described.start,
+        transcripts=transcripts,
+        thoughts=Thoughts(renderer) if choices.history_thinking == "template" else None,
+    )
+
+
+async def _report_template(renderer: Renderer, seams: Seams, engine: Engine) -> None:
+    """Log once what the chat template cannot do, and where it costs a conversation its prefix."""
+    for problem in problems(renderer):
+        log.warning("the chat template cannot render %s", problem)
+    if found := parting(renderer):
+        place = await told(found, engine.tokenise, engine.spell)
+        log.info("the chat template changes earlier turns as a conversation grows: %s", place)
+    if not (seams.text and seams.call):
+        kind = "a tool call" if seams.text else "a reply"
+        log.info("the chat template puts no control token behind %s: the turn after it is computed with it anew", kind)
