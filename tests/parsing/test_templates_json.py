@@ -14,8 +14,8 @@ from antiphon.api.reply import ToolBlock, parsed_input
 from antiphon.constraint import lark
 from antiphon.parsing.formats import format_named, reasoning_named, recognise_format, recognise_reasoning
 from antiphon.parsing.outcome import outcome
-from antiphon.prompt.render import Renderer
-from antiphon.prompt.template import Template
+from antiphon.prompt.templates.render import Renderer
+from antiphon.prompt.templates.template import Template
 
 FOLDER = Path(__file__).parent.parent / "templates"
 # The template's name, the format, and the marking of thinking (empty: the format's own default).

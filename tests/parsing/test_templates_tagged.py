@@ -7,8 +7,8 @@ import pytest
 from antiphon.api.conversation import Conversation, Text, ThinkingPolicy, ToolResult, ToolUse, Turn
 from antiphon.parsing.formats import format_named, reasoning_named, recognise_format, recognise_reasoning
 from antiphon.parsing.outcome import outcome
-from antiphon.prompt.render import Renderer
-from antiphon.prompt.template import Template
+from antiphon.prompt.templates.render import Renderer
+from antiphon.prompt.templates.template import Template
 from tests.outputs import content
 from tests.parsing.test_templates_json import FOLDER, INPUT, TOOL
 

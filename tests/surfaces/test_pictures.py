@@ -14,8 +14,8 @@ from scripted_service import shown
 from sdk_corpus import PNG
 
 from antiphon.api.conversation import Image, Text, ToolResult
-from antiphon.prompt.documents import pdf_text
-from antiphon.prompt.pictures import dimensions, kind
+from antiphon.prompt.media.documents import pdf_text
+from antiphon.prompt.media.pictures import dimensions, kind
 from antiphon.surfaces.content.remote import Fetched
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}

@@ -28,7 +28,7 @@ from antiphon.process.seal_key import seal_key
 from antiphon.process.transcript_store import TranscriptFolder
 from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
 from antiphon.process.worker_state import WorkerState, file_name
-from antiphon.prompt.transcript import TranscriptStore
+from antiphon.prompt.prefix.transcript import TranscriptStore
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving import chat_model, token_model
 from antiphon.serving.model import Model

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from antiphon.api.conversation import Conversation
+from antiphon.prompt.prefix.hashes import Beginning
 from antiphon.prompt.prompter import Prompt
-from antiphon.prompt.transcript import Beginning
 
 TAIL = 64
 """So many of the last ids tell whether the reply to a prompt begins inside thinking."""

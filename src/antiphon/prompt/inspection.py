@@ -18,10 +18,10 @@ import msgspec
 from antiphon.api.conversation import Conversation, Part, Role, Text, Thinking, ThinkingPolicy, ToolResult, Turn
 from antiphon.api.errors import BadRequest
 from antiphon.api.offload import offload
-from antiphon.prompt.predecessors import PromptRecord, missed, shared
+from antiphon.prompt.prefix.predecessors import PromptRecord, missed, shared
 from antiphon.prompt.prompter import Prompt, Prompter
-from antiphon.prompt.render import Renderer
 from antiphon.prompt.stretches import Source, Stretch, aligned, by_search, with_roles
+from antiphon.prompt.templates.render import Renderer
 
 Spell = Callable[[Sequence[int]], Awaitable[list[bytes]]]
 """The bytes that each id stands for."""

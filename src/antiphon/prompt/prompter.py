@@ -13,23 +13,13 @@ from antiphon.api.conversation import Conversation, Part, Text, Thinking, Thinki
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.prompt.fence import Fence, segments
-from antiphon.prompt.predecessors import PromptRecord, record
-from antiphon.prompt.render import Renderer
-from antiphon.prompt.thoughts import Thoughts
+from antiphon.prompt.prefix.hashes import Beginning, beginning, chained
+from antiphon.prompt.prefix.predecessors import PromptRecord, record
+from antiphon.prompt.prefix.seams import Seams, before_mark, marked, rest, unsampled
+from antiphon.prompt.prefix.transcript import Remembered, Transcript, TranscriptStore
+from antiphon.prompt.templates.render import Renderer
+from antiphon.prompt.templates.thoughts import Thoughts
 from antiphon.prompt.tokens import PictureTokens, Tokenise, encode
-from antiphon.prompt.transcript import (
-    Beginning,
-    Remembered,
-    Seams,
-    Transcript,
-    TranscriptStore,
-    before_mark,
-    beginning,
-    chained,
-    marked,
-    rest,
-    unsampled,
-)
 from antiphon.prompt.turns import repaired
 
 

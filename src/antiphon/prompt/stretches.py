@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from antiphon.prompt.predecessors import common
+from antiphon.prompt.prefix.predecessors import common
 
 Source = Literal["system", "user", "assistant", "tool"]
 

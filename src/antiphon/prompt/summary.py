@@ -7,7 +7,7 @@ import msgspec
 from antiphon.api.context_management import ClearToolUses, InputTokens
 from antiphon.api.conversation import Conversation, Text, Turn
 from antiphon.prompt.edits import Sizes, edited
-from antiphon.prompt.render import introduced
+from antiphon.prompt.templates.render import introduced
 
 
 def told(summary: str) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from antiphon.api.conversation import Image
 from antiphon.api.errors import BadRequest
-from antiphon.prompt import pictures
-from antiphon.prompt.documents import is_pdf, is_text, text_of
+from antiphon.prompt.media import pictures
+from antiphon.prompt.media.documents import is_pdf, is_text, text_of
 from antiphon.server_tools.tool import Fields
 
 MAX_TEXT = 400_000

@@ -13,9 +13,9 @@ from typing import Any
 from antiphon.api.conversation import Image, Text, Tool, ToolResult
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
-from antiphon.prompt import pictures
-from antiphon.prompt.documents import text_of, titled
-from antiphon.prompt.render import introduced
+from antiphon.prompt.media import pictures
+from antiphon.prompt.media.documents import text_of, titled
+from antiphon.prompt.templates.render import introduced
 from antiphon.server_tools.tool import Fields
 
 NOT_RUN = "this call was not run"

@@ -29,7 +29,7 @@ from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import finished, until_first_call
 from antiphon.prompt import chat_messages
 from antiphon.prompt.inspection import FindPredecessor, Inspection
-from antiphon.prompt.predecessors import PromptRecord
+from antiphon.prompt.prefix.predecessors import PromptRecord
 from antiphon.prompt.tokens import room
 from antiphon.prompt.turns import repaired
 from antiphon.serving.model import Choices, ModelCard, call_id

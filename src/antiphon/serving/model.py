@@ -18,7 +18,7 @@ from antiphon.api.reply import Reply
 from antiphon.constraint.plan import HoldCalls, Part
 from antiphon.engines import Health, Job
 from antiphon.prompt.inspection import FindPredecessor, Inspection
-from antiphon.prompt.predecessors import PromptRecord
+from antiphon.prompt.prefix.predecessors import PromptRecord
 
 _ALPHABET = string.ascii_letters + string.digits
 

@@ -9,7 +9,7 @@ import msgspec
 from antiphon.api.context_management import AppliedEdit
 from antiphon.api.conversation import GenerationParams, Tool
 from antiphon.api.events import Usage
-from antiphon.prompt.predecessors import CacheLoss, CacheMiss, Continuation
+from antiphon.prompt.prefix.predecessors import CacheLoss, CacheMiss, Continuation
 from antiphon.serving.model import ModelCard, Task
 
 

@@ -12,7 +12,7 @@ from antiphon.api.events import AnyEvent, TokensSampled
 from antiphon.api.reply import Reply
 from antiphon.api.tokens import TokenReport
 from antiphon.observability.request_watch import Watch
-from antiphon.prompt.predecessors import Continuation, missed
+from antiphon.prompt.prefix.predecessors import Continuation, missed
 from antiphon.serving.model import ModelCard, Task
 from antiphon.trajectories.recorder import Recorder
 from antiphon.trajectories.sample import Sampled

@@ -19,8 +19,8 @@ from antiphon.constraint.check import MOST_ATTEMPTS, complaint
 from antiphon.constraint.plan import Part
 from antiphon.observability import request_watch
 from antiphon.prompt.inspection import Inspection
-from antiphon.prompt.predecessors import CacheMiss, Predecessors
-from antiphon.prompt.transcript import TranscriptStore
+from antiphon.prompt.prefix.predecessors import CacheMiss, Predecessors
+from antiphon.prompt.prefix.transcript import TranscriptStore
 from antiphon.serving.admission import AdmissionQueue
 from antiphon.serving.compaction import SummaryRequest
 from antiphon.serving.context import ContextEditor

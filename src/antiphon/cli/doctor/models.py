@@ -10,9 +10,9 @@ from antiphon.engines import connect
 from antiphon.engines.models import gguf, model_store
 from antiphon.engines.models.model_store import ModelUnavailable
 from antiphon.process import engine_launches
-from antiphon.prompt.lint import parting, problems
-from antiphon.prompt.render import Renderer
-from antiphon.prompt.template import Template
+from antiphon.prompt.templates.lint import parting, problems
+from antiphon.prompt.templates.render import Renderer
+from antiphon.prompt.templates.template import Template
 from antiphon.serving.token_model.format_selection import chosen_format, chosen_reasoning
 from antiphon.settings.sources import ModelSettings, Settings
 

@@ -13,7 +13,7 @@ from antiphon.parsing.formats import (
     recognise_format,
     recognise_reasoning,
 )
-from antiphon.prompt.template import Template
+from antiphon.prompt.templates.template import Template
 from antiphon.serving.model import Choices
 
 

@@ -10,12 +10,13 @@ import logging
 from antiphon.engines import Description, Engine
 from antiphon.parsing.course import TURN_ENDS
 from antiphon.prompt.fence import Fence
-from antiphon.prompt.lint import parting, problems, told
+from antiphon.prompt.prefix.seams import Seams
+from antiphon.prompt.prefix.transcript import TranscriptStore
 from antiphon.prompt.prompter import Prompter
-from antiphon.prompt.render import Renderer
-from antiphon.prompt.template import Template
-from antiphon.prompt.thoughts import Thoughts
-from antiphon.prompt.transcript import Seams, TranscriptStore
+from antiphon.prompt.templates.lint import parting, problems, told
+from antiphon.prompt.templates.render import Renderer
+from antiphon.prompt.templates.template import Template
+from antiphon.prompt.templates.thoughts import Thoughts
 from antiphon.serving.model import Choices, ModelCard
 from antiphon.serving.token_model.format_selection import FormatSelection, select_formats
 from antiphon.serving.token_model.holding import Holding

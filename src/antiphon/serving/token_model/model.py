@@ -23,10 +23,10 @@ from antiphon.prompt import inspection
 from antiphon.prompt.given import TAIL, given
 from antiphon.prompt.infill import infill_of
 from antiphon.prompt.inspection import FindPredecessor, Inspection
-from antiphon.prompt.predecessors import conversation_name
+from antiphon.prompt.prefix.predecessors import conversation_name
+from antiphon.prompt.prefix.transcript import TranscriptStore
 from antiphon.prompt.prompter import Prompt, Prompter
 from antiphon.prompt.tokens import room, thinking_room
-from antiphon.prompt.transcript import TranscriptStore
 from antiphon.prompt.turns import repaired
 from antiphon.serving.model import ModelCard, call_id
 from antiphon.serving.token_model.generation import GenerationPlan

@@ -9,7 +9,7 @@ import msgspec
 from antiphon.api.events import Emit, ReportProgress, Usage
 from antiphon.api.reply import Reply
 from antiphon.engines import Engine, Job
-from antiphon.prompt.predecessors import PromptRecord
+from antiphon.prompt.prefix.predecessors import PromptRecord
 from antiphon.prompt.prompter import Prompt, Prompter
 from antiphon.serving.token_model.generation import GenerationPlan, GenerationRun
 

@@ -15,11 +15,11 @@ from antiphon.api.citations import Passage, SourceKind, written
 from antiphon.api.conversation import Image, Part, Role, Text, Thinking, Tool, ToolResult, ToolUse, Turn
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
-from antiphon.prompt import documents, pictures
 from antiphon.prompt.citations import sentences
 from antiphon.prompt.citations.labelling import shown
-from antiphon.prompt.documents import titled
-from antiphon.prompt.render import introduced
+from antiphon.prompt.media import documents, pictures
+from antiphon.prompt.media.documents import titled
+from antiphon.prompt.templates.render import introduced
 from antiphon.server_tools import history
 from antiphon.server_tools.result import told_result
 from antiphon.surfaces.content.gathering import Gathering

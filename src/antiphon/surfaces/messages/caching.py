@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.prompt.predecessors import CacheMiss
+from antiphon.prompt.prefix.predecessors import CacheMiss
 from antiphon.surfaces.messages import sent, wire
 
 _MARK = b'"cache_control"'

@@ -21,7 +21,7 @@ from antiphon.api.conversation import (
 )
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Seal
-from antiphon.prompt.render import introduced
+from antiphon.prompt.templates.render import introduced
 from antiphon.server_tools import unavailable
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared

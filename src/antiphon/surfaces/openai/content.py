@@ -11,7 +11,7 @@ import msgspec
 
 from antiphon.api.conversation import Image, Text
 from antiphon.api.errors import BadRequest
-from antiphon.prompt import documents, pictures
+from antiphon.prompt.media import documents, pictures
 from antiphon.surfaces.content.gathering import Gathering
 from antiphon.surfaces.content.remote import Fetched
 

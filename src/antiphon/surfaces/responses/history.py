@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from antiphon.api.conversation import Part, Text, Thinking, ToolResult, ToolUse, Turn
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
-from antiphon.prompt.render import introduced
 from antiphon.prompt.summary import told as told_summary
+from antiphon.prompt.templates.render import introduced
 from antiphon.server_tools.result import told_result
 from antiphon.surfaces.openai.content import Reader
 from antiphon.surfaces.openai.functions import arguments, given

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from antiphon.api.conversation import Conversation, Part, Text, Thinking, ThinkingPolicy, ToolResult, ToolUse, Turn
 from antiphon.api.errors import BadRequest
-from antiphon.prompt.render import Renderer
+from antiphon.prompt.templates.render import Renderer
 
 _NEEDLE = "probe needle"
 

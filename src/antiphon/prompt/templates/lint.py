@@ -17,7 +17,7 @@ from antiphon.api.conversation import (
     Turn,
 )
 from antiphon.api.errors import BadRequest
-from antiphon.prompt.render import Renderer
+from antiphon.prompt.templates.render import Renderer
 from antiphon.prompt.tokens import Tokenise
 
 Spell = Callable[[Sequence[int]], Awaitable[list[bytes]]]

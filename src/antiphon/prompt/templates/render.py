@@ -24,7 +24,7 @@ from antiphon.api.conversation import (
     Turn,
 )
 from antiphon.api.errors import BadRequest
-from antiphon.prompt.template import Message, Template
+from antiphon.prompt.templates.template import Message, Template
 
 CallId = Callable[[str, int], str]
 """Makes the id a family's template demands from a tool's name and the call's index in the conversation."""

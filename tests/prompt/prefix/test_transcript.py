@@ -13,8 +13,9 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, Text, Turn
 from antiphon.process.transcript_store import TranscriptFolder
-from antiphon.prompt.predecessors import Predecessors, record
-from antiphon.prompt.transcript import Transcript, beginning, chained
+from antiphon.prompt.prefix.hashes import beginning, chained
+from antiphon.prompt.prefix.predecessors import Predecessors, record
+from antiphon.prompt.prefix.transcript import Transcript
 
 TURNS = tuple(Turn(role="assistant" if number % 2 else "user", parts=(Text(f"turn {number}"),)) for number in range(5))
 CHAIN = chained(TURNS)

@@ -7,10 +7,10 @@ import logging
 import pytest
 
 from antiphon.engines.scripted import Script, Scripted
-from antiphon.prompt.lint import parting, told
+from antiphon.prompt.templates.lint import parting, told
 from antiphon.serving.model import Choices
 from antiphon.serving.token_model import load
-from tests.prompt.test_render import SMALL, TEMPLATES, renderer
+from tests.prompt.templates.test_render import SMALL, TEMPLATES, renderer
 
 FORGETFUL = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"

@@ -11,9 +11,9 @@ from antiphon.api.conversation import Conversation, Text, ThinkingPolicy, Tool, 
 from antiphon.api.errors import BadRequest
 from antiphon.engines.scripted import TEMPLATE
 from antiphon.parsing.formats import recognise_format
-from antiphon.prompt.lint import problems, shapes
-from antiphon.prompt.render import Renderer
-from antiphon.prompt.template import Template
+from antiphon.prompt.templates.lint import problems, shapes
+from antiphon.prompt.templates.render import Renderer
+from antiphon.prompt.templates.template import Template
 
 # Templates that know no tools, no system role, or only turns that alternate.
 SMALL = {
@@ -26,7 +26,7 @@ SMALL = {
     "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}",
     "scripted": TEMPLATE,
 }
-FOLDER = Path(__file__).parents[1] / "templates"
+FOLDER = Path(__file__).parents[2] / "templates"
 TEMPLATES = SMALL | {path.stem: path.read_text("utf-8") for path in sorted(FOLDER.glob("*.jinja"))}
 
 

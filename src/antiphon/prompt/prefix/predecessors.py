@@ -15,7 +15,8 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.prompt.transcript import Beginning, TranscriptStore
+from antiphon.prompt.prefix.hashes import Beginning
+from antiphon.prompt.prefix.transcript import TranscriptStore
 
 Reason = Literal[
     "model_changed", "system_changed", "tools_changed", "messages_changed", "previous_message_not_found", "unavailable"
