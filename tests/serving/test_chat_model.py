@@ -22,7 +22,7 @@ from antiphon.api.conversation import (
     Turn,
 )
 from antiphon.api.errors import BadRequest, EngineFailed, Failure, Internal, Overloaded, PromptTooLong
-from antiphon.api.events import AnyEvent, Finished, ToolDelta, ToolEnd, ToolStart
+from antiphon.api.events import AnyEvent, Finished, ToolDelta, ToolEnd, ToolStart, Usage
 from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock, fold
 from antiphon.engines import Reach, connect
 from antiphon.engines.chat import ChatServer
@@ -344,4 +344,4 @@ def test_any_order_of_pieces_is_a_legal_reply(pieces: list[Any]) -> None:
             case _:
                 assert not inside
     assert not inside
-    fold([*told, Finished("end_turn", chat_model.Usage(prompt=1))])
+    fold([*told, Finished("end_turn", Usage(prompt=1))])

@@ -1,6 +1,6 @@
 """Any OpenAI-compatible chat server: what it runs, what a prompt takes there, and the stream of a reply.
 
-The prompt is made there and the output is read there, so this is no engine of tokens: `chat_model.py` serves it. A
+The prompt is made there and the output is read there, so this is no engine of tokens: `serving/chat_model` serves it. A
 connection that is closed cancels its generation.
 """
 

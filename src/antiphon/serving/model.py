@@ -1,5 +1,5 @@
-"""A served model as the service sees it. There are two kinds: one that is asked by token ids (`token_model.py`), and
-one behind a chat server that makes the prompt and reads the output itself (`chat_model.py`).
+"""A served model as the service sees it. There are two kinds: one that is asked by token ids (`token_model`), and
+one behind a chat server that makes the prompt and reads the output itself (`chat_model`).
 """
 
 from __future__ import annotations
