@@ -15,7 +15,8 @@ from antiphon.engines.embedded import Launch
 from antiphon.observability.model_states import ModelState
 from antiphon.process.engine_process import EngineUnavailable
 from antiphon.process.load_protocol import BUSY, IDLE, RECALL, Loaded, Wanted, line
-from antiphon.process.model_loader import Loadable, ModelLoader
+from antiphon.process.loadable import Loadable
+from antiphon.process.model_loader import ModelLoader
 
 _PATIENCE = 30.0
 

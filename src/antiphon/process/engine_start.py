@@ -20,7 +20,8 @@ from antiphon.engines.models.model_store import ModelUnavailable
 from antiphon.process import engine_launches
 from antiphon.process.engine_launches import Planned
 from antiphon.process.engine_process import EngineProcess
-from antiphon.process.model_loader import Loadable, ModelLoader
+from antiphon.process.loadable import Loadable
+from antiphon.process.model_loader import ModelLoader
 from antiphon.process.worker_config import ModelEndpoint, OnDemand
 from antiphon.process.worker_state import Reloaded, WorkerStateOwner
 from antiphon.settings.sources import ModelSettings, Settings

@@ -25,57 +25,8 @@ from antiphon.engines.embedded import Launch
 from antiphon.engines.hardware import machine
 from antiphon.observability.model_states import ModelState, State
 from antiphon.process.engine_process import EngineProcess, EngineUnavailable
-from antiphon.process.load_protocol import BUSY, RECALL, Loaded, Wanted, line
-
-
-class Loadable(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that can be loaded: how, what it gets in words, the bytes of memory that it takes, and for how many
-    seconds it stays when nobody uses it (None: until its room is needed)."""
-
-    launch: Launch
-    room: str
-    bytes: int
-    keep_alive: float | None
-
-
-class _Holder:
-    """A worker that wants or holds a model."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.busy = True
-        self._writer = writer
-
-    def grant(self, answer: Loaded) -> None:
-        self._writer.write(line(answer))
-
-    def recall(self) -> None:
-        self._writer.write(RECALL)
-
-
-class _Model:
-    def __init__(self, loadable: Loadable) -> None:
-        self.loadable = loadable
-        self.name = loadable.launch.name
-        self.status = ModelState(state="unloaded")
-        self.engine: EngineProcess | None = None
-        self.address = ""
-        self.waiting: list[_Holder] = []
-        self.holders: list[_Holder] = []
-        self.unloaded: list[Future[None]] = []
-        """Those who wait until it is."""
-        self.recalled = ""
-        """Why it is to be unloaded, in words; nothing while it is not."""
-        self.since = self.used = 0.0
-        self.expiry: asyncio.TimerHandle | None = None
-
-    @property
-    def busy(self) -> bool:
-        return any(holder.busy for holder in self.holders)
-
-    def stop_expiry(self) -> None:
-        if self.expiry:
-            self.expiry.cancel()
-            self.expiry = None
+from antiphon.process.load_protocol import BUSY, Loaded, Wanted
+from antiphon.process.loadable import Holder, Loadable, LoadableModel
 
 
 class ModelLoader:
@@ -95,7 +46,7 @@ class ModelLoader:
         publish: Callable[[Mapping[str, ModelState]], None],
         free: Callable[[], int] = machine.free_bytes,
     ) -> None:
-        self._models = {each.launch.name: _Model(each) for each in models}
+        self._models = {each.launch.name: LoadableModel(each) for each in models}
         self._most = most
         self._budget = budget
         self._path = path
@@ -103,7 +54,7 @@ class ModelLoader:
         self._say = say
         self._publish = publish
         self._free = free
-        self._line: list[_Model] = []
+        self._line: list[LoadableModel] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._loop: Future[asyncio.AbstractEventLoop] = Future()
@@ -130,11 +81,11 @@ class ModelLoader:
         done.result()
         return ""
 
-    def _unload_for(self, model: _Model, done: Future[None]) -> None:
+    def _unload_for(self, model: LoadableModel, done: Future[None]) -> None:
         if model.status.state == "unloaded":
             done.set_result(None)
             return
-        model.unloaded.append(done)
+        model.unloading.append(done)
         if model.status.state == "loaded" and not model.recalled:
             self._recall(model, "its weights have changed")
 
@@ -160,14 +111,14 @@ class ModelLoader:
         self._connections[task] = writer
         try:
             model = self._models[msgspec.json.decode(await reader.readline(), type=Wanted).model]
-            await self._hold(model, _Holder(writer), reader)
+            await self._hold(model, Holder(writer), reader)
         except (OSError, KeyError, msgspec.MsgspecError):
             pass  # the worker is gone, or it is none
         finally:
             del self._connections[task]
             writer.close()
 
-    async def _hold(self, model: _Model, holder: _Holder, reader: asyncio.StreamReader) -> None:
+    async def _hold(self, model: LoadableModel, holder: Holder, reader: asyncio.StreamReader) -> None:
         """A worker's hold on a model, from its question to its hanging up."""
         model.waiting.append(holder)
         if model not in self._line:
@@ -201,28 +152,30 @@ class ModelLoader:
             # While it is loaded, those that wait for it need no place in the line.
             self._line.remove(model)
 
-    def _has_room(self, model: _Model) -> bool:
+    def _has_room(self, model: LoadableModel) -> bool:
         present = [each for each in self._models.values() if each.status.state != "unloaded"]
         taken = sum(each.loadable.bytes for each in present)
         fits = taken + model.loadable.bytes <= self._budget and model.loadable.bytes <= self._free()
         # One that will not fit in any case is tried all the same: what it takes is an estimate.
         return not present or (fits and not 0 < self._most <= len(present))
 
-    def _make_room(self, model: _Model) -> None:
+    def _make_room(self, model: LoadableModel) -> None:
         """Recall a model, unless one is on its way out or in."""
         loaded = [each for each in self._models.values() if each.status.state != "unloaded"]
         if all(each.status.state == "loaded" and not each.recalled for each in loaded):
-            victim = min(loaded, key=lambda each: (each.busy, each.since if each.busy else each.used))
+            victim = min(loaded, key=lambda each: (each.busy, each.loaded_at if each.busy else each.used_at))
             self._recall(victim, f"its room is needed for {model.name}", evicted=1)
 
-    def _grant(self, model: _Model) -> None:
+    def _grant(self, model: LoadableModel) -> None:
         for holder in model.waiting:
             holder.grant(Loaded(engine=model.address))
         model.holders += model.waiting
         model.waiting = []
         self._noted(model)
 
-    def _begin(self, model: _Model, state: State, work: Callable[[_Model], Coroutine[None, None, None]]) -> None:
+    def _begin(
+        self, model: LoadableModel, state: State, work: Callable[[LoadableModel], Coroutine[None, None, None]]
+    ) -> None:
         if self._over.is_set():
             return
         self._changed(model, state=state)
@@ -230,7 +183,7 @@ class ModelLoader:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _load(self, model: _Model) -> None:
+    async def _load(self, model: LoadableModel) -> None:
         """Start the engine, and tell those who wait of it or of its failure."""
         begun = time.monotonic()
         self._say(f"loading {model.name}: {model.loadable.room} …")
@@ -245,18 +198,18 @@ class ModelLoader:
                 holder.grant(Loaded(error=error.reason))
             model.waiting = []
             self._changed(model, state="unloaded", failures=1)
-            self._tell_unloaded(model)
+            model.settle_unloading()
         else:
             seconds = time.monotonic() - begun
             self._say(f"{model.name} is loaded ({seconds:.1f} s)")
-            model.address, model.since = f"llama.cpp+http://127.0.0.1:{port}", time.monotonic()
+            model.address, model.loaded_at = f"llama.cpp+http://127.0.0.1:{port}", time.monotonic()
             self._changed(model, state="loaded", loads=1, seconds=seconds)
             self._grant(model)
-            if model.unloaded:
+            if model.unloading:
                 self._recall(model, "its weights have changed")
         self._arrange()
 
-    def _noted(self, model: _Model) -> None:
+    def _noted(self, model: LoadableModel) -> None:
         """Somebody has begun or ceased to use a model, or has let go of it."""
         if model.status.state != "loaded":
             return
@@ -265,35 +218,30 @@ class ModelLoader:
             if not model.holders:
                 self._begin(model, "unloading", self._unload)
         elif not model.busy:
-            model.used = time.monotonic()
+            model.used_at = time.monotonic()
             if (seconds := model.loadable.keep_alive) is not None:
                 why = f"nobody has used it for {seconds:g} s" if seconds else "its last request is over"
                 model.expiry = asyncio.get_running_loop().call_later(
                     seconds, partial(self._recall, model, why, expired=1)
                 )
 
-    def _recall(self, model: _Model, why: str, *, evicted: int = 0, expired: int = 0) -> None:
+    def _recall(self, model: LoadableModel, why: str, *, evicted: int = 0, expired: int = 0) -> None:
         model.recalled = why
         self._changed(model, evicted=evicted, expired=expired)
         for holder in model.holders:
             holder.recall()
         self._noted(model)
 
-    async def _unload(self, model: _Model) -> None:
+    async def _unload(self, model: LoadableModel) -> None:
         if model.engine:
             await asyncio.to_thread(model.engine.stop)
         self._say(f"{model.name} is unloaded: {model.recalled}")
         model.engine, model.recalled = None, ""
         self._changed(model, state="unloaded")
-        self._tell_unloaded(model)
+        model.settle_unloading()
         self._arrange()
 
-    def _tell_unloaded(self, model: _Model) -> None:
-        waiting, model.unloaded = model.unloaded, []
-        for done in waiting:
-            done.set_result(None)
-
-    def _changed(self, model: _Model, *, state: State | None = None, seconds: float = 0.0, **more: int) -> None:
+    def _changed(self, model: LoadableModel, *, state: State | None = None, seconds: float = 0.0, **more: int) -> None:
         """Note what has happened to a model, and let everybody know."""
         before = model.status
         counts = {name: getattr(before, name) + count for name, count in more.items()}

@@ -10,11 +10,11 @@ from typing import Any
 
 import jsonschema_rs
 import msgspec
-from jsonschema_rs import canonical
 
+from antiphon.constraint.schema.canonicals import Canonicals
 from antiphon.constraint.schema.case import Case, Node, names, told_apart, types
 from antiphon.constraint.schema.modern import Schema
-from antiphon.constraint.vocabulary import definition, inner, references
+from antiphon.constraint.vocabulary import definition, inner
 
 Say = Callable[[Schema, str, str], None]
 """Told of a part, a keyword of it that is left out, and why."""
@@ -23,8 +23,6 @@ MOST = 200
 """Cases that are told apart; a choice that would make more is left to the check."""
 _STEPS = 200_000
 """Parts that all cases of a document may have together."""
-_SMALL = 6_000
-"""Characters of a schema whose opposite is worked out, and pairs of which are compared."""
 _FEW = 6
 """Alternatives of which each is told apart from all others by their opposites."""
 _COMPARED = 12
@@ -49,11 +47,11 @@ class Cases:
 
     def __init__(self, definitions: dict[str, Node], places: dict[int, str], say: Say) -> None:
         self._definitions = definitions
+        self.canonicals = Canonicals(definitions)
         self._places = places
         self._say = say
         self._made: dict[str, Schema] = {}
         self._made_ids: set[int] = set()
-        self._canonicals: dict[int, jsonschema_rs.CanonicalSchema | None] = {}
         self._besides: dict[int, list[Node]] = {}
         self._choices: dict[int, list[Fork]] = {}
         self._naming = 0
@@ -193,7 +191,7 @@ class Cases:
                 continue
             literal, patterns, sizes = names(case)
             if literal is not None:
-                validator = jsonschema_rs.validator_for(self.standing(*case))
+                validator = jsonschema_rs.validator_for(self.canonicals.standing(*case))
                 held["properties"] |= {name: True for name in literal if validator.is_valid(name)}
             elif len(patterns) + (sizes is not None) == 1:
                 held["patternProperties"][patterns[0] if patterns else sizes] = True
@@ -241,16 +239,7 @@ class Cases:
         one, other = self.together((first,)), self.together((second,))
         if one is None or other is None or not types((*one, *other)) or told_apart(one, other):
             return True
-        if not closely:
-            return False
-        canonicals = self._canonical(first), self._canonical(second)
-        if canonicals[0] is None or canonicals[1] is None:
-            return False
-        try:
-            both = canonicals[0].intersect(canonicals[1])
-        except ValueError:
-            return False
-        return bool(both.satisfiability() == canonical.Satisfiability.NO)
+        return closely and self.canonicals.disjoint(first, second)
 
     def _opposite(self, node: Schema, keyword: str) -> Node | None:
         """What matches whenever `node[keyword]` does not; None, and told, where it cannot be written."""
@@ -261,7 +250,7 @@ class Cases:
 
     def _turned(self, part: Node, node: Schema) -> Node | None:
         """The opposite of a part, as one that was made."""
-        opposite = self._opposite_of(part)
+        opposite = self.canonicals.opposite(part)
         if not isinstance(opposite, dict):
             return opposite
         waiting: list[Any] = [opposite]
@@ -273,39 +262,3 @@ class Cases:
                 self._places[id(each)] = self._places.get(id(node), "#")
             waiting += inner(each)
         return self.made(opposite, node)
-
-    def _opposite_of(self, node: Node) -> Node | None:
-        if isinstance(node, bool):
-            return not node
-        plain = self._canonical(node)
-        try:
-            opposite = None if plain is None else plain.negate().to_json_schema()
-        except ValueError:
-            return None
-        # Definitions of its own would need names; a part that goes on for ever has no opposite of a known size.
-        return opposite if isinstance(opposite, dict) and "$ref" not in json.dumps(opposite) else None
-
-    def _canonical(self, node: Node) -> jsonschema_rs.CanonicalSchema | None:
-        """The part in a form that can be compared and turned round; None for one that is too large for that."""
-        if id(node) not in self._canonicals:
-            alone = self.standing(node)
-            found = None
-            try:
-                if len(json.dumps(alone)) <= _SMALL:
-                    found = jsonschema_rs.canonicalize(alone, offline=True, validate_formats=False)
-            except (ValueError, RecursionError, jsonschema_rs.ValidationError):
-                found = None
-            self._canonicals[id(node)] = found
-        return self._canonicals[id(node)]
-
-    def standing(self, *nodes: Node) -> Schema:
-        """A schema that says all that these say, with the definitions that they refer to."""
-        found: dict[str, Node] = {}
-        waiting = list(references(*nodes))
-        while waiting:
-            name = definition(waiting.pop())
-            if name not in found:
-                found[name] = self._definitions[name]
-                waiting += references(found[name])
-        root: Schema = {**nodes[0]} if len(nodes) == 1 and isinstance(nodes[0], dict) else {"allOf": list(nodes)}
-        return {**root, "$defs": found} if found else root

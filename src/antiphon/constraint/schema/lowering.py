@@ -201,7 +201,7 @@ class _Lowering:
             return None
         said = [{key: each[key] for key in each.keys() - FOLLOWED} for each in flat] if chosen else list(flat)
         if len(literal) > 1 or not all(each.keys() <= _LITERAL for each in said):
-            validator = jsonschema_rs.validator_for(self.cases.standing(*said), offline=True)
+            validator = jsonschema_rs.validator_for(self.cases.canonicals.standing(*said), offline=True)
             values = [value for value in values if validator.is_valid(value)]
         else:
             allowed = types(tuple(flat))

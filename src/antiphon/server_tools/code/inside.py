@@ -1,8 +1,9 @@
 """The first process of a sandbox: it unpacks a container's files, does one thing, and packs them up again.
 
 It stands alone. A sandbox has nothing of this package, so the text of this file is handed to the system's Python, of
-any version from 3.9. What it is to do comes as JSON on its standard input; its answer is JSON on its standard output.
-As process 1 it cannot be killed by what it runs, and its end is the end of everything in the sandbox.
+any version from 3.9. That is why all of it is one file, longer than the others. What it is to do comes as JSON on its
+standard input; its answer is JSON on its standard output. As process 1 it cannot be killed by what it runs, and its end
+is the end of everything in the sandbox.
 """
 
 from __future__ import annotations
