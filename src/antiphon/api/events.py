@@ -82,7 +82,7 @@ class TokensSampled(Event, frozen=True):
     spelled: Mapping[int, bytes] = _NOTHING_SPELLED
 
 
-class TextDelta(Event, frozen=True):
+class TextDelta(Event, frozen=True, gc=False):
     """More of the visible answer."""
 
     text: str
@@ -95,7 +95,7 @@ class Cited(Event, frozen=True):
     citations: tuple[Citation, ...]
 
 
-class ThinkingDelta(Event, frozen=True):
+class ThinkingDelta(Event, frozen=True, gc=False):
     """More of the model's thinking."""
 
     text: str
@@ -108,7 +108,7 @@ class ToolStart(Event, frozen=True):
     name: str
 
 
-class ToolDelta(Event, frozen=True):
+class ToolDelta(Event, frozen=True, gc=False):
     """A further fragment of the JSON text of the open call's input."""
 
     json: str

@@ -85,7 +85,7 @@ class Prefilled(msgspec.Struct, frozen=True):
     read: int = 0
 
 
-class Piece(msgspec.Struct, frozen=True):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """The least the engine gives: text, how many tokens were sampled for it (mostly one) and their ids, and, on the
     last one, why it ended.
 

@@ -129,7 +129,7 @@ class Attached:
         try:
             while events := await answer.events():
                 began = True
-                yield [self._read(question, event, read) for event in events]
+                yield self._understood(question, events, read)
             if not began and not self.upstream.own:
                 raise self.upstream.unreadable(question, answer.opening)
             raise self.upstream.broke_off(question, "before the reply was over", self._why())
@@ -140,11 +140,11 @@ class Attached:
         finally:
             answer.close()
 
-    def _read(self, question: str, event: bytes, read: Callable[[bytes], Shape]) -> Shape:
+    def _understood(self, question: str, events: list[bytes], read: Callable[[bytes], Shape]) -> list[Shape]:
         try:
-            return read(event)
+            return [read(event) for event in events]
         except (msgspec.MsgspecError, UnicodeDecodeError) as trouble:
-            raise self.upstream.unreadable(question, event, trouble) from None
+            raise self.upstream.unreadable(question, b"\n".join(events), trouble) from None
         except Told as told:
             raise self.upstream.told(question, told.error) from None
 

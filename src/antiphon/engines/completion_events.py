@@ -43,7 +43,7 @@ class Likelihood(msgspec.Struct):
         return Token(self.id, self.logprob, tuple(top))
 
 
-class Chunk(msgspec.Struct, Generic[Likely]):
+class Chunk(msgspec.Struct, Generic[Likely], gc=False):
     """One event. Of each token it tells the probability, and the likeliest of its place where these are wanted."""
 
     content: str = ""

@@ -20,6 +20,8 @@ _MOST_HELD = 1 << 20
 _MOST_TOLD = 1 << 20
 """Bytes of an answer that is no stream of events."""
 _CONNECTING = 5.0
+_FAILURE = b"error: {"
+"""How older llama.cpp servers begin to tell of a failure: in a line of its own kind."""
 _SHOWN = 200
 
 
@@ -81,7 +83,10 @@ class EventStream(asyncio.Protocol):
                 await self._wait()
             data = self._rest + self._taken()
             *lines, self._rest = data.split(b"\n")
-            if events := _events(lines):
+            events = [line[6:] for line in lines if line.startswith(b"data: {")]
+            if _FAILURE in data:
+                events += [b'{"error":' + line[7:] + b"}" for line in lines if line.startswith(_FAILURE)]
+            if events:
                 return events
             if len(self.opening) < _SHOWN:
                 self.opening += data
@@ -179,13 +184,6 @@ class EventStream(asyncio.Protocol):
         """Of the parser."""
         if self._status:
             self._end()
-
-
-def _events(lines: list[bytes]) -> list[bytes]:
-    events = [line[6:] for line in lines if line.startswith(b"data: {")]
-    # Older llama.cpp servers report a failure in a line of its own kind.
-    events.extend(b'{"error":' + line[7:] + b"}" for line in lines if line.startswith(b"error: {"))
-    return events
 
 
 @cache

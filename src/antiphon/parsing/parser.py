@@ -47,6 +47,7 @@ class Parser:
         self._reader.calls_in_thinking = calls_in_thinking
         self._bare = BareCalls(Reader(tools if bare_calls else {}, new_id, (), False))
         self._thinking_tokens = thinking_tokens or {}
+        self._thinking_marks = tuple(self._thinking_tokens.values())
         drive = format.converse or converse
         self._run = drive(self._reader, format, reasoning)
         self._over = False
@@ -84,8 +85,9 @@ class Parser:
             source = self._reader.source
             source.feed(text)
             if ids and self._thinking_tokens:
-                self._reader.told_thinking = tuple(self._thinking_tokens.values())
-                source.note([self._thinking_tokens[id] for id in ids if id in self._thinking_tokens], len(text))
+                self._reader.told_thinking = self._thinking_marks
+                if not self._thinking_tokens.keys().isdisjoint(ids):
+                    source.note([self._thinking_tokens[id] for id in ids if id in self._thinking_tokens], len(text))
             self._resume()
         return self._take()
 

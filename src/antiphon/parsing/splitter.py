@@ -32,6 +32,10 @@ class Markers:
         self._prefixes = {marker[:size] for marker in ordered for size in range(1, len(marker))}
         self._first = re.compile(f"[{re.escape(''.join({marker[0] for marker in ordered}))}]") if ordered else None
 
+    def absent(self, text: str, at: int) -> bool:
+        """Whether no marker begins in `text` from `at` on, not even one that more text would make whole."""
+        return self._first is None or self._first.search(text, at) is None
+
     def find(self, text: str, at: int) -> re.Match[str] | None:
         """The first marker in `text` from `at` on."""
         return self._any.search(text, at) if self._any else None
@@ -73,6 +77,10 @@ class Splitter:
 
     def feed(self, text: str) -> None:
         """More text has come. What was used is forgotten, but for what a mark keeps."""
+        if self._kept is None and self.at >= len(self.text) and not self._tokens:
+            # Nearly always.
+            self.text, self.at = text, 0
+            return
         start = self.at if self._kept is None else self._kept
         self.text = self.text[start:] + text
         self.at -= start
@@ -222,15 +230,17 @@ class Splitter:
     def until(self, stops: Markers, emit: Emit) -> Reading[str]:
         """Hand on text up to the next of the wanted markers; use the marker up and return it. Empty at the end."""
         while True:
-            found = stops.find(self.text, self.at)
-            if found and not (stops.undecided(found, self.at) and not self.ended):
-                if found.start() > self.at:
-                    emit(self.text[self.at : found.start()])
-                self.at = found.end()
-                return found[0]
-            held = 0 if self.ended else stops.held(self.text, self.at)
-            if found:
-                held = max(held, len(self.text) - found.start())
+            held = 0
+            if not stops.absent(self.text, self.at):
+                found = stops.find(self.text, self.at)
+                if found and not (stops.undecided(found, self.at) and not self.ended):
+                    if found.start() > self.at:
+                        emit(self.text[self.at : found.start()])
+                    self.at = found.end()
+                    return found[0]
+                held = 0 if self.ended else stops.held(self.text, self.at)
+                if found:
+                    held = max(held, len(self.text) - found.start())
             ready = len(self.text) - held
             if ready > self.at:
                 emit(self.text[self.at : ready])

@@ -127,8 +127,9 @@ class GenerationRun:
         return not self._limit
 
     def _overdrawn(self) -> bool:
-        thinking = self._parser.in_thinking and self._written.thinking >= self._plan.thinking_limit
-        return thinking and bool(self._plan.cut_short) and not self._over
+        if not self._plan.cut_short or self._written.thinking < self._plan.thinking_limit:
+            return False
+        return self._parser.in_thinking and not self._over
 
     def _prefilled(self, read: Prefilled) -> list[AnyEvent]:
         if self._again:
@@ -158,7 +159,9 @@ class GenerationRun:
             found = self._taken(self._parser.feed(piece.text, piece.ids))
             if self._reporter and piece.tokens:
                 found.insert(0, self._reporter.sampled(piece.tokens))
-            events += self._check.passed(found, pieces=len(self._written.pieces), settled=self._parser.settled)
+            if self._plan.checked:
+                found = self._check.passed(found, pieces=len(self._written.pieces), settled=self._parser.settled)
+            events += found
             self._limit, self._ended = piece.end == "length", piece.end == "stop"
             self._enough = self._over or self._overdrawn() or bool(self._check.problem)
             if self._enough or piece.end != "none":

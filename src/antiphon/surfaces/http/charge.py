@@ -4,7 +4,7 @@ the end of is entered whatever happens next."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -47,10 +47,10 @@ class Charge:
         """The same run, charged when it has come to its end and before that is told."""
 
         async def charged(emit: Emit) -> None:
-            async def passing(batch: list[AnyEvent]) -> None:
+            def passing(batch: list[AnyEvent]) -> Awaitable[None]:
                 if batch and isinstance(end := batch[-1], Finished):
                     self.make(end.usage)
-                await emit(batch)
+                return emit(batch)
 
             try:
                 await run(passing)
