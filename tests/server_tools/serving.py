@@ -101,6 +101,8 @@ def folded(raw: bytes) -> Fields:
                 match delta["type"]:
                     case "text_delta":
                         block["text"] += delta["text"]
+                    case "citations_delta":
+                        block["citations"].append(delta["citation"])
                     case "thinking_delta":
                         block["thinking"] += delta["thinking"]
                     case "signature_delta":

@@ -179,24 +179,6 @@ async def server_tools(server: Running) -> None:
 
 
 @claim
-async def citations(server: Running) -> None:
-    found = {
-        "type": "web_search_result",
-        "url": "https://e.org",
-        "title": "T",
-        "encrypted_content": "",
-        "page_age": None,
-    }
-    call = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}}
-    result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [found]}
-    source = {"type": "text", "media_type": "text/plain", "data": "Grass is green."}
-    document = {"type": "document", "source": source, "citations": {"enabled": True}}
-    searched = [user("Search"), {"role": "assistant", "content": [call, result]}, user("Well?")]
-    assert "<id>" not in await prompt(server, model="default", messages=searched)
-    assert "<id>" in await prompt(server, model="default", messages=[user([document])])
-
-
-@claim
 async def blind_models(server: Running) -> None:
     status, _, error = await server.post(server.ask(model="default", messages=[user([IMAGE])]))
     assert status == 400

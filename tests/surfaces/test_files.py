@@ -18,12 +18,14 @@ from scripted_service import ScriptedService
 from antiphon import surfaces
 from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
+from antiphon.api.citations import Citation
 from antiphon.api.conversation import Image
 from antiphon.batches import worker
 from antiphon.batches.store import Batch
 from antiphon.settings.keys import hashed, label
 from antiphon.storage.file_store import FileStore
 from antiphon.storage.store import open_store
+from antiphon.surfaces.messages.citations import CharLocation, location
 from tests.loopback import listening
 from tests.storage.places import Place, local
 
@@ -137,6 +139,12 @@ async def test_requests_name_files(place: Place) -> None:
         await server.mine.messages.create(**asking(document(notes.id)))
         (turn,) = server.service.conversation.turns
         assert "Buy milk." in turn.parts[0].text  # type: ignore[union-attr]
+        server.service.script = ScriptedService().script
+        await server.mine.messages.create(**asking({**document(notes.id), "citations": {"enabled": True}}))
+        (source,) = server.service.conversation.sources
+        cited = location(Citation(source, 0, 1))
+        assert isinstance(cited, CharLocation)
+        assert (cited.cited_text, cited.file_id) == ("Buy milk.", notes.id)
         image = {"type": "image", "source": {"type": "file", "file_id": picture.id}}
         server.service.script = ScriptedService().script
         await server.mine.messages.create(**asking(image))

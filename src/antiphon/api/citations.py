@@ -14,8 +14,9 @@ import msgspec
 OPEN = "<cite "
 CLOSE = "</cite>"
 
-SourceKind = Literal["text", "pages", "blocks", "search_result"]
-"""What the places in a source are counted in: characters, pages (from 1), or blocks."""
+SourceKind = Literal["text", "pages", "blocks", "search_result", "web_search_result"]
+"""What the places in a source are counted in: characters, pages (from 1), blocks; blocks too of a search result of the
+client's, characters of what our web search found."""
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -30,7 +31,8 @@ class Passage(msgspec.Struct, frozen=True):
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Something that can be cited. The model knows it by its `label`; it is the one at `index` among those of its kind
-    (documents, whatever they are counted in, are of one kind). `address` is where it came from, if it says so."""
+    (documents, whatever they are counted in, are of one kind; what web search found is not counted). `address` is where
+    it came from, if it says so, `file_id` the file that it is read from."""
 
     kind: SourceKind
     label: str
@@ -38,6 +40,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     passages: tuple[Passage, ...]
     title: str | None = None
     address: str = ""
+    file_id: str | None = None
 
     def text(self, first: int, stop: int) -> str:
         """The source's own words from the passage at `first` to before the one at `stop`."""

@@ -23,7 +23,7 @@ def continued(conversation: Conversation, summary: str) -> Conversation:
     brought = [introduced(tool) for tool in conversation.tools if tool.in_turns and not tool.withdrawn]
     if brought:
         turns.append(Turn(role="system", parts=(Text("\n".join(brought)),)))
-    return msgspec.structs.replace(conversation, turns=tuple(turns), unthought=0)
+    return msgspec.structs.replace(conversation, turns=tuple(turns), unthought=0, sources=())
 
 
 def shortened(conversation: Conversation, sizes: Sizes, most: int) -> Conversation:

@@ -10,11 +10,14 @@ import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from antiphon.api.citations import Passage, SourceKind
 from antiphon.api.conversation import Image, Text, Tool, ToolResult
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
+from antiphon.prompt.citations import sentences
+from antiphon.prompt.citations.labelling import Sources, shown
 from antiphon.prompt.media import pictures
-from antiphon.prompt.media.documents import text_of, titled
+from antiphon.prompt.media.documents import pdf_pages, text_of, titled
 from antiphon.prompt.templates.render import introduced
 from antiphon.server_tools.tool import Fields
 
@@ -23,15 +26,21 @@ _DEEP = 8
 
 
 def told_result(
-    fields: Mapping[str, Any], seal: Seal, untold: Callable[[str], Tool | None], *, sees: bool
+    fields: Mapping[str, Any],
+    seal: Seal,
+    untold: Callable[[str], Tool | None],
+    *,
+    sees: bool,
+    sources: Sources | None = None,
 ) -> tuple[ToolResult, list[Tool]]:
     """The result that a block tells of, and the tools that it is the first to bring up: those that `untold` still
     gives, by name. They are told of behind the result. A model that `sees` gets pictures in the place of the words for
-    them."""
+    them. Pages that were found join the `sources` that can be cited, if there are any; of those that were fetched, the
+    ones that the request wants cited."""
     content = fields.get("content")
     found = [tool for name in references(content) if (tool := untold(name)) is not None]
     code = error_code(content)
-    said = [_failure(code, content)] if code else _said(content, seal, sees=sees)
+    said = [_failure(code, content)] if code else _said(content, seal, sources, sees=sees)
     wrong = bool(code) or fields.get("is_error") is True
     parts = _parts([*said, *map(introduced, found)])
     return ToolResult(tool_use_id=str(fields.get("tool_use_id", "")), parts=parts, is_error=wrong), found
@@ -90,11 +99,11 @@ def words(content: Any, depth: int = 0) -> str:
     return "\n".join(filter(None, kept))
 
 
-def _said(content: Any, seal: Seal, *, sees: bool) -> list[str | Image]:
+def _said(content: Any, seal: Seal, sources: Sources | None, *, sees: bool) -> list[str | Image]:
     seen = [_picture(each) for each in content] if sees and isinstance(content, list) else []
     if not any(seen):
-        return [_shown(content, seal) or "nothing"]
-    return [picture or _shown(each, seal) for picture, each in zip(seen, content, strict=True)]
+        return [_shown(content, seal, sources) or "nothing"]
+    return [picture or _shown(each, seal, sources) for picture, each in zip(seen, content, strict=True)]
 
 
 def _picture(fields: Any) -> Image | None:
@@ -121,38 +130,71 @@ def _parts(said: Iterable[str | Image]) -> tuple[Text | Image, ...]:
     return tuple(parts)
 
 
-def _shown(content: Any, seal: Seal) -> str:
+def _shown(content: Any, seal: Seal, sources: Sources | None) -> str:
     if isinstance(content, list):
         if content and all(_text(each, "type") == "web_search_result" for each in content):
-            return "\n\n".join(_search_result(number, each, seal) for number, each in enumerate(content, 1))
-        return "\n".join(filter(None, (_shown(each, seal) for each in content)))
+            return "\n\n".join(_search_result(number, each, seal, sources) for number, each in enumerate(content, 1))
+        return "\n".join(filter(None, (_shown(each, seal, sources) for each in content)))
+    if isinstance(content, dict) and _text(content, "type") == "web_fetch_result":
+        return _fetched(content, sources)
     if isinstance(content, dict) and (telling := _TOLD.get(_text(content, "type"))):
         return telling(content)
     return words(content)
 
 
-def _search_result(number: int, fields: Fields, seal: Seal) -> str:
-    age = _text(fields, "page_age")
+def _search_result(number: int, fields: Fields, seal: Seal, sources: Sources | None) -> str:
+    title, url, age = (_text(fields, key) for key in ("title", "url", "page_age"))
     try:
         inside = seal.open("", _text(fields, "encrypted_content"))
     except Forged:
         inside = ""
-    head = f"{number}. {_text(fields, 'title')}\n{_text(fields, 'url')}" + (f" ({age})" if age else "")
-    return "\n".join(filter(None, [head, inside]))
+    if sources is not None and (passages := sentences.of_text(inside)):
+        instructions = sources.instructions()
+        source = sources.add("web_search_result", 0, passages, title=title, address=url)
+        told = titled("search_result", shown(source), id=source.label, title=title, source=url, age=age)
+    else:
+        instructions, head = "", f"{number}. {title}\n{url}" + (f" ({age})" if age else "")
+        told = "\n".join(filter(None, [head, inside]))
+    return "\n\n".join(filter(None, [instructions, told]))
 
 
-def _fetched(fields: Fields) -> str:
+def _fetched(fields: Fields, sources: Sources | None) -> str:
     document = fields.get("content")
     document = document if isinstance(document, dict) else {}
     source = document.get("source")
     source = source if isinstance(source, dict) else {}
-    body = _text(source, "data")
-    if _text(source, "type") == "base64":
-        try:
-            body = text_of(_text(source, "media_type"), base64.b64decode(body, validate=True))
-        except (BadRequest, ValueError):
-            body = "[a document that cannot be read]"
-    return titled("document", body, title=_text(document, "title"), source=_text(fields, "url"))
+    citations = document.get("citations")
+    enabled = isinstance(citations, dict) and citations.get("enabled") is True
+    index = sources.count("document") if sources is not None else 0
+    title, url = _text(document, "title"), _text(fields, "url")
+    if sources is not None and enabled and (found := _passages(source)):
+        instructions = sources.instructions()
+        cited = sources.add(found[0], index, found[1], title=title or None, address=url)
+        told = titled("document", shown(cited), id=cited.label, title=title, source=url)
+        return "\n\n".join(filter(None, [instructions, told]))
+    return titled("document", _body(source), title=title, source=url)
+
+
+def _body(source: Fields) -> str:
+    """What a fetched document says."""
+    if _text(source, "type") != "base64":
+        return _text(source, "data")
+    try:
+        return text_of(_text(source, "media_type"), base64.b64decode(_text(source, "data"), validate=True))
+    except (BadRequest, ValueError):
+        return "[a document that cannot be read]"
+
+
+def _passages(source: Fields) -> tuple[SourceKind, tuple[Passage, ...]] | None:
+    """What can be cited of a fetched document, and what it is counted in."""
+    if _text(source, "type") != "base64":
+        passages = sentences.of_text(_text(source, "data"))
+        return ("text", passages) if passages else None
+    try:
+        passages = sentences.of_pages(pdf_pages(base64.b64decode(_text(source, "data"), validate=True)))
+    except ValueError:
+        return None
+    return ("pages", passages) if passages else None
 
 
 def _ran(fields: Fields) -> str:
@@ -179,7 +221,6 @@ def _text(fields: Any, key: str) -> str:
 
 
 _TOLD: dict[str, Callable[[Fields], str]] = {
-    "web_fetch_result": _fetched,
     "code_execution_result": _ran,
     "bash_code_execution_result": _ran,
     "text_editor_code_execution_create_result": _created,

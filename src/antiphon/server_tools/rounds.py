@@ -46,6 +46,7 @@ from antiphon.api.events import (
 from antiphon.api.offload import offload
 from antiphon.api.reply import Fold, Reply, TextBlock, ThinkingBlock, ToolBlock, parsed_input
 from antiphon.api.seal import Seal
+from antiphon.prompt.citations.labelling import Sources
 from antiphon.server_tools.result import not_run, slow, told_result
 from antiphon.server_tools.tool import COUNTED, Call, Declared, Fields, Session, ToolFailed
 
@@ -73,7 +74,8 @@ class Rounds:
     """The rounds of one request. `declared` are the tools that run here, by the names that the model knows them by;
     `deferred` those that a result may bring up, `searchable` those that a search is made among. `further` prepares a
     round; a model that `sees` gets the pictures in results; `session` is what the calls share; `allow` takes a call in,
-    by the key's allowance; `note` takes down what came of it."""
+    by the key's allowance; `note` takes down what came of it. `sources` are those there are to cite, and what is found
+    joins them (none: it cannot be cited)."""
 
     def __init__(
         self,
@@ -91,6 +93,7 @@ class Rounds:
         session: Session | None = None,
         allow: Callable[[], bool] | None = None,
         note: Note | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self._conversation = conversation
         self._wanted = wanted
@@ -105,6 +108,7 @@ class Rounds:
         self._session = session or Session()
         self._allow = allow
         self._note = note
+        self._sources = sources
         self._uses: Counter[str] = Counter()
         self._counts = dict.fromkeys(COUNTED, 0) if any(each.counted for each in declared.values()) else {}
         self._rounds: list[Usage] = []
@@ -232,7 +236,9 @@ class Rounds:
         found: list[Tool] = []
         answers = []
         for result in results:
-            reading = partial(told_result, result.block, self._seal, self._untold, sees=self._sees)
+            reading = partial(
+                told_result, result.block, self._seal, self._untold, sees=self._sees, sources=self._sources
+            )
             part, brought = await offload(slow(result.block), reading)
             answers.append(part)
             found += brought
@@ -241,7 +247,8 @@ class Rounds:
         answers += [not_run(id) for id in calls if id not in done]
         turns += [said, Turn(role="user", parts=tuple(answers))]
         tools = (*before.tools, *(msgspec.structs.replace(tool, in_turns=True) for tool in found))
-        self._conversation = msgspec.structs.replace(before, turns=tuple(turns), tools=tools)
+        sources = before.sources if self._sources is None else self._sources.all()
+        self._conversation = msgspec.structs.replace(before, turns=tuple(turns), tools=tools, sources=sources)
 
     def _untold(self, name: str) -> Tool | None:
         return self._deferred.pop(name, None)

@@ -7,7 +7,9 @@ it stands in one: neither a document that is added nor one that is taken away ch
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -32,10 +34,16 @@ class Sources:
     def __init__(self, found: Sequence[Source] = ()) -> None:
         self._found = list(found)
         self._contents = {source.label: _content(source) for source in found}
+        self._counts: Counter[str] = Counter()
 
     def all(self) -> tuple[Source, ...]:
         """Those there are so far."""
         return tuple(self._found)
+
+    def count(self, kind: Literal["document", "search_result"]) -> int:
+        """The index of the next of its kind, whether it can be cited or not."""
+        self._counts[kind] += 1
+        return self._counts[kind] - 1
 
     def add(
         self,
@@ -45,9 +53,12 @@ class Sources:
         *,
         title: str | None = None,
         address: str = "",
+        file_id: str | None = None,
     ) -> Source:
         """A further source, under a label of its own. The same one again has the label that it had."""
-        source = Source(kind=kind, label="", index=index, passages=passages, title=title, address=address)
+        source = Source(
+            kind=kind, label="", index=index, passages=passages, title=title, address=address, file_id=file_id
+        )
         content, size = _content(source), _SYLLABLES
         while self._contents.setdefault(label := _label(content, size), content) != content:
             size += 1

@@ -14,6 +14,7 @@ from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import Failure, Internal
 from antiphon.api.events import AnyEvent, Emit, Finished, Run, Started, Usage
 from antiphon.api.seal import Seal
+from antiphon.prompt.citations.labelling import Sources
 from antiphon.prompt.summary import continued
 from antiphon.server_tools import unavailable
 from antiphon.server_tools.rounds import Rounds
@@ -174,6 +175,7 @@ class _Messages:
             session=Session(whole.container, whole.uploads),
             allow=partial(rate_limiter.take_call, key) if rate_limiter else None,
             note=exchange.watch.called,
+            sources=decoded.sources,
         )
         return partial(rounds.run, first)
 
@@ -184,7 +186,8 @@ class _Messages:
             decoded = whole.decoded
             if summary:
                 conversation = continued(decoded.conversation, summary)
-                decoded = msgspec.structs.replace(decoded, conversation=conversation)
+                sources = Sources() if decoded.sources is not None else None
+                decoded = msgspec.structs.replace(decoded, conversation=conversation, sources=sources)
             again = await self._service.prepare(
                 whole.request.model,
                 decoded.conversation,

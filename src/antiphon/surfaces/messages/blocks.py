@@ -30,12 +30,14 @@ from antiphon.surfaces.messages.placeholders import placeholder
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
-    """What blocks are read with: what can be cited, whether the model sees, what was fetched (by address or file id),
+    """What blocks are read with: what can be cited (what server tools found only if it `cites_found`), whether the
+    model sees, what was fetched (by address or file id),
     the seal, the names of toolset members as the model knows them, by member and toolset. `uploads` are the names of
     files in the container where code runs, by id. `untold` are tools that the next block to refer to them tells the
     model of, by name; `served` the names of server tools as the model knows them."""
 
     citing: Citing
+    cites_found: bool = True
     vision: bool
     seal: Seal
     fetched: Mapping[str, Fetched] = {}
@@ -75,7 +77,8 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                     ours.add(call.id)
                     gathering.part(call)
                 case wire.Other(kind, fields) if history.answers(kind, fields, ours):
-                    gathering.part(told_result(fields, self.seal, self._untold, sees=self.vision)[0])
+                    sources = self.citing.sources if self.cites_found else None
+                    gathering.part(told_result(fields, self.seal, self._untold, sees=self.vision, sources=sources)[0])
                 case _:
                     self._showing(block, gathering, at, asking=asking and role == "user", sees=role == "user")
         return gathering.done()
@@ -179,7 +182,9 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             body, id = _text_of(parts), None
         else:
             into.stand_in(self.citing.sources.instructions())
-            cited = self.citing.sources.add(found[0], index, found[1], title=block.title)
+            cited = self.citing.sources.add(
+                found[0], index, found[1], title=block.title, file_id=source.file_id if source.type == "file" else None
+            )
             body, id = shown(cited), cited.label
         into.stand_in(titled("document", body, id=id, title=block.title, context=block.context))
         for part in parts:

@@ -3,7 +3,8 @@ client sends back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -21,7 +22,7 @@ class CharLocation(msgspec.Struct, tag="char_location", kw_only=True):
     document_title: str | None
     start_char_index: int
     end_char_index: int
-    file_id: None = None
+    file_id: str | None = None
 
 
 class PageLocation(msgspec.Struct, tag="page_location", kw_only=True):
@@ -32,7 +33,7 @@ class PageLocation(msgspec.Struct, tag="page_location", kw_only=True):
     document_title: str | None
     start_page_number: int
     end_page_number: int
-    file_id: None = None
+    file_id: str | None = None
 
 
 class ContentBlockLocation(msgspec.Struct, tag="content_block_location", kw_only=True):
@@ -43,7 +44,7 @@ class ContentBlockLocation(msgspec.Struct, tag="content_block_location", kw_only
     document_title: str | None
     start_block_index: int
     end_block_index: int
-    file_id: None = None
+    file_id: str | None = None
 
 
 class SearchResultLocation(msgspec.Struct, tag="search_result_location", kw_only=True):
@@ -57,13 +58,27 @@ class SearchResultLocation(msgspec.Struct, tag="search_result_location", kw_only
     end_block_index: int
 
 
-Location = CharLocation | PageLocation | ContentBlockLocation | SearchResultLocation
+class WebSearchResultLocation(msgspec.Struct, tag="web_search_result_location", kw_only=True):
+    """Words of a page that web search found. `encrypted_index` is what this server finds them by when they come back;
+    it hides nothing."""
+
+    cited_text: str
+    encrypted_index: str
+    title: str | None
+    url: str
+
+
+Location = CharLocation | PageLocation | ContentBlockLocation | SearchResultLocation | WebSearchResultLocation
 
 
 def location(citation: Citation) -> Location:
     """A citation as the API tells it. Ends are exclusive."""
     source, text, start, end = citation.source, citation.text, citation.start, citation.end
-    document: dict[str, Any] = {"document_index": source.index, "document_title": source.title}
+    document: dict[str, Any] = {
+        "document_index": source.index,
+        "document_title": source.title,
+        "file_id": source.file_id,
+    }
     match source.kind:
         case "text":
             return CharLocation(cited_text=text, start_char_index=start, end_char_index=end, **document)
@@ -79,6 +94,11 @@ def location(citation: Citation) -> Location:
                 search_result_index=source.index,
                 start_block_index=start,
                 end_block_index=end,
+            )
+        case "web_search_result":
+            index = urlsafe_b64encode(citation.label.encode()).decode()
+            return WebSearchResultLocation(
+                cited_text=text, encrypted_index=index, title=source.title, url=source.address
             )
 
 
@@ -97,7 +117,6 @@ class Citing:
 
     def __init__(self) -> None:
         self.sources = Sources()
-        self._counts: dict[str, int] = {}
         self._enabled: dict[str, bool] = {}
 
     @property
@@ -111,16 +130,19 @@ class Citing:
             raise BadRequest(
                 f"{where}.{kind}.citations: citations must be enabled for all {kind} blocks of a request or for none"
             )
-        index = self._counts[kind] = self._counts.get(kind, -1) + 1
-        return index
+        return self.sources.count(kind)
 
     def cited(self, sent: Iterable[Any]) -> tuple[Citation, ...]:
         """What citations that a client sends back were made of, as far as their sources are still there."""
         return tuple(found for each in sent if (found := _found(each, self.sources.all())) is not None)
 
 
-def _found(sent: Any, sources: Iterable[Source]) -> Citation | None:
-    if not isinstance(sent, dict) or (place := _PLACES.get(str(sent.get("type")))) is None:
+def _found(sent: Any, sources: Sequence[Source]) -> Citation | None:
+    if not isinstance(sent, dict):
+        return None
+    if sent.get("type") == "web_search_result_location":
+        return _indexed(sent.get("encrypted_index"), sources)
+    if (place := _PLACES.get(str(sent.get("type")))) is None:
         return None
     kind, index, start = place[0], sent.get(place[1]), sent.get(place[2])
     source = next((each for each in sources if each.kind == kind and each.index == index), None)
@@ -135,3 +157,15 @@ def _found(sent: Any, sources: Iterable[Source]) -> Citation | None:
             if source.text(first, stop) == text:
                 return source.cite(first, stop)
     return None
+
+
+def _indexed(index: Any, sources: Sequence[Source]) -> Citation | None:
+    """The citation with this `encrypted_index`."""
+    try:
+        label, _, places = urlsafe_b64decode(str(index)).decode().partition(".")
+        first, _, last = places.partition("-")
+        start, stop = int(first) - 1, int(last or first)
+    except ValueError:
+        return None
+    source = next((each for each in sources if each.kind == "web_search_result" and each.label == label), None)
+    return source.cite(start, stop) if source is not None and 0 <= start < stop <= len(source.passages) else None

@@ -21,17 +21,26 @@ from antiphon.api.conversation import (
 )
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Seal
+from antiphon.prompt.citations.labelling import Sources
 from antiphon.prompt.templates.render import introduced
 from antiphon.server_tools import unavailable
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.content.remote import Fetched
-from antiphon.surfaces.messages import caching, checks, compaction, context_management, token_ids, tools, wire
+from antiphon.surfaces.messages import (
+    caching,
+    checks,
+    compaction,
+    context_management,
+    output_format,
+    token_ids,
+    tools,
+    wire,
+)
 from antiphon.surfaces.messages.blocks import Reader, sources
 from antiphon.surfaces.messages.citations import Citing
 from antiphon.surfaces.messages.thinking import thinking_policy
-from antiphon.surfaces.schemas import checked_schema
 
 # A line of bookkeeping that a client puts at the head of its prompt: it differs between sessions and would keep
 # them from sharing a prefix.
@@ -42,10 +51,11 @@ class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read: the nouns, and what only this surface needs to know.
 
     `ignored` names what was accepted and not acted upon; `members` tells toolset members by the names the model
-    knows; `served` are the tools that run here, `deferred` those of all that a result may still bring up, `searchable`
-    those that a search is made among; `server_tool` is the name and type of a server tool that is not set up and that
-    the request leaves no way around; `hour` says that the last cache mark is to be kept for an hour; `tokens` is how
-    tokens are told, if they are."""
+    knows; `served` are the tools that run here, `deferred` those of all that a result may still bring up,
+    `searchable` those that a search is made among; `sources` is what results may be cited among, where they may;
+    `server_tool` is the name and type of a server tool that is not set up and that the request leaves no way
+    around; `hour` says that the last cache mark is to be kept for an hour; `tokens` is how tokens are told, if they
+    are."""
 
     conversation: Conversation
     generation: GenerationParams
@@ -56,6 +66,7 @@ class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     deferred: Mapping[str, Tool]
     searchable: Mapping[str, Tool]
     server_tool: tuple[str, str] | None
+    sources: Sources | None = None
     hour: bool = False
     tokens: token_ids.TokenStyle | None = None
 
@@ -130,9 +141,10 @@ def decode(
         choice = ToolChoice()
     elif choice.mode == "auto" and (name := _asked_for(draft)):
         choice = ToolChoice(mode="tool", name=name, parallel=choice.parallel)
-    citing = Citing()
+    citing, cites_found = Citing(), output_format.of(request) is None
     reader = Reader(
         citing=citing,
+        cites_found=cites_found,
         vision=card.vision,
         seal=seal,
         fetched=fetched,
@@ -159,7 +171,7 @@ def decode(
         stop_sequences=tuple(filter(None, request.stop_sequences or ())),
         tool_choice=choice,
         thinking=thinking_policy(request, ignored),
-        output_schema=_output_schema(request, citing),
+        output_schema=output_format.schema(request, citing),
         cached_turns=sum(map(len, messages[: mark.messages])) if mark and not ids else None,
         report=style.report if style else None,
         edits=_edits(request),
@@ -174,6 +186,7 @@ def decode(
         deferred=box.deferred,
         searchable=box.searchable,
         server_tool=server_tool,
+        sources=citing.sources if cites_found else None,
         hour=mark is not None and mark.hour,
         tokens=style,
     )
@@ -294,20 +307,3 @@ def last_text(draft: Draft) -> str:
         if role == "user":
             return "".join(block.text for block in blocks if isinstance(block, wire.Text))
     return ""
-
-
-def _output_schema(request: wire.Request, citing: Citing) -> dict[str, Any] | None:
-    where, output = "output_config.format", request.output_config.format if request.output_config else None
-    if output is None:
-        where, output = "output_format", request.output_format
-    if output is None:
-        return None
-    if output.type != "json_schema":
-        raise BadRequest(f"{where}.type: Input should be 'json_schema'")
-    if isinstance(output.schema, msgspec.UnsetType):
-        raise BadRequest(f"{where}.schema: Field required")
-    if citing.enabled:
-        raise BadRequest(
-            f"{where}: a reply of one JSON value cannot cite; disable `citations`, or leave the format out"
-        )
-    return checked_schema(bytes(output.schema), f"{where}.schema", "JSON schema is invalid.")

@@ -121,13 +121,6 @@ DIFFERENCES = (
         "what it found.",
     ),
     Difference(
-        "citations",
-        "Citations",
-        "Of documents, search results, and what web search and web fetch find; a `file_id` where there is one.",
-        "Of documents and search results, without `file_id`. See [Citations](citations.md).",
-        "Open models cite as the prompt tells them to, which costs tokens; so only where a request asks for it.",
-    ),
-    Difference(
         "blind_models",
         "Pictures for a model without vision",
         "Every model sees.",
