@@ -1,6 +1,6 @@
 """Constraints in llguidance's dialect of Lark, with `%json` for schemas.
 
-Everything is validated here before an engine sees it: llama.cpp ignores a grammar that does not compile without a word.
+Everything is compiled here before an engine sees it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import re
 from functools import lru_cache
 from typing import assert_never
 
-import llguidance
 import msgspec
 
-from antiphon.constraint import Either, Free, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, Until
+from antiphon.constraint import Either, Free, Json, Literal, Marker, Node, Pattern, Repeat, Sequence, Until, compiler
 from antiphon.constraint.json_rules import JsonRules
 from antiphon.constraint.markers import TokenId, split
 
@@ -185,21 +184,7 @@ def _depth(start: str, rules: list[str]) -> int:
     return deepest
 
 
-_LIMITS = llguidance.LLParserLimits(
-    max_grammar_size=500_000,
-    initial_lexer_fuel=1_000_000,
-    step_lexer_fuel=200_000,
-    step_max_items=50_000,
-    max_items_in_row=2_000,
-    max_lexer_states=250_000,
-    verbose_errors=False,
-)
-"""What a grammar may cost, in llguidance's own measures: no more than engines that have it grant."""
-
-
 @lru_cache(maxsize=256)
 def problem(grammar: str) -> str:
     """What is wrong with a grammar; empty when it compiles. Takes up to a second: not for the event loop."""
-    # Token ids cannot be checked without the vocabulary; any text stands for them here.
-    checkable = re.sub(r"<\[\d+\]>", '"token"', grammar).removeprefix("%llguidance {}")
-    return llguidance.LLMatcher.validate_grammar(llguidance.grammar_from("lark", checkable), limits=_LIMITS)
+    return compiler.problem("lark", grammar)

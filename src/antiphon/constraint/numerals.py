@@ -17,7 +17,9 @@ _PLACES = 25
 """Digits behind the point: more, since a small number begins with zeros there."""
 _WORD = 19
 """Digits of a 64-bit integer."""
-_FREE = rf"(0|[1-9][0-9]{{0,{_DIGITS - 1}}})(\.[0-9]{{1,{_DIGITS}}})?([eE][+-]?[0-9]{{1,3}})?"
+# With so many digits before the point, this is what a double holds of powers of ten.
+_EXPONENT = r"\+?([01]?[0-9]{1,2}|2[0-8][0-9]|29[01])|-[0-9]{1,3}"
+_FREE = rf"(0|[1-9][0-9]{{0,{_DIGITS - 1}}})(\.[0-9]{{1,{_DIGITS}}})?([eE]({_EXPONENT}))?"
 _NOT_ZERO = r"[^1-9eE]*[1-9].*"
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
+
+from antiphon.constraint.schema import formats
+from antiphon.constraint.schema.modern import Schema
 
 
 class Capability(msgspec.Struct, frozen=True, kw_only=True):
@@ -10,7 +15,7 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     and checked: a grammar's cost is then known before an engine has it."""
 
     keywords: frozenset[str]
-    formats: frozenset[str] = frozenset()
+    formats: Mapping[str, Schema] = {}
     length_beside_pattern: bool = True
     """Whether a string may have a length beside a pattern or a format."""
     bound: int = 10**18 - 1
@@ -41,14 +46,11 @@ CAPABILITIES = {
     "llguidance": Capability(
         bound=10**40,
         keywords=_SHARED | {"multipleOf", "patternProperties", "minProperties", "maxProperties"},
-        # The llguidance within llama.cpp does not compile `uri`, and the whole grammar is gone with it.
-        formats=frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}),
+        formats=formats.LLGUIDANCE,
     ),
     "xgrammar": Capability(
         keywords=_SHARED,
-        formats=frozenset(
-            {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
-        ),
+        formats=formats.NATIVE,
         length_beside_pattern=False,
         items=256,
         length=2_000,
@@ -58,9 +60,7 @@ CAPABILITIES = {
     ),
     "json_schema": Capability(
         keywords=_SHARED | {"multipleOf", "patternProperties", "minProperties", "maxProperties"},
-        formats=frozenset(
-            {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
-        ),
+        formats=formats.NATIVE,
         items=256,
         length=2_000,
         choices=1_000,

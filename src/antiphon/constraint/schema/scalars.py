@@ -9,6 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from antiphon.constraint.schema import formats
 from antiphon.constraint.schema.case import Case, is_integer
 from antiphon.constraint.schema.modern import Schema
 from antiphon.constraint.schema.parts import Dead, Lowering, Part
@@ -20,22 +21,6 @@ _COUNTABLE = 10**18 - 1
 """Up to here a grammar counts in steps."""
 _MOST = 2**32 - 1
 """The largest factor that a grammar counts in, in the smallest decimal place that it has."""
-_CHECKED_FORMATS = frozenset(
-    {"date-time", "time", "date", "duration", "email", "idn-email", "hostname", "idn-hostname", "ipv4", "ipv6", "uri"}
-    | {
-        "uri-reference",
-        "iri",
-        "iri-reference",
-        "uuid",
-        "uri-template",
-        "json-pointer",
-        "relative-json-pointer",
-        "regex",
-    }
-)
-"""Formats that the check knows; all others are annotations."""
-_LETTERS = {"uri": r"^[A-Za-z][A-Za-z0-9+.\-]*:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%\-]*$"}
-"""What all texts of a format match, and hardly any others: RFC 3986 for `uri`."""
 
 
 def number(at: Lowering, case: Case) -> Part:
@@ -160,18 +145,15 @@ def _expressions(at: Lowering, case: Case) -> Part:
     held: Schema = {"type": "string"}
     for node in case:
         for keyword in ("pattern", "format"):
-            if keyword not in node or (keyword == "format" and node["format"] not in _CHECKED_FORMATS):
+            if keyword not in node or (keyword == "format" and node["format"] not in formats.CHECKED):
                 continue
             if not at.holds(keyword):
                 at.say(node, keyword, "the grammar knows no expressions")
                 continue
-            more: Schema = {keyword: node[keyword]}
-            if keyword == "format" and node["format"] not in at.capability.formats:
-                if node["format"] not in _LETTERS or not at.holds("pattern"):
-                    at.say(node, keyword, "the grammar does not know this format")
-                    continue
-                at.say(node, keyword, "the grammar knows its letters only")
-                more = {"pattern": _LETTERS[node["format"]]}
+            more = at.capability.formats.get(node["format"]) if keyword == "format" else {"pattern": node["pattern"]}
+            if more is None:
+                at.say(node, keyword, "the grammar does not know this format")
+                continue
             tried = _joined(held, more)
             wrong = problem(json.dumps(tried))
             if wrong == NOTHING:
