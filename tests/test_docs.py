@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 import antiphon
-from antiphon.cli import reference
+from antiphon.cli.reference.pages import PAGES
 from antiphon.engines.models import model_store
 from bench.peers import pages
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", reference.PAGES)
+@pytest.mark.parametrize("name", PAGES)
 def test_made_pages_are_current(name: str) -> None:
     """The pages made from the program are what it would make now; else run `make docs-generated`."""
-    assert (ROOT / "docs" / name).read_text("utf-8") == reference.PAGES[name]()
+    assert (ROOT / "docs" / name).read_text("utf-8") == PAGES[name]()
 
 
 def test_measured_tables_are_current() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.cli.rooms import PACKAGE, actual, declared, rows
+from antiphon.cli.reference.rooms import LAYERS, PACKAGE, actual, declared, layer_graph, rows
 
 SHARE_A_RECORD = {"parsing", "constraint"}
 """The two rooms that know each other: a format's record holds its parser and its grammar."""
@@ -19,12 +19,21 @@ def test_imports(name: str) -> None:
     assert actual(name) == ROOMS[name].knows
 
 
-def test_arrows_point_down() -> None:
-    """A room knows only rooms in the rows below its own."""
-    place = {name: at for at, names in enumerate(rows(ROOMS)) for name in names}
-    for name, room in ROOMS.items():
-        for other in room.knows:
-            assert place[other] > place[name] or {name, other} == SHARE_A_RECORD, f"{name} knows {other}"
+def test_rooms_know_one_another_in_one_direction() -> None:
+    """There is no circle among the rooms, but for the two that share a record."""
+    graph = {name: room.knows for name, room in ROOMS.items()}
+    assert all(graph[name] >= SHARE_A_RECORD - {name} for name in SHARE_A_RECORD)
+    rows({name: knows - (SHARE_A_RECORD if name in SHARE_A_RECORD else set()) for name, knows in graph.items()})
+
+
+def test_layers_know_only_layers_below_them() -> None:
+    """Each room is in one layer; there are nine at most, and no circle among them."""
+    assert sorted(room for layer in LAYERS for room in layer.rooms) == sorted(ROOMS)
+    assert len(LAYERS) <= 9
+    graph = layer_graph(ROOMS)
+    place = {name: number for number, names in enumerate(rows(graph)) for name in names}
+    for name, knows in graph.items():
+        assert all(place[known] > place[name] for known in knows), name
 
 
 def test_every_room_says_what_it_is() -> None:

@@ -1,17 +1,16 @@
-"""The pages of the reference that are made from the program itself: `python -m antiphon.cli.reference docs`."""
+"""The pages: what each is called, and what makes its text."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import get_args
 
 import click
 
-from antiphon.cli import COMMANDS, main, rooms
+from antiphon.cli import COMMANDS, main
 from antiphon.cli.programs import PROGRAMS
+from antiphon.cli.reference import picture, rooms
 from antiphon.engines import kinds
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.parsing.formats import reasonings, registry
@@ -281,9 +280,5 @@ PAGES: dict[str, Callable[[], str]] = {
     "programs.md": programs,
     "api.md": api,
     "path.md": path,
-    "rooms.svg": rooms.picture,
+    "rooms.svg": picture.draw,
 }
-
-if __name__ == "__main__":
-    for file, page in PAGES.items():
-        (Path(sys.argv[1]) / file).write_text(page(), "utf-8")
