@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from antiphon.accounts.budgets import Budgets
@@ -15,7 +17,7 @@ from antiphon.accounts.keyring import Keyring
 from antiphon.accounts.keys import Key
 from antiphon.accounts.ledger import Journal, Ledger, take_over
 from antiphon.accounts.report import report
-from antiphon.accounts.usage import HOUR, Cell, Counts, Entry
+from antiphon.accounts.usage import DAY, HOUR, Cell, Counts, Entry
 from antiphon.accounts.usage_store import UsageStore
 from antiphon.api.errors import BudgetSpent
 from antiphon.storage.records import Records
@@ -87,6 +89,53 @@ def test_the_journal_of_a_dead_worker_counts_once(records: Records, journals: Pa
         assert total(store.cells(journals, *ALL)) == expected([*entries, entry(6), entry(7)])
     assert [path.name for path in journals.iterdir()] == [living.path.name]
     living.close()
+
+
+async def test_a_request_of_a_batch_counts_once(records: Records, journals: Path) -> None:
+    """However often it was asked, by one worker or by several, of which some died before they were added; at any time,
+    and for as long as it is remembered."""
+    store = UsageStore(records)
+    batched = [msgspec.structs.replace(entry(number), tier="batch", id=f"b/{number}") for number in range(4)]
+    dead, ledger = Journal(journals), Ledger(store, journals)
+    for each in (entry(9), *batched[:3], batched[0]):
+        dead.add(each)
+    dead.close()
+    once = expected([entry(9), *batched])
+    for number in (2, 3, 0, 3):
+        ledger.enter(batched[number])
+    assert total(store.cells(journals, *ALL)) == once
+    await ledger.commit()
+    assert total(store.cells(journals, *ALL)) == once
+    take_over(store, journals)
+    ledger.enter(batched[1])
+    await ledger.close()
+    assert os.listdir(journals) == []
+    assert total(store.cells(journals, *ALL)) == once
+    later = Ledger(store, journals)
+    for number in (0, 60 * DAY, 0):
+        later.enter(msgspec.structs.replace(batched[0], time=NOW + number))
+        await later.commit()
+    await later.close()
+    assert total(store.cells(journals, *ALL)) == once.plus(batched[0].counts)
+
+
+def test_usage_of_an_earlier_server_is_taken_over(records: Records, journals: Path, tmp_path: Path) -> None:
+    """Tables and journals from before entries had ids: what they have is there, and what comes counts."""
+    store, journal = UsageStore(records), Journal(journals)
+    line = b'[1800000005,"a","model 1","batch",[1,0,5,0,3,10]]\n'
+    os.write(journal._lines._handle, line)
+    store.take(journal.path)
+    records.close()
+    with sqlite3.connect(tmp_path / "store.sqlite") as earlier:
+        earlier.execute("DROP TABLE usage_once")
+        earlier.execute("UPDATE table_sets SET version = 1 WHERE name = 'usage'")
+    os.write(journal._lines._handle, line)
+    journal.add(msgspec.structs.replace(entry(5), id="b/1"))
+    later = Records(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    UsageStore(later).take(journal.path)
+    journal.close()
+    assert total(UsageStore(later).cells(journals, *ALL)).requests == 3
+    later.close()
 
 
 async def test_a_long_journal_gives_way(records: Records, journals: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,8 @@ async def test_every_request_is_answered_by_the_application(each_store: Store) -
     assert found["n5"] == {"type": "succeeded", "message": {"said": "4"}}
     assert (application.most, application.keys) == (3, {OWNER})
     assert [await rows(each_store, table) for table in (SHARES, ANSWERS, BEGUN)] == [0, 0, 0]
-    assert len(await each_store.contents.names("batches", -10)) == 1
+    # The store may have other tests' batches, too.
+    assert len([name for name in await each_store.contents.names("batches", -10) if "msgbatch_a." in name]) == 1
 
 
 async def test_workers_divide_a_batch(each_store: Store) -> None:

@@ -34,7 +34,7 @@ class Application:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         text = json.loads((await receive())["body"])["say"]
         self.asked.append(text)
-        self.keys.add(scope[INSIDE])
+        self.keys.add(scope[INSIDE].owner)
         self.running += 1
         self.most = max(self.most, self.running)
         try:

@@ -21,6 +21,7 @@ from antiphon.accounts.keyring import Keyring
 from antiphon.api.citations import Citation
 from antiphon.api.conversation import Image
 from antiphon.batches import worker
+from antiphon.batches.requests import Item
 from antiphon.batches.store import Batch
 from antiphon.settings.keys import hashed, label
 from antiphon.storage.file_store import FileStore
@@ -167,10 +168,10 @@ async def test_batches_name_files(tmp_path: Path) -> None:
         owner = label(hashed(server.mine.api_key or ""))
         headers = {"anthropic-version": "2023-06-01"}
         batch = Batch(id="msgbatch_a", owner=owner, created=0, total=2, headers=headers)
-        body = msgspec.json.encode(asking(document(file.id)))
-        assert (await worker.post(application, body, batch)).status == 200
+        item = Item("a", msgspec.Raw(msgspec.json.encode(asking(document(file.id)))))
+        assert (await worker.post(application, item, batch)).status == 200
         await files.delete(file.id)
-        answer = await worker.post(application, body, batch)
+        answer = await worker.post(application, item, batch)
         error = msgspec.json.decode(answer.body)["error"]
         assert (answer.status, answer.again, error["type"]) == (404, False, "not_found_error")
         assert f"File not found: {file.id}" in error["message"]

@@ -44,13 +44,14 @@ NAMES = Counts.__struct_fields__
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """What one request used. `time` is Unix seconds, `key` the label of its key (empty: none), `model` the served one;
-    `tier` is `standard` or `batch`."""
+    `tier` is `standard` or `batch`. Of entries with the same `id` one counts: the request was asked again."""
 
     time: int
     key: str
     model: str
     tier: str
     counts: Counts
+    id: str = ""
 
     @property
     def whole(self) -> bool:

@@ -1,14 +1,16 @@
 """Usage in the store: sums of each hour, by key, model and tier.
 
 What a worker has entered in its journal is added together with how far the journal was read, in one transaction, so
-that every line counts once however often somebody dies between the two.
+that every line counts once however often somebody dies between the two. Of entries with an id the first that is added
+counts, whoever made it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -27,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from antiphon.accounts.usage import NAMES, Cell, Counts, Entry, summed
+from antiphon.accounts.usage import DAY, NAMES, Cell, Counts, Entry, summed
 from antiphon.storage.records import Records, TableSet
 
 _METADATA = MetaData()
@@ -48,8 +50,21 @@ _JOURNALS = Table(
     Column("name", Text, primary_key=True),
     Column("read", BigInteger, nullable=False),
 )
-_TABLES = TableSet("usage", 1, _METADATA)
+_ONCE = Table(
+    "usage_once",
+    _METADATA,
+    Column("id", Text, primary_key=True),
+    # Which entry it was that counted: the journal it stands in, and where its line ends.
+    Column("entry", Text, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Index("usage_once_time", "time"),
+)
+_TABLES = TableSet("usage", 2, _METADATA, {1: _ONCE.create})
+_REMEMBERED = 31 * DAY
+"""For so long nothing is counted again that has an id: longer than a batch is kept, or a journal is likely to lie."""
 _ATTEMPTS = 20
+_MOST_NAMED = 500
+"""Ids in one question to the database."""
 
 
 class UsageStore:
@@ -67,8 +82,9 @@ class UsageStore:
             entries, end = _entries(journal, read)
             if end == read:
                 return end
-            for cell, counts in sorted(summed(entries).items(), key=lambda item: msgspec.structs.astuple(item[0])):
-                _add(connection, cell, counts)
+            cells = summed(_first(connection, entries))
+            for cell in sorted(cells, key=msgspec.structs.astuple):
+                _add(connection, cell, cells[cell])
             _mark(connection, journal.name, end)
             return end
 
@@ -95,10 +111,11 @@ class UsageStore:
                 return {}
             found, read = self._records.run(_TABLES, lambda one: _snapshot(one, since, until), writes=not journals)
             try:
-                waiting = [entry for file in journals for entry in _entries(file, read.get(file.name, 0))[0]]
+                placed = [each for file in journals for each in _entries(file, read.get(file.name, 0))[0]]
             except FileNotFoundError:
                 # It was added after the snapshot, and removed.
                 continue
+            waiting = self._records.run(_TABLES, partial(_counted, placed=placed), writes=False)
             for cell, counts in summed(waiting).items():
                 if since <= cell.hour < until:
                     found[cell] = found.get(cell, Counts()).plus(counts)
@@ -137,15 +154,45 @@ def _insert(connection: Connection, table: Table) -> Any:
     return kinds[connection.dialect.name](table)
 
 
-def _entries(journal: Path, start: int) -> tuple[list[Entry], int]:
+class _Placed(NamedTuple):
+    """An entry, and which one it is of all."""
+
+    entry: Entry
+    place: str
+
+
+def _entries(journal: Path, start: int) -> tuple[list[_Placed], int]:
     """The entries of the whole lines behind a place in a journal, and where they end."""
     with journal.open("rb") as file:
         file.seek(start)
         waiting = file.read()
-    end = waiting.rfind(b"\n") + 1
-    return list(_decoded(waiting[:end])), start + end
+    entries, end = list[_Placed](), start
+    for line in waiting[: waiting.rfind(b"\n") + 1].splitlines(keepends=True):
+        end += len(line)
+        entries.append(_Placed(msgspec.json.decode(line, type=Entry), f"{journal.name}:{end}"))
+    return entries, end
 
 
-def _decoded(lines: bytes) -> Iterator[Entry]:
-    for line in lines.splitlines():
-        yield msgspec.json.decode(line, type=Entry)
+def _first(connection: Connection, placed: Iterable[_Placed]) -> Iterator[Entry]:
+    """Those of the entries that count: what has an id is taken down here, unless it was before."""
+    now = 0
+    # In one order, so that no two servers wait for each other.
+    for entry, place in sorted(placed, key=lambda each: each.entry.id):
+        if entry.id:
+            now = max(now, entry.time)
+            row = _insert(connection, _ONCE).values(id=entry.id, entry=place, time=entry.time)
+            if not connection.execute(row.on_conflict_do_nothing()).rowcount:
+                continue
+        yield entry
+    if now:
+        connection.execute(delete(_ONCE).where(_ONCE.c.time < now - _REMEMBERED))
+
+
+def _counted(connection: Connection, placed: Sequence[_Placed]) -> list[Entry]:
+    """Those of entries that were not added at a time, and count: no other with the same id was, or is before it."""
+    ids = [entry.id for entry, _ in placed if entry.id]
+    counting = dict[str, str]()
+    for begin in range(0, len(ids), _MOST_NAMED):
+        rows = select(_ONCE.c.id, _ONCE.c.entry).where(_ONCE.c.id.in_(ids[begin : begin + _MOST_NAMED]))
+        counting.update(iter(connection.execute(rows)))
+    return [entry for entry, place in placed if not entry.id or counting.setdefault(entry.id, place) == place]

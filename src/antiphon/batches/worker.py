@@ -14,7 +14,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.types import ASGIApp
@@ -30,13 +30,21 @@ from antiphon.storage.store import Store
 log = logging.getLogger("antiphon")
 
 INSIDE = "antiphon.batch"
-"""The member of an ASGI scope that holds the label of the key whose batch a request is of."""
+"""The member of an ASGI scope that holds the `Origin` of a request of a batch."""
 LOOK = 0.5
 """Seconds between two looks at what there is to do."""
 ATTEMPTS = 3
 _LONGEST_WAIT = 60.0
 _PAUSE = 5.0
 _SWEEP = 3600.0
+
+
+class Origin(NamedTuple):
+    """Where a request comes from that is in a batch: the label of the key whose batch it is, and an `id` that is its
+    own however often it is asked."""
+
+    owner: str
+    id: str
 
 
 class Answer(msgspec.Struct):
@@ -49,9 +57,9 @@ class Answer(msgspec.Struct):
     again: bool
 
 
-async def post(application: ASGIApp, body: bytes, batch: Batch) -> Answer:
-    """Send the application a request for a message, without a socket."""
-    coming = [{"type": "http.request", "body": body, "more_body": False}]
+async def post(application: ASGIApp, item: Item, batch: Batch) -> Answer:
+    """Send the application a request of a batch, without a socket."""
+    coming = [{"type": "http.request", "body": bytes(item.params), "more_body": False}]
     status, headers, chunks = 500, dict[bytes, bytes](), list[bytes]()
 
     async def receive() -> dict[str, Any]:
@@ -75,7 +83,7 @@ async def post(application: ASGIApp, body: bytes, batch: Batch) -> Answer:
         "path": "/v1/messages",
         "query_string": b"",
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in given.items()],
-        INSIDE: batch.owner,
+        INSIDE: Origin(batch.owner, f"{batch.id}/{item.custom_id}"),
     }
     await application(scope, receive, send)
     again = headers.get(b"x-should-retry") != b"false"
@@ -231,7 +239,7 @@ class Worker:
         failed = 0
         while True:
             try:
-                answer = await post(self._application, bytes(item.params), share.batch)
+                answer = await post(self._application, item, share.batch)
             except Exception:
                 log.exception("the request %s of the batch %s failed", item.custom_id, share.batch.id)
                 return self._errored("Internal server error")

@@ -16,13 +16,16 @@ from antiphon.observability.request_watch import Watch
 
 class Charge:
     """The charge of one request; nothing where there is no ledger. One that is `postponed` is for a reply that is made
-    after the request was answered."""
+    after the request was answered. A request of a batch has an id, `batched`: it may be asked again, and is charged for
+    one reply that is whole."""
 
-    def __init__(self, ledger: Ledger | None, watch: Watch, tier: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, ledger: Ledger | None, watch: Watch, batched: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
         self.postponed = False
         self._ledger = ledger
         self._watch = watch
-        self._tier = tier
+        self._batched = batched
         self._clock = clock
         self._made = False
 
@@ -34,7 +37,7 @@ class Charge:
     def end(self) -> None:
         """The request is over: if its reply broke off, charge what it had used by then."""
         watch = self._watch
-        if self._made or not (watch.output or watch.first is not None):
+        if self._made or self._batched or not (watch.output or watch.first is not None):
             return
         usage = Usage(
             prompt=watch.earlier_prompt + watch.prompt,
@@ -68,7 +71,8 @@ class Charge:
         counts = msgspec.structs.replace(
             counts, milliseconds=round((watch.clock() - watch.began) * 1000), tool_calls=len(watch.tools)
         )
-        self._ledger.enter(Entry(int(self._clock()), watch.key, watch.model, self._tier, counts))
+        tier = "batch" if self._batched else "standard"
+        self._ledger.enter(Entry(int(self._clock()), watch.key, watch.model, tier, counts, self._batched))
 
 
 def _counts(usage: Usage, *, requests: int = 0, broken: int = 0) -> Counts:

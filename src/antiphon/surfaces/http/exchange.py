@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, parse_qsl
 from starlette.types import Receive, Send
 
 from antiphon.api.errors import BadRequest, TooLarge
-from antiphon.batches.worker import INSIDE
+from antiphon.batches.worker import INSIDE, Origin
 from antiphon.observability.request_watch import Watch
 from antiphon.surfaces.http.charge import Charge
 
@@ -35,8 +35,7 @@ class Exchange:
     """A request and the response to it. `extra` headers go out with whatever response is sent; `status` is 0 until one
     is; `facts` are what the surface wants said of the request in its line of the log. `late` gives headers known
     only when the head is sent. `wildcards` are what stands in the path for each `*` of the route. When `leaving` is
-    done the server is about to end. A request of a batch has nobody who waits for it; `batch` is the label of the key
-    whose batch it is, None for every other."""
+    done the server is about to end. A request of a `batch` has nobody who waits for it."""
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, request_id: str) -> None:
         self.scope = scope
@@ -45,7 +44,7 @@ class Exchange:
         self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         self.wildcards: tuple[str, ...] = ()
         self.anthropic = False
-        self.batch: str | None = scope.get(INSIDE)
+        self.batch: Origin | None = scope.get(INSIDE)
         self.request_id = request_id
         # Clients of either API look for the id under their own name.
         self.extra: list[tuple[bytes, bytes]] = [
@@ -55,7 +54,7 @@ class Exchange:
         self.status = 0
         self.facts: dict[str, Any] = {}
         self.watch = Watch(request_id)
-        self.charge = Charge(None, self.watch, "")
+        self.charge = Charge(None, self.watch)
         self.late: Callable[[], Headers] = tuple
         self.leaving: asyncio.Future[None] | None = None
         self._receive = receive

@@ -90,8 +90,8 @@ class Gate:
             return
         exchange = Exchange(scope, receive, send, self._options.new_id("req_"))
         exchange.leaving = self._options.leaving
-        tier = "standard" if exchange.batch is None else "batch"
-        exchange.charge = Charge(self._options.accounts.ledger, exchange.watch, tier, self._options.clock)
+        batched = exchange.batch.id if exchange.batch else ""
+        exchange.charge = Charge(self._options.accounts.ledger, exchange.watch, batched, self._options.clock)
         request_watch.watched.set(exchange.watch)
         read_label(exchange)
         envelope, quiet, surface, route, gone = self._fallback, False, "", "", False
@@ -102,8 +102,8 @@ class Gate:
             here = self._find(exchange)
             envelope, quiet, surface, route = here.envelope, here.route.quiet, here.surface, here.route.path
             if exchange.batch is not None:
-                exchange.watch.key = exchange.batch
-                self._refuse_unusable(self._options.accounts.keys.get(exchange.batch))
+                exchange.watch.key = exchange.batch.owner
+                self._refuse_unusable(self._options.accounts.keys.get(exchange.batch.owner))
             elif not here.route.open:
                 self._check_key(exchange, here.route)
                 exchange.late = partial(self._allowance, exchange)
