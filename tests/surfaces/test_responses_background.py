@@ -163,7 +163,7 @@ async def test_what_cannot_be_told_again(keeping: Running) -> None:
     """A response that was not made in the background, and a place that is none."""
     _, _, whole = await post(keeping)
     status, told = await ask(keeping, "GET", f"/{whole['id']}?stream=true")
-    assert (status, told["error"]["param"]) == (400, "stream")
+    assert (status, told["error"]["param"], told["error"]["code"]) == (400, "stream", "invalid_request_error")
     _, _, begun = await post(keeping, background=True)
     status, told = await ask(keeping, "GET", f"/{begun['id']}?stream=true&starting_after=x")
     assert (status, told["error"]["param"]) == (400, "starting_after")

@@ -47,7 +47,7 @@ class StoredResponses:
             await exchange.reply(200, kept.response)
             return
         if not _in_background(kept):
-            raise BadRequest("stream: only a response that was made in the background is told again; leave stream out")
+            raise BadRequest(_NO_STREAM, code="invalid_request_error")
         number = _starting_after(exchange) + 1
         frames = self._background.follow(kept.id, exchange.watch.key, number)
         await relay(exchange, frames, number, interval=self._ping_interval)
@@ -71,6 +71,10 @@ class StoredResponses:
 
     async def _found(self, exchange: Exchange) -> KeptResponse:
         return await self._kept.find(exchange.rest, exchange.watch.key)
+
+
+# In the API's own words.
+_NO_STREAM = "stream: This response cannot be streamed because it was not created with background=true."
 
 
 class _Background(msgspec.Struct):
