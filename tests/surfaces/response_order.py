@@ -29,8 +29,9 @@ CALLED = {
     "closed": {"done": ""},
 }
 LISTED = {"": {"in_progress": "begun"}, "begun": {"completed": "closed", "failed": "closed"}, "closed": {"done": ""}}
+SUMMARISED = {"": {"compacting": "closed"}, "closed": {"done": ""}}
 # They have no status.
-TIMELESS = ("mcp_list_tools", "mcp_approval_request")
+TIMELESS = ("mcp_list_tools", "mcp_approval_request", "compaction")
 RAN = {**CALLED, "asked": {"interpreting": "running"}, "running": {"completed": "closed", "done": ""}}
 TABLES = {
     "message": PARTED,
@@ -41,8 +42,9 @@ TABLES = {
     "mcp_call": CALLED,
     "mcp_list_tools": LISTED,
     "code_interpreter_call": RAN,
+    "compaction": SUMMARISED,
 }
-STAGES = ("in_progress", "searching", "interpreting", "completed", "failed", "delta")
+STAGES = ("in_progress", "searching", "interpreting", "completed", "failed", "delta", "compacting")
 SIGNS = {
     "response.content_part.added": "part+",
     "response.reasoning_summary_part.added": "part+",

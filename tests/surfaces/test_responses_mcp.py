@@ -17,6 +17,7 @@ from antiphon.server_tools.mcp_connector import Connector
 from antiphon.server_tools.outward import Outward
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared
+from antiphon.storage.store import Store
 from antiphon.surfaces.responses.approvals import needs_approval
 from tests.server_tools.mcp_servers import listening
 from tests.server_tools.serving import Running, call, running, says
@@ -107,6 +108,41 @@ async def test_several_calls_of_which_one_is_denied(things: Fields) -> None:
         assert broke < refused < two
         await ask(server, [*input, *output, {"role": "user", "content": "On."}], things)
         goes_on(server)
+
+
+async def test_approved_calls_count(things: Fields) -> None:
+    """To `max_tool_calls`, with those that the model makes afterwards: the call beyond it is not made."""
+    twice = ADD + "\n" + call("add", a=1, b=1)
+    async with running(offered(), says(twice, "So.")) as server:
+        output = await ask(server, [QUESTION], things)
+        approvals = [answer(item, True) for item in output if item["type"] == "mcp_approval_request"]
+        asked = {"model": "default", "input": [QUESTION, *output, *approvals], "tools": [things]}
+        response = await server.post(PATH, **asked, max_tool_calls=1)
+        first, second, _ = response["output"]
+        assert (first["output"], first["status"], second["status"]) == ("5", "completed", "failed")
+
+
+async def test_an_approved_call_is_part_of_its_response(store: Store) -> None:
+    """The response has begun, and tells of the call, while that is still running; it is cancelled with the response."""
+    async with (
+        listening() as url,
+        running(offered(), says(call("wait"), "Never said."), store=store) as server,
+        aiohttp.ClientSession() as client,
+    ):
+        tool = {"type": "mcp", "server_label": "things", "server_url": url, "allowed_tools": ["wait"]}
+        output = await ask(server, [QUESTION], tool)
+        input = [QUESTION, *output, answer(output[1], True)]
+        body = {"model": "default", "input": input, "tools": [tool], "stream": True, "background": True}
+        async with client.post(server.url + PATH, json=body) as response:
+            begun = await response.content.readuntil(b"call_arguments.done")
+            told = frames(begun + await response.content.readuntil(b"\n\n"))
+            names = [event["type"].removeprefix("response.") for event in told]
+            assert names[:4] == ["created", "in_progress", "output_item.added", "mcp_call.in_progress"]
+            assert told[2]["item"]["approval_request_id"] == output[1]["id"]
+            async with client.post(f"{server.url}{PATH}/{told[0]['response']['id']}/cancel") as cancelled:
+                assert (await cancelled.json())["status"] == "cancelled"
+            await response.read()
+        assert len(server.engine.jobs) == 1
 
 
 async def test_what_cannot_be_approved(things: Fields) -> None:

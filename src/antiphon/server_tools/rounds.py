@@ -151,7 +151,7 @@ class Rounds:
     def _told(self, event: AnyEvent) -> AnyEvent | None:
         kind = type(event)
         if kind is ToolStart and (declared := self._declared.get(event.name)):  # type: ignore[union-attr]
-            id = _wire_id(event.id, declared)  # type: ignore[union-attr]
+            id = declared.wire_id(event.id)  # type: ignore[union-attr]
             return ServerToolStart(id, {**declared.use, "id": id, "input": {}})
         return None if kind is Finished or (kind is Started and self._rounds) else event
 
@@ -187,7 +187,7 @@ class Rounds:
 
     async def _result(self, block: ToolBlock, place: int) -> ServerResult:
         declared = self._declared[block.name]
-        id, began = _wire_id(block.id, declared), self._clock()
+        id, began = declared.wire_id(block.id), self._clock()
         code = ""
         try:
             fields = await self._run(declared, block, id, place)
@@ -261,7 +261,7 @@ class Rounds:
                 return Thinking(text)
             case ToolBlock():
                 declared = self._declared.get(block.name)
-                id = _wire_id(block.id, declared) if declared else block.id
+                id = declared.wire_id(block.id) if declared else block.id
                 return ToolUse(id=id, name=block.name, input=block.input)
         raise AssertionError(f"a model does not write {block!r}")
 
@@ -288,7 +288,3 @@ class Rounds:
             self._session.container,
             reply.edits,
         )
-
-
-def _wire_id(id: str, declared: Declared) -> str:
-    return declared.prefix + id.removeprefix("toolu_")

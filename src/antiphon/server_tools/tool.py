@@ -69,8 +69,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     `family` names the tool in metrics, `counted` in `usage.server_tool_use` (empty: it is not counted there). A call
     beyond `max_uses` in one request fails, and so does one that takes longer than the limit, with the code `late`.
     `deferred` tools stay out of the prompt until something refers to them; those of MCP servers that say to change
-    nothing are `read_only`. A user's text with the words `asked_for` in
-    it asks for nothing but a call of the tool."""
+    nothing are `read_only`. A user's text with the words `asked_for` in it asks for nothing but a call of the tool."""
 
     tool: Tool
     family: str
@@ -85,6 +84,10 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     deferred: bool = False
     read_only: bool = False
     asked_for: str = ""
+
+    def wire_id(self, id: str) -> str:
+        """The id on the wire of a call that the model's has this id."""
+        return self.prefix + id.removeprefix("toolu_")
 
 
 class Family(Protocol):

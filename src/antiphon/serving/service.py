@@ -145,6 +145,16 @@ class Service:
         """What would become of each schema of a request: held, or left to check, and why."""
         return await self._resolve(model).parts(conversation, generation)
 
+    async def admit(self, model: str) -> None:
+        """Take in a request whose prompt is made later: `prepare` does so itself, but for a `further` round. Raises
+        Overloaded, BudgetSpent and RateLimited."""
+        key = request_watch.watch().key
+        self._queues[self._resolve(model).card.name].refuse_if_full()
+        if self._accounts.budgets:
+            await self._accounts.budgets.check(key)
+        if self._rate_limiter:
+            self._rate_limiter.admit(key)
+
     async def prepare(
         self,
         model: str,
@@ -164,11 +174,7 @@ class Service:
         served, watch = self._resolve(model), request_watch.watch()
         watch.model = served.card.name
         if not further:
-            self._queues[served.card.name].refuse_if_full()
-            if self._accounts.budgets:
-                await self._accounts.budgets.check(watch.key)
-            if self._rate_limiter:
-                self._rate_limiter.admit(watch.key)
+            await self.admit(model)
         tells_tokens = generation.report is not None
         if self._recorder is not None:
             generation = reported(generation, served.card)

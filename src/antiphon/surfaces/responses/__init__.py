@@ -6,25 +6,24 @@ It shares every stage with the Messages API but decode and encode. What happens 
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw
 
-from antiphon.api.conversation import Conversation, GenerationParams
-from antiphon.api.errors import BadRequest, PromptTooLong
+from antiphon.api.errors import BadRequest
 from antiphon.api.events import Run
 from antiphon.api.seal import Seal
-from antiphon.server_tools.rounds import Rounds
-from antiphon.serving.service import Prepared, Service
+from antiphon.serving.service import Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.labels import LABEL, take_label
 from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import decode, encode, items, sent, wire
-from antiphon.surfaces.responses.approvals import ToolList, approved_call
-from antiphon.surfaces.responses.compacting import Compacting
+from antiphon.surfaces.responses.approvals import ToolList
+from antiphon.surfaces.responses.compact_route import Compacting
+from antiphon.surfaces.responses.generation import Generation
 from antiphon.surfaces.responses.reading import RequestReader
 from antiphon.surfaces.responses.state.background import Background
 from antiphon.surfaces.responses.state.conversation_routes import ConversationRoutes
@@ -34,7 +33,6 @@ from antiphon.surfaces.responses.state.kept import KeptResponses
 from antiphon.surfaces.responses.state.stored import StoredResponses
 from antiphon.surfaces.responses.streaming import StreamEncoder, relay
 from antiphon.surfaces.responses.tools import toolbox
-from antiphon.surfaces.responses.truncation import shortened
 from antiphon.surfaces.responses.whole import Style, response, whole
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
@@ -59,14 +57,15 @@ class _Responses:
         ]
 
     async def _create(self, exchange: Exchange) -> None:
-        draft, decoded = await self._reader.read(exchange, approving=True)
+        draft, decoded = await self._reader.read(exchange)
         request = draft.request
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         take_label(exchange, (request.metadata or {}).get(LABEL))
-        conversation, prepared = await self._fitted(draft, decoded)
-        style = self._style(draft, decoded, prepared)
+        generation = Generation(self._service, self._options, self._seal, exchange, draft, decoded)
+        run, prompt_ids = await generation.begin()
+        run = exchange.charge.making(run)
+        style = self._style(draft, decoded, prompt_ids)
         exchange.watch.message = style.id
-        run = exchange.charge.making(self._run(exchange, draft, decoded, conversation, prepared))
         keeper = Keeper(self._kept, self._conversations, draft, exchange.watch.key)
         if request.background:
             await self._begin(exchange, keeper, style, run, streaming=bool(request.stream))
@@ -103,70 +102,9 @@ class _Responses:
         tokens = await self._service.count(draft.request.model, decoded.conversation, decoded.generation)
         await exchange.reply(200, msgspec.json.encode(sent.Counted(input_tokens=tokens)))
 
-    async def _fitted(self, draft: decode.Draft, decoded: decode.DecodedRequest) -> tuple[Conversation, Prepared]:
-        """The conversation, as far as it fits, and the request that is prepared with it."""
-        conversation, again = decoded.conversation, False
-        while True:
-            try:
-                return conversation, await self._prepare(draft, conversation, decoded.generation, further=again)
-            except PromptTooLong as failure:
-                shorter = shortened(conversation, failure) if draft.request.truncation == "auto" else None
-                if shorter is None:
-                    raise
-                conversation, again = shorter, True
-
-    async def _prepare(
-        self, draft: decode.Draft, conversation: Conversation, wanted: GenerationParams, *, further: bool = False
-    ) -> Prepared:
-        key = draft.request.prompt_cache_key
-        session = key[:256] if key else None
-        return await self._service.prepare(draft.request.model, conversation, wanted, session=session, further=further)
-
-    def _run(
-        self,
-        exchange: Exchange,
-        draft: decode.Draft,
-        decoded: decode.DecodedRequest,
-        conversation: Conversation,
-        prepared: Prepared,
-    ) -> Run:
-        """What generates the response: the model alone, or in rounds with the tools that run here."""
-        first, box = partial(self._service.run, prepared), decoded.box
-        if not box.served:
-            return first
-        key, rate_limiter = exchange.watch.key, self._options.rate_limiter
-        left = draft.request.max_tool_calls
-
-        async def further(conversation: Conversation, wanted: GenerationParams) -> Run:
-            return partial(self._service.run, await self._prepare(draft, conversation, wanted, further=True))
-
-        def allow() -> bool:
-            nonlocal left
-            if left == 0:
-                return False
-            left = None if left is None else left - 1
-            return rate_limiter is None or rate_limiter.take_call(key)
-
-        rounds = Rounds(
-            conversation,
-            decoded.generation,
-            declared=box.served,
-            deferred=box.deferred,
-            searchable=box.searchable,
-            further=further,
-            seal=self._seal,
-            bounds=self._options.server_tools.bounds,
-            sees=self._service.card(draft.request.model).vision,
-            key=key,
-            allow=allow,
-            note=exchange.watch.called,
-        )
-        return partial(rounds.run, first)
-
-    def _style(self, draft: decode.Draft, decoded: decode.DecodedRequest, prepared: Prepared) -> Style:
+    def _style(self, draft: decode.Draft, decoded: decode.DecodedRequest, prompt_ids: Sequence[int]) -> Style:
         new_id, box, request = self._options.new_id, decoded.box, draft.request
         lists = [ToolList(new_id("mcpl_"), label, tools) for label, tools in box.lists.items()]
-        approved = [approved_call(new_id, each, self._seal) for each in box.approved.values()]
         # A prompt of ids has no items that could be gone on from.
         stored = request.store is not False and self._kept.available and request.input_ids is None
         return Style(
@@ -175,9 +113,9 @@ class _Responses:
             clock=self._options.clock,
             echo=decode.echo(draft, stored=stored),
             background=bool(request.background),
-            first=(*lists, *approved),
+            first=lists,
             tokens=decoded.tokens,
-            prompt_ids=prepared.prompt_ids if decoded.tokens.ids else (),
+            prompt_ids=prompt_ids,
             items=items.Style(
                 new_id=new_id,
                 seal=self._seal,

@@ -6,19 +6,18 @@ result is the first item of the response to that, and stands in the prompt where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from antiphon.api.errors import BadRequest
 from antiphon.api.reply import ToolBlock
-from antiphon.api.seal import Seal
 from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai.functions import arguments
 from antiphon.surfaces.responses import input_items
-from antiphon.surfaces.responses.server_items import ServerCall, Told
+from antiphon.surfaces.responses.server_items import Told
 from antiphon.surfaces.responses.tools.shapes import AsWritten, Fields, Reader
 
 REQUEST_ID = "mcpr_"
@@ -166,56 +165,6 @@ def is_read_only(listed: Mapping[str, Any]) -> bool:
     """Whether a tool of such a list says to change nothing."""
     annotations = listed.get("annotations")
     return isinstance(annotations, dict) and annotations.get("readOnlyHint") is True
-
-
-class Approved(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that was approved and run: the request for it, the call as the model made it, its tool, and the block of
-    its result."""
-
-    request: input_items.ApprovalRequest
-    call: ToolBlock
-    declared: Declared
-    result: Mapping[str, Any]
-
-
-class ApprovedCall:
-    """Such a call as the item that tells what came of it."""
-
-    def __init__(self, call: ServerCall, request_id: str, seal: Seal) -> None:
-        self.id = call.id
-        self._call = call
-        self._request = {"approval_request_id": request_id}
-        self._seal = seal
-        self.delta = call.delta
-
-    def opening(self) -> Fields:
-        """As it begins."""
-        return {**self._call.opening(), **self._request}
-
-    def opened(self) -> Told:
-        """That it has begun, and with what."""
-        yield from self._call.opened()
-        yield from self._call.asked()
-
-    def take(self, piece: str) -> str:
-        """It is whole already."""
-        return ""
-
-    def closing(self, complete: bool) -> Told:
-        """How it ended."""
-        return self._call.closing(complete)
-
-    def whole(self, complete: bool) -> Fields:
-        """With its result."""
-        return {**self._call.whole(True), **self._request, **self._call.sealed(self._seal)}
-
-
-def approved_call(new_id: Callable[[str], str], approved: Approved, seal: Seal) -> ApprovedCall:
-    """The item of a call that was approved and run."""
-    call = ServerCall(new_id, approved.declared.use, approved.call.name, 0)
-    call.take(approved.call.input)
-    call.answer(approved.result, [])
-    return ApprovedCall(call, approved.request.id, seal)
 
 
 def awaited(items: Sequence[tuple[str, str, input_items.AnyItem]]) -> list[input_items.ApprovalRequest]:

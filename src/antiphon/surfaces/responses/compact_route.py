@@ -21,6 +21,7 @@ from antiphon.serving.service import Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.responses import decode, input_items, sent, wire
+from antiphon.surfaces.responses.compaction import Summary, opened
 from antiphon.surfaces.responses.reading import RequestReader
 from antiphon.surfaces.responses.state.listing import listed
 from antiphon.surfaces.responses.whole import usage_sent
@@ -63,7 +64,7 @@ class Compacting:
         if not text:
             raise Internal("the model wrote no summary; send the request again")
         new_id = self._options.new_id
-        sealed = self._seal.sign(text, withheld=True)
+        sealed = Summary(text=text, whole=False).sealed(self._seal)
         item = {"type": "compaction", "id": new_id("cmp_"), "encrypted_content": sealed}
         compacted = Compacted(
             id=new_id("resp_"),
@@ -74,15 +75,17 @@ class Compacting:
         await exchange.reply(200, msgspec.json.encode(compacted))
 
     def _said(self, draft: decode.Draft) -> list[dict[str, Any]]:
-        """The messages of the user, each with an id."""
-        items = [*draft.earlier, *msgspec.json.decode(decode.own_items(draft), type=list[Raw])]
-        said = [msgspec.json.decode(raw) for raw in items if _is_question(raw)]
-        return [listed({**item, "id": item.get("id") or self._options.new_id("msg_")}) for item in said]
-
-
-def _is_question(raw: Raw) -> bool:
-    _, item = input_items.item(raw, "input")
-    return isinstance(item, input_items.Message) and item.role == "user"
+        """The messages of the user that no summary stands for, each with an id."""
+        said: list[dict[str, Any]] = []
+        for raw in (*draft.earlier, *msgspec.json.decode(decode.own_items(draft), type=list[Raw])):
+            _, item = input_items.item(raw, "input")
+            if isinstance(item, input_items.Message) and item.role == "user":
+                told = msgspec.json.decode(raw)
+                said.append(listed({**told, "id": told.get("id") or self._options.new_id("msg_")}))
+            elif isinstance(item, input_items.Compaction):
+                summary = opened(item.encrypted_content or "", self._seal)
+                said = [] if summary and summary.whole else said
+        return said
 
 
 _COMPACT = Operation(

@@ -17,7 +17,7 @@ from antiphon.surfaces.openai import efforts
 from antiphon.surfaces.openai.content import Reader, addresses
 from antiphon.surfaces.openai.functions import given, output_schema
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
-from antiphon.surfaces.responses import input_items, sent, wire
+from antiphon.surfaces.responses import approvals, compaction, input_items, sent, wire
 from antiphon.surfaces.responses.history import Placed, Turns, addressed, placed, placed_in
 from antiphon.surfaces.responses.token_ids import check_prompt, token_style
 from antiphon.surfaces.responses.tools import toolbox
@@ -30,10 +30,12 @@ _TRUNCATIONS = ("auto", "disabled")
 
 class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read: the nouns, and what only this surface needs to know. `ignored` names what was
-    accepted and not acted upon; `box` has the tools, and `tokens` is what is told of tokens."""
+    accepted and not acted upon; `box` has the tools, and `tokens` is what is told of tokens. Calls that are `approved`
+    have no results in the conversation yet."""
 
     conversation: Conversation
     generation: GenerationParams
+    approved: list[input_items.ApprovalRequest]
     ignored: tuple[str, ...]
     box: toolbox.Toolbox
     tokens: TokenStyle
@@ -114,7 +116,9 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
     chosen, shown = choice(request.tool_choice, box, request.parallel_tool_calls is not False)
     effort = request.reasoning.effort if request.reasoning else None
     ignored = [*draft.unknown, *_ignored(request), *box.ignored]
-    tokens = token_style(request, card, ignored, rounds=bool(box.served))
+    approved = approvals.awaited(draft.items)
+    edits = compaction.edits(draft.items, request.context_management, ignored)
+    tokens = token_style(request, card, ignored, rounds=bool(box.served or approved or edits))
     ids = tuple(request.input_ids or ())
     return DecodedRequest(
         conversation=Conversation(system=request.instructions or "", turns=turns, tools=shown, ids=ids),
@@ -124,8 +128,10 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
             tool_choice=chosen,
             thinking=efforts.thinking(effort),
             output_schema=_output_schema(request.text),
+            edits=edits,
             report=tokens.report,
         ),
+        approved=approved,
         ignored=tuple(dict.fromkeys(ignored)),
         box=box,
         tokens=tokens,

@@ -37,7 +37,7 @@ from antiphon.surfaces.responses.items import Item
 from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
 from antiphon.surfaces.responses.token_ids import Tokens
 from antiphon.surfaces.responses.tools.shapes import Fields
-from antiphon.surfaces.responses.whole import Style, client_call, cut_short, ended, response
+from antiphon.surfaces.responses.whole import Style, client_call, compaction_item, cut_short, ended, response
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -159,7 +159,11 @@ class Encoder:
                 self._close(out, complete)
             case Finished():
                 self._end(event, out)
-            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled() | Compacted() | Cited():
+            case Compacted(summary):
+                if summary is not None:
+                    self._open(Compacted, compaction_item(self._style.items, summary), out)
+                    self._close(out)
+            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled() | Cited():
                 pass
             case _:
                 assert_never(event)

@@ -14,7 +14,7 @@ from typing import Any, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.api.conversation import Part, Text, Thinking, ToolResult, ToolUse, Turn
+from antiphon.api.conversation import Conversation, Part, Text, Thinking, ToolResult, ToolUse, Turn
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
 from antiphon.prompt.summary import told as told_summary
@@ -22,7 +22,7 @@ from antiphon.prompt.templates.render import introduced
 from antiphon.server_tools.result import told_result
 from antiphon.surfaces.openai.content import Reader
 from antiphon.surfaces.openai.functions import arguments, given
-from antiphon.surfaces.responses import approvals, input_items, wire
+from antiphon.surfaces.responses import approvals, compaction, input_items, wire
 from antiphon.surfaces.responses.parts import output_pieces, pieces
 from antiphon.surfaces.responses.server_items import Kept, opened
 from antiphon.surfaces.responses.tools.toolbox import Toolbox, bring
@@ -30,7 +30,7 @@ from antiphon.surfaces.responses.tools.toolbox import Toolbox, bring
 Placed = tuple[str, str, input_items.AnyItem]
 """An item: its dotted path, its type, and itself."""
 
-_SILENT = {"configuration_update", "compaction_trigger"}
+_SILENT = {"configuration_update", compaction.TRIGGER}
 _DENIED = "The user did not approve this call"
 _UNSAFE = re.compile(r"[^a-z0-9_]")
 
@@ -68,7 +68,12 @@ class Turns:
             if isinstance(item, input_items.ServerCall) and item.approval_request_id
         }
         last = max((at for at, (_, _, item) in enumerate(items) if input_items.is_said(item)), default=-1)
-        turns = [turn for at, each in enumerate(items) for turn in self._turns(*each, asking=at > last)]
+        turns: list[Turn] = []
+        for at, (where, kind, item) in enumerate(items):
+            if isinstance(item, input_items.Compaction) and (summary := self._summary(item, where)):
+                turns = self._compacted(turns, summary, where)
+            else:
+                turns += self._turns(where, kind, item, asking=at > last)
         turns += self._round_ended()
         self._check_answered()
         if not turns or all(turn.role == "system" for turn in turns):
@@ -111,9 +116,8 @@ class Turns:
                 return _said(self._guarded(item, where))
             case input_items.ApprovalResponse():
                 return Turn(role="user", parts=(self._decided(item, where),))
-            case input_items.Compaction(sealed):
-                summary = self._opened(sealed or "", where)
-                return Turn(role="user", parts=(Text(told_summary(summary)),)) if summary else None
+            case input_items.Compaction():
+                return None  # It was sealed elsewhere.
             case input_items.Reference():
                 raise BadRequest(f"{where}.id: Item with id '{item.id}' not found; send the item itself")
             case input_items.Other():
@@ -152,6 +156,21 @@ class Turns:
     def _thought(self, item: input_items.Reasoning, where: str) -> str:
         told = "".join(part.text or "" for part in item.content or item.summary or ())
         return (self._opened(item.encrypted_content, where) if item.encrypted_content else "") or told
+
+    def _summary(self, item: input_items.Compaction, where: str) -> compaction.Summary | None:
+        try:
+            return compaction.opened(item.encrypted_content or "", self._seal)
+        except Forged:
+            raise _forged(where) from None
+
+    def _compacted(self, turns: list[Turn], summary: compaction.Summary, where: str) -> list[Turn]:
+        """The turns so far with a summary, behind them or in place of them."""
+        turns = [*turns, *self._round_ended()]
+        if not summary.whole:
+            return [*turns, Turn(role="user", parts=(Text(told_summary(summary.text)),))]
+        self._check_answered(where)
+        so_far = Conversation(turns=tuple(turns), tools=tuple(self._box.later.values()))
+        return list(compaction.resumed(so_far, summary.text).turns)
 
     def _opened(self, sealed: str, where: str) -> str:
         """What was sealed here; what was sealed elsewhere tells nothing."""
@@ -208,7 +227,7 @@ class Turns:
         return ToolResult(tool_use_id=id, parts=parts, is_error=item.status == "failed")
 
     def _guarded(self, item: input_items.ApprovalRequest, where: str) -> ToolUse:
-        block = approvals.block_of(item, self._box.guarded_as(item.server_label, item.name))
+        block = approvals.block_of(item, self._box.known_on(item.server_label, item.name))
         if block.id in self._waiting:
             raise BadRequest(f"{where}.id: ids must be unique; {item.id!r} is there twice")
         self._waiting[block.id] = where
@@ -225,9 +244,7 @@ class Turns:
             return ToolResult(tool_use_id=id, parts=(Text(_DENIED + why),), is_error=True)
         self._approved.add(item.approval_request_id)
         block: Mapping[str, Any] | None = None
-        if (approved := self._box.approved.get(item.approval_request_id)) is not None:
-            block = approved.result
-        elif (found := self._outcomes.get(item.approval_request_id)) is not None and found[1].encrypted_content:
+        if (found := self._outcomes.get(item.approval_request_id)) is not None and found[1].encrypted_content:
             kept = self._kept(found[1].encrypted_content, found[0])
             block = kept.result if kept else None
         if block is None:

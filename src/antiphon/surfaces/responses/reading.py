@@ -7,21 +7,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from antiphon.api.conversation import Conversation, GenerationParams
-from antiphon.api.errors import BadRequest
-from antiphon.api.events import AnyEvent, Run
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
 from antiphon.server_tools.registry import ServerTools
-from antiphon.server_tools.rounds import Rounds
 from antiphon.serving.service import Service
 from antiphon.surfaces.content import remote
-from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.openai.functions import given
 from antiphon.surfaces.responses import decode, input_items
-from antiphon.surfaces.responses.approvals import Approved, awaited, block_of, is_read_only, needs_approval
+from antiphon.surfaces.responses.approvals import is_read_only, needs_approval
 from antiphon.surfaces.responses.state.conversations import Conversations
 from antiphon.surfaces.responses.state.kept import KeptResponses
 from antiphon.surfaces.surface import Options
@@ -39,9 +34,8 @@ class RequestReader:
         self._kept = kept
         self._conversations = conversations
 
-    async def read(self, exchange: Exchange, *, approving: bool = False) -> tuple[decode.Draft, decode.DecodedRequest]:
-        """The request of an exchange; with `approving`, calls that it approves are run. Raises BadRequest and
-        NotFound."""
+    async def read(self, exchange: Exchange) -> tuple[decode.Draft, decode.DecodedRequest]:
+        """The request of an exchange. Raises BadRequest and NotFound."""
         check_media_type(exchange)
         body = await exchange.body(self._options.max_body)
         # A PDF takes its time, however short it is.
@@ -50,8 +44,6 @@ class RequestReader:
         draft = await offload(large, partial(decode.read, body, offered))
         await self._go_on(draft, exchange.watch.key)
         await _ask(draft, offered, exchange.watch.key)
-        if approving and (requests := awaited(draft.items)):
-            await self._run(draft, requests, exchange)
         card = self._service.card(draft.request.model)
         fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
         decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
@@ -66,31 +58,6 @@ class RequestReader:
             decode.go_on(draft, "conversation", await self._conversations.items(draft.conversation, owner))
         if (ids := decode.references(draft)) and self._kept.available:
             decode.resolve(draft, await self._kept.items(ids, owner))
-
-    async def _run(self, draft: decode.Draft, requests: list[input_items.ApprovalRequest], exchange: Exchange) -> None:
-        """Run the calls that a request approves."""
-        box, key, limiter = draft.box, exchange.watch.key, self._options.rate_limiter
-        calls = [block_of(each, box.guarded_as(each.server_label, each.name)) for each in requests]
-        for request, call in zip(requests, calls, strict=True):
-            if call.name not in box.guarded:
-                raise BadRequest(f"tools: there is no tool {request.name!r} of {request.server_label!r} to be approved")
-        rounds = Rounds(
-            Conversation(),
-            GenerationParams(),
-            declared=box.guarded,
-            deferred={},
-            searchable={},
-            further=_no_further,
-            seal=self._seal,
-            bounds=self._options.server_tools.bounds,
-            key=key,
-            allow=None if limiter is None else partial(limiter.take_call, key),
-            note=exchange.watch.called,
-        )
-        results = await sse.unless_gone(exchange, rounds.results(calls, _unheard))
-        for request, call, result in zip(requests, calls, results, strict=True):
-            declared = box.guarded[call.name]
-            box.approved[request.id] = Approved(request=request, call=call, declared=declared, result=result.block)
 
 
 async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> None:
@@ -122,11 +89,3 @@ def _known_lists(draft: decode.Draft) -> dict[str, list[dict[str, Any]]]:
     return {
         each.server_label: [{**tool, "read_only": is_read_only(tool)} for tool in each.tools or ()] for each in lists
     }
-
-
-async def _unheard(batch: list[AnyEvent]) -> None:
-    """What is run before the response begins is told as items of its own."""
-
-
-async def _no_further(conversation: Conversation, wanted: GenerationParams) -> Run:
-    raise AssertionError("calls that are approved belong to no round")

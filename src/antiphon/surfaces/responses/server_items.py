@@ -200,6 +200,7 @@ def _mcp(block: Fields, input: Fields, result: Fields | None) -> Fields:
     content = (result or {}).get("content")
     failed = (result or {}).get("is_error") is True
     return {
+        "approval_request_id": block.get("approval_request_id"),
         "server_label": block["server_name"],
         "name": block["name"],
         "arguments": msgspec.json.encode(input).decode(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from msgspec.structs import replace
 
 from antiphon.api.conversation import Conversation, ToolResult, Turn
@@ -11,16 +13,21 @@ from antiphon.api.errors import PromptTooLong
 def shortened(conversation: Conversation, failure: PromptTooLong) -> Conversation | None:
     """The conversation without its oldest questions and what was answered to them, by about as much as it is too long;
     None where only the last question is left. What the model is told before the first question stays."""
-    turns = list(conversation.turns)
-    first = next((at for at, turn in enumerate(turns) if turn.role != "system"), len(turns))
+    turns, head = conversation.turns, instructions(conversation)
+    first = len(head)
     questions = [at for at in range(first + 1, len(turns)) if _asks(turns[at])]
     if not questions:
         return None
     surplus = conversation.size * (failure.tokens - failure.maximum) / failure.tokens
     for at in questions:
-        if replace(conversation, system="", tools=(), turns=tuple(turns[first:at])).size >= surplus:
+        if replace(conversation, system="", tools=(), turns=turns[first:at]).size >= surplus:
             break
-    return replace(conversation, turns=(*turns[:first], *turns[at:]))
+    return replace(conversation, turns=(*head, *turns[at:]))
+
+
+def instructions(conversation: Conversation) -> tuple[Turn, ...]:
+    """What the model is told before the first question."""
+    return tuple(takewhile(lambda turn: turn.role == "system", conversation.turns))
 
 
 def _asks(turn: Turn) -> bool:

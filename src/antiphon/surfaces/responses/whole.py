@@ -21,6 +21,7 @@ from antiphon.api.reply import (
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
 from antiphon.surfaces.responses import items, sent
 from antiphon.surfaces.responses.approvals import ApprovalRequest, Guarded
+from antiphon.surfaces.responses.compaction import Compaction
 from antiphon.surfaces.responses.items import Item
 from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
 from antiphon.surfaces.responses.token_ids import members
@@ -77,7 +78,7 @@ def ended(style: Style, output: list[Fields], end: Finished, tokens: Fields) -> 
         output,
         completed_at=None if incomplete else int(style.clock()),
         incomplete_details=incomplete,
-        usage=usage_sent(end.usage),
+        usage=usage_sent(end.usage.compaction or end.usage if end.reason == "compaction" else end.usage),
         **tokens,
     )
 
@@ -139,8 +140,9 @@ class _Output:
                 self._items[self._items.index(call)] = self._calls.whole(call)
                 if follower := self._calls.follower(call):
                     self._items.append(follower)
-            case CompactionBlock():
-                pass  # Only the Messages API asks for summaries.
+            case CompactionBlock(summary):
+                if summary is not None:
+                    self._items.append(compaction_item(self._style, summary).whole(True))
             case _:
                 assert_never(block)
 
@@ -151,6 +153,11 @@ class _Output:
     def items(self) -> list[Fields]:
         """All of them; calls without a result are incomplete."""
         return [item.whole(False) if isinstance(item, ServerCall) else item for item in self._items]
+
+
+def compaction_item(style: items.Style, summary: str) -> Item:
+    """The item of a summary."""
+    return Compaction(style.new_id("cmp_"), summary, style.seal)
 
 
 def client_call(style: items.Style, id: str, name: str) -> Item:

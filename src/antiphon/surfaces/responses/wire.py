@@ -59,6 +59,13 @@ class ConversationReference(msgspec.Struct):
     id: Name
 
 
+class ContextManagement(msgspec.Struct):
+    """A member of `context_management`."""
+
+    type: str
+    compact_threshold: Count | None = None
+
+
 class Request(msgspec.Struct):
     """The body of a request: the fields that are acted upon. It has the prompt as `input`, or as `input_ids`."""
 
@@ -80,6 +87,7 @@ class Request(msgspec.Struct):
     top_logprobs: Annotated[int, Meta(ge=0, le=MOST_ALTERNATIVES)] | None = None
     return_token_ids: bool | None = None
     truncation: str | None = None
+    context_management: list[ContextManagement] | None = None
     prompt_cache_key: str | None = None
     previous_response_id: str | None = None
     store: bool | None = None

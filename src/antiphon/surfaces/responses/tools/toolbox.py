@@ -21,7 +21,7 @@ from antiphon.surfaces.http.json_body import Name
 from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.openai.functions import function, given
 from antiphon.surfaces.responses import wire
-from antiphon.surfaces.responses.approvals import Approved, Guarded
+from antiphon.surfaces.responses.approvals import Guarded
 from antiphon.surfaces.responses.tools.client_tools import client_tool
 from antiphon.surfaces.responses.tools.grammars import expression
 from antiphon.surfaces.responses.tools.server_declarations import McpServer, declare
@@ -58,8 +58,7 @@ class Toolbox(msgspec.Struct, kw_only=True):
     of all others, by the names that the model knows tools by; `names` leads there from a namespace and a name. A search
     is made among the `searchable`, whose `definitions` are kept as the client wrote them. `servers` are MCP servers
     that must be asked for their tools, and `lists` what they told for the first time in the conversation. The client
-    approves calls of `guarded` tools; `approved` are the calls that it did approve, by the ids of the requests for
-    that. `ignored` names what nobody could run."""
+    approves calls of `guarded` tools. `ignored` names what nobody could run."""
 
     tools: dict[str, Tool] = {}
     deferred: dict[str, Tool] = {}
@@ -72,7 +71,6 @@ class Toolbox(msgspec.Struct, kw_only=True):
     servers: list[McpServer] = []
     lists: dict[str, list[Declared]] = {}
     guarded: dict[str, Declared] = {}
-    approved: dict[str, Approved] = {}
     ignored: list[str] = []
 
     def add(self, tool: Tool, shape: Shape, where: str, namespace: str = "", *, deferred: bool = False) -> Tool:
@@ -101,19 +99,23 @@ class Toolbox(msgspec.Struct, kw_only=True):
         self.shapes[name] = Guarded(declared.use["server_name"], declared.use["name"])
         self._put(declared.tool, deferred=declared.deferred)
 
+    @property
+    def runnable(self) -> dict[str, Declared]:
+        """The tools that run here, with those whose calls the client approves."""
+        return {**self.served, **self.guarded}
+
+    def known_on(self, server: str, name: str) -> str:
+        """What the model knows a tool of an MCP server by."""
+        uses = {(each.use.get("server_name"), each.use["name"]): known for known, each in self.runnable.items()}
+        return uses.get((server, name), name)
+
     def on_server(self, server: str | None, name: str | None) -> list[str]:
         """What the model knows the tools of an MCP server by, or the one with this name."""
-        declared = {**self.served, **self.guarded}
         return [
             known
-            for known, each in declared.items()
+            for known, each in self.runnable.items()
             if each.use.get("server_name") == server and name in (None, each.use["name"]) and known in self.tools
         ]
-
-    def guarded_as(self, server: str, name: str) -> str:
-        """What the model knows a tool by whose calls are approved."""
-        uses = {(each.use["server_name"], each.use["name"]): known for known, each in self.guarded.items()}
-        return uses.get((server, name), name)
 
     def reveal(self, name: str) -> Tool | None:
         """The conversation brought a tool up: the tool, where it is the first to do so."""
@@ -169,7 +171,7 @@ def bring(box: Toolbox, raws: list[Raw], where: str) -> list[Tool]:
 def wire_names(box: Toolbox) -> history.Names:
     """What the model knows the tools by that run here, by their names on the wire and those of their servers."""
     return {
-        (str(each.use.get("name")), str(each.use.get("server_name", ""))): name for name, each in box.served.items()
+        (str(each.use.get("name")), str(each.use.get("server_name", ""))): name for name, each in box.runnable.items()
     }
 
 

@@ -1,0 +1,143 @@
+"""What generates a response: calls that were approved, a summary where one is due, and the model, alone or in rounds
+with the tools that run here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from antiphon.api.conversation import Conversation, GenerationParams
+from antiphon.api.errors import Internal, PromptTooLong
+from antiphon.api.events import AnyEvent, Compacted, Emit, Run
+from antiphon.api.seal import Seal
+from antiphon.server_tools.rounds import Rounds
+from antiphon.server_tools.tool import Declared
+from antiphon.serving.compaction import Compaction
+from antiphon.serving.service import Prepared, Service
+from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.responses import compaction, decode
+from antiphon.surfaces.responses.approved import ApprovedCalls
+from antiphon.surfaces.responses.truncation import shortened
+from antiphon.surfaces.surface import Options
+
+
+class Generation:
+    """The generation of one response. The calls of its tools are counted together, whoever asked for them."""
+
+    def __init__(
+        self,
+        service: Service,
+        options: Options,
+        seal: Seal,
+        exchange: Exchange,
+        draft: decode.Draft,
+        decoded: decode.DecodedRequest,
+    ) -> None:
+        self._service = service
+        self._options = options
+        self._seal = seal
+        self._exchange = exchange
+        self._draft = draft
+        self._decoded = decoded
+        self._calls_left = draft.request.max_tool_calls
+
+    async def begin(self) -> tuple[Run, Sequence[int]]:
+        """Take the request in: what generates the response, and the ids of its prompt as far as they are known. Every
+        failure that a status can tell is raised here."""
+        decoded = self._decoded
+        if not decoded.approved:
+            return await self._go_on(decoded.conversation)
+        calls = ApprovedCalls(decoded.approved, decoded.box)
+        await self._service.admit(self._draft.request.model)
+        rounds = self._rounds(decoded.conversation, decoded.box.runnable)
+
+        async def further(blocks: list[Mapping[str, Any]]) -> Run:
+            conversation = calls.answered(decoded.conversation, blocks, self._seal, sees=self._sees)
+            run, _ = await self._go_on(conversation, further=True)
+            return run
+
+        return partial(calls.run, rounds, further), ()
+
+    async def _go_on(self, conversation: Conversation, *, further: bool = False) -> tuple[Run, Sequence[int]]:
+        """The reply to a conversation whose calls all have results, after a summary of it where one is due."""
+        model, wanted = self._draft.request.model, self._decoded.generation
+        summary = await self._service.compaction(model, conversation, wanted)
+        if summary is None:
+            return await self._reply(conversation, further=further)
+        prepared = await self._prepare(summary.conversation, summary.params, further=further)
+
+        async def reply(text: str) -> Run:
+            run, _ = await self._reply(compaction.resumed(conversation, text) if text else conversation, further=True)
+            return run
+
+        run = Compaction(partial(self._service.run, prepared), summary.edit, reply).run
+        return partial(_summary_alone, run) if summary.edit.pause else run, ()
+
+    async def _reply(self, conversation: Conversation, *, further: bool) -> tuple[Run, Sequence[int]]:
+        """The model's reply to a conversation, as far as that fits."""
+        while True:
+            try:
+                prepared = await self._prepare(conversation, self._decoded.generation, further=further)
+                break
+            except PromptTooLong as failure:
+                shorter = shortened(conversation, failure) if self._draft.request.truncation == "auto" else None
+                if shorter is None:
+                    raise
+                conversation, further = shorter, True
+        first = partial(self._service.run, prepared)
+        if not (served := self._decoded.box.served):
+            return first, prepared.prompt_ids if self._decoded.tokens.ids else ()
+        return partial(self._rounds(conversation, served).run, first), ()
+
+    async def _prepare(self, conversation: Conversation, wanted: GenerationParams, *, further: bool) -> Prepared:
+        key = self._draft.request.prompt_cache_key
+        session = key[:256] if key else None
+        return await self._service.prepare(
+            self._draft.request.model, conversation, wanted, session=session, further=further
+        )
+
+    @property
+    def _sees(self) -> bool:
+        return self._service.card(self._draft.request.model).vision
+
+    def _rounds(self, conversation: Conversation, declared: Mapping[str, Declared]) -> Rounds:
+        box = self._decoded.box
+
+        async def further(conversation: Conversation, wanted: GenerationParams) -> Run:
+            return partial(self._service.run, await self._prepare(conversation, wanted, further=True))
+
+        return Rounds(
+            conversation,
+            self._decoded.generation,
+            declared=declared,
+            deferred=box.deferred,
+            searchable=box.searchable,
+            further=further,
+            seal=self._seal,
+            bounds=self._options.server_tools.bounds,
+            sees=self._sees,
+            key=self._exchange.watch.key,
+            allow=self._allow,
+            note=self._exchange.watch.called,
+        )
+
+    def _allow(self) -> bool:
+        """Whether one more call may be made."""
+        if self._calls_left == 0:
+            return False
+        self._calls_left = None if self._calls_left is None else self._calls_left - 1
+        limiter = self._options.rate_limiter
+        return limiter is None or limiter.take_call(self._exchange.watch.key)
+
+
+async def _summary_alone(run: Run, emit: Emit) -> None:
+    """A response that is nothing but a summary. Raises Internal where the model wrote none."""
+
+    async def passing(batch: list[AnyEvent]) -> None:
+        if Compacted(None) in batch:
+            raise Internal("the model wrote no summary; send the request again")
+        await emit(batch)
+
+    await run(passing)
