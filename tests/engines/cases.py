@@ -23,6 +23,8 @@ REAL = os.environ.get("ANTIPHON_REAL_ENGINE", "")
 """`vllm+http://127.0.0.1:8000`: the one server to hold to the contract."""
 TOKENIZER = os.environ.get("ANTIPHON_REAL_TOKENIZER", "")
 """The folder of its model's files."""
+DTYPE = os.environ.get("ANTIPHON_REAL_DTYPE", "bfloat16")
+"""What it computes in."""
 
 NAMES = [REAL.partition("+")[0]] if REAL else ["scripted", "llama.cpp", *WIRES]
 

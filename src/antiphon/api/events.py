@@ -33,8 +33,9 @@ StopReason = Literal[
 _NOTHING_SPELLED: Mapping[int, bytes] = MappingProxyType({})
 
 
-class Event(msgspec.Struct, frozen=True):
-    """Base of the events."""
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """Base of the events. There is one for each token at least, and none refers back to what refers to it: the garbage
+    collector need not look at them, nor at tokens and pieces."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

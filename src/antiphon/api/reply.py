@@ -102,19 +102,23 @@ class Fold:
         self._tokens: list[Token] = []
         self._spelled: dict[int, bytes] = {}
 
+    def extend(self, events: Iterable[AnyEvent]) -> None:
+        """Take the next events in."""
+        for event in events:
+            kind = type(event)
+            if kind is TokensSampled:
+                self._tokens += event.tokens  # type: ignore[union-attr]
+                if event.spelled:  # type: ignore[union-attr]
+                    self._spelled |= event.spelled  # type: ignore[union-attr]
+            elif kind is self._kind and kind is not ToolDelta and event.text:  # type: ignore[union-attr]
+                # Nearly every token: text that goes on.
+                self._pieces.append(event.text)  # type: ignore[union-attr]
+            else:
+                self._add(event)
+
     def add(self, event: AnyEvent) -> None:
         """Take the next event in."""
-        kind = type(event)
-        if kind is self._kind and kind is not ToolDelta and event.text:  # type: ignore[union-attr]
-            # Nearly every token: text that goes on.
-            self._pieces.append(event.text)  # type: ignore[union-attr]
-        elif kind is TokensSampled:
-            # As many, where they are told.
-            self._tokens += event.tokens  # type: ignore[union-attr]
-            if event.spelled:  # type: ignore[union-attr]
-                self._spelled |= event.spelled  # type: ignore[union-attr]
-        else:
-            self._add(event)
+        self.extend((event,))
 
     def _add(self, event: AnyEvent) -> None:
         match event:
@@ -152,8 +156,7 @@ class Fold:
 
     async def take(self, events: Iterable[AnyEvent]) -> None:
         """Take a batch in: what `Service.run` emits to where a whole reply is wanted."""
-        for event in events:
-            self.add(event)
+        self.extend(events)
 
     def _close(self, complete: bool = True) -> None:
         if self._kind is None:
@@ -190,8 +193,7 @@ class Fold:
 def fold(events: Iterable[AnyEvent]) -> Reply:
     """The reply that a whole stream of events amounts to."""
     folding = Fold()
-    for event in events:
-        folding.add(event)
+    folding.extend(events)
     return folding.reply()
 
 

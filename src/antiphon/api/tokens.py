@@ -8,7 +8,7 @@ MOST_ALTERNATIVES = 20
 """How many of the likeliest tokens may be told for each place, as OpenAI's API bounds it."""
 
 
-class Token(msgspec.Struct, frozen=True):
+class Token(msgspec.Struct, frozen=True, gc=False):
     """A token of a reply. `logprob` is the natural logarithm of its probability as the engine tells it; None where it
     was not asked for, or the engine lost it. `top` are the likeliest tokens of its place with theirs, the likeliest
     first. One that was not `sampled` was put there for the model, to end its thinking."""

@@ -270,8 +270,7 @@ class Service:
             if isinstance(first := batch[0], Started) and (lost := prepared.lost(first.usage.cached)):
                 watch.lost, watch.loss = lost.tokens, lost.cause
                 log.debug("%s", lost.sentence)
-            for event in batch:
-                folding.add(event)
+            folding.extend(batch)
             if isinstance(end := batch[-1], Finished):
                 batch = [*batch[:-1], msgspec.structs.replace(end, edits=prepared.edits)]
                 watch.finished(reply := folding.reply())

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,17 +27,18 @@ _PATIENCE = 600.0
 
 class Real(NamedTuple):
     """How a real server is started: its command, from the interpreter, the model's folder and a port, and what it finds
-    in its environment. It is attached at `target`, and held to these `tests`."""
+    in its environment. It computes in `dtype`, is attached at `target`, and held to these `tests`."""
 
     command: Callable[[Path, Path, int], list[str]]
     environment: dict[str, str]
     target: str
     tests: tuple[str, ...] = ("tests/engines/test_contract.py", "tests/engines/real")
+    dtype: str = "bfloat16"
 
 
-def _vllm(python: Path, model: Path, port: int, *more: str) -> list[str]:
+def _vllm(python: Path, model: Path, port: int, *more: str, dtype: str = "bfloat16") -> list[str]:
     flags = (
-        "--dtype bfloat16 --enforce-eager --max-num-seqs 2 --enable-prompt-tokens-details "
+        f"--dtype {dtype} --enforce-eager --max-num-seqs 2 --enable-prompt-tokens-details "
         "--enable-auto-tool-choice --tool-call-parser hermes "
         # Else a small model that its chat route holds to JSON writes blanks to the end.
         "--structured-outputs-config.backend xgrammar --structured-outputs-config.disable_any_whitespace true"
@@ -73,6 +75,9 @@ _SGLANG = {"OMP_NUM_THREADS": "1", "SGLANG_CPU_OMP_THREADS_BIND": "0"}
 
 ENGINES = {
     "vllm": Real(_vllm, _VLLM, "vllm+{url}"),
+    "vllm-float32": Real(
+        partial(_vllm, dtype="float32"), _VLLM, "vllm+{url}", ("tests/engines/real/test_forward.py",), "float32"
+    ),
     "vllm-thinking": Real(
         _vllm_that_reads_thinking, _VLLM, "openai+{url}/v1", ("tests/engines/real/test_chat_thinking.py",)
     ),
@@ -120,7 +125,11 @@ def held(name: str, log: Path, arguments: list[str]) -> bool:
     """Start the server, hold it to its tests, stop it. Says whether all went well."""
     with running(name, log) as (url, model):
         real = ENGINES[name]
-        target = {"ANTIPHON_REAL_ENGINE": real.target.format(url=url), "ANTIPHON_REAL_TOKENIZER": str(model)}
+        target = {
+            "ANTIPHON_REAL_ENGINE": real.target.format(url=url),
+            "ANTIPHON_REAL_TOKENIZER": str(model),
+            "ANTIPHON_REAL_DTYPE": real.dtype,
+        }
         command = [sys.executable, "-m", "pytest", "-n", "0", *(arguments or real.tests)]
         print(f"{name} at {url}", flush=True)
         return subprocess.run(command, cwd=ROOT, env={**os.environ, **target}, check=False).returncode == 0

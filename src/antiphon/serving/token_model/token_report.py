@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -18,13 +18,18 @@ class TokenReporter:
         self._report = report
         self._engine = engine
         self._spelled: dict[int, bytes] = {}
+        self.sampled: Callable[[Sequence[Token]], TokensSampled] = self._with_bytes if report.spelled else TokensSampled
+        """The report on these tokens."""
 
     async def complete(self, pieces: list[Piece]) -> list[Piece]:
         """The pieces with all their ids, and a token for each."""
-        if not self._report.spelled and all(len(piece.tokens) == piece.count for piece in pieces):
-            # As most engines give them.
-            return pieces
-        return [await self._complete(piece) for piece in pieces]
+        if self._report.spelled:
+            return [await self._complete(piece) for piece in pieces]
+        # As most engines give them, there is nothing to wait for.
+        return [
+            piece if len(piece.tokens) == piece.count else _with_tokens(piece) or await self._complete(piece)
+            for piece in pieces
+        ]
 
     async def _complete(self, piece: Piece) -> Piece:
         tokens, ids = piece.tokens or [Token(id) for id in piece.ids], piece.ids
@@ -42,10 +47,7 @@ class TokenReporter:
         await self._spell(tokens)
         return self.sampled(tokens)
 
-    def sampled(self, tokens: Sequence[Token]) -> TokensSampled:
-        """The report on these tokens."""
-        if not self._report.spelled:
-            return TokensSampled(tokens)
+    def _with_bytes(self, tokens: Sequence[Token]) -> TokensSampled:
         return TokensSampled(tokens, {id: self._spelled[id] for id in _ids(tokens)})
 
     async def _spell(self, tokens: Sequence[Token]) -> None:
@@ -55,6 +57,13 @@ class TokenReporter:
         for ids in ([token.id for token in tokens], [id for token in tokens for id, _ in token.top]):
             if set(ids) - self._spelled.keys():
                 self._spelled.update(zip(ids, await self._engine.spell(ids), strict=True))
+
+
+def _with_tokens(piece: Piece) -> Piece | None:
+    """The piece with a token for each of its ids, where these are all there and nothing else is known of them."""
+    if piece.tokens or len(piece.ids) < piece.count:
+        return None
+    return Piece(piece.text, piece.count, piece.ids, piece.end, [Token(id) for id in piece.ids])
 
 
 def _ids(tokens: Sequence[Token]) -> set[int]:

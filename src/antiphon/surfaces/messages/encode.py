@@ -82,14 +82,6 @@ def ending(style: Style, end: Finished, more: Mapping[str, Any]) -> bytes:
     return frame("message_delta", data) + _STOP
 
 
-def _text_in(event: AnyEvent) -> str | None:
-    """The text of a delta, or None. By exact type: this runs for every token, and a chain of isinstance is slow."""
-    kind = type(event)
-    if kind is TextDelta or kind is ThinkingDelta:
-        return event.text  # type: ignore[union-attr]
-    return event.json if kind is ToolDelta else None  # type: ignore[union-attr]
-
-
 _DELTAS = {
     _At.TEXT: (b'"text_delta","text":', b'{"type":"text","text":""}'),
     _At.THINKING: (b'"thinking_delta","thinking":', b'{"type":"thinking","thinking":"","signature":""}'),
@@ -98,7 +90,7 @@ _DELTAS = {
 }
 _CITED = b'{"type":"text","text":"","citations":[]}'
 _OPENED_BY: dict[type, _At] = {TextDelta: _At.TEXT, ThinkingDelta: _At.THINKING, ToolDelta: _At.TOOL}
-_DONE, _THINKING = _At.DONE, _At.THINKING
+_DONE, _THINKING, _TOOL = _At.DONE, _At.THINKING, _At.TOOL
 
 
 class Encoder:
@@ -136,18 +128,20 @@ class Encoder:
         for event in events:
             if self._at is _DONE:
                 break
-            at = _OPENED_BY.get(type(event))
-            text = _text_in(event)
-            if text == "":
-                continue
-            if at is None and type(event) is TokensSampled:
+            # By exact type: this runs for every token, and a chain of isinstance is slow.
+            if type(event) is TokensSampled:
                 self._tokens += event.tokens
                 continue
+            at, text = _OPENED_BY.get(type(event)), ""
+            if at is not None:
+                text = event.json if at is _TOOL else event.text  # type: ignore[union-attr]
+                if not text:
+                    continue
             if at is not kind and kind is not None:
                 self._delta(kind, "".join(held), out)
                 held = []
             kind = at
-            if text is not None:
+            if text:
                 held.append(text)
                 self._due = len(self._tokens)
             else:
