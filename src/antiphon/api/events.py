@@ -83,7 +83,7 @@ class TokensSampled(Event, frozen=True):
     spelled: Mapping[int, bytes] = _NOTHING_SPELLED
 
 
-class TextDelta(Event, frozen=True, gc=False):
+class TextDelta(Event, frozen=True):
     """More of the visible answer."""
 
     text: str
@@ -96,7 +96,7 @@ class Cited(Event, frozen=True):
     citations: tuple[Citation, ...]
 
 
-class ThinkingDelta(Event, frozen=True, gc=False):
+class ThinkingDelta(Event, frozen=True):
     """More of the model's thinking."""
 
     text: str
@@ -109,7 +109,7 @@ class ToolStart(Event, frozen=True):
     name: str
 
 
-class ToolDelta(Event, frozen=True, gc=False):
+class ToolDelta(Event, frozen=True):
     """A further fragment of the JSON text of the open call's input."""
 
     json: str
