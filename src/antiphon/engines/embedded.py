@@ -98,15 +98,7 @@ def parameters(launch: Launch) -> Any:
     params.n_ctx_checkpoints = launch.checkpoints
     params.n_gpu_layers = launch.gpu_layers
     _speculate(params, launch)
-    # Threads meet at a barrier many times a token, and wait there while one of them is not running: on two cores
-    # (2026-11) two threads gave 107 tokens/s alone and 33 beside a busy neighbour, one thread 87 and 81. So one core is
-    # left to those who ask and to the surface. A prompt is read in large steps with few barriers: two threads read 261
-    # tokens/s alone and 164 beside a neighbour, one 160 and 147. (llama.cpp reads prompts with these threads, and takes
-    # the same for the tokens of several streams.) Polling between steps (llama.cpp's default 50) gained nothing that
-    # could be measured, and burns a core while a stream waits.
-    params.cpuparams.n_threads = launch.threads or machine.threads()
-    params.cpuparams_batch.n_threads = launch.prefill_threads or params.cpuparams.n_threads
-    params.cpuparams.poll = params.cpuparams_batch.poll = 0
+    _set_threads(params, launch)
     if not launch.mmproj and not _accelerated():
         # A step takes as long as its batch, and streams and cancellations wait for it. 256 tokens are read as fast as
         # llama.cpp's 2048 on a processor, where those took ten seconds. (An image may need one large batch.)
@@ -130,6 +122,21 @@ def parameters(launch: Launch) -> Any:
     if launch.log:
         params.verbosity = _WARNINGS_ONLY
     return params
+
+
+def _set_threads(params: Any, launch: Launch) -> None:
+    """How many threads sample tokens and read prompts.
+
+    Threads meet at a barrier many times a token, and wait there while one of them is not running: on two cores
+    (2026-11) two threads gave 107 tokens/s alone and 33 beside a busy neighbour, one thread 87 and 81. So one core is
+    left to those who ask and to the surface. A prompt is read in large steps with few barriers: two threads read 261
+    tokens/s alone and 164 beside a neighbour, one 160 and 147. (llama.cpp reads prompts with these threads, and takes
+    the same for the tokens of several streams.) Polling between steps (llama.cpp's default 50) gained nothing that
+    could be measured, and burns a core while a stream waits.
+    """
+    params.cpuparams.n_threads = launch.threads or machine.threads()
+    params.cpuparams_batch.n_threads = launch.prefill_threads or params.cpuparams.n_threads
+    params.cpuparams.poll = params.cpuparams_batch.poll = 0
 
 
 def _speculate(params: Any, launch: Launch) -> None:

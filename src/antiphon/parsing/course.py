@@ -47,15 +47,8 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
                 continue
             # A further call of which there is nothing but the beginning of its marker.
             yield from source.drop_cut(*openers)
-        if reader.tools and format.bare and (yield from source.peek()) in format.bare:
-            source.mark()
-            reader.tentative = True
-            found = yield from format.read(reader, "")
-            reader.tentative = False
-            if found:
-                source.release()
-                continue
-            source.rewind()
+        if (yield from _bare_call(reader, format)):
+            continue
         reader.text(space)
         marker = yield from source.until(stops, reader.text)
         if marker and marker in (*openers, *hints):
@@ -73,6 +66,22 @@ def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[No
             reader.text(marker)
         elif marker:
             reader.boundary()
+
+
+def _bare_call(reader: Reader, format: Format) -> Reading[bool]:
+    """Read a call that no marker opens, where one may begin. When there is none, nothing is used up."""
+    source = reader.source
+    if not (reader.tools and format.bare and (yield from source.peek()) in format.bare):
+        return False
+    source.mark()
+    reader.tentative = True
+    found = yield from format.read(reader, "")
+    reader.tentative = False
+    if found:
+        source.release()
+    else:
+        source.rewind()
+    return found
 
 
 def _opens_thinking(reader: Reader, reasoning: Reasoning, marker: str) -> bool:

@@ -32,9 +32,11 @@ from antiphon.prompt.prefix.transcript import TranscriptStore
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving import chat_model, token_model
 from antiphon.serving.model import Model
+from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import TokenModel
 from antiphon.storage.store import Store
+from antiphon.trajectories.recorder import Recorder
 
 log = logging.getLogger("antiphon")
 
@@ -138,25 +140,7 @@ class Application:
         )
         reloader = WorkerReloader(self._shared, self._places, self._engine, self._renew)
         self._service.reloader = reloader
-        kept = parts.file_store(settings, self._store)
-        self._tools = parts.server_tools(settings, kept)
-        chosen = parts.options(
-            settings,
-            server_tools=self._tools,
-            recorder=recorder,
-            seal_key=self._seal,
-            accounts=self._accounts,
-            rate_limiter=bounds,
-            crashes=self._shared.crashes,
-            model_states=self._shared.models,
-            metrics=self._metrics,
-            leaving=leaving,
-            trace=self._traces,
-            store=self._store,
-            files=kept,
-            previous_batches=str(Path(settings.state_dir) / f"batches-{settings.port}") if self._runtime.shared else "",
-            workers=settings.workers if self._runtime.shared else 1,
-        )
+        chosen = self._surface_options(recorder, bounds, leaving)
         self._surfaces = surfaces.build(self._service, chosen)
         self._tending = [
             asyncio.ensure_future(work)
@@ -165,6 +149,30 @@ class Application:
         self._tending.append(asyncio.ensure_future(reloader.follow()))
         self._shared.when_stopping(partial(self._stop, leaving))
         _spare_the_lasting()
+
+    def _surface_options(
+        self, recorder: Recorder | None, rate_limiter: RateLimiter, leaving: asyncio.Future[None]
+    ) -> surfaces.Options:
+        settings, shared = self._runtime.settings, bool(self._runtime.shared)
+        uploads = parts.file_store(settings, self._store)
+        self._tools = parts.server_tools(settings, uploads)
+        return parts.options(
+            settings,
+            server_tools=self._tools,
+            recorder=recorder,
+            seal_key=self._seal,
+            accounts=self._accounts,
+            rate_limiter=rate_limiter,
+            crashes=self._shared.crashes,
+            model_states=self._shared.models,
+            metrics=self._metrics,
+            leaving=leaving,
+            trace=self._traces,
+            store=self._store,
+            files=uploads,
+            previous_batches=str(Path(settings.state_dir) / f"batches-{settings.port}") if shared else "",
+            workers=settings.workers if shared else 1,
+        )
 
     def _metrics(self) -> bytes:
         return metrics.exposition() + model_loads.exposition(self._shared.models())

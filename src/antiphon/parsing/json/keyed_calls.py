@@ -177,27 +177,20 @@ class KeyedCalls:
                 held[:] = [text]
 
             return (yield from lenient.string(source, all_but_quote, quote, ",]})"))
+        return (yield from self._own_string(source, _BracesHeld(emit)))
+
+    def _own_string(self, source: Splitter, text: _BracesHeld) -> Reading[bool]:
         inner = 0
-        stops = markers(quote, self.open + "call:", *self.ends)
-        brackets = ""
-
-        def put(text: str) -> None:
-            nonlocal brackets
-            text = brackets + text
-            body = text.rstrip("} \n")
-            brackets = text[len(body) :]
-            emit(lenient.inside(body))
-
+        stops = markers(self.quote, self.open + "call:", *self.ends)
         while True:
-            marker = yield from source.until(stops, put)
+            marker = yield from source.until(stops, text.put)
             if marker not in self.ends or inner:
-                emit(lenient.inside(brackets))
-                brackets = ""
+                text.release()
             if not marker:
                 return False
             if marker == self.open + "call:":
                 inner += 1
-            elif marker == quote:
+            elif marker == self.quote:
                 space, following = yield from source.past_space()
                 if following == "":
                     return True
@@ -210,11 +203,34 @@ class KeyedCalls:
                 space, following = yield from source.past_space()
                 if not inner and (not following or (yield from source.stands(self.open, offset=len(space)))):
                     # Without the string's own marker, the last brace is the call's.
-                    emit(lenient.inside(brackets.rstrip().removesuffix("}")))
+                    text.release(but_one=True)
                     source.rewind()
                     return False
                 source.release()
-                emit(lenient.inside(brackets))
-                brackets = ""
+                text.release()
                 inner -= 1 if inner else 0
-            emit(lenient.inside(marker))
+            text.emit(marker)
+
+
+class _BracesHeld:
+    """The inside of a string of JSON, with the braces at its end held back: they may be those of the call around it."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._held = ""
+
+    def put(self, text: str) -> None:
+        """Take text in, and emit all but its last braces."""
+        text = self._held + text
+        body = text.rstrip("} \n")
+        self._held = text[len(body) :]
+        self.emit(body)
+
+    def release(self, *, but_one: bool = False) -> None:
+        """Emit what is held; all `but_one` brace of it where that one is the call's."""
+        self.emit(self._held.rstrip().removesuffix("}") if but_one else self._held)
+        self._held = ""
+
+    def emit(self, text: str) -> None:
+        """Emit text as it stands in a string."""
+        self._emit(lenient.inside(text))

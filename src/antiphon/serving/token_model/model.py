@@ -165,24 +165,11 @@ async def _plan(
     """What to generate: within the window, and held to what the request demands."""
     limit, window_bound = room(prompt.length, params.max_tokens, model.card.window)
     held = await model.held(conversation, params, starts_thinking=prompt.starts_thinking)
-    job = Job(
-        prompt=prompt.ids,
-        max_tokens=limit,
-        sampling=params.sampling,
-        visible=() if params.raw else model.visible,
-        grammar=held.whole,
-        images=prompt.pictures,
-        conversation=conversation_name(session, prompt.chain),
-        text=prompt.text,
-        adapter=model.adapter,
-        owner=request_watch.watch().key,
-        alternatives=params.report.alternatives if params.report and params.report.logprobs else None,
-    )
     parts = {part.name: part for part in held.parts if not part.released}
     # What is demanded is checked in the reply as a whole.
     tools = [] if demands(params) else [tool for tool in callable_tools(conversation, params) if tool.name in parts]
     return GenerationPlan(
-        job=job,
+        job=_job(model, prompt, params, session, limit, held),
         prompt_tokens=prompt.length,
         parser=partial(_parser, model, conversation, params, prompt.starts_thinking),
         window_bound=window_bound,
@@ -203,6 +190,29 @@ async def _plan(
         one_call=not params.tool_choice.parallel,
         after_mark=await model.prompter.after(prompt, conversation, params.thinking, params.cached_turns),
         report=params.report,
+    )
+
+
+def _job(
+    model: TokenModel,
+    prompt: Prompt,
+    params: GenerationParams,
+    session: str | None,
+    max_tokens: int,
+    held: LoweredGrammars,
+) -> Job:
+    return Job(
+        prompt=prompt.ids,
+        max_tokens=max_tokens,
+        sampling=params.sampling,
+        visible=() if params.raw else model.visible,
+        grammar=held.whole,
+        images=prompt.pictures,
+        conversation=conversation_name(session, prompt.chain),
+        text=prompt.text,
+        adapter=model.adapter,
+        owner=request_watch.watch().key,
+        alternatives=params.report.alternatives if params.report and params.report.logprobs else None,
     )
 
 
