@@ -1,14 +1,19 @@
 """An agent of many turns in a small window, with each kind of edit: what is computed of its prompts.
 
-    python -m bench.context [--turns 200] [--result 2000] [--window 16384]
+    python -m bench.context [--turns 200] [--result 2000] [--window 16384] [--real] [ROW ...]
 
-The engine is the scripted one; the requests are those of the Messages API, over HTTP.
+The engine is the scripted one, or with --real the embedded one with the default model, which is held to a call each
+turn; the requests are those of the Messages API, over HTTP.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
@@ -19,6 +24,7 @@ from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.serving.model import Choices
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import load
+from tests.end_to_end.conftest import serving
 from tests.loopback import listening
 
 CALL = '<think>\nOn.\n</think>\n\n<tool_call>\n{"name": "read", "arguments": {"path": "a"}}\n</tool_call>'
@@ -38,10 +44,32 @@ KINDS: dict[str, list[Any] | None] = {
 }
 
 
-async def agent(url: str, edits: list[Any] | None, turns: int, words: int) -> list[tuple[int, int]]:
+@asynccontextmanager
+async def scripted(window: int, edits: list[Any] | None) -> AsyncIterator[str]:
+    """The address of a server whose engine follows the rules."""
+    model = await load(Scripted(Script(rules=RULES, window=window)), Choices())
+    service = Service([model], clears_tool_results=edits is None)
+    async with listening(surfaces.build(service, surfaces.Options(seal_key=b"bench"))) as url:
+        yield url
+
+
+@asynccontextmanager
+async def real(window: int, edits: list[Any] | None) -> AsyncIterator[str]:
+    """The address of a server with the default model."""
+    more = ["--context-management", "clear-tool-results"] if edits is None else []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), "--context-length", str(window), "--parallel", "1", *more) as server,
+    ):
+        yield server.url
+
+
+async def agent(url: str, edits: list[Any] | None, turns: int, words: int, *, forced: bool) -> list[tuple[int, int]]:
     """The tokens of each prompt, and those that were computed of it and of the summary before it. Ends at an error."""
     messages: list[Any] = [{"role": "user", "content": "Read everything."}]
     body: dict[str, Any] = {"model": "claude", "max_tokens": 200, "tools": [TOOL], "messages": messages}
+    if forced:
+        body["tool_choice"] = {"type": "tool", "name": "read", "disable_parallel_tool_use": True}
     if edits is not None:
         body["context_management"] = {"edits": edits}
     figures: list[tuple[int, int]] = []
@@ -62,15 +90,14 @@ async def agent(url: str, edits: list[Any] | None, turns: int, words: int) -> li
     return figures
 
 
-async def measure(turns: int, result: int, window: int) -> None:
+async def measure(turns: int, result: int, window: int, rows: list[int], *, real_engine: bool) -> None:
     """Print a row for each kind of edit."""
     print("| edits | turns | longest prompt | computed a turn: median | mean | most |\n|---|---|---|---|---|---|")
-    for name, edits in KINDS.items():
-        model = await load(Scripted(Script(rules=RULES, window=window)), Choices())
-        service = Service([model], clears_tool_results=edits is None)
-        async with listening(surfaces.build(service, surfaces.Options(seal_key=b"bench"))) as url:
-            # A word and the space behind it are two tokens of the scripted engine.
-            figures = await agent(url, edits, turns, result // 2)
+    kinds = list(KINDS.items())
+    for name, edits in [kinds[row] for row in rows] or kinds:
+        async with (real if real_engine else scripted)(window, edits) as url:
+            # A word and the space behind it are two tokens of the scripted engine; so is a number to the default model.
+            figures = await agent(url, edits, turns, result // 2, forced=real_engine)
         prompts, computed = zip(*figures, strict=True)
         row = (len(figures), max(prompts), median(computed), mean(computed), max(computed))
         print(f"| {name} | " + " | ".join(f"{value:,.0f}" for value in row) + " |", flush=True)
@@ -81,5 +108,7 @@ if __name__ == "__main__":
     parser.add_argument("--turns", type=int, default=200)
     parser.add_argument("--result", type=int, default=2000, help="tokens of each tool result")
     parser.add_argument("--window", type=int, default=16384)
+    parser.add_argument("--real", action="store_true", help="the default model in the embedded engine")
+    parser.add_argument("rows", nargs="*", type=int, metavar="ROW", help="which rows of the table, from 0; none: all")
     given = parser.parse_args()
-    asyncio.run(measure(given.turns, given.result, given.window))
+    asyncio.run(measure(given.turns, given.result, given.window, given.rows, real_engine=given.real))

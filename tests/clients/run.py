@@ -94,7 +94,7 @@ ALL = {
     "langchain-openai": Program("langchain_responses.py", ("langchain-openai==1.7.4",)),
     "pydantic-ai-openai": Program("pydantic_ai_responses.py", ("pydantic-ai-slim[openai]==2.68.0",)),
     "ai-sdk-openai": Program("ai_sdk_responses.mjs", ("ai@7.0.173", "@ai-sdk/openai@4.0.118", "zod@4.6.7")),
-    "claude-code": Program("claude_code.py", ("@anthropic-ai/claude-code@2.1.330",), agent=True),
+    "claude-code": Program("claude_code.py", ("@anthropic-ai/claude-code@2.1.332",), agent=True),
     "claude-code-2.1.197": Program("claude_code.py", ("@anthropic-ai/claude-code@2.1.197",), agent=True),
     "opencode": Program("opencode.py", ("opencode-ai@1.18.33",), ("scripted",), agent=True),
     "codex": Program("codex.py", ("@openai/codex@0.171.0",), agent=True),
