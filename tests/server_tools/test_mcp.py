@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from anthropic import AsyncAnthropic, BadRequestError
 from anthropic.types.beta import BetaMessage
 
 from antiphon.server_tools.mcp_client import McpClient, Server
@@ -15,6 +16,7 @@ from antiphon.server_tools.outward import Outward
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.tool_search import ToolSearch
+from antiphon.surfaces.messages.mcp_listings import BETA
 from tests.server_tools import sites
 from tests.server_tools.mcp_servers import CROWD, FLOOD, PIXEL, listening, lister
 from tests.server_tools.serving import Fields, call, running, says, user
@@ -139,6 +141,41 @@ async def test_which_tools_there_are() -> None:
             assert kinds(message)[::2] == ["server_tool_use", "mcp_tool_use", "text"]
             assert message["content"][3]["content"][0]["text"] == "5"
             goes_on(server)
+
+
+async def test_a_conversation_keeps_the_list_that_it_began_with() -> None:
+    """Clients of the connector's newest version are told what a server lists, first of all; sent back, it holds, and
+    nobody is asked again."""
+    names, connector = ["add"], Connector(McpClient(Outward(allow_private=True)), open=True)
+
+    async def tools() -> list[Fields]:
+        return [{"name": name, "description": "Adds.", "inputSchema": {"type": "object"}} for name in names]
+
+    async with (
+        sites.listening(web.post("/mcp", lister(tools))) as url,
+        running(ServerTools(connector=connector), says("One.", "Two.", "Three.", "Four.")) as server,
+        AsyncAnthropic(base_url=server.url, api_key="any", max_retries=0) as client,
+    ):
+        fields: Fields = {"model": "claude-test", "max_tokens": 99, **naming(f"{url}/mcp")}
+        messages = [user("Well?")]
+        async with client.beta.messages.stream(messages=messages, betas=[BETA], **fields) as stream:
+            message = (await stream.get_final_message()).model_dump(mode="json", exclude_unset=True)
+        assert kinds(message) == ["mcp_tool_listing", "text"]
+        tool = {"name": "add", "description": "Adds.", "input_schema": {"type": "object"}}
+        assert message["content"][0]["mcp_server_name"] == "things"
+        assert message["content"][0]["tools"] == [tool]
+        names.append("subtract")
+        connector._kept.clear()
+        turn = {"role": "assistant", "content": message["content"]}
+        again = await client.beta.messages.create(messages=[*messages, turn, user("And?")], betas=[BETA], **fields)
+        assert kinds(again.model_dump()) == ["text"]
+        goes_on(server)
+        plain = await client.beta.messages.create(messages=messages, **fields)
+        assert kinds(plain.model_dump()) == ["text"]
+        assert "subtract" in server.engine.jobs[-1].text
+        turn["content"] = [{**message["content"][0], "tools": [{"name": 1}]}]
+        with pytest.raises(BadRequestError, match=r"messages\.1\.content\.0\.mcp_tool_listing"):
+            await client.beta.messages.create(messages=[*messages, turn, user("And?")], **fields)
 
 
 async def test_servers_of_the_operator() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 import msgspec
@@ -46,6 +46,13 @@ class Toolset(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[Listed] | None = None
 
 
+class Found(NamedTuple):
+    """The tools of a request's MCP servers, and what those servers listed that were asked, by their names."""
+
+    declared: list[Declared]
+    listings: dict[str, list[Listed]]
+
+
 class Connector:
     """The servers that `own` by name, and those that clients name if they may (`open`). What a server lists is kept for
     some minutes, so that a conversation's prompt begins with the same tools."""
@@ -68,7 +75,7 @@ class Connector:
         taken: Iterable[str],
         seconds: float,
         key: str = "",
-    ) -> list[Declared]:
+    ) -> Found:
         """The tools of a request's servers and toolsets, each with its dotted path. `taken` are the names that other
         tools have, `key` is the label of the client's key. Raises BadRequest for what is wrong, or for a server that
         does not say in time what it has."""
@@ -82,10 +89,12 @@ class Connector:
         placed = [(where, toolset, self._server(toolset.mcp_server_name, named, where)) for where, toolset in requested]
         lists = await asyncio.gather(*(self._listed(each[2], each[1], seconds, key) for each in placed))
         names = set(taken)
-        found: list[Declared] = []
+        found = Found([], {})
         for (_, toolset, server), listed in zip(placed, lists, strict=True):
+            if toolset.tools is None:
+                found.listings[server.name] = listed
             configs = ((each, _config(toolset, each.name)) for each in listed)
-            found += (
+            found.declared.extend(
                 self._declared(server, each, names, deferred=config.get("defer_loading") is True)
                 for each, config in configs
                 if config.get("enabled") is not False

@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -75,7 +76,7 @@ class Rounds:
     `deferred` those that a result may bring up, `searchable` those that a search is made among. `further` prepares a
     round; a model that `sees` gets the pictures in results; `session` is what the calls share; `allow` takes a call in,
     by the key's allowance; `note` takes down what came of it. `sources` are those there are to cite, and what is found
-    joins them (none: it cannot be cited)."""
+    joins them (none: it cannot be cited); `opening` are blocks that the message begins with."""
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class Rounds:
         allow: Callable[[], bool] | None = None,
         note: Note | None = None,
         sources: Sources | None = None,
+        opening: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._conversation = conversation
         self._wanted = wanted
@@ -109,6 +111,7 @@ class Rounds:
         self._allow = allow
         self._note = note
         self._sources = sources
+        self._opening = opening
         self._uses: Counter[str] = Counter()
         self._counts = dict.fromkeys(COUNTED, 0) if any(each.counted for each in declared.values()) else {}
         self._rounds: list[Usage] = []
@@ -140,7 +143,7 @@ class Rounds:
 
         async def passing(batch: list[AnyEvent]) -> None:
             await folding.take(batch)
-            if told := [event for each in batch if (event := self._told(each)) is not None]:
+            if told := [event for each in batch for event in self._told(each)]:
                 await emit(told)
 
         await generate(passing)
@@ -148,12 +151,14 @@ class Rounds:
         self._rounds.append(reply.usage)
         return reply
 
-    def _told(self, event: AnyEvent) -> AnyEvent | None:
+    def _told(self, event: AnyEvent) -> Sequence[AnyEvent]:
         kind = type(event)
         if kind is ToolStart and (declared := self._declared.get(event.name)):  # type: ignore[union-attr]
             id = declared.wire_id(event.id)  # type: ignore[union-attr]
-            return ServerToolStart(id, {**declared.use, "id": id, "input": {}})
-        return None if kind is Finished or (kind is Started and self._rounds) else event
+            return [ServerToolStart(id, {**declared.use, "id": id, "input": {}})]
+        if kind is Started and not self._rounds:
+            return [event, *(ServerResult(dict(block)) for block in self._opening)]
+        return [] if kind in (Finished, Started) else [event]
 
     def _end(self, reply: Reply, calls: list[ToolBlock], number: int) -> StopReason | None:
         """Why the message ends with this round; None when it goes on."""

@@ -176,6 +176,7 @@ class _Messages:
             allow=partial(rate_limiter.take_call, key) if rate_limiter else None,
             note=exchange.watch.called,
             sources=decoded.sources,
+            opening=whole.listings,
         )
         return partial(rounds.run, first)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,13 +16,14 @@ from antiphon.api.events import Container
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
 from antiphon.server_tools.code.family import CodeExecution
+from antiphon.server_tools.mcp_client import Listed
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.service import ModelCard, Service
 from antiphon.surfaces.content import kept_files, remote
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
-from antiphon.surfaces.messages import decode, tools, uploads, wire
+from antiphon.surfaces.messages import decode, mcp_listings, tools, uploads, wire
 from antiphon.surfaces.messages.threads import Threads, ThreadTurn, unsupported
 from antiphon.surfaces.surface import Options, Parameter
 
@@ -65,6 +66,7 @@ class ReceivedRequest(msgspec.Struct, frozen=True, kw_only=True):
     container: Container | None = None
     uploads: Mapping[str, bytes] = {}
     turn: ThreadTurn | None = None
+    listings: Sequence[Mapping[str, Any]] = ()
 
 
 class RequestReader:
@@ -93,7 +95,7 @@ class RequestReader:
         if exchange.batch is not None:
             _check_batched(request, turn)
         card = self._service.card(request.model)
-        await _ask(draft, offered, exchange.watch.key)
+        listings = await _ask(draft, offered, exchange.watch.key)
         container = _container(draft, offered, exchange.watch.key)
         uploaded = uploads.wanted(draft.messages) if _runs_code(draft) else {}
         fetched = await self._fetched(draft, card, exchange.watch.key, uploaded)
@@ -107,6 +109,7 @@ class RequestReader:
             text=decode.last_text(draft),
             container=container,
             turn=turn,
+            listings=mcp_listings.blocks(listings) if mcp_listings.expected(exchange) else [],
             uploads={name: fetched[id].data for id, name in names.items()},
         )
 
@@ -139,8 +142,8 @@ def _container(draft: decode.Draft, offered: ServerTools, key: str) -> Container
     return offered.containers.find(id, key)
 
 
-async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> None:
-    """Ask the servers that a request names for their tools."""
+async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> Mapping[str, list[Listed]]:
+    """Ask the servers that a request names for their tools, unless the conversation has them; gives what was listed."""
     servers = draft.request.mcp_servers or []
     if offered.connector is None:
         if servers:
@@ -148,9 +151,12 @@ async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> None:
     elif servers or draft.box.asking:
         placed = [(f"mcp_servers.{index}", each) for index, each in enumerate(servers)]
         taken = draft.box.names()
-        found = await offered.connector.declared(placed, draft.box.asking, taken, offered.bounds.seconds, key)
-        for declared in found:
+        toolsets = mcp_listings.pinned(draft.box.asking, mcp_listings.known(draft.messages))
+        found = await offered.connector.declared(placed, toolsets, taken, offered.bounds.seconds, key)
+        for declared in found.declared:
             draft.box.serve(declared, "tools")
+        return found.listings
+    return {}
 
 
 def _check_headers(exchange: Exchange, *, version_optional: bool) -> None:

@@ -73,7 +73,8 @@ async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> None:
         for label, each in servers.items()
     ]
     taken = [*draft.box.tools, *draft.box.deferred]
-    for declared in await offered.connector.declared(entries, toolsets, taken, offered.bounds.seconds, key):
+    found = await offered.connector.declared(entries, toolsets, taken, offered.bounds.seconds, key)
+    for declared in found.declared:
         server = servers[declared.use["server_name"]]
         if needs_approval(server.require_approval, declared, server.where):
             draft.box.guard(declared)
