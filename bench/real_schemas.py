@@ -1,17 +1,19 @@
-"""Real schemas, asked of a real model: `python -m bench.real_schemas URL DATA [--each 12]`.
+"""Real schemas, asked of a real model: `python -m bench.real_schemas URL DATA [--each 12] [--keep FILE]`.
 
 DATA is the folder `maskbench/data` of github.com/guidance-ai/jsonschemabench. So many schemas of each of its sets, at
 temperature 1, as structured output and as forced call, streamed and whole. Every reply must be valid by an independent
 validator, or have met its token limit and then be a beginning of what its grammar takes. Prints what came of each set;
-the exit status is 1 when any reply was neither, or the server failed.
+the exit status is 1 when any reply was neither, or the server failed. With `--keep` and `--seconds` several runs make
+one.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import re
 import sys
-import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,12 +23,14 @@ import anthropic
 import jsonschema_rs
 
 from antiphon.api.errors import BadRequest
+from bench.kept import Kept
 from bench.schemas import set_of
 from tests.constraint.matching import Grammar
 
-_MOST_TOKENS = 160
 _LONGEST = 6_000
 """Of a schema, in characters: a window of 8k tokens must hold it twice, since a tool's is in the prompt."""
+
+_CLOSED = re.compile(r'(null)?"?[]}]*\Z')
 
 
 class Question(NamedTuple):
@@ -37,6 +41,11 @@ class Question(NamedTuple):
     schema: dict[str, Any]
     called: bool
     streamed: bool
+
+    @property
+    def name(self) -> str:
+        """What tells it from all others."""
+        return f"{self.file} {'call' if self.called else 'output'} {'streamed' if self.streamed else 'whole'}"
 
 
 def questions(data: Path, each: int) -> list[Question]:
@@ -57,11 +66,11 @@ def questions(data: Path, each: int) -> list[Question]:
     ]
 
 
-def ask(client: anthropic.Anthropic, question: Question) -> str:
+def ask(client: anthropic.Anthropic, question: Question, most_tokens: int) -> str:
     """`valid`, `cut`, `refused` (with the value's path), or what is wrong."""
     body: dict[str, Any] = {
         "model": "claude-test",
-        "max_tokens": _MOST_TOKENS,
+        "max_tokens": most_tokens,
         "messages": [{"role": "user", "content": "Make up a short example."}],
         "extra_body": {"temperature": 1.0},
     }
@@ -99,14 +108,18 @@ def _judged(question: Question, message: Any, written: str | None) -> str:
                 return _verdict(question.schema, json.loads(text))
             except ValueError:
                 return f"no JSON: {message}"[:600]
-    return "cut" if text is None or _begins(question, text) else f"cut, and no beginning: {text}"[:200]
+    return "cut" if text is None or _begins(question, text) else f"cut, and no beginning: {text}"[:400]
 
 
 def _begins(question: Question, text: str) -> bool:
+    """Whether the text begins what the grammar takes. What was open in a call when it was cut is closed by the server,
+    so that every client can read it: there a beginning is what remains without that."""
     try:
-        return Grammar(question.schema, closing=True).begins(text)
+        grammar = Grammar(question.schema, closing=True)
     except BadRequest:
         return False
+    least = len(_CLOSED.sub("", text)) if question.called else len(text)
+    return any(grammar.begins(text[:end]) for end in range(least, len(text) + 1))
 
 
 def _verdict(schema: dict[str, Any], value: Any) -> str:
@@ -123,21 +136,47 @@ def main() -> int:
     parser.add_argument("url")
     parser.add_argument("data", type=Path)
     parser.add_argument("--each", type=int, default=12, help="schemas of each set")
+    parser.add_argument("--tokens", type=int, default=160, help="the most of a reply")
+    parser.add_argument("--keep", type=Path, help="the file for results")
+    parser.add_argument("--seconds", type=float, default=0, help="how long to ask for more (0: to the end)")
     options = parser.parse_args()
     client = anthropic.Anthropic(base_url=options.url, api_key="any", timeout=600, max_retries=0)
-    asked = questions(options.data, options.each)
-    began, found, bad = time.monotonic(), defaultdict[str, Counter[str]](Counter), 0
+    asked = {question.name: question for question in questions(options.data, options.each)}
+    kept = Kept(options.keep, options.seconds)
     with ThreadPoolExecutor(4) as pool:
-        for question, result in zip(asked, pool.map(lambda each: ask(client, each), asked), strict=True):
-            kind = result.partition(":")[0]
-            found[question.set][kind] += 1
-            if kind not in ("valid", "cut", "told as failed", "refused"):
-                bad += 1
-                print(f"{question.file} {'call' if question.called else 'output'}: {result}", flush=True)
-    for name, counts in found.items():
-        print(f"{name}: {dict(counts)}")
-    print(f"{len(asked)} in {time.monotonic() - began:.0f} s: {dict(sum(found.values(), Counter()))}")
+        due = kept.due(asked)
+        # A few at a time, so that those that are not due any more are not asked.
+        while names := list(itertools.islice(due, 8)):
+            results = pool.map(lambda name: ask(client, asked[name], options.tokens), names)
+            for name, result in zip(names, results, strict=True):
+                kept.add(name, result)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, result in kept.results.items():
+        kind = result.partition(":")[0]
+        counts[asked[name].set][kind] += 1
+        if kind not in _SOUND:
+            print(f"{name}: {result}")
+    _print_table(counts)
+    bad = sum(count for each in counts.values() for kind, count in each.items() if kind not in _SOUND)
+    print(f"{len(kept.results)} of {len(asked)}")
     return 1 if bad else 0
+
+
+_SOUND = {
+    "valid": "valid",
+    "cut": "cut, and a beginning",
+    "told as failed": "told as failed, with the place",
+    "refused": "no object can match",
+}
+
+
+def _print_table(counts: dict[str, Counter[str]]) -> None:
+    print(
+        "\n| | replies | " + " | ".join(_SOUND.values()) + " | anything else |\n|---|---|" + "---|" * (len(_SOUND) + 1)
+    )
+    for name, each in [*sorted(counts.items()), ("all", sum(counts.values(), Counter()))]:
+        sound = [each[kind] for kind in _SOUND]
+        print(f"| {name} | " + " | ".join(map(str, [each.total(), *sound, each.total() - sum(sound)])) + " |")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """How real schemas are held: `make schemas DATA=folder`, over the schemas and instances of MaskBench.
 
+It takes about half an hour of a processor. With `--keep FILE` and `--seconds N` several runs make one.
+
 DATA is the folder `maskbench/data` of github.com/guidance-ai/jsonschemabench. Objects are not closed here, so that it
 is the schema itself that is judged; members are written in the order of the schema, the only one that grammars know.
 """
@@ -7,6 +9,7 @@ is the schema itself that is judged; members are written in the order of the sch
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -14,7 +17,7 @@ import re
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import llguidance
 import xllamacpp
@@ -23,6 +26,7 @@ from antiphon.api.errors import BadRequest
 from antiphon.constraint import Json, lark
 from antiphon.constraint.check import violation
 from antiphon.constraint.schema import lower
+from bench.kept import Kept
 from tests.constraint.matching import BYTES, ordered
 
 _COLUMNS = (
@@ -38,8 +42,18 @@ _COLUMNS = (
 )
 
 
-def judged(path: Path) -> tuple[str, Counter[str], float, str]:
-    """What becomes of one schema and its instances: the set that it is of, counts, seconds, what is worth telling."""
+class Judgement(NamedTuple):
+    """What becomes of one schema and its instances: counts, processor time in seconds, memory in bytes, and what is
+    worth telling."""
+
+    counts: dict[str, int]
+    seconds: float
+    memory: int
+    note: str
+
+
+def judged(path: Path) -> Judgement:
+    """What becomes of one schema and its instances."""
     found = json.loads(path.read_text("utf-8"))
     schema, tests = found["schema"], found["tests"]
     told = Counter(schemas=1)
@@ -47,15 +61,15 @@ def judged(path: Path) -> tuple[str, Counter[str], float, str]:
     invalid = [test["data"] for test in tests if not test["valid"]]
     told["valid of"], told["invalid of"] = len(valid), len(invalid)
     _beside(schema, valid, told)
-    start = time.process_time()
+    before, start = _memory(), time.process_time()
     try:
         lowered = lower(schema, "llguidance", closing=False)
     except BadRequest as refused:
         told["refused"] = 1
         told["valid of"] -= len(valid)
-        return set_of(path), told, time.process_time() - start, refused.message if valid else ""
+        return Judgement(told, time.process_time() - start, _peak() - before, refused.message if valid else "")
     grammar = lark.lower(Json(lowered.schema), lambda text: None)
-    seconds = time.process_time() - start
+    seconds, memory = time.process_time() - start, _peak() - before
     matcher = _matcher(grammar.removeprefix("%llguidance {}"))
     told["part" if lowered.unheld else "exact"] = 1
     note = matcher.get_error()[:100]
@@ -70,7 +84,22 @@ def judged(path: Path) -> tuple[str, Counter[str], float, str]:
         told["invalid by grammar"] += held
         told["invalid"] += held or bool(violation(schema, text))
         note = note if held or lowered.unheld else f"exact, and allowed {text[:100]}"
-    return set_of(path), told, seconds, note
+    return Judgement(told, seconds, memory, note)
+
+
+def _memory() -> int:
+    """The memory of this process in bytes, from which on its peak is measured anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) << 10
 
 
 def _beside(schema: Any, valid: list[Any], told: Counter[str]) -> None:
@@ -108,24 +137,38 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--every", type=int, default=1, help="only every so manieth schema")
     parser.add_argument("--write", type=Path, help="the page for the table")
+    parser.add_argument("--keep", type=Path, help="the file for what is found of each")
+    parser.add_argument("--seconds", type=float, default=0, help="how long to begin with more (0: to the end)")
     options = parser.parse_args()
-    paths = sorted(path for path in options.data.glob("*.json") if path.is_file())[:: options.every]
-    sets: dict[str, Counter[str]] = defaultdict(Counter)
-    seconds: list[float] = []
+    files = sorted(path for path in options.data.glob("*.json") if path.is_file())
+    paths = {path.name: path for path in files[:: options.every]}
+    kept = Kept(options.keep, options.seconds)
+    due = kept.due(paths)
     with multiprocessing.Pool(os.cpu_count()) as pool:
-        for path, (name, told, took, note) in zip(paths, pool.imap(judged, paths, chunksize=8), strict=True):
-            sets[name] += told
-            sets["all"] += told
-            seconds.append(took)
-            if note:
-                print(f"{path.name}: {note}")
-    page = _page(sets, sorted(seconds), options.every)
+        while names := list(itertools.islice(due, _ONCE)):
+            found = pool.map(judged, [paths[name] for name in names], chunksize=8)
+            for name, judgement in zip(names, found, strict=True):
+                kept.add(name, judgement)
+                if judgement.note:
+                    print(f"{name}: {judgement.note}")
+    page = _page({paths[name]: Judgement(*kept.results[name]) for name in paths if name in kept.results}, len(files))
     print(page)
     if options.write:
         options.write.write_text(page, "utf-8")
 
 
-def _page(sets: dict[str, Counter[str]], seconds: list[float], every: int) -> str:
+_ONCE = 128
+"""Schemas that are given out together, to all processors."""
+
+
+def _page(judgements: dict[Path, Judgement], of: int) -> str:
+    sets: dict[str, Counter[str]] = defaultdict(Counter)
+    for path, judgement in judgements.items():
+        for name in (set_of(path), "all"):
+            sets[name].update(judgement.counts)
+    seconds = sorted(each.seconds for each in judgements.values())
+    memory = max(each.memory for each in judgements.values()) >> 20
+
     def share(told: Counter[str], key: str) -> str:
         if key == "schemas":
             return f"{told[key]:,}"
@@ -134,9 +177,12 @@ def _page(sets: dict[str, Counter[str]], seconds: list[float], every: int) -> st
         of = {"valid": "valid of", "plain valid": "valid of"}.get(key, "schemas")
         return _part(told[key], told[of])
 
-    rows = [f"| {name} | " + " | ".join(share(told, key) for key, _ in _COLUMNS) + " |" for name, told in sets.items()]
+    rows = [
+        f"| {name} | " + " | ".join(share(told, key) for key, _ in _COLUMNS) + " |"
+        for name, told in sorted(sets.items())
+    ]
     at = {name: 1000 * seconds[min(int(len(seconds) * part), len(seconds) - 1)] for name, part in _QUANTILES}
-    chosen = "All of them" if every == 1 else f"Every {every}th of them"
+    chosen = "All of them" if len(judgements) == of else f"{len(judgements):,} of {of:,}"
     return "\n".join(
         [
             "# Schemas as they are met",
@@ -154,7 +200,7 @@ def _page(sets: dict[str, Counter[str]], seconds: list[float], every: int) -> st
             "",
             "Processor time for a schema, from the client's JSON to a grammar that was compiled once: "
             + ", ".join(f"{name} {value:.1f} ms" for name, value in at.items())
-            + ". The same schema costs nothing the second time.",
+            + f". The most memory that one took: {memory} MB. The same schema costs nothing the second time.",
             "",
         ]
     )

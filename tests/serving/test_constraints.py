@@ -15,7 +15,8 @@ from antiphon.api.reply import TextBlock, ThinkingBlock, ToolBlock
 from antiphon.constraint import dialects, lark
 from antiphon.constraint.check import MOST_ATTEMPTS
 from antiphon.constraint.plan import Speech, plan
-from antiphon.engines.scripted import Rule
+from antiphon.engines import Description
+from antiphon.engines.scripted import Rule, Scripted
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.serving.model import Choices
 from antiphon.serving.token_model.holding import Holding
@@ -51,6 +52,22 @@ async def test_structured_output_is_checked() -> None:
     service, _ = await served(Rule(text='{"a": "x"}', times=1), Rule(text='{"a": 5}'))
     got = await reply(service, said("?"), GenerationParams(max_tokens=100, output_schema=schema))
     assert got.blocks == (TextBlock('{"a": 5}'),)
+
+
+class _Losing(Scripted):
+    """An engine that takes a grammar, and goes on without it."""
+
+    async def describe(self) -> Description:
+        return msgspec.structs.replace(await super().describe(), grammar="llguidance")
+
+
+@pytest.mark.parametrize("text", [BAD, "I will not."])
+async def test_a_grammar_that_the_engine_lets_go_of(text: str) -> None:
+    """A reply that breaks what a grammar was to hold is an error, and no reply."""
+    service, engine = await served(Rule(text=text), kind=_Losing)
+    with pytest.raises(Internal, match="the engine did not hold the model"):
+        await reply(service, LOOK, FORCED)
+    assert engine.jobs[0].grammar
 
 
 async def test_parallel_calls_forbidden() -> None:

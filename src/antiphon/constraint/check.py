@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -10,10 +11,12 @@ import jsonschema_rs
 import msgspec
 
 from antiphon.api.conversation import GenerationParams, Tool
-from antiphon.api.errors import BadRequest
+from antiphon.api.errors import BadRequest, Internal
 from antiphon.api.reply import Reply, TextBlock, ToolBlock
 from antiphon.constraint.schema.modern import modern
 from antiphon.parsing.json import lenient
+
+log = logging.getLogger("antiphon")
 
 MOST_ATTEMPTS = 5
 """How often the model is asked for a reply, or a call, that must be checked."""
@@ -50,6 +53,14 @@ def complaint(reply: Reply, tools: tuple[Tool, ...], params: GenerationParams) -
         if problem := violation(params.output_schema, _closed(text) if cut else text, cut=cut):
             return f"the output does not match its schema: {problem}"
     return ""
+
+
+def confirm(reply: Reply, tools: tuple[Tool, ...], params: GenerationParams) -> None:
+    """Raises Internal where a reply breaks the demand although a grammar held it. llama.cpp lets go of one that costs
+    more at a token than it grants, and goes on without it."""
+    if demands(params) and (problem := complaint(reply, tools, params)):
+        log.error("the engine let go of the grammar that held a reply: %s", problem)
+        raise Internal(f"the engine did not hold the model to what the request demands: {problem}")
 
 
 def violation(schema: dict[str, object], text: str, *, cut: bool = False) -> str:

@@ -50,7 +50,7 @@ class JsonRules:
         self._prefix = prefix
         self._definitions: dict[str, Any] = node.schema.get("$defs", {})
         self._ready: dict[str, str] = {}
-        self._count = 0
+        self._terminals: dict[str, str] = {}
         self._any = ""
         self._waiting: list[str] = []
         self._plain: dict[int, bool] = {}
@@ -148,10 +148,11 @@ class JsonRules:
         return self._ready[name]
 
     def _terminal(self, body: str) -> str:
-        self._count += 1
-        name = f"{self._prefix.upper()}T{self._count}"
-        self._named(name, body)
-        return name
+        """The name of a terminal with this body; the same body is written once."""
+        if body not in self._terminals:
+            name = self._terminals[body] = f"{self._prefix.upper()}T{len(self._terminals)}"
+            self._named(name, body)
+        return self._terminals[body]
 
     def _number(self, part: Part) -> str:
         if "multipleOf" in part:

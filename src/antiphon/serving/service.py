@@ -15,7 +15,7 @@ from antiphon.api.conversation import Conversation, GenerationParams, callable_t
 from antiphon.api.errors import BadRequest, Internal, Overloaded
 from antiphon.api.events import AnyEvent, Emit, Finished, PromptProgress, Started
 from antiphon.api.reply import Fold, Reply, fold
-from antiphon.constraint.check import MOST_ATTEMPTS, complaint
+from antiphon.constraint.check import MOST_ATTEMPTS, complaint, confirm
 from antiphon.constraint.plan import Part
 from antiphon.observability import request_watch
 from antiphon.prompt.inspection import Inspection
@@ -274,6 +274,8 @@ class Service:
             if isinstance(end := batch[-1], Finished):
                 batch = [*batch[:-1], msgspec.structs.replace(end, edits=prepared.edits)]
                 watch.finished(reply := folding.reply())
+                if not to_be_checked:
+                    confirm(reply, prepared.tools, prepared.params)
                 await attempt.remember(reply)
                 if not to_be_checked:
                     await self._record(prepared, reply)
