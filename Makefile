@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 PROGRAMS ?=
-.PHONY: help install clients programs serve browser test test-console bench soak flat schemas hostile engines-real rollouts install-check ray openapi check check-alone peers gpu-pack format docs docs-generated clean
+.PHONY: help install clients programs serve browser test test-console bench soak everything flat schemas hostile engines-real rollouts install-check ray openapi check check-alone peers gpu-pack format docs docs-generated clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -78,6 +78,9 @@ bench: install ## the server beside its peers, into docs/benchmarks.md
 # Long: clients of every kind, some of them rude, and an engine that is killed now and then.
 soak: install ## half an hour of mixed load and faults (ARGS="--minutes 5" for less)
 	$(BIN)/python -m bench.soak $(ARGS)
+
+everything: install ## all that a server can do at once, while its workers are killed
+	$(BIN)/python -m bench.everything $(ARGS)
 
 flat: install ## ten thousand requests and a thousand disconnects; then whether anything has grown
 	$(BIN)/python -m bench.flat $(ARGS)
