@@ -40,13 +40,13 @@ class Watched:
         self.troubles: list[str] = []
         self.strangers: list[str] = []
 
-    def open(self) -> Page:
-        """A page that has learnt which models there are."""
+    def open(self, place: str = "/") -> Page:
+        """A page at this place of the server."""
         page = self.context.new_page()
         page.on("console", lambda message: self._said(message.type, message.text))
         page.on("pageerror", lambda error: self._said("error", str(error)))
         page.on("request", lambda request: self._asked(request.url))
-        page.goto(self.url)
+        page.goto(self.url + place)
         return page
 
     def _said(self, kind: str, text: str) -> None:

@@ -123,19 +123,19 @@ async def test_reports_add_up_in_any_buckets_and_groups(tmp_path: Path) -> None:
         assert sum(each["uncached_input_tokens"] for _, each in found) == sum(range(0, 24, 3))
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ({}, "starting_at: Field required"),
-        ({"starting_at": "soon"}, "starting_at: Input should be a valid RFC 3339 timestamp"),
-        ({"starting_at": "2027-01-16", "bucket_width": "1m"}, "bucket_width: usage is kept by the hour"),
-        ({"starting_at": "2027-01-16", "limit": "32"}, "limit: Input should be a valid integer between 1 and 31"),
-        ({"starting_at": "2027-01-16", "page": "page_x"}, "page: "),
-        ({"starting_at": "2027-01-16", "group_by[]": "colour"}, "group_by: 'colour' is none of"),
-    ],
+REFUSED = (
+    ({}, "starting_at: Field required"),
+    ({"starting_at": "soon"}, "starting_at: Input should be a valid RFC 3339 timestamp"),
+    ({"starting_at": "2027-01-16", "bucket_width": "1m"}, "bucket_width: usage is kept by the hour"),
+    ({"starting_at": "2027-01-16", "limit": "32"}, "limit: Input should be a valid integer between 1 and 31"),
+    ({"starting_at": "2027-01-16", "page": "page_x"}, "page: "),
+    ({"starting_at": "2027-01-16", "group_by[]": "colour"}, "group_by: 'colour' is none of"),
 )
-async def test_what_cannot_be_asked_is_said_by_its_name(tmp_path: Path, query: dict[str, str], field: str) -> None:
+
+
+async def test_what_cannot_be_asked_is_said_by_its_name(tmp_path: Path) -> None:
     """A bad parameter is a 400 that begins with it."""
     async with organized(tmp_path) as here:
-        status, told = await here.get(REPORT, here.admin, *query.items())
-        assert (status, told["error"]["message"].startswith(field)) == (400, True), told
+        for query, field in REFUSED:
+            status, told = await here.get(REPORT, here.admin, *query.items())
+            assert (status, told["error"]["message"].startswith(field)) == (400, True), told

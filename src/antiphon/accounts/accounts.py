@@ -14,6 +14,7 @@ from antiphon.accounts.key_store import KeyStore
 from antiphon.accounts.keyring import Keyring
 from antiphon.accounts.ledger import Ledger
 from antiphon.accounts.usage_store import UsageStore
+from antiphon.api.errors import Forbidden
 from antiphon.storage.records import Records
 
 log = logging.getLogger("antiphon")
@@ -28,6 +29,18 @@ class Accounts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     usage: UsageStore | None = None
     ledger: Ledger | None = None
     budgets: Budgets | None = None
+
+    def require_admin(self, label: str) -> None:
+        """Raise Forbidden unless the key of this label is an admin's. A server that asks for no key may show everybody
+        what is used, but nobody can make himself its master there."""
+        key = self.keys.get(label)
+        if key is None or not key.admin:
+            raise Forbidden("keys are changed with an admin's key (antiphon keys add NAME --admin)")
+
+    def sees_all(self, label: str) -> bool:
+        """Whether whoever has the key of this label (empty: none) may see what all use."""
+        key = self.keys.get(label)
+        return not self.keys.required or (key is not None and key.admin)
 
     def tend(self) -> list[Coroutine[Any, Any, None]]:
         """The work that goes on beside the requests: taking in changes of keys, adding up what is used."""

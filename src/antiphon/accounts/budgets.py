@@ -32,6 +32,15 @@ class _Known(msgspec.Struct, frozen=True):
     committed: int
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """What of a month's budget is spent, in tokens, and when the month begins and ends."""
+
+    budget: int
+    spent: int
+    begin: datetime
+    end: datetime
+
+
 class Budgets:
     """The budgets of keys, and what is spent of them."""
 
@@ -44,18 +53,22 @@ class Budgets:
         self._clock = clock
         self._known: dict[str, _Known] = {}
 
-    async def check(self, label: str) -> None:
-        """Raise BudgetSpent for a key that has nothing left."""
+    async def standing(self, label: str) -> Standing | None:
+        """How it is with a key's budget now; None where it has none."""
         key = self._keys.get(label)
         if key is None or not key.budget:
-            return
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        begin, end = _month(now)
-        spent = await self._spent(label, int(begin.timestamp()))
-        if spent >= key.budget:
+            return None
+        begin, end = _month(datetime.fromtimestamp(self._clock(), UTC))
+        return Standing(key.budget, await self._spent(label, int(begin.timestamp())), begin, end)
+
+    async def check(self, label: str) -> None:
+        """Raise BudgetSpent for a key that has nothing left."""
+        standing, key = await self.standing(label), self._keys.get(label)
+        if standing and key and standing.spent >= standing.budget:
             raise BudgetSpent(
-                f"the key {key.name!r} has spent {spent} of its {key.budget} tokens for {now:%B %Y}; its budget begins "
-                f"anew at {end:%Y-%m-%dT%H:%M:%SZ}, or when the operator of this server raises it"
+                f"the key {key.name!r} has spent {standing.spent} of its {standing.budget} tokens for "
+                f"{standing.begin:%B %Y}; its budget begins anew at {standing.end:%Y-%m-%dT%H:%M:%SZ}, or when the "
+                "operator of this server raises it"
             )
 
     async def _spent(self, label: str, month: int) -> int:

@@ -70,6 +70,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
         return "expired" if self.expires is not None and self.expires <= now else "active"
 
 
+def is_name(text: str) -> bool:
+    """Whether a key may be called so: in words that can be read, without blanks around them."""
+    return bool(text) and text == text.strip() and text.isprintable()
+
+
 def new_secret(*, admin: bool = False) -> str:
     """A secret that nobody can guess."""
     return _PREFIX[admin] + "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from antiphon.accounts.key_store import KeyStore, NameTaken, UnknownKey
-from antiphon.accounts.keys import Allowance, Key
+from antiphon.accounts.keys import Allowance, Key, is_name
 from antiphon.cli.options import Failed, settings_options
 from antiphon.cli.table import table
 from antiphon.settings.sources import Settings
@@ -88,7 +88,7 @@ def _rights(command: Callable[..., Any]) -> Callable[..., Any]:
 @_rights
 def add(settings: Settings, name: str, **given: Any) -> None:
     """Add a key, and print it: this is the only time that it is shown."""
-    if not name.strip() or name != name.strip() or not name.isprintable():
+    if not is_name(name):
         raise Failed(f"{name!r} is no name for a key: it may not be empty, nor begin or end with a blank")
     with _opened(settings) as store:
         key, secret = store.add(name, **_read(given))

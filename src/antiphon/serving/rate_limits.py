@@ -17,6 +17,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from antiphon.accounts.keyring import Keyring
 from antiphon.accounts.keys import Allowance
@@ -30,10 +31,19 @@ _MORE = 64
 """Keys that the file has room for; so many more, whenever there are more."""
 _KINDS = ("requests", "input-tokens", "output-tokens", "tool-calls")
 _REQUESTS, _INPUT, _OUTPUT, _CALLS = range(4)
-_TOLD = 3
-"""Of the kinds, those that the API has headers for."""
+_TOLD = _KINDS[:3]
+"""Those that the API has headers for."""
 
 Header = tuple[bytes, bytes]
+
+
+class Standing(NamedTuple):
+    """Of a kind: so many a minute, what remains of them, and when all of them do again (Unix seconds)."""
+
+    kind: str
+    limit: int
+    remaining: int
+    full: float
 
 
 class RateLimiter:
@@ -88,20 +98,28 @@ class RateLimiter:
             self._add(key, _INPUT, -cached)
             self._add(key, _OUTPUT, output)
 
+    def standings(self, key: str) -> list[Standing]:
+        """How it is with each kind of which the key may use only so much."""
+        limits = self._most(key)
+        if not any(limits):
+            return []
+        with self._locked():
+            used = [self._used(key, kind) for kind in range(len(_KINDS))]
+        return [
+            Standing(name, most, max(0, math.floor(most - spent)), self._now() + spent * 60 / most)
+            for name, most, spent in zip(_KINDS, limits, used, strict=True)
+            if most
+        ]
+
     def headers(self, key: str) -> list[Header]:
         """The `anthropic-ratelimit-*` headers: limit, what remains, and when the bucket will be full again."""
         found: list[Header] = []
-        limits = self._most(key)
-        if not any(limits[:_TOLD]):
-            return found
-        with self._locked():
-            used = [self._used(key, kind) for kind in range(_TOLD)]
-        for kind, name in enumerate(_KINDS[:_TOLD]):
-            if most := limits[kind]:
-                full = self._now() + used[kind] * 60 / most
-                reset = datetime.fromtimestamp(math.ceil(full), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                values = {"limit": str(most), "remaining": str(max(0, math.floor(most - used[kind]))), "reset": reset}
-                found += [(f"anthropic-ratelimit-{name}-{part}".encode(), v.encode()) for part, v in values.items()]
+        for standing in self.standings(key):
+            if standing.kind in _TOLD:
+                reset = datetime.fromtimestamp(math.ceil(standing.full), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                values = {"limit": str(standing.limit), "remaining": str(standing.remaining), "reset": reset}
+                name = f"anthropic-ratelimit-{standing.kind}"
+                found += [(f"{name}-{part}".encode(), value.encode()) for part, value in values.items()]
         return found
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from antiphon.accounts.key_store import KeyStore, NameTaken, UnknownKey
-from antiphon.accounts.keys import Key
+from antiphon.accounts.keys import Key, is_name
 from antiphon.api.errors import BadRequest, NotFound, NotKept
 from antiphon.serving.service import Service
 from antiphon.surfaces.http import json_body, pages
@@ -103,10 +103,13 @@ class _Organization:
         await exchange.reply(200, msgspec.json.encode(_told(found)))
 
     async def change(self, exchange: Exchange) -> None:
+        self._accounts.require_admin(exchange.watch.key)
         wanted, _ = json_body.read(await exchange.body(_LARGEST), _change)
         if wanted.status == "inactive":
             raise BadRequest("status: a key is active or archived here; archived is for good")
         rights = {"name": wanted.name} if wanted.name else {}
+        if wanted.name and not is_name(wanted.name):
+            raise BadRequest("name: it may not begin or end with a blank, nor have what cannot be printed")
 
         def work(store: KeyStore) -> Key:
             key = store.find(exchange.rest)

@@ -14,14 +14,33 @@ export function dialog(title, ...children) {
   return node;
 }
 
-/** Ask for a key. Gives a promise of what was entered, or of null. */
-export function askForKey(reason, wrong) {
+/** Ask whether something is to be done that cannot be undone. What fails is told in the dialog. */
+export function confirm(question, about, label, act) {
+  const trouble = h("p.trouble", { role: "alert", hidden: true });
+  const run = async () => {
+    try {
+      await act();
+      node.close();
+    } catch (failure) {
+      trouble.hidden = false;
+      trouble.textContent = failure.message;
+    }
+  };
+  const button = h("button.primary", { type: "button", onclick: run }, label);
+  const node = dialog(question, h("p", {}, about), trouble,
+    h("div.row", {}, h("button.outlined", { type: "button", onclick: () => node.close() }, "Keep"), button));
+  node.classList.add("narrow");
+  button.focus();
+}
+
+/** Ask for a key, in these words. Gives a promise of what was entered, or of null. */
+export function askForKey(reason, wrong, words = wrong ? "That key was not accepted. Another one:" : "This server asks for a key") {
   return new Promise((resolve) => {
     const input = h("input", { type: "password", id: "key", autocomplete: "off", required: true, "aria-describedby": "key-hint" });
     const form = h("form", { method: "dialog", class: "body" },
-      h("label", { for: "key" }, wrong ? "That key was not accepted. Another one:" : "This server asks for a key"), input,
-      h("p.hint", { id: "key-hint" }, "One of those it was started with (", h("code", {}, "--api-key"),
-        "). It is kept until this tab is closed, and sent to this server alone."),
+      h("label", { for: "key" }, words), input,
+      h("p.hint", { id: "key-hint" }, "One that the operator gave you (", h("code", {}, "antiphon keys add"), "), or that the server was started with (",
+        h("code", {}, "--api-key"), "). It is kept until this tab is closed, and sent to this server alone."),
       h("div.row", {}, h("button.outlined", { type: "button", onclick: () => node.close() }, "Cancel"),
         h("button.primary", { type: "submit" }, "Use this key")));
     const node = dialog("A key, please", form);

@@ -123,3 +123,10 @@ export async function copy(text, what) {
     toast("The browser did not allow copying; mark the text and copy it by hand");
   }
 }
+
+/** Let the browser save a text as a file. */
+export function save(text, type, name) {
+  const address = URL.createObjectURL(new Blob([text], { type }));
+  h("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}

@@ -1,7 +1,7 @@
 // The list of conversations: found by their words, opened, renamed, exported, deleted.
 
 import * as archive from "./archive.js";
-import { dialog, menu } from "./dialogs.js";
+import { confirm, dialog, menu } from "./dialogs.js";
 import { announce, fill, h, iconButton } from "./dom.js";
 import { bring, forget, rename } from "./library.js";
 import { on, state } from "./store.js";
@@ -100,19 +100,11 @@ function askForTitle(head) {
 }
 
 function askToDelete(head) {
-  confirm(`Delete “${head.title}”?`, "It is kept nowhere else.", () => forget(head.id));
+  confirm(`Delete “${head.title}”?`, "It is kept nowhere else.", "Delete", () => forget(head.id));
 }
 
 /** Ask whether all conversations are to be deleted. */
 export function askToDeleteAll() {
   const many = heads.length === 1 ? "The one conversation" : `All ${heads.length} conversations`;
-  confirm("Delete everything?", `${many} in this browser will be gone. They are kept nowhere else.`, () => forget());
-}
-
-function confirm(question, about, act) {
-  const button = h("button.primary", { type: "button", onclick: () => { node.close(); act(); } }, "Delete");
-  const node = dialog(question, h("p", {}, about),
-    h("div.row", {}, h("button.outlined", { type: "button", onclick: () => node.close() }, "Keep"), button));
-  node.classList.add("narrow");
-  button.focus();
+  confirm("Delete everything?", `${many} in this browser will be gone. They are kept nowhere else.`, "Delete", () => forget());
 }

@@ -9,7 +9,9 @@ import { choice, fill, h, icon, iconButton, offer, toast } from "./dom.js";
 import { askToDeleteAll, history } from "./history.js";
 import { Inspector } from "./inspector.js";
 import { begin as beginAnew, keep, restore } from "./library.js";
+import { KeysPage } from "./keys.js";
 import { Live } from "./live.js";
+import { addPage, followAddress, goTo, pageLinks, shownPage } from "./pages.js";
 import { Unsendable } from "./request.js";
 import { settingsPanel } from "./settings.js";
 import { bind, explain } from "./shortcuts.js";
@@ -17,6 +19,7 @@ import { choose, changed, on, state } from "./store.js";
 import { thread } from "./thread.js";
 import { exportShown, importFile } from "./transfer.js";
 import { versions } from "./tree.js";
+import { UsagePage } from "./usage.js";
 
 const THEME = "antiphon.theme";
 const HISTORY = "antiphon.history";
@@ -59,9 +62,11 @@ function head() {
   });
   const tab = (name, label) => h("button", { type: "button", "aria-expanded": "false", "aria-controls": "panel",
     dataset: { panel: name }, onclick: () => showPanel(name, true) }, label);
-  fill(at("head"), iconButton("list", "Conversations", () => showHistory(at("history").hidden),
-    { "aria-expanded": "false", "aria-controls": "history", id: "history-button" }), h("div.brand", {}, icon("mark", 24), h("span", {}, "Antiphon")), h("div.model", {}, picker, about), h("div.gap"),
-    h("div.tabs", { role: "group", "aria-label": "Panels" }, tab("settings", "Settings"), tab("prompt", "Prompt"), tab("live", "Live")),
+  const list = iconButton("list", "Conversations", () => showHistory(at("history").hidden), { "aria-expanded": "false", "aria-controls": "history", id: "history-button" });
+  list.classList.add("chat-only");
+  fill(at("head"), list, h("div.brand", {}, icon("mark", 24), h("span", {}, "Antiphon")),
+    h("div.model.chat-only", {}, picker, about), h("div.gap"), pageLinks(),
+    h("div.tabs.chat-only", { role: "group", "aria-label": "Panels" }, tab("settings", "Settings"), tab("prompt", "Prompt"), tab("live", "Live")),
     h("div.tools", {}, iconButton("add", "New conversation", begin),
       iconButton("more", "More", (event) => more(event.currentTarget), { "aria-haspopup": "menu" })));
 }
@@ -74,6 +79,7 @@ function capabilities(model) {
 }
 
 async function begin() {
+  goTo();
   await beginAnew();
   state.attached = [];
   changed("attached");
@@ -123,23 +129,37 @@ function step(by) {
   next?.scrollIntoView({ block: "nearest" });
 }
 
+/** Those that are about turns do nothing while another page is shown; the others go to the conversation first. */
 const SHORTCUTS = [
-  { keys: "/", does: "write a message", run: () => at("composer-text").focus() },
+  { keys: "/", does: "write a message", run: inChat(() => at("composer-text").focus()) },
   { keys: "n", does: "new conversation", run: begin },
-  { keys: "c", does: "conversations", run: toHistory },
-  { keys: "[", does: "version before, of the turn that has the focus", run: () => toVersion(-1) },
-  { keys: "]", does: "next version", run: () => toVersion(1) },
-  { keys: "r", does: "ask again for the last reply", run: () => attempt(() => retry(state.turns.findLast((turn) => turn.reply))) },
-  { keys: "e", does: "edit the turn that has the focus, or your last one", run: editOne },
-  { keys: "j", does: "next turn", run: () => step(1) },
-  { keys: "k", does: "turn before", run: () => step(-1) },
-  { keys: "s", does: "settings", run: () => showPanel("settings", true) },
-  { keys: "p", does: "prompt", run: () => showPanel("prompt", true) },
-  { keys: "l", does: "live", run: () => showPanel("live", true) },
-  { keys: "m", does: "choose the model", run: () => document.querySelector(".model select").focus() },
+  { keys: "c", does: "conversations", run: inChat(toHistory) },
+  { keys: "[", does: "version before, of the turn that has the focus", run: onTurns(() => toVersion(-1)) },
+  { keys: "]", does: "next version", run: onTurns(() => toVersion(1)) },
+  { keys: "r", does: "ask again for the last reply", run: onTurns(() => attempt(() => retry(state.turns.findLast((turn) => turn.reply)))) },
+  { keys: "e", does: "edit the turn that has the focus, or your last one", run: onTurns(editOne) },
+  { keys: "j", does: "next turn", run: onTurns(() => step(1)) },
+  { keys: "k", does: "turn before", run: onTurns(() => step(-1)) },
+  { keys: "s", does: "settings", run: inChat(() => showPanel("settings", true)) },
+  { keys: "p", does: "prompt", run: inChat(() => showPanel("prompt", true)) },
+  { keys: "l", does: "live", run: inChat(() => showPanel("live", true)) },
+  { keys: "m", does: "choose the model", run: inChat(() => document.querySelector(".model select").focus()) },
+  { keys: "u", does: "usage", run: () => goTo("usage") },
+  { keys: "a", does: "keys, for access", run: () => goTo("keys") },
   { keys: "t", does: "light or dark", run: turnColours },
   { keys: "?", does: "this list", run: () => explain(SHORTCUTS) },
 ];
+
+function inChat(run) {
+  return () => {
+    goTo();
+    run();
+  };
+}
+
+function onTurns(run) {
+  return () => shownPage() || run();
+}
 
 /** Go to another version of the turn that has the focus, or of the last one that has versions. */
 function toVersion(by) {
@@ -160,6 +180,7 @@ function escape(event) {
   if (event.target.closest?.("dialog")) return;
   if (state.running) stop();
   else if (event.target.closest?.("input, textarea, select")) event.target.blur();
+  else if (shownPage()) goTo();
   else if (shownPanel) showPanel(null);
   else if (narrow() && !at("history").hidden) showHistory(false);
 }
@@ -182,6 +203,10 @@ async function start() {
   askWith(askForKey);
   await restore();
   keep();
+  const usage = new UsagePage();
+  const keys = new KeysPage();
+  addPage("usage", "Usage", usage.node, () => usage.refresh());
+  addPage("keys", "Keys", keys.node, () => keys.refresh());
   head();
   const inspector = new Inspector();
   const live = new Live();
@@ -200,6 +225,7 @@ async function start() {
   });
   document.addEventListener("panel", (event) => showPanel(event.detail));
   at("composer-text").focus();
+  followAddress();
   learnModels();
 }
 

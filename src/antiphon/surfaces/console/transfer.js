@@ -1,7 +1,7 @@
 // Conversations as files.
 
 import { load } from "./archive.js";
-import { toast } from "./dom.js";
+import { save, toast } from "./dom.js";
 import { begin } from "./library.js";
 import { freshId, choose, DEFAULTS, open, setTurns, snapshot, state } from "./store.js";
 
@@ -20,12 +20,7 @@ export async function exportKept(id) {
 
 function download({ title, settings, turns, first }) {
   const text = JSON.stringify({ format: FORMAT, version: 2, title, settings, first, turns }, null, 2);
-  const address = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = `conversation-${new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-")}.json`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(address), 1000);
+  save(text, "application/json", `conversation-${new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-")}.json`);
 }
 
 /** Let people choose a file, and take its conversation up. */
