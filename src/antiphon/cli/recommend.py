@@ -19,8 +19,9 @@ from antiphon.settings.fields import Settings
 
 _LEAST_WINDOW: dict[Use, int] = {"coding": 32_768, "tools": 16_384, "chat": 8_192}
 """Tokens below which a model is of no use for this. A coding assistant's instructions alone are some 20,000."""
-_LEAST_SPEED = 4.0
-"""Tokens a second, about as fast as people read. A better model that is slower is named only where none is faster."""
+_LEAST_SPEED = 8.0
+"""Tokens a second, about twice as fast as people read: with fewer, a page of code takes minutes, and so does a thought
+before an answer."""
 # An engine reads weights less evenly than a copy does, and computes besides: on two busy cores it reached 0.47 to 0.72
 # of what a copy did (SmolLM2 135M and Gemma 3 270M, 2026-11).
 _REACHED = 0.5
@@ -43,7 +44,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     """A model for a use: the window in tokens and the number of such windows that the server would give it, the
-    estimated tokens a second (0: not known), and the command."""
+    estimated tokens a second (0: not known), and the command. `passed_over` is a better one that fits and is slow."""
 
     use: str
     name: str
@@ -57,6 +58,12 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     speed: float
     vision: bool
     command: str
+    passed_over: Recommendation | None = None
+
+    @property
+    def slow(self) -> bool:
+        """Whether it keeps people waiting."""
+        return 0 < self.speed < _LEAST_SPEED
 
 
 def look() -> Machine:
@@ -77,9 +84,11 @@ def recommended(models: Sequence[ModelFacts], here: Machine, parallel: int) -> l
     found = []
     for use in get_args(Use):
         fitting = [each for model in models if use in model.uses for each in _fitting(model, use, here, parallel)]
-        quick = [each for each in fitting if not here.bandwidth or each.speed >= _LEAST_SPEED]
-        if fitting:
-            found.append(quick[0] if quick else max(fitting, key=lambda each: each.speed))
+        if not fitting:
+            continue
+        best = next((each for each in fitting if not each.slow), max(fitting, key=lambda each: each.speed))
+        better = next(iter(fitting[: fitting.index(best)]), None)
+        found.append(msgspec.structs.replace(best, passed_over=better))
     return found
 
 
@@ -163,18 +172,31 @@ def _tell(here: Machine, found: Sequence[Recommendation]) -> None:
         click.echo(
             f"No known model fits for {', '.join(sorted(missing))}; the small default one always does: antiphon serve"
         )
+    grouped: dict[tuple[str, str], list[Recommendation]] = {}
     for each in found:
-        windows = f"{each.parallel} windows" if each.parallel > 1 else "a window"
-        whole = "" if each.window == each.whole_window else f" (of {each.whole_window:,})"
-        pace = (
-            f"about {each.speed:.{0 if each.speed >= 10 else 1}f} tokens/s (an estimate)"
-            if each.speed
-            else "the GPU's speed is not estimated"
-        )
-        click.secho(f"\n{each.use:8} ", bold=True, nl=False)
-        click.echo(f"{each.title}, {each.quantisation}, {_size(each.bytes)}")
-        click.echo(f"         {windows} of {each.window:,} tokens{whole}; {pace}; {each.licence}")
-        click.echo(f"         {each.command}")
+        grouped.setdefault((each.name, each.passed_over.name if each.passed_over else ""), []).append(each)
+    for same in grouped.values():
+        *others, last = (each.use for each in same)
+        _tell_one(same[0], f"{', '.join(others)} and {last}" if others else last)
+
+
+def _tell_one(model: Recommendation, uses: str) -> None:
+    windows = f"{model.parallel} windows" if model.parallel > 1 else "a window"
+    whole = "" if model.window == model.whole_window else f" (of {model.whole_window:,})"
+    click.secho(f"\nFor {uses}: {model.title}", bold=True, nl=False)
+    click.echo(f", {model.quantisation}, {_size(model.bytes)}")
+    click.echo(f"    {windows} of {model.window:,} tokens{whole}; {_pace(model)}; {model.licence}")
+    click.echo(f"    {model.command}")
+    if model.slow:
+        click.echo("    It is slow here, and still the fastest that fits.")
+    if better := model.passed_over:
+        click.echo(f"    {better.title} fits too and is better, but slow, {_pace(better)}: {better.command}")
+
+
+def _pace(model: Recommendation) -> str:
+    if not model.speed:
+        return "the GPU's speed is not estimated"
+    return f"about {model.speed:.{0 if model.speed >= 10 else 1}f} tokens/s (an estimate)"
 
 
 def _size(count: int) -> str:

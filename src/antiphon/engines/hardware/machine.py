@@ -49,16 +49,16 @@ def _quota() -> int | None:
         return None
 
 
-def bandwidth(seconds: float = 0.3) -> float:
-    """Bytes a second that the memory gives to all cores that the engine would use, measured for so long by copying
-    blocks that no cache holds: of a copy, what is read and what is written."""
+def bandwidth(samples: int = 5, seconds: float = 0.1) -> float:
+    """Bytes a second that the memory gives to all cores that the engine would use: of a copy of blocks that no cache
+    holds, what is read and what is written. It is the best of so many measurements, each for so long, because whatever
+    else the machine does can only take away from it."""
     count = prefill_threads()
     blocks = [(ctypes.create_string_buffer(_BLOCK), ctypes.create_string_buffer(_BLOCK)) for _ in range(count)]
     for source, target in blocks:  # the system gives memory at its first use, and slowly
         ctypes.memmove(target, source, _BLOCK)
-    begun = time.perf_counter()
 
-    def copy(block: tuple[Any, Any]) -> int:
+    def copy(block: tuple[Any, Any], begun: float) -> int:
         copied = 0
         # Without the interpreter's lock, so that the threads copy at the same time.
         while time.perf_counter() - begun < seconds or not copied:
@@ -66,8 +66,13 @@ def bandwidth(seconds: float = 0.3) -> float:
             copied += 2 * _BLOCK
         return copied
 
+    def measured(threads: ThreadPoolExecutor) -> float:
+        begun = time.perf_counter()
+        copied = sum(threads.map(copy, blocks, [begun] * count))
+        return copied / (time.perf_counter() - begun)
+
     with ThreadPoolExecutor(count) as threads:
-        return sum(threads.map(copy, blocks)) / (time.perf_counter() - begun)
+        return max(measured(threads) for _ in range(samples))
 
 
 def free_bytes() -> int:
