@@ -67,26 +67,26 @@ command = ["@HOME@/bin/mcp-server-time"]
 url = "http://127.0.0.1:@PORT@/mcp"
 """
 _MCP_SERVERS = (
-    "anthropic==2.12.0",
+    "anthropic==2.14.0",
     "excel-mcp-server==2.2.2",
     "mcp-server-motherduck==1.1.0",
     "mcp-server-time==2026.10.19",
     "@modelcontextprotocol/server-everything@2026.8.31",
 )
-_NODE_TOOLS = ("@anthropic-ai/sdk@1.12.0", "zod@4.6.7", "@modelcontextprotocol/server-everything@2026.8.31")
+_NODE_TOOLS = ("@anthropic-ai/sdk@1.14.0", "zod@4.6.7", "@modelcontextprotocol/server-everything@2026.8.31")
 
 ALL = {
-    "anthropic-2": Program("anthropic_sdk.py", ("anthropic==2.12.0", "pydantic==2.14.3")),
+    "anthropic-2": Program("anthropic_sdk.py", ("anthropic==2.14.0", "pydantic==2.14.3")),
     "anthropic-1": Program("anthropic_sdk.py", ("anthropic==1.17.0", "pydantic==2.14.3")),
     "anthropic-0": Program("anthropic_sdk.py", ("anthropic==0.93.0", "pydantic==2.14.3")),
-    "server-tools": Program("server_tools.py", ("anthropic==2.12.0",), ("scripted",)),
+    "server-tools": Program("server_tools.py", ("anthropic==2.14.0",), ("scripted",)),
     "server-tools-typescript": Program("server_tools.mjs", _NODE_TOOLS, ("scripted",)),
     "mcp-servers": Program("mcp_servers.py", _MCP_SERVERS, settings=_MCP_SETTINGS),
     "langchain": Program("langchain_agent.py", ("langchain-anthropic==1.7.7", "langgraph==1.2.22", "langchain==1.4.7")),
     "pydantic-ai": Program("pydantic_ai_agent.py", ("pydantic-ai-slim[anthropic]==2.68.0",)),
     "instructor": Program("instructor_models.py", ("instructor[anthropic]==1.17.0",)),
     "llm": Program("llm_command.py", ("llm==0.36", "llm-anthropic==0.30")),
-    "anthropic-typescript": Program("anthropic_sdk.mjs", ("@anthropic-ai/sdk@1.12.0", "zod@4.6.7")),
+    "anthropic-typescript": Program("anthropic_sdk.mjs", ("@anthropic-ai/sdk@1.14.0", "zod@4.6.7")),
     "ai-sdk-7": Program("ai_sdk.mjs", ("ai@7.0.173", "@ai-sdk/anthropic@4.0.105", "zod@4.6.7")),
     "ai-sdk-6": Program("ai_sdk.mjs", ("ai@6.0.326", "@ai-sdk/anthropic@3.0.139", "zod@4.6.7")),
     "openai": Program("openai_responses.py", ("openai==3.57.0",)),
