@@ -155,6 +155,17 @@ async def test_programs_that_do_not_start(monkeypatch: pytest.MonkeyPatch) -> No
                 await client.tools(server(kind))
 
 
+async def test_a_server_that_stops_does_not_wait_for_one_that_starts() -> None:
+    """What waited for it has failed."""
+    async with clients() as client:
+        listing = asyncio.ensure_future(client.tools(server("deaf")))
+        while not client._sessions._kept:  # noqa: ASYNC110 (the process is nobody's to wait for)
+            await asyncio.sleep(0)
+        await client.close()
+        with pytest.raises(ToolFailed):
+            await listing
+
+
 async def test_processes_are_bounded_and_end_when_unused() -> None:
     """Beyond the bound the one that was not used for the longest time ends; where all are in use the call fails."""
     sessions = Sessions(1 << 20, most=2, idle=0.3)

@@ -54,6 +54,7 @@ class _Session:
         self._leaving = asyncio.Event()
         self._client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(self._live())
+        self.task.add_done_callback(self._settle)
 
     async def client(self) -> Client:
         """The connection, as soon as there is one."""
@@ -69,28 +70,29 @@ class _Session:
         return self._leaving.is_set() or self.process.ended.is_set() or self.process.dead or self.task.done()
 
     def end(self) -> None:
-        """Let it end."""
+        """Let it end, at once if it is only starting."""
         self._leaving.set()
+        if not self._client.done():
+            self.task.cancel()
 
     async def _live(self) -> None:
         from mcp.client.client import Client
 
-        try:
-            async with asyncio.timeout(_STARTS) as limit:
-                async with Client(self.process.streams(), mode="auto", cache=None) as client:
-                    limit.reschedule(None)
-                    self._client.set_result(client)
-                    await self._end()
-        except asyncio.CancelledError:
-            self._client.cancel()
-            raise
-        except Exception as trouble:
-            if self._client.done():
-                log.exception("the connection to an MCP server failed")
-            else:
-                self._client.set_exception(trouble)
-                # Whoever waited for it may be gone.
-                self._client.exception()
+        async with asyncio.timeout(_STARTS) as limit:
+            async with Client(self.process.streams(), mode="auto", cache=None) as client:
+                limit.reschedule(None)
+                self._client.set_result(client)
+                await self._end()
+
+    def _settle(self, task: asyncio.Task[None]) -> None:
+        """Tell whoever still waits for the connection that there will be none."""
+        trouble = None if task.cancelled() else task.exception()
+        if not self._client.done():
+            self._client.set_exception(trouble or ToolFailed("unavailable", "its process was ended"))
+            # There may be nobody.
+            self._client.exception()
+        elif trouble is not None:
+            log.error("the connection to an MCP server failed", exc_info=trouble)
 
     async def _end(self) -> None:
         """Wait until it ends, or is to."""
