@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from antiphon.accounts.usage import DAY, HOUR, Cell, Counts, Entry
 from antiphon.accounts.usage_store import UsageStore
 from antiphon.api.errors import BudgetSpent
 from antiphon.storage.records import Records
+from tests.storage.places import Place
 
 NOW = 1_800_000_000
 """In January 2027."""
@@ -91,16 +93,18 @@ def test_the_journal_of_a_dead_worker_counts_once(records: Records, journals: Pa
     living.close()
 
 
-async def test_a_request_of_a_batch_counts_once(records: Records, journals: Path) -> None:
+async def test_a_request_of_a_batch_counts_once(place: Place, journals: Path) -> None:
     """However often it was asked, by one worker or by several, of which some died before they were added; at any time,
     and for as long as it is remembered."""
-    store = UsageStore(records)
-    batched = [msgspec.structs.replace(entry(number), tier="batch", id=f"b/{number}") for number in range(4)]
+    records = Records(place.records)
+    store, batch = UsageStore(records), os.urandom(4).hex()
+    before = total(store.cells(journals, *ALL))
+    batched = [msgspec.structs.replace(entry(number), tier="batch", id=f"{batch}/{number}") for number in range(4)]
     dead, ledger = Journal(journals), Ledger(store, journals)
     for each in (entry(9), *batched[:3], batched[0]):
         dead.add(each)
     dead.close()
-    once = expected([entry(9), *batched])
+    once = before.plus(expected([entry(9), *batched]))
     for number in (2, 3, 0, 3):
         ledger.enter(batched[number])
     assert total(store.cells(journals, *ALL)) == once
@@ -117,6 +121,25 @@ async def test_a_request_of_a_batch_counts_once(records: Records, journals: Path
         await later.commit()
     await later.close()
     assert total(store.cells(journals, *ALL)) == once.plus(batched[0].counts)
+    records.close()
+
+
+def test_workers_that_add_the_same_requests_at_once(place: Place, journals: Path) -> None:
+    """Each request counts for one of them, and none waits for another for ever."""
+    records = Records(place.records)
+    store, batch = UsageStore(records), os.urandom(4).hex()
+    before = total(store.cells(journals, *ALL))
+    entries = [msgspec.structs.replace(entry(number), id=f"{batch}/{number}") for number in range(30)]
+    written = [Journal(journals) for _ in range(4)]
+    for seed, journal in enumerate(written):
+        for each in random.Random(seed).sample(entries, len(entries)):
+            journal.add(each)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(store.take, [journal.path for journal in written]))
+    assert total(store.cells(journals, *ALL)) == before.plus(expected(entries))
+    for journal in written:
+        journal.close()
+    records.close()
 
 
 def test_usage_of_an_earlier_server_is_taken_over(records: Records, journals: Path, tmp_path: Path) -> None:

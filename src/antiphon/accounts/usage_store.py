@@ -181,7 +181,7 @@ def _first(connection: Connection, placed: Iterable[_Placed]) -> Iterator[Entry]
         if entry.id:
             now = max(now, entry.time)
             row = _insert(connection, _ONCE).values(id=entry.id, entry=place, time=entry.time)
-            if not connection.execute(row.on_conflict_do_nothing()).rowcount:
+            if connection.scalar(row.on_conflict_do_nothing().returning(_ONCE.c.id)) is None:
                 continue
         yield entry
     if now:
