@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import secrets
@@ -23,6 +22,7 @@ from antiphon.accounts.usage import Entry
 from antiphon.accounts.usage_store import UsageStore
 from antiphon.storage import files
 from antiphon.storage.lines import Lines
+from antiphon.storage.locks import try_lock
 
 log = logging.getLogger("antiphon")
 
@@ -171,11 +171,8 @@ def take_over(store: UsageStore, folder: Path) -> None:
 def _locked(path: Path) -> int | None:
     """A handle of a file that nobody else has a lock on; None where somebody has, or it is another file by now."""
     handle = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(handle), path.stat()):
+    with contextlib.suppress(FileNotFoundError):
+        if try_lock(handle) and os.path.samestat(os.fstat(handle), path.stat()):
             return handle
-    except (BlockingIOError, FileNotFoundError):
-        pass
     os.close(handle)
     return None

@@ -13,13 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import shutil
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +29,7 @@ from antiphon.batches.tables import ANSWERS, ATTEMPTS, BATCHES, FOLDER, SHARES, 
 from antiphon.storage import files
 from antiphon.storage.contents import FolderContents
 from antiphon.storage.lines import whole_lines
+from antiphon.storage.locks import locked
 
 log = logging.getLogger("antiphon")
 
@@ -76,7 +74,7 @@ async def take_over(folder: Path, batches: BatchStore) -> None:
     this at once: each of them goes on when all of it is done."""
     for place in await asyncio.to_thread(_places, folder):
         try:
-            async with _locked(place):
+            async with locked(place / "lock", patience=_PATIENCE):
                 await _move(place, batches)
         except FileNotFoundError:
             # Another worker was faster.
@@ -167,22 +165,3 @@ def _deaths(place: Path) -> list[dict[str, Any]]:
 def _lines(file: Path) -> Iterator[bytes]:
     with contextlib.suppress(FileNotFoundError):
         yield from whole_lines(file)
-
-
-@contextlib.asynccontextmanager
-async def _locked(place: Path) -> AsyncIterator[None]:
-    """No other process works on a batch meanwhile. Raises OSError where one does for long: an earlier server runs."""
-    handle = os.open(place / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise
-            await asyncio.sleep(0.05)
-        yield
-    finally:
-        os.close(handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote
 
 TYPES = ("null", "boolean", "number", "string", "array", "object")
 """The types of JSON. `integer` is a number."""
@@ -43,6 +44,21 @@ def references(*nodes: Any) -> Iterator[str]:
         if isinstance(node, dict) and "$ref" in node:
             yield node["$ref"]
         waiting += inner(node)
+
+
+def at_pointer(document: Any, pointer: str) -> Any:
+    """The part that a JSON pointer names, as pointers stand in a URI (RFC 6901, 6). Raises LookupError where there is
+    none."""
+    part = document
+    for step in pointer.split("/")[1:]:
+        step = unquote(step).replace("~1", "/").replace("~0", "~")
+        if isinstance(part, dict):
+            part = part[step]
+        elif isinstance(part, list) and step.isdecimal():
+            part = part[int(step)]
+        else:
+            raise LookupError(step)
+    return part
 
 
 def _is_number(value: Any) -> bool:

@@ -12,6 +12,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
+from antiphon.constraint.vocabulary import at_pointer
+
 Schema = dict[str, Any]
 Alternative = tuple[Schema, ...]
 """Schemas that hold together, their own combinations already taken apart."""
@@ -175,19 +177,15 @@ def _both(some: list[Alternative], others: list[Alternative] | None) -> list[Alt
 
 def _target(root: Schema, reference: str) -> Any:
     """What a reference within the schema points to: by a path, or by an anchor among the definitions."""
-    path, *steps = unquote(reference).split("/")
+    path, _, _ = reference.partition("/")
     if path not in ("#", ""):
         definitions = (value for key in ("$defs", "definitions") for value in _part(root, key).values())
+        path = unquote(path)
         names = (path, path.removeprefix("#"))
         return next((each for each in definitions if isinstance(each, dict) and _anchor(each) in names), None)
-    found: Any = root if path == "#" else None
-    for step in steps:
-        step = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list) and step.isdecimal() and int(step) < len(found):
-            found = found[int(step)]
-        else:
-            found = found.get(step) if isinstance(found, dict) else None
-    return found
+    with suppress(LookupError):
+        return at_pointer(root, reference[1:]) if path == "#" else None
+    return None
 
 
 def _anchor(schema: Schema) -> Any:

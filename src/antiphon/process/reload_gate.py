@@ -1,22 +1,18 @@
 """What keeps requests to a model away while its weights change, across all workers: two locks on files that they share.
 
 Whoever generates holds `use`, together with others. Whoever reloads takes `turn`, so that nobody begins anything more,
-and then waits for `use` to be free. Locks go with the process that has them, so one that dies keeps nobody out.
+and then waits for `use` to be free.
 """
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from antiphon.api.errors import Overloaded
-
-_PAUSE = 0.05
-"""Seconds between two looks at what another process does."""
+from antiphon.storage.locks import try_lock, unlock, until
 
 
 class ReloadGate:
@@ -37,11 +33,11 @@ class ReloadGate:
             self._leave()
 
     def _entered(self) -> bool:
-        if not self._users and not _locked(self._use, fcntl.LOCK_SH):
+        if not self._users and not try_lock(self._use, shared=True):
             return False
         self._users += 1
-        if _locked(self._turn, fcntl.LOCK_SH):
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
+        if try_lock(self._turn, shared=True):
+            unlock(self._turn)
             return True
         self._leave()
         return False
@@ -49,7 +45,7 @@ class ReloadGate:
     def _leave(self) -> None:
         self._users -= 1
         if not self._users:
-            fcntl.flock(self._use, fcntl.LOCK_UN)
+            unlock(self._use)
 
     @asynccontextmanager
     async def reloading(self, *, drain: bool) -> AsyncIterator[None]:
@@ -58,10 +54,10 @@ class ReloadGate:
         # Of the same file opened twice, each has locks of its own.
         turn, use = _opened(self._path, "turn"), _opened(self._path, "use")
         try:
-            if not _locked(turn, fcntl.LOCK_EX):
+            if not try_lock(turn):
                 raise Overloaded("the model is being reloaded already; try again when that is done", retry_after=5)
             if drain:
-                await until(lambda: _locked(use, fcntl.LOCK_EX))
+                await until(lambda: try_lock(use))
             yield
         finally:
             os.close(use)
@@ -73,19 +69,5 @@ class ReloadGate:
         os.close(self._use)
 
 
-async def until(done: Callable[[], bool]) -> None:
-    """Wait for what other processes do, which nobody tells of."""
-    while not done():  # noqa: ASYNC110
-        await asyncio.sleep(_PAUSE)
-
-
 def _opened(path: Path, lock: str) -> int:
     return os.open(path.with_name(f"{path.name}.{lock}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _locked(handle: int, kind: int) -> bool:
-    try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -14,10 +14,11 @@ from contextlib import asynccontextmanager
 
 from antiphon.api.errors import BadRequest, EngineFailed, Failure, NotFound
 from antiphon.engines import UpdatesWeights
-from antiphon.process.reload_gate import ReloadGate, until
+from antiphon.process.reload_gate import ReloadGate
 from antiphon.process.worker_config import ModelEndpoint
 from antiphon.process.worker_state import Reloaded, WorkerState
 from antiphon.serving.reloading import Mode
+from antiphon.storage.locks import until
 
 log = logging.getLogger("antiphon")
 

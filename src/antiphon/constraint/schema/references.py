@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote, urldefrag, urljoin
+from urllib.parse import urldefrag, urljoin
+
+from antiphon.constraint.vocabulary import at_pointer
 
 _META = ("http://json-schema.org/", "https://json-schema.org/")
 
@@ -57,9 +59,10 @@ class References:
         # Schemas that were put together by hand keep the pointers of their parts' old homes.
         for start in (self._resources.get(resource), self._document if reference.startswith("#") else None):
             if start is not None and (not fragment or fragment.startswith("/")):
-                found = list(_walked(start, fragment))
-                if found:
-                    return found[0]
+                with suppress(LookupError):
+                    part = at_pointer(start, fragment)
+                    if isinstance(part, dict | bool):
+                        return part
         if address.startswith(_META):
             raise OfMeta("schemas of schemas are neither held nor checked")
         if reference.startswith("#"):
@@ -72,18 +75,3 @@ def _joined(base: str, reference: str) -> str:
         return urljoin(base, reference).rstrip("#")
     except ValueError:
         return reference
-
-
-def _walked(start: Any, pointer: str) -> Iterator[Any]:
-    """The place that a JSON pointer names, if there is one."""
-    node = start
-    for step in pointer.split("/")[1:]:
-        step = unquote(step).replace("~1", "/").replace("~0", "~")
-        if isinstance(node, dict) and step in node:
-            node = node[step]
-        elif isinstance(node, list) and step.isdecimal() and int(step) < len(node):
-            node = node[int(step)]
-        else:
-            return
-    if isinstance(node, dict | bool):
-        yield node

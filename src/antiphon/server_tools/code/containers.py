@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import os
 import secrets
@@ -23,13 +22,13 @@ import msgspec
 
 from antiphon.api.errors import BadRequest
 from antiphon.api.events import Container
+from antiphon.storage.locks import locked
 
 KEPT_SECONDS = 3600.0
 """After the last use."""
 MOST_BYTES = 2 << 30
 """Of all containers together; beyond it those used least recently go."""
 _SWEEP_SECONDS = 60.0
-_LOCK_SECONDS = 0.02
 _ARCHIVE = "files.tar"
 
 
@@ -76,7 +75,7 @@ class Containers:
         """The files of a container, for one run at a time. Using it makes it last longer."""
         place = self._place(id, key)
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        async with _locked(place):
+        async with locked(place):
             os.utime(place)
             with tempfile.NamedTemporaryFile(dir=place, delete=False) as kept:
                 try:
@@ -107,18 +106,3 @@ class Containers:
             for entry in entries:
                 with contextlib.suppress(OSError):
                     yield entry.stat().st_mtime, Path(entry.path)
-
-
-@contextlib.asynccontextmanager
-async def _locked(place: Path) -> AsyncIterator[None]:
-    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                await asyncio.sleep(_LOCK_SECONDS)
-        yield
-    finally:
-        os.close(descriptor)

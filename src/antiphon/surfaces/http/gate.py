@@ -6,7 +6,6 @@ and its socket; this does not.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -214,10 +213,8 @@ def _presented(exchange: Exchange) -> dict[str, str]:
 
 def _is_loopback(server: tuple[str, int | None] | None) -> bool:
     """Whether a connection came in by an address that other machines cannot reach."""
-    try:
-        return server is not None and ipaddress.ip_address(server[0]).is_loopback
-    except ValueError:
-        return False
+    address = hosts.address(server[0]) if server else None
+    return address is not None and address.is_loopback
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
