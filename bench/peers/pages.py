@@ -15,7 +15,7 @@ _MADE = "<!-- Made by `make peers` from docs/peers.json. -->"
 _BEGIN, _END = "<!-- Measured: made by `make peers`. -->", "<!-- The end of what was measured. -->"
 _SIGNS = {"passed": "✓", "failed": "✗", "unjudged": "–"}
 NOT_RUN = {
-    "Ollama": "No package of its server is on PyPI: what is known of it was read.",
+    "Ollama": "Its server is not packaged on PyPI, so the statements about it come from reading its source.",
     "SGLang": "`make peers ARGS=sglang` runs it; the run was stopped halfway, for want of time.",
     "LMDeploy": "Its engines need a GPU. `make peers ARGS=lmdeploy` runs its server over a script in their place.",
 }

@@ -19,7 +19,7 @@ COMMANDS = {
     "serve": ("serve", "Serve a model."),
     "recommend": ("recommend", "Name the models that suit this machine, for coding, chat and tools."),
     "update-models": ("recommend", "Fetch a newer list of the models that are known by name."),
-    "doctor": ("doctor", "Look at everything that serving needs, and say what to do about it."),
+    "doctor": ("doctor", "Check everything that serving needs, and say what to do."),
     "check": ("check", "Check any server of the Messages API, over HTTP alone."),
     "chat": ("chat", "Talk to a running server in the terminal."),
     "launch": ("launch", "Start a program that talks to a running server."),
@@ -34,7 +34,7 @@ COMMANDS = {
     "formats": ("models", "List the formats of tool calls, with an example of each."),
     "parse": ("parse", "Show what the server would make of a raw model output."),
     "trajectories": ("trajectories", "List, show and export what `antiphon serve --record FOLDER` has kept."),
-    "completion": ("completion", "Print what lets a shell complete commands and options."),
+    "completion": ("completion", "Print the shell's completion script for commands and options."),
 }
 """For each command the module that has a function of its name, and the first line of its help."""
 

@@ -21,7 +21,7 @@ from antiphon.cli.options import model_option, server_options
 def chat(server: Server, name: str | None, system: str, max_tokens: int) -> None:
     """Talk to a running server in the terminal.
 
-    /exit or the end of input leaves, /new forgets the conversation, Ctrl-C breaks a reply off. Lines may also come
+    /exit or the end of input quits, /new starts a new conversation, Ctrl-C interrupts a reply. Lines may also come
     from a pipe: each one is a turn.
     """
     sys.exit(talk(server, model=name, system=system, max_tokens=max_tokens))

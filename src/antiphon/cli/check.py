@@ -14,7 +14,7 @@ import antiphon_check.command
 def check(arguments: tuple[str, ...]) -> None:
     """Check any server of the Messages API, over HTTP alone.
 
-    `antiphon check URL` says of each of some hundred properties whether it holds; `antiphon check --help` lists the
+    `antiphon check URL` reports which of some hundred properties hold; `antiphon check --help` lists the
     options. The same suite runs without this package: `python -m antiphon_check URL`.
     """
     sys.exit(antiphon_check.command.main(arguments))

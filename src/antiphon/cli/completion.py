@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what lets a shell complete commands and options.
+    """Print the shell's completion script for commands and options.
 
     bash: eval "$(antiphon completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc; fish: antiphon completion fish >
     ~/.config/fish/completions/antiphon.fish

@@ -101,7 +101,7 @@ class _Launching(click.Command):
 
 
 @click.command(cls=_Launching)
-@click.option("--list", "listed", is_flag=True, help="List the programs that can be started, and leave.")
+@click.option("--list", "listed", is_flag=True, help="List the programs that can be started, and exit.")
 @click.argument("program", type=click.Choice(list(PROGRAMS)), required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @server_options
@@ -120,7 +120,7 @@ def launch(
     """Start a program that talks to a running server.
 
     PROGRAM gets the server's address, its key, its model and the true window in its environment, and what stands
-    after `--` as its arguments: antiphon launch claude -- -p "Say hello." Nothing of yours is written to.
+    after `--` as its arguments: antiphon launch claude -- -p "Say hello." None of your files are changed.
     """
     if listed:
         click.echo("\n".join(listing()))

@@ -15,7 +15,7 @@ from antiphon.settings import sources
 
 @click.command()
 @settings_options()
-@click.option("--print-config", is_flag=True, help="Print the settings in force as antiphon.toml, and leave.")
+@click.option("--print-config", is_flag=True, help="Print the settings in force as antiphon.toml, and exit.")
 def serve(settings: sources.Settings, print_config: bool) -> None:
     """Serve a model.
 

@@ -59,7 +59,7 @@ def examine(load: Callable[[], Settings], say: Callable[[str], None]) -> Iterato
 @settings_options(unread=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(read: Callable[[], Settings], as_json: bool) -> None:
-    """Look at everything that serving needs, and say what to do about it.
+    """Check everything that serving needs, and say what to do.
 
     Takes what `antiphon serve` takes. Machine, engine, model files, chat templates, port and keys are looked at, and a
     real request is sent: to the server that runs with these settings, otherwise to one started for it. The exit status
