@@ -76,13 +76,13 @@ async def post(application: ASGIApp, item: Item, batch: Batch) -> Answer:
         else:
             chunks.append(message.get("body", b""))
 
-    given = {"content-type": "application/json", **batch.headers}
+    sent = {"content-type": "application/json", **batch.headers}
     scope = {
         "type": "http",
         "method": "POST",
         "path": "/v1/messages",
         "query_string": b"",
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in given.items()],
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in sent.items()],
         INSIDE: Origin(batch.owner, f"{batch.id}/{item.custom_id}"),
     }
     await application(scope, receive, send)

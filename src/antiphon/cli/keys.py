@@ -86,12 +86,12 @@ def _rights(command: Callable[..., Any]) -> Callable[..., Any]:
 @store_options
 @click.argument("name")
 @_rights
-def add(settings: Settings, name: str, **given: Any) -> None:
+def add(settings: Settings, name: str, **options: Any) -> None:
     """Add a key, and print it: this is the only time that it is shown."""
     if not is_name(name):
         raise Failed(f"{name!r} is no name for a key: it may not be empty, nor begin or end with a blank")
     with _opened(settings) as store:
-        key, secret = store.add(name, **_read(given))
+        key, secret = store.add(name, **_read(options))
     click.echo(secret)
     click.echo(f"antiphon: {name} is {key.label} in the log; only a hash of the key is kept", err=True)
 
@@ -127,7 +127,7 @@ def set_(settings: Settings, name: str, **given: Any) -> None:
 @store_options
 @click.argument("name")
 def revoke(settings: Settings, name: str) -> None:
-    """Let a key open nothing any more, for good."""
+    """Revoke a key permanently."""
     with _opened(settings) as store:
         store.revoke(name)
 
@@ -146,19 +146,19 @@ def rotate(settings: Settings, name: str, overlap: str) -> None:
     click.echo(secret)
 
 
-def _read(given: dict[str, Any]) -> dict[str, Any]:
+def _read(options: dict[str, Any]) -> dict[str, Any]:
     """The rights that were given, as fields of a `Key`. Raises Failed."""
     rights: dict[str, Any] = {}
-    if given["models"] is not None:
-        rights["models"] = tuple(name.strip() for name in given["models"].split(",") if name.strip())
-    if given["limits"]:
-        rights["allowance"] = _allowance(given["limits"])
-    if given["budget"] is not None:
-        rights["budget"] = _number(given["budget"] or "0", "--budget")
-    if given["expires"] is not None:
-        rights["expires"] = _moment(given["expires"]) if given["expires"] else None
-    if given["admin"] is not None:
-        rights["admin"] = given["admin"]
+    if options["models"] is not None:
+        rights["models"] = tuple(name.strip() for name in options["models"].split(",") if name.strip())
+    if options["limits"]:
+        rights["allowance"] = _allowance(options["limits"])
+    if options["budget"] is not None:
+        rights["budget"] = _number(options["budget"] or "0", "--budget")
+    if options["expires"] is not None:
+        rights["expires"] = _moment(options["expires"]) if options["expires"] else None
+    if options["admin"] is not None:
+        rights["admin"] = options["admin"]
     return rights
 
 

@@ -31,16 +31,16 @@ def settings_options(*names: str, unread: bool = False) -> Callable[[Callable[..
 
         @click.option("--config", "file", metavar="PATH", help="Read settings from this file.")
         @functools.wraps(command)
-        def called(file: str | None, **given: Any) -> Any:
-            flags = {option.field: given.pop(option.field, None) for option in chosen}
+        def called(file: str | None, **arguments: Any) -> Any:
+            flags = {option.field: arguments.pop(option.field, None) for option in chosen}
             read = functools.partial(sources.load, flags, file=file)
             if unread:
-                return command(read, **given)
+                return command(read, **arguments)
             try:
                 settings = read()
             except sources.BadSettings as error:
                 raise Failed(str(error)) from None
-            return command(settings, **given)
+            return command(settings, **arguments)
 
         wrapped: Callable[..., Any] = called
         for option in reversed(chosen):
@@ -69,7 +69,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--key", metavar="KEY", help="An API key of the server; otherwise the first one of the settings.")
     @settings_options("host", "port", "api_keys", "api_key_file")
     @functools.wraps(command)
-    def called(settings: sources.Settings, url: str | None, key: str | None, **given: Any) -> Any:
+    def called(settings: sources.Settings, url: str | None, key: str | None, **arguments: Any) -> Any:
         from antiphon.cli.client import Server
         from antiphon.process import banner
 
@@ -77,7 +77,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise Failed("port 0 does not say where a server is: give the port that it printed, or its --url")
         base = (url or banner.address(settings)).rstrip("/")
         base = base if "://" in base else f"http://{base}"
-        return command(Server(base, key or next(iter(settings.api_keys), "")), **given)
+        return command(Server(base, key or next(iter(settings.api_keys), "")), **arguments)
 
     return called
 

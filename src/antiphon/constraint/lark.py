@@ -90,14 +90,14 @@ class _Lowering:
         follows: dict[int, list[str]] = {}
         for trigger, rest in node.then:
             parts = split(trigger, self._token_id)
-            at = next((at for at, part in enumerate(parts) if isinstance(part, int)), len(parts))
-            written = _pattern("".join(map(str, parts[:at])))
-            if not at:
+            cut = next((cut for cut, part in enumerate(parts) if isinstance(part, int)), len(parts))
+            written = _pattern("".join(map(str, parts[:cut])))
+            if not cut:
                 follows.setdefault(int(parts[0]), []).append("".join(f"{part}" for part in parts[1:2]))
                 marked.append(f"{self._spelt(parts)} {self.lower(rest)}")
-            elif at < len(parts):
+            elif cut < len(parts):
                 before = self._text(f"(?s:.*){written}", out)
-                begun.append(f"{before} {self._spelt(parts[at:])} {self.lower(rest)}")
+                begun.append(f"{before} {self._spelt(parts[cut:])} {self.lower(rest)}")
             else:
                 before = self._text(f"(?s:.*){written}", [each for each in out if each != written])
                 begun.append(f"{self.rule(before, '[lazy]')} {self.lower(rest)}")

@@ -21,10 +21,10 @@ def split(marker: str, token_id: TokenId) -> list[str | int]:
     if whole is not None:
         return [whole]
     parts: list[str | int] = []
-    at = 0
+    begin = 0
     for found in _CONTROL.finditer(marker):
         token = token_id(found[0])
         if token is not None:
-            parts += [marker[at : found.start()], token]
-            at = found.end()
-    return [part for part in (*parts, marker[at:]) if part != ""]
+            parts += [marker[begin : found.start()], token]
+            begin = found.end()
+    return [part for part in (*parts, marker[begin:]) if part != ""]

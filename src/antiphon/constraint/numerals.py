@@ -88,14 +88,14 @@ def _split(bound: Decimal) -> tuple[str, str]:
 def _at_least(whole: str, places: str, is_open: bool, is_whole: bool) -> str:
     tail = "" if is_whole else r"(\..*)?"
     ways = [rf"[1-9][0-9]{{{len(whole)},}}{tail}"]
-    for at, digit in enumerate(whole):
+    for index, digit in enumerate(whole):
         if digit < "9":
-            ways.append(f"{whole[:at]}[{int(digit) + 1}-9][0-9]{{{len(whole) - at - 1}}}{tail}")
+            ways.append(f"{whole[:index]}[{int(digit) + 1}-9][0-9]{{{len(whole) - index - 1}}}{tail}")
     if is_whole:
         return "|".join([*ways, *([] if is_open else [whole])])
     if not places:
         return "|".join([*ways, whole + (r"\.[0-9]*[1-9].*" if is_open else tail)])
-    more = [f"{places[:at]}[{int(digit) + 1}-9].*" for at, digit in enumerate(places) if digit < "9"]
+    more = [f"{places[:index]}[{int(digit) + 1}-9].*" for index, digit in enumerate(places) if digit < "9"]
     more.append(places + ("0*[1-9].*" if is_open else ".*"))
     return "|".join([*ways, rf"{whole}\.({'|'.join(more)})"])
 
@@ -103,14 +103,14 @@ def _at_least(whole: str, places: str, is_open: bool, is_whole: bool) -> str:
 def _at_most(whole: str, places: str, is_open: bool, is_whole: bool) -> str:
     tail = "" if is_whole else r"(\..*)?"
     ways = [rf"(0|[1-9][0-9]{{0,{len(whole) - 2}}}){tail}"] if len(whole) > 1 else []
-    for at, digit in enumerate(whole):
-        least = 1 if at == 0 and len(whole) > 1 else 0
+    for index, digit in enumerate(whole):
+        least = 1 if index == 0 and len(whole) > 1 else 0
         if int(digit) > least:
-            ways.append(f"{whole[:at]}[{least}-{int(digit) - 1}][0-9]{{{len(whole) - at - 1}}}{tail}")
+            ways.append(f"{whole[:index]}[{least}-{int(digit) - 1}][0-9]{{{len(whole) - index - 1}}}{tail}")
     if not places:
         ways += [] if is_open else [whole + ("" if is_whole else r"(\.0+)?")]
         return "|".join(ways)
-    less = [f"{places[:at]}[0-{int(digit) - 1}].*" for at, digit in enumerate(places) if digit > "0"]
-    less += [places[:at] for at in range(1, len(places))]
+    less = [f"{places[:index]}[0-{int(digit) - 1}].*" for index, digit in enumerate(places) if digit > "0"]
+    less += [places[:index] for index in range(1, len(places))]
     less += [] if is_open else [places + "0*"]
     return "|".join([*ways, rf"{whole}(\.({'|'.join(less)}))?"])

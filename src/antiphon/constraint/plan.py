@@ -222,11 +222,11 @@ def _rest(calls: Node, start: str, opener: str) -> Node:
 
 def _named(head: str, opener: str, name: str) -> Marker:
     """From an opener on, a call's head to the end of the name, and to what ends the name if that is text."""
-    at = head.index(opener) + len(opener)
-    if name not in head[at:]:
-        return Marker(head[at:])
-    end = head.index(name, at) + len(name)
-    return Marker(head[at : end + 1] if head[: end + 1].endswith(_NAME_ENDS) else head[at:end])
+    start = head.index(opener) + len(opener)
+    if name not in head[start:]:
+        return Marker(head[start:])
+    end = head.index(name, start) + len(name)
+    return Marker(head[start : end + 1] if head[: end + 1].endswith(_NAME_ENDS) else head[start:end])
 
 
 def _schemas(tools: Many[Tool], speech: Speech, dialect: str, *, forced: bool) -> tuple[list[Called], tuple[Part, ...]]:

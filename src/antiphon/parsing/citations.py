@@ -63,20 +63,20 @@ class CitationReader:
         """The events that so much more text amounts to, as far as they are certain."""
         events: list[AnyEvent] = []
         text, self._held = self._held + text, ""
-        at = 0
-        while (place := text.find("<", at)) >= 0:
+        start = 0
+        while (place := text.find("<", start)) >= 0:
             if tag := _TAG.match(text, place):
-                self._text(text[at:place], events)
+                self._text(text[start:place], events)
                 self._turn(self._labels(tag[0]), events)
-                at = tag.end()
+                start = tag.end()
             elif _BEGUN.match(text, place):
-                self._text(text[at:place], events)
+                self._text(text[start:place], events)
                 self._held = text[place:]
                 return events
             else:
-                self._text(text[at : place + 1], events)
-                at = place + 1
-        self._text(text[at:], events)
+                self._text(text[start : place + 1], events)
+                start = place + 1
+        self._text(text[start:], events)
         return events
 
     def flush(self) -> list[AnyEvent]:

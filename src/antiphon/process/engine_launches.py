@@ -51,7 +51,7 @@ class Planned(NamedTuple):
         return f"{windows} of {launch.window} tokens in {launch.cache_type}, {mb:,.0f} MB"
 
 
-class _Wanted(NamedTuple):
+class _Demand(NamedTuple):
     """A model's file, and what it takes to run it: a window in tokens, the shape of its cache (and of that of the model
     that drafts for it), and the types that this may have, the first one wanted most."""
 
@@ -70,18 +70,18 @@ class _Wanted(NamedTuple):
 def plan(settings: Settings) -> dict[str, Planned]:
     """The engines of those models that are files, by the model's name in the settings. Raises ModelUnavailable."""
     models = {name: model for name, model in settings.served.items() if not model.attached}
-    wanted = {name: _wanted(name, model, Path(settings.cache_dir)) for name, model in models.items()}
+    demands = {name: _demand(name, model, Path(settings.cache_dir)) for name, model in models.items()}
     free = memory_budget(settings)
-    sizes = [each.path.stat().st_size for each in wanted.values()]
+    sizes = [each.path.stat().st_size for each in demands.values()]
     together = memory.together(sizes, free, settings.max_loaded) if settings.on_demand else len(models)
     # Models of the same file share its pages.
-    distinct = [path.stat().st_size for path in {each.path for each in wanted.values()}]
+    distinct = [path.stat().st_size for path in {each.path for each in demands.values()}]
     weights = sum(sorted(distinct)[-together:])
-    bytes_wanted = [_windows_bytes(wanted[name], wanted[name].window, models[name].parallel) for name in models]
+    bytes_wanted = [_windows_bytes(demands[name], demands[name].window, models[name].parallel) for name in models]
     budgets = memory.budgets(bytes_wanted, max(0, free - weights), together)
     kept = prefixes(settings) if models else None
     planned = {
-        name: _planned(settings, models[name], wanted[name], budget, free // together, kept, together)
+        name: _planned(settings, models[name], demands[name], budget, free // together, kept, together)
         for name, budget in zip(models, budgets, strict=True)
     }
     needed = [each.needed_bytes for each in planned.values()]
@@ -104,18 +104,18 @@ def _files_bytes(launch: Launch) -> int:
     return sum(Path(file).stat().st_size for file in files)
 
 
-def _windows_bytes(wanted: _Wanted, window: int, parallel: int, cache_type: CacheType | None = None) -> int:
-    return parallel * wanted.slot_bytes(window, cache_type or wanted.cache_types[0])
+def _windows_bytes(demand: _Demand, window: int, parallel: int, cache_type: CacheType | None = None) -> int:
+    return parallel * demand.slot_bytes(window, cache_type or demand.cache_types[0])
 
 
-def _wanted(name: str, model: ModelSettings, cache: Path) -> _Wanted:
+def _demand(name: str, model: ModelSettings, cache: Path) -> _Demand:
     path = model_store.resolve(model.model, cache)
     try:
         file = gguf.read(path)
         draft = cache_size.of_model(gguf.read(model.draft_model)) if model.speculation == "draft" else None
     except ValueError as error:
         raise ModelUnavailable(str(error)) from None
-    return _Wanted(
+    return _Demand(
         path=path,
         name=name or _usual_name(model, path),
         window=model.context_length or file.window or _USUAL_WINDOW,
@@ -141,30 +141,30 @@ def _cache_types(model: ModelSettings, file: gguf.ModelFile) -> tuple[CacheType,
 def _planned(
     settings: Settings,
     model: ModelSettings,
-    wanted: _Wanted,
+    demand: _Demand,
     budget: int,
     free: int,
     kept: Prefixes | None,
     together: int,
 ) -> Planned:
     room = memory.fit(
-        window=wanted.window,
+        window=demand.window,
         fixed=model.context_length > 0,
         parallel=model.parallel,
-        slot_bytes=wanted.slot_bytes,
+        slot_bytes=demand.slot_bytes,
         budget=budget,
-        cache_types=wanted.cache_types,
+        cache_types=demand.cache_types,
     )
-    own = Path(settings.state_dir) / f"engine-{settings.port}-{file_name(wanted.name)}"
+    own = Path(settings.state_dir) / f"engine-{settings.port}-{file_name(demand.name)}"
     launch = Launch(
-        model=str(wanted.path),
+        model=str(demand.path),
         # Other users of the machine reach the engine's port too, and ours is not the only key that must hold.
         key=secrets.token_urlsafe(24),
-        name=wanted.name,
+        name=demand.name,
         window=room.window,
         parallel=room.parallel,
         cache_type=room.cache_type,
-        checkpoints=wanted.shape.checkpoints(room.window, room.cache_type),
+        checkpoints=demand.shape.checkpoints(room.window, room.cache_type),
         speculate=model.speculation,
         draft_model=model.draft_model if model.speculation == "draft" else "",
         threads=model.threads or machine.threads(together),
@@ -179,7 +179,7 @@ def _planned(
         cause=f"{own}.cause",
     )
     here = kept and msgspec.structs.replace(kept, engine=identity.of_engine(launch))
-    windows = _windows_bytes(wanted, room.window, room.parallel, room.cache_type)
+    windows = _windows_bytes(demand, room.window, room.parallel, room.cache_type)
     return Planned(launch, room.note, here, windows, windows + _files_bytes(launch) + (launch.cache_mb << 20))
 
 

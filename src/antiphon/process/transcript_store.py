@@ -33,14 +33,14 @@ class TranscriptFolder:
 
     async def first(self, names: Sequence[bytes]) -> tuple[int, bytes] | None:
         """Which of the names is the first under which something is still there, and what was put there."""
-        for at, name in enumerate(names):
+        for index, name in enumerate(names):
             path = self._path(name)
             with contextlib.suppress(OSError):
                 checksum, value = (content := path.read_bytes())[:_CHECKSUM], content[_CHECKSUM:]
                 if checksum == _checksum(value):
                     with contextlib.suppress(OSError):
                         os.utime(path)
-                    return at, value
+                    return index, value
         return None
 
     def _path(self, name: bytes) -> Path:

@@ -249,25 +249,25 @@ def _spans(prompter: Prompter, policy: ThinkingPolicy, prompt: Prompt, tokens: S
 
 
 def _placed(found: Iterable[Stretch]) -> Iterator[tuple[Stretch, int]]:
-    at = 0
+    offset = 0
     for stretch in found:
         if stretch.text:
-            yield stretch, at
-        at += len(stretch.text)
+            yield stretch, offset
+        offset += len(stretch.text)
 
 
 def _divided(
     stretch: Stretch, begin: int, spelled: Sequence[tuple[int, int]], controls: dict[int, int], sampled: int
 ) -> Iterator[_Place]:
     """A stretch, divided at the places where it spells control tokens: some are, others are fenced text."""
-    at, whole = begin, begin + len(stretch.text)
+    position, whole = begin, begin + len(stretch.text)
     for start, stop in ((begin + one, begin + other) for one, other in spelled):
         genuine = controls.get(start) == stop
         if not genuine and stretch.role == "assistant" and start < sampled:
             continue
-        if start > at:
-            yield _Place(stretch.kind, stretch.role, at, start)
+        if start > position:
+            yield _Place(stretch.kind, stretch.role, position, start)
         yield _Place("control" if genuine else "fenced", stretch.role, start, stop)
-        at = stop
-    if at < whole:
-        yield _Place(stretch.kind, stretch.role, at, whole)
+        position = stop
+    if position < whole:
+        yield _Place(stretch.kind, stretch.role, position, whole)

@@ -35,17 +35,17 @@ class Stretch(NamedTuple):
     text: str
 
 
-def by_search(rendered: str, said: Iterable[tuple[Source, str]]) -> list[Stretch]:
+def by_search(rendered: str, texts: Iterable[tuple[Source, str]]) -> list[Stretch]:
     """The stretches of a rendered prompt, by looking for the client's texts one after the other."""
     found: list[Stretch] = []
-    at = 0
-    for source, text in said:
+    position = 0
+    for source, text in texts:
         core = text.strip()
-        begin = rendered.find(core, at) if core else -1
+        begin = rendered.find(core, position) if core else -1
         if begin >= 0:
-            found += [Stretch("template", "", rendered[at:begin]), Stretch("text", source, core)]
-            at = begin + len(core)
-    return [*found, Stretch("template", "", rendered[at:])]
+            found += [Stretch("template", "", rendered[position:begin]), Stretch("text", source, core)]
+            position = begin + len(core)
+    return [*found, Stretch("template", "", rendered[position:])]
 
 
 def with_roles(found: Sequence[Stretch], closings: set[str]) -> list[Stretch]:
@@ -81,15 +81,15 @@ def _between(
 
 def _closed(text: str, closing: re.Pattern[str]) -> Iterator[str]:
     """The text, cut after each closing token and the white space that follows it."""
-    at = 0
+    position = 0
     for found in closing.finditer(text):
         end = found.end()
         while end < len(text) and text[end].isspace():
             end += 1
-        yield text[at:end]
-        at = end
-    if at < len(text):
-        yield text[at:]
+        yield text[position:end]
+        position = end
+    if position < len(text):
+        yield text[position:]
 
 
 def aligned(found: Sequence[Stretch], text: str) -> list[Stretch]:
@@ -99,23 +99,23 @@ def aligned(found: Sequence[Stretch], text: str) -> list[Stretch]:
         return list(found)
     stretches: list[Stretch] = []
     waiting: list[Stretch] = []
-    at = 0
+    position = 0
     for stretch in found:
-        begin = _find(text, at, waiting, stretch.text) if stretch.kind == "text" else -1
+        begin = _find(text, position, waiting, stretch.text) if stretch.kind == "text" else -1
         if begin < 0:
             waiting.append(stretch)
             continue
-        stretches += _fitted(waiting, text[at:begin])
+        stretches += _fitted(waiting, text[position:begin])
         stretches.append(stretch)
-        at, waiting = begin + len(stretch.text), []
-    return [*stretches, *_fitted(waiting, text[at:])]
+        position, waiting = begin + len(stretch.text), []
+    return [*stretches, *_fitted(waiting, text[position:])]
 
 
-def _find(text: str, at: int, before: Sequence[Stretch], params: str) -> int:
+def _find(text: str, position: int, before: Sequence[Stretch], params: str) -> int:
     """Where the text continues with what is wanted: best after what stands before it, else wherever it is."""
     context = "".join(stretch.text for stretch in before)[-_CONTEXT:]
-    begin = text.find(context + params, at)
-    return begin + len(context) if begin >= 0 else text.find(params, at)
+    begin = text.find(context + params, position)
+    return begin + len(context) if begin >= 0 else text.find(params, position)
 
 
 def _fitted(waiting: Sequence[Stretch], text: str) -> list[Stretch]:
@@ -133,10 +133,10 @@ def _fitted(waiting: Sequence[Stretch], text: str) -> list[Stretch]:
 
 def _part(stretches: Sequence[Stretch], begin: int, end: int | None = None) -> Iterator[Stretch]:
     """What lies between two places of the joined text."""
-    at = 0
+    position = 0
     for stretch in stretches:
-        stop = len(stretch.text) if end is None else min(end - at, len(stretch.text))
-        inside = stretch.text[max(begin - at, 0) : max(stop, 0)]
+        stop = len(stretch.text) if end is None else min(end - position, len(stretch.text))
+        inside = stretch.text[max(begin - position, 0) : max(stop, 0)]
         if inside:
             yield stretch._replace(text=inside)
-        at += len(stretch.text)
+        position += len(stretch.text)

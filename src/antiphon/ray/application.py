@@ -46,12 +46,12 @@ def app(arguments: dict[str, Any]) -> serve.Application:
 def settings(arguments: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings in force: an argument is worth what the same environment variable would be, and more."""
     variables = {option.name: option.variable for option in sources.options()}
-    given = dict(environment)
+    merged = dict(environment)
     for name, value in arguments.items():
         if name != "config" and name not in variables:
             raise BadSettings(f"unknown argument {name!r}; known: config, {', '.join(variables)}")
-        given[variables.get(name, sources.CONFIG_VARIABLE)] = _text(value)
-    return sources.load(environment=given)
+        merged[variables.get(name, sources.CONFIG_VARIABLE)] = _text(value)
+    return sources.load(environment=merged)
 
 
 def _text(value: Any) -> str:
@@ -98,14 +98,14 @@ def deployments(settings: Settings) -> serve.Application:
 
 
 def _engine(settings: Settings, name: str, model: ModelSettings) -> serve.Deployment:
-    given = {**settings.ray.engine, **settings.ray.models.get(name, {})}
-    resources = {"num_cpus": model.threads or 1, **given.pop("ray_actor_options", {})}
-    if scaling := given.get("autoscaling_config"):
-        given["autoscaling_config"] = {"target_ongoing_requests": model.parallel, **scaling}
+    options = {**settings.ray.engine, **settings.ray.models.get(name, {})}
+    resources = {"num_cpus": model.threads or 1, **options.pop("ray_actor_options", {})}
+    if scaling := options.get("autoscaling_config"):
+        options["autoscaling_config"] = {"target_ongoing_requests": model.parallel, **scaling}
     return _deployment(
         EngineActor,
         "ray.engine" if name not in settings.ray.models else f"ray.models.{name}",
-        given,
+        options,
         name=f"Engine-{name}" if settings.models else "Engine",
         num_replicas=1,
         ray_actor_options=resources,
@@ -116,12 +116,12 @@ def _engine(settings: Settings, name: str, model: ModelSettings) -> serve.Deploy
     )
 
 
-def _deployment(actor: type, table: str, given: dict[str, Any], **ours: Any) -> serve.Deployment:
-    """A deployment with our options, and before them what is `given` in this table of the file."""
-    if "autoscaling_config" in given:
+def _deployment(actor: type, table: str, options: dict[str, Any], **ours: Any) -> serve.Deployment:
+    """A deployment with our options, and before them what is `options` in this table of the file."""
+    if "autoscaling_config" in options:
         del ours["num_replicas"]
     try:
-        return serve.deployment(actor, **{**ours, **given})
+        return serve.deployment(actor, **{**ours, **options})
     except (TypeError, ValueError) as error:
         raise BadSettings(f"[{table}]: {error}") from None
 

@@ -67,10 +67,10 @@ def _begins(path: str, pattern: str) -> bool:
     first, *others = pattern.split("*")
     if not path.startswith(first):
         return False
-    at = len(first)
+    position = len(first)
     for piece in others:
-        found = path.find(piece, at)
+        found = path.find(piece, position)
         if found < 0:
             return False
-        at = found + len(piece)
+        position = found + len(piece)
     return True

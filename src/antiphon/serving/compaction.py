@@ -65,12 +65,12 @@ class Compaction:
         go_on = await self._further(text)
 
         async def passing(batch: list[AnyEvent]) -> None:
-            told: list[AnyEvent] = [event for event in batch if not isinstance(event, Started)]
-            if told and isinstance(end := told[-1], Finished):
+            events: list[AnyEvent] = [event for event in batch if not isinstance(event, Started)]
+            if events and isinstance(end := events[-1], Finished):
                 usage = msgspec.structs.replace(end.usage, compaction=reply.usage)
-                told[-1] = msgspec.structs.replace(end, usage=usage)
-            if told:
-                await emit(told)
+                events[-1] = msgspec.structs.replace(end, usage=usage)
+            if events:
+                await emit(events)
 
         await go_on(passing)
 

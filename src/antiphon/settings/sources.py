@@ -43,26 +43,26 @@ def load(
     Raises BadSettings."""
     environment = os.environ if environment is None else environment
     file = file or environment.get(CONFIG_VARIABLE) or None
-    given, tables, others = _from_file(Path(file or CONFIG_FILE), required=file is not None)
+    values, tables, others = _from_file(Path(file or CONFIG_FILE), required=file is not None)
     for option in options():
         if option.variable in environment:
             text = environment[option.variable]
             value = [part.strip() for part in text.split(",") if part.strip()] if option.repeated else text
-            given[option.field] = _checked(option, value, f"the environment variable {option.variable}")
+            values[option.field] = _checked(option, value, f"the environment variable {option.variable}")
         flag = (flags or {}).get(option.field)
         if flag is not None and flag != ():
-            given[option.field] = _checked(option, flag, option.flag)
-    return validated(Settings(**given, models=_tables(given, tables), **others))
+            values[option.field] = _checked(option, flag, option.flag)
+    return validated(Settings(**values, models=_tables(values, tables), **others))
 
 
-def _tables(given: dict[str, Any], tables: dict[str, dict[str, Any]]) -> dict[str, ModelSettings]:
+def _tables(values: dict[str, Any], tables: dict[str, dict[str, Any]]) -> dict[str, ModelSettings]:
     """The models' own settings, each filled up with what is given for all."""
-    shared = {option.field: given[option.field] for option in options(ModelSettings) if option.field in given}
+    shared = {option.field: values[option.field] for option in options(ModelSettings) if option.field in values}
     for option in options():
-        if tables and option.field in ("model", "aliases", "served_model_names") and given.get(option.field):
+        if tables and option.field in ("model", "aliases", "served_model_names") and values.get(option.field):
             raise BadSettings(
-                f"{option.name} {given[option.field]!r} stands beside tables of models ({', '.join(tables)}), so it is "
-                "unclear which model it is for: give each model a table of its own, [models.NAME], and say it there"
+                f"{option.name} {values[option.field]!r} stands beside tables of models ({', '.join(tables)}), so it "
+                "is unclear which model it is for: give each model a table of its own, [models.NAME], and say it there"
             )
     return {name: ModelSettings(**{**shared, **table}) for name, table in tables.items()}
 
@@ -108,13 +108,13 @@ def _mcp(tables: Any, source: str) -> dict[str, McpSettings]:
 def _table(keys: dict[str, Any], allowed: list[Option], source: str, folder: Path) -> dict[str, Any]:
     """What a table of the file sets, by field."""
     known = {option.name: option for option in allowed}
-    given = {}
+    values = {}
     for key, value in keys.items():
         if key not in known:
             raise BadSettings(f"{source}: unknown key {key!r}{_did_you_mean(key, list(known))}")
         wrapped = [value] if known[key].repeated and isinstance(value, str) else value
-        given[known[key].field] = _checked(known[key], wrapped, f"{source}: {key}", folder=folder)
-    return given
+        values[known[key].field] = _checked(known[key], wrapped, f"{source}: {key}", folder=folder)
+    return values
 
 
 def _did_you_mean(word: str, known: list[str]) -> str:

@@ -130,13 +130,13 @@ class FileStore(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         """So many files of this owner, the latest first: those that come after a file in this order, or those right
         before one, each named by when it was made and its id."""
         place = tuple_(_FILES.c.created, _FILES.c.id)
-        wanted: list[ColumnElement[bool]] = [_FILES.c.owner == owner]
+        conditions: list[ColumnElement[bool]] = [_FILES.c.owner == owner]
         if after:
-            wanted.append(place < tuple_(*after))
+            conditions.append(place < tuple_(*after))
         if before:
-            wanted.append(place > tuple_(*before))
+            conditions.append(place > tuple_(*before))
         backwards = before is not None and after is None
-        found = await self._select(*wanted, limit=limit, oldest_first=backwards)
+        found = await self._select(*conditions, limit=limit, oldest_first=backwards)
         return found[::-1] if backwards else found
 
     async def _select(self, *wanted: ColumnElement[bool], limit: int, oldest_first: bool = False) -> list[FileRecord]:

@@ -150,12 +150,12 @@ class _Files:
 
 def _lifetime(fields: dict[str, str], usual: float) -> float:
     """For how many seconds a file is kept; 0 is for good."""
-    given = fields.get("expires_in_seconds")
-    if given is None:
+    seconds = fields.get("expires_in_seconds")
+    if seconds is None:
         return usual
-    if not given.isdecimal() or not _SHORTEST <= int(given[:12]) <= _LONGEST:
+    if not seconds.isdecimal() or not _SHORTEST <= int(seconds[:12]) <= _LONGEST:
         raise BadRequest(f"expires_in_seconds: Input should be a valid integer between {_SHORTEST} and {_LONGEST}")
-    return float(given)
+    return float(seconds)
 
 
 async def _tell(exchange: Exchange, reply: msgspec.Struct) -> None:

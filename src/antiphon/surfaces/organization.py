@@ -104,32 +104,32 @@ class _Organization:
 
     async def change(self, exchange: Exchange) -> None:
         self._accounts.require_admin(exchange.watch.key)
-        wanted, _ = json_body.read(await exchange.body(_LARGEST), _change)
-        if wanted.status == "inactive":
+        change, _ = json_body.read(await exchange.body(_LARGEST), _change)
+        if change.status == "inactive":
             raise BadRequest("status: a key is active or archived here; archived is for good")
-        rights = {"name": wanted.name} if wanted.name else {}
-        if wanted.name and not is_name(wanted.name):
+        rights = {"name": change.name} if change.name else {}
+        if change.name and not is_name(change.name):
             raise BadRequest("name: it may not begin or end with a blank, nor have what cannot be printed")
 
         def work(store: KeyStore) -> Key:
             key = store.find(exchange.rest)
-            if wanted.status == "active" and key.revoked is not None:
+            if change.status == "active" and key.revoked is not None:
                 raise BadRequest("status: an archived key stays archived; add another one")
             key = store.change(key.label, **rights) if rights else key
-            return store.revoke(key.label) if wanted.status == "archived" and key.revoked is None else key
+            return store.revoke(key.label) if change.status == "archived" and key.revoked is None else key
 
         await exchange.reply(200, msgspec.json.encode(_told(await self._kept(work))))
 
     async def usage(self, exchange: Exchange) -> None:
-        asked = read(exchange.queries, self._options.clock())
+        query = read(exchange.queries, self._options.clock())
         usage, ledger = self._accounts.usage, self._accounts.ledger
         if usage is None or ledger is None:
             raise NotFound("this server keeps no usage")
         try:
-            cells = await asyncio.to_thread(usage.cells, ledger.folder, asked.since, asked.until)
+            cells = await asyncio.to_thread(usage.cells, ledger.folder, query.since, query.until)
         except OSError as error:
             raise NotKept(f"the usage cannot be read: {error}") from None
-        await exchange.reply(200, msgspec.json.encode(messages_report(asked, cells)))
+        await exchange.reply(200, msgspec.json.encode(messages_report(query, cells)))
 
     async def _kept(self, work: Callable[[KeyStore], T]) -> T:
         store = self._accounts.key_store

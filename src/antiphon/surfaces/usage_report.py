@@ -120,19 +120,19 @@ def read(query: Mapping[str, Sequence[str]], now: float) -> Query:
     return Query(seconds, since, min(end, since + int(limit) * seconds), end, by, keys, models, tiers)
 
 
-def messages_report(asked: Query, cells: Mapping[Cell, Counts]) -> Report:
+def messages_report(query: Query, cells: Mapping[Cell, Counts]) -> Report:
     """The buckets of a page, from what was used in its time."""
-    time: Dimension = "day" if asked.width == DAY else "hour"
-    names = [name for name in asked.by if name in _DIMENSIONS]
-    mine = {cell: counts for cell, counts in cells.items() if _wanted(cell, asked)}
+    time: Dimension = "day" if query.width == DAY else "hour"
+    names = [name for name in query.by if name in _DIMENSIONS]
+    mine = {cell: counts for cell, counts in cells.items() if _wanted(cell, query)}
     found: dict[int, list[Result]] = {}
     for line in report(mine, (time, *(_DIMENSIONS[name] for name in names))):
         begin, *places = line.place
         found.setdefault(int(begin), []).append(_result(line.counts, dict(zip(names, places, strict=True))))
-    begins = range(asked.since, asked.until, asked.width)
-    data = [Bucket(timestamp(begin), timestamp(begin + asked.width), found.get(begin, [])) for begin in begins]
-    more = asked.until < asked.end
-    return Report(data, more, _page(asked.until) if more else None)
+    begins = range(query.since, query.until, query.width)
+    data = [Bucket(timestamp(begin), timestamp(begin + query.width), found.get(begin, [])) for begin in begins]
+    more = query.until < query.end
+    return Report(data, more, _page(query.until) if more else None)
 
 
 def _wanted(cell: Cell, asked: Query) -> bool:

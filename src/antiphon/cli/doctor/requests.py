@@ -129,15 +129,15 @@ def _request(server: Server, model: str, remedy: str) -> Finding:
 def _holding(server: Server, model: str) -> Finding:
     """What holds a call that the model makes of its own accord, by what the server says of a schema."""
     check = f"calls by {model}"
-    wanted = "what a request forces is checked all the same; docs/engines.md says which engines take grammars"
+    remedy = "what a request forces is checked all the same; docs/engines.md says which engines take grammars"
     body = {"model": model, "max_tokens": 1, "tools": [_TOOL], "messages": [{"role": "user", "content": "Hello"}]}
     try:
         rendered = asyncio.run(asyncio.wait_for(_rendered(server, body), _PATIENCE))
     except (Unreachable, aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-        return Finding(check, NOTE, f"nobody can say what holds them: {error or type(error).__name__}", wanted)
+        return Finding(check, NOTE, f"nobody can say what holds them: {error or type(error).__name__}", remedy)
     schema = rendered["schemas"][0]
     if schema["held"] == "none":
-        return Finding(check, NOTE, f"nothing holds them to the tools and their schemas: {schema['reason']}", wanted)
+        return Finding(check, NOTE, f"nothing holds them to the tools and their schemas: {schema['reason']}", remedy)
     left = ", ".join(f"{each['keyword']} ({each['reason']})" for each in schema["checked"])
     detail = "held by a grammar to the tools and their schemas once one begins"
     return Finding(check, FINE, f"{detail}, but for {left}" if left else detail)

@@ -14,33 +14,33 @@ _NAMING = frozenset({"properties", "patternProperties", "additionalProperties"})
 """Keywords that say something of members by their names."""
 
 
-def array(at: Lowering, case: Case) -> Part:
+def array(lowering: Lowering, case: Case) -> Part:
     """An array: its items one by one as far as any schema names them, then all others."""
-    place = at.place(case[0])
+    place = lowering.place(case[0])
     least, most = _sizes(case)
     if most is not None and least > most:
         return Dead(place, f"no array has at least {least} and at most {most} items")
     held: Schema = {"type": "array"}
     longest = max(len(node.get("prefixItems", ())) for node in case)
     held["prefixItems"] = [
-        at.part(tuple(_item(node, index) for node in case), f"{place}/prefixItems/{index}")
+        lowering.part(tuple(_item(node, index) for node in case), f"{place}/prefixItems/{index}")
         for index in range(longest if most is None else min(longest, most))
     ]
-    held["items"] = at.part(tuple(node["items"] for node in case if "items" in node), f"{place}/items")
-    counted = at.capability.items
+    held["items"] = lowering.part(tuple(node["items"] for node in case if "items" in node), f"{place}/items")
+    counted = lowering.capability.items
     if least:
         held["minItems"] = min(least, counted)
     if most is not None and most <= counted:
         held["maxItems"] = most
     if least > counted or (most or 0) > counted:
-        _leave(at, case, "minItems" if least > counted else "maxItems", f"a grammar counts up to {counted} items")
-        at.least[id(held)] = least
+        _leave(lowering, case, "minItems" if least > counted else "maxItems", f"a grammar counts up to {counted} items")
+        lowering.least[id(held)] = least
     for node in case:
         if node.get("uniqueItems") and (most is None or most > 1):
-            at.say(node, "uniqueItems", "a grammar does not remember the items before")
+            lowering.say(node, "uniqueItems", "a grammar does not remember the items before")
         for keyword in ("contains", "unevaluatedItems"):
             if node.get(keyword, True) not in (True, {}):
-                at.say(node, keyword, "no grammar is made of it")
+                lowering.say(node, keyword, "no grammar is made of it")
     return held
 
 
@@ -62,16 +62,16 @@ def _item(node: Schema, index: int) -> Node:
     return prefix[index] if index < len(prefix) else node.get("items", True)  # type: ignore[no-any-return]
 
 
-def object_(at: Lowering, case: Case) -> Part:
+def object_(lowering: Lowering, case: Case) -> Part:
     """An object: its named members in order, then those whose names match expressions, then all others."""
-    return _Object(at, case).part()
+    return _Object(lowering, case).part()
 
 
 class _Object:
-    def __init__(self, at: Lowering, case: Case) -> None:
-        self._at = at
+    def __init__(self, lowering: Lowering, case: Case) -> None:
+        self._lowering = lowering
         self._case = case
-        self._place = at.place(next((node for node in case if "properties" in node), case[0]))
+        self._place = lowering.place(next((node for node in case if "properties" in node), case[0]))
         self._naming = [node for node in case if not _NAMING.isdisjoint(node)]
         self._legible = [self._with_legible_patterns(node) for node in self._naming]
         self._required = list(dict.fromkeys(name for node in case for name in node.get("required", ())))
@@ -80,14 +80,14 @@ class _Object:
 
     def part(self) -> Part:
         self._say_rest()
-        if len(self._names) > self._at.capability.members:
-            self._leave("properties", f"a grammar names up to {self._at.capability.members} members of an object")
+        if len(self._names) > self._lowering.capability.members:
+            self._leave("properties", f"a grammar names up to {self._lowering.capability.members} members of an object")
             return {"type": "object"}
         held: Schema = {"type": "object", "properties": {name: self._member(name) for name in self._names}}
         if self._required:
             held["required"] = self._required
         matching, others = self._matching(), self._others()
-        if matching and not self._at.holds("patternProperties"):
+        if matching and not self._lowering.holds("patternProperties"):
             self._leave("patternProperties", "the grammar does not know expressions for names")
             matching, others = {}, either([others, *matching.values()])
         if matching and self._is_exhausted(matching, others):
@@ -100,7 +100,7 @@ class _Object:
     def _say_rest(self) -> None:
         for node in self._case:
             if node.get("unevaluatedProperties", True) is not True:
-                self._at.say(node, "unevaluatedProperties", "no grammar is made of it")
+                self._lowering.say(node, "unevaluatedProperties", "no grammar is made of it")
 
     def _member(self, name: str) -> Part:
         """All that is said of the member with this name."""
@@ -109,7 +109,7 @@ class _Object:
             own = [node["properties"][name]] if name in node.get("properties", ()) else []
             own += [inner for each, inner in node.get("patternProperties", {}).items() if patterns.matches(each, name)]
             nodes += own or [node.get("additionalProperties", True)]
-        return self._at.part(tuple(nodes), f"{self._place}/properties/{step(name)}")
+        return self._lowering.part(tuple(nodes), f"{self._place}/properties/{step(name)}")
 
     def _with_legible_patterns(self, node: Schema) -> Schema:
         """The node without the expressions that no grammar is made of. What they speak of may then be any name."""
@@ -121,12 +121,12 @@ class _Object:
         lost = [each for each, why in wrong.items() if why not in ("", patterns.NOTHING)]
         if not lost:
             return node if len(kept) == len(wrong) else {**node, "patternProperties": kept}
-        self._at.say(node, "patternProperties", f"it cannot be held as a grammar: {wrong[lost[0]]}")
+        self._lowering.say(node, "patternProperties", f"it cannot be held as a grammar: {wrong[lost[0]]}")
         inners = [
             node["patternProperties"][each] for each in node["patternProperties"] if wrong[each] != patterns.NOTHING
         ]
         others = {"anyOf": [node.get("additionalProperties", True), *inners]}
-        return {**node, "patternProperties": {}, "additionalProperties": self._at.cases.made(others, node)}
+        return {**node, "patternProperties": {}, "additionalProperties": self._lowering.cases.made(others, node)}
 
     def _matching(self) -> dict[str, Part]:
         """The members whose names match expressions. Expressions that may match the same name become one."""
@@ -152,19 +152,19 @@ class _Object:
                 nodes.append(own[pattern])
             elif not any(each in own for each in group):
                 nodes.append(node.get("additionalProperties", True))
-        return self._at.part(tuple(nodes), f"{self._place}/patternProperties/{step(pattern)}")
+        return self._lowering.part(tuple(nodes), f"{self._place}/patternProperties/{step(pattern)}")
 
     def _others(self) -> Part:
         nodes = tuple(node["additionalProperties"] for node in self._legible if "additionalProperties" in node)
         if not nodes and self._is_list():
             return Dead(self._place, "a member that is not listed is not asked for")
-        return self._at.part(nodes, f"{self._place}/additionalProperties")
+        return self._lowering.part(nodes, f"{self._place}/additionalProperties")
 
     def _is_list(self) -> bool:
         """Whether the client's schema lists the members that it wants, and says nothing of others."""
-        lists = any(node.get("properties") for node in self._case if not self._at.cases.is_made(node))
+        lists = any(node.get("properties") for node in self._case if not self._lowering.cases.is_made(node))
         opens = {"patternProperties", "unevaluatedProperties", "minProperties"}
-        return self._at.closing and lists and not any(opens & node.keys() for node in self._case)
+        return self._lowering.closing and lists and not any(opens & node.keys() for node in self._case)
 
     def _is_exhausted(self, matching: dict[str, Part], others: Part) -> bool:
         names = [name for name in self._names if any(patterns.matches(each, name) for each in matching)]
@@ -188,9 +188,9 @@ class _Object:
         if least <= required and most is None:
             return held
         one = is_closed and least <= required + 1 and most in (None, required + 1)
-        counted = self._at.capability.items
+        counted = self._lowering.capability.items
         keyword = "minProperties" if least > required else "maxProperties"
-        if (optional and not one) or not self._at.holds(keyword) or max(least, most or 0) > counted:
+        if (optional and not one) or not self._lowering.holds(keyword) or max(least, most or 0) > counted:
             self._leave(keyword, "a grammar does not count these members")
             return held
         if least > required + 1 and not is_closed:
@@ -202,7 +202,7 @@ class _Object:
         return held
 
     def _leave(self, keyword: str, reason: str) -> None:
-        _leave(self._at, self._case, keyword, reason)
+        _leave(self._lowering, self._case, keyword, reason)
 
 
 def either(parts: list[Part]) -> Part:
@@ -218,5 +218,5 @@ def either(parts: list[Part]) -> Part:
     return distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
 
 
-def _leave(at: Lowering, case: Case, keyword: str, reason: str) -> None:
-    at.say(next((node for node in case if keyword in node), case[0]), keyword, reason)
+def _leave(lowering: Lowering, case: Case, keyword: str, reason: str) -> None:
+    lowering.say(next((node for node in case if keyword in node), case[0]), keyword, reason)

@@ -23,7 +23,7 @@ _MOST = 2**32 - 1
 """The largest factor that a grammar counts in, in the smallest decimal place that it has."""
 
 
-def number(at: Lowering, case: Case) -> Part:
+def number(lowering: Lowering, case: Case) -> Part:
     """A number, or an integer."""
     integer = is_integer(case)
     lower, open_below = _bound(case, "minimum", "exclusiveMinimum", max)
@@ -36,7 +36,7 @@ def number(at: Lowering, case: Case) -> Part:
         upper, open_above = _onto(upper, open_above, unit, math.floor, -1)
     if lower is not None and upper is not None and (lower > upper or (lower == upper and (open_below or open_above))):
         return Dead(
-            _place(at, case, "number"),
+            _place(lowering, case, "number"),
             "no number lies between the bounds" + (" that is such a multiple" if step else ""),
         )
     held: Schema = {"type": "integer" if whole else "number"}
@@ -46,15 +46,15 @@ def number(at: Lowering, case: Case) -> Part:
             return (
                 {"enum": [_plain(lower + index * step) for index in range(int(count))]} if lower is not None else held
             )
-        if _is_countable(step) and at.holds("multipleOf"):
+        if _is_countable(step) and lowering.holds("multipleOf"):
             held["multipleOf"] = _plain(step)
         else:
-            _leave(at, case, "multipleOf", "the grammar cannot count in this step")
+            _leave(lowering, case, "multipleOf", "the grammar cannot count in this step")
     for keyword, bound, is_open in (("inimum", lower, open_below), ("aximum", upper, open_above)):
         if bound is None:
             continue
-        if abs(bound) > (_COUNTABLE if "multipleOf" in held else at.capability.bound):
-            _leave(at, case, f"m{keyword}", "a bound of this size is not exact in a grammar")
+        if abs(bound) > (_COUNTABLE if "multipleOf" in held else lowering.capability.bound):
+            _leave(lowering, case, f"m{keyword}", "a bound of this size is not exact in a grammar")
         else:
             held[f"exclusiveM{keyword}" if is_open else f"m{keyword}"] = _plain(bound)
     return held
@@ -105,61 +105,71 @@ def _plain(value: Fraction) -> int | float:
     return int(value) if value.denominator == 1 else float(value)
 
 
-def string(at: Lowering, case: Case) -> Part:
+def string(lowering: Lowering, case: Case) -> Part:
     """A string. Its expressions are tried here, so that those which cannot be held are left out alone."""
     least = max((int(node["minLength"]) for node in case if "minLength" in node), default=0)
     most = min((int(node["maxLength"]) for node in case if "maxLength" in node), default=None)
     if most is not None and least > most:
-        return Dead(_place(at, case, "minLength"), f"no string has at least {least} and at most {most} characters")
-    held = _expressions(at, case)
+        return Dead(
+            _place(lowering, case, "minLength"), f"no string has at least {least} and at most {most} characters"
+        )
+    held = _expressions(lowering, case)
     if isinstance(held, Dead):
         return held
-    if len(held) > 1 and not at.capability.length_beside_pattern and (least or most is not None):
-        _leave(at, case, "minLength" if least else "maxLength", "the grammar holds no length beside an expression")
+    if len(held) > 1 and not lowering.capability.length_beside_pattern and (least or most is not None):
+        _leave(
+            lowering, case, "minLength" if least else "maxLength", "the grammar holds no length beside an expression"
+        )
         return held
-    sized = {**held, **_lengths(at, case, least, most)}
+    sized = {**held, **_lengths(lowering, case, least, most)}
     if len(held) > 1 and (wrong := problem(json.dumps(sized))):
         if wrong == NOTHING:
-            return Dead(_place(at, case, "pattern"), "no string of the allowed lengths matches the expression")
-        _leave(at, case, "minLength" if least else "maxLength", f"beside its expression it costs too much: {wrong}")
+            return Dead(_place(lowering, case, "pattern"), "no string of the allowed lengths matches the expression")
+        _leave(
+            lowering, case, "minLength" if least else "maxLength", f"beside its expression it costs too much: {wrong}"
+        )
         return held
-    if least > at.capability.length:
-        at.least[id(sized)] = least
+    if least > lowering.capability.length:
+        lowering.least[id(sized)] = least
     return sized
 
 
-def _lengths(at: Lowering, case: Case, least: int, most: int | None) -> Schema:
+def _lengths(lowering: Lowering, case: Case, least: int, most: int | None) -> Schema:
     held: Schema = {}
     if least:
-        held["minLength"] = min(least, at.capability.length)
-    if most is not None and most <= at.capability.length:
+        held["minLength"] = min(least, lowering.capability.length)
+    if most is not None and most <= lowering.capability.length:
         held["maxLength"] = most
-    if least > at.capability.length or (most or 0) > at.capability.length:
-        keyword = "minLength" if least > at.capability.length else "maxLength"
-        _leave(at, case, keyword, f"a grammar counts up to {at.capability.length} characters")
+    if least > lowering.capability.length or (most or 0) > lowering.capability.length:
+        keyword = "minLength" if least > lowering.capability.length else "maxLength"
+        _leave(lowering, case, keyword, f"a grammar counts up to {lowering.capability.length} characters")
     return held
 
 
-def _expressions(at: Lowering, case: Case) -> Part:
+def _expressions(lowering: Lowering, case: Case) -> Part:
     """A string with all its patterns and formats, as far as they can be held together."""
     held: Schema = {"type": "string"}
     for node in case:
         for keyword in ("pattern", "format"):
             if keyword not in node or (keyword == "format" and node["format"] not in formats.CHECKED):
                 continue
-            if not at.holds(keyword):
-                at.say(node, keyword, "the grammar knows no expressions")
+            if not lowering.holds(keyword):
+                lowering.say(node, keyword, "the grammar knows no expressions")
                 continue
-            more = at.capability.formats.get(node["format"]) if keyword == "format" else {"pattern": node["pattern"]}
+            more = (
+                lowering.capability.formats.get(node["format"]) if keyword == "format" else {"pattern": node["pattern"]}
+            )
             if more is None:
-                at.say(node, keyword, "the grammar does not know this format")
+                lowering.say(node, keyword, "the grammar does not know this format")
                 continue
             tried = _joined(held, more)
             wrong = problem(json.dumps(tried))
             if wrong == NOTHING:
-                return Dead(f"{at.place(node)}/{keyword}", f"no string matches {node[keyword]!r}")
-            if wrong or ("allOf" in tried and not at.holds("patternProperties")):
-                at.say(node, keyword, f"it cannot be held as a grammar: {wrong}" if wrong else "one expression is held")
+                return Dead(f"{lowering.place(node)}/{keyword}", f"no string matches {node[keyword]!r}")
+            if wrong or ("allOf" in tried and not lowering.holds("patternProperties")):
+                lowering.say(
+                    node, keyword, f"it cannot be held as a grammar: {wrong}" if wrong else "one expression is held"
+                )
             else:
                 held = tried
     return held
@@ -173,9 +183,9 @@ def _joined(held: Schema, more: Schema) -> Schema:
     return {**held, "allOf": [*held.get("allOf", []), {"type": "string", **more}]}
 
 
-def _place(at: Lowering, case: Case, keyword: str) -> str:
-    return next((at.place(node) for node in case if keyword in node), at.place(case[0]))
+def _place(lowering: Lowering, case: Case, keyword: str) -> str:
+    return next((lowering.place(node) for node in case if keyword in node), lowering.place(case[0]))
 
 
-def _leave(at: Lowering, case: Case, keyword: str, reason: str) -> None:
-    at.say(next((node for node in case if keyword in node), case[0]), keyword, reason)
+def _leave(lowering: Lowering, case: Case, keyword: str, reason: str) -> None:
+    lowering.say(next((node for node in case if keyword in node), case[0]), keyword, reason)

@@ -164,7 +164,7 @@ class PrefixCache:
         if await self._save(taken.at, begun):
             slot.stored = max(slot.stored, tokens)
 
-    async def _save(self, at: int, slot: Slot, turn: int | None = None) -> bool:
+    async def _save(self, index: int, slot: Slot, turn: int | None = None) -> bool:
         """Write what the slot holds, which is this, if it is still the same `turn`. Gives whether the engine has
         written it; the rest goes on by itself."""
         store = self._store
@@ -172,7 +172,7 @@ class PrefixCache:
             return False
         draft, began = store.draft(), time.monotonic()
         try:
-            written = await self._server.ask("POST", f"/slots/{at}?action=save", Written, {"filename": draft})
+            written = await self._server.ask("POST", f"/slots/{index}?action=save", Written, {"filename": draft})
         except BadRequest as failure:
             self._give_up(failure.message)
             return False
@@ -181,31 +181,31 @@ class PrefixCache:
             self._pause = time.monotonic() + _PAUSE
             store.discard(draft)
             return False
-        same = turn is None or self._slots.known()[at].turn == turn
+        same = turn is None or self._slots.known()[index].turn == turn
         if not same or written.n_saved + PAGE < slot.tokens:
             store.discard(draft)
             return same
         took = time.monotonic() - began
         self._writing = took / slot.tokens
-        log.debug("slot %d: %d tokens were written in %.2f s", at, slot.tokens, took)
+        log.debug("slot %d: %d tokens were written in %.2f s", index, slot.tokens, took)
         work = asyncio.to_thread(store.keep, draft, slot.domain, slot.pages, slot.tokens, slot.conversation)
         task = asyncio.create_task(work)
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
         return True
 
-    async def _restore(self, at: int, prefix: Prefix) -> bool:
+    async def _restore(self, index: int, prefix: Prefix) -> bool:
         store = self._store
         if store is None or not await asyncio.to_thread(store.intact, prefix):
             return False
         began = time.monotonic()
         try:
-            await self._server.ask("POST", f"/slots/{at}?action=restore", Restored, {"filename": prefix.name})
+            await self._server.ask("POST", f"/slots/{index}?action=restore", Restored, {"filename": prefix.name})
         except Failure as failure:
             log.info("the engine does not restore %s: %s", prefix.name, failure.message)
             await asyncio.to_thread(store.drop, prefix)
             return False
-        log.debug("slot %d: %d tokens were restored in %.2f s", at, prefix.tokens, time.monotonic() - began)
+        log.debug("slot %d: %d tokens were restored in %.2f s", index, prefix.tokens, time.monotonic() - began)
         return True
 
     async def _tend(self) -> None:
@@ -214,12 +214,16 @@ class PrefixCache:
             while True:
                 await asyncio.sleep(_LOOK)
                 slots = self._slots.known()
-                waiting = [at for at in _ours(slots) if slots[at].unstored >= max(_LEAST, slots[at].tokens // _GROWN)]
+                waiting = [
+                    index
+                    for index in _ours(slots)
+                    if slots[index].unstored >= max(_LEAST, slots[index].tokens // _GROWN)
+                ]
                 if not waiting or self._store is None:
                     return
-                for at in waiting:
-                    if _due(slots, at, self._slots.now()):
-                        await self._save_resting(at, slots[at])
+                for index in waiting:
+                    if _due(slots, index, self._slots.now()):
+                        await self._save_resting(index, slots[index])
                         break
         finally:
             self._tending = None

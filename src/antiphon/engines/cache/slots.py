@@ -80,11 +80,11 @@ class Slots:
         """A slot for this prompt, until `leave`; None when all are taken."""
         hashes = pages.hashes
         with self._locked() as slots:
-            at = _chosen(slots, hashes, conversation, domain)
-            if at is None:
+            index = _chosen(slots, hashes, conversation, domain)
+            if index is None:
                 return None
-            before = slots[at]
-            slots[at] = Slot(
+            before = slots[index]
+            slots[index] = Slot(
                 pages=hashes,
                 tokens=pages.tokens,
                 domain=domain,
@@ -97,8 +97,8 @@ class Slots:
                 since=before.since if before.unstored else self.now(),
                 turn=secrets.randbits(62),
             )
-            self._held.add(at)
-            return Taken(at, slots[at], before, list(slots))
+            self._held.add(index)
+            return Taken(index, slots[index], before, list(slots))
 
     def leave(self, taken: Taken, pages: Pages | None) -> None:
         """The slot is free again, and holds what these pages are of; None where that is what it held before."""
@@ -121,11 +121,11 @@ class Slots:
         with self._locked() as slots:
             return slots
 
-    def _put(self, at: int, slot: Slot) -> None:
+    def _put(self, index: int, slot: Slot) -> None:
         with self._locked() as slots:
             # Otherwise the engine was started anew, or somebody else has it by now.
-            if slots[at].turn == slot.turn:
-                slots[at] = slot
+            if slots[index].turn == slot.turn:
+                slots[index] = slot
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[list[Slot]]:
@@ -174,17 +174,21 @@ def _goes_on(slot: Slot, pages: bytes) -> bool:
 
 
 def _chosen(slots: list[Slot], pages: bytes, conversation: str, domain: bytes) -> int | None:
-    free = [at for at, slot in enumerate(slots) if not slot.taken]
+    free = [index for index, slot in enumerate(slots) if not slot.taken]
     if not free:
         return None
-    common = {at: shared(slots[at].pages, pages) for at in free}
-    own = [at for at in free if conversation and slots[at].conversation == conversation and slots[at].domain == domain]
-    going_on = [at for at in free if _goes_on(slots[at], pages)]
+    common = {index: shared(slots[index].pages, pages) for index in free}
+    own = [
+        index
+        for index in free
+        if conversation and slots[index].conversation == conversation and slots[index].domain == domain
+    ]
+    going_on = [index for index in free if _goes_on(slots[index], pages)]
     if going_on:
-        return max(going_on, key=lambda at: (common[at], at in own, slots[at].used))
+        return max(going_on, key=lambda index: (common[index], index in own, slots[index].used))
     if own:
-        return max(own, key=lambda at: (common[at], slots[at].used))
-    return min(free, key=lambda at: (bool(slots[at].pages), slots[at].requests > 1, slots[at].used))
+        return max(own, key=lambda index: (common[index], slots[index].used))
+    return min(free, key=lambda index: (bool(slots[index].pages), slots[index].requests > 1, slots[index].used))
 
 
 def alive(process: int) -> bool:

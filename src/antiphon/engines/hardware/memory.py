@@ -46,18 +46,18 @@ def together(weights: Sequence[int], free: int, most: int) -> int:
     return max(1, min(most or len(weights), fitting))
 
 
-def budgets(wanted: Sequence[int], free: int, together: int = 0) -> list[int]:
-    """How many of the `free` bytes each of several engines may use for its windows. None gets more than it `wanted`
-    while another has less than that and less than an even share. Where only so many of them run `together`, each gets
+def budgets(demands: Sequence[int], free: int, together: int = 0) -> list[int]:
+    """How many of the `free` bytes each of several engines may use for its windows. None gets more than another
+    that has less than it `demands` and less than an even share. Where only so many of them run `together`, each gets
     what it would get beside others like itself."""
-    if 0 < together < len(wanted):
-        return [min(each, int(free * _SHARE_OF_FREE_MEMORY) // together) for each in wanted]
-    left, given = int(free * _SHARE_OF_FREE_MEMORY), [0] * len(wanted)
-    smallest_first = sorted(range(len(wanted)), key=lambda index: wanted[index])
-    for waiting, index in zip(range(len(wanted), 0, -1), smallest_first, strict=True):
-        given[index] = min(wanted[index], left // waiting)
-        left -= given[index]
-    return given
+    if 0 < together < len(demands):
+        return [min(each, int(free * _SHARE_OF_FREE_MEMORY) // together) for each in demands]
+    left, shares = int(free * _SHARE_OF_FREE_MEMORY), [0] * len(demands)
+    smallest_first = sorted(range(len(demands)), key=lambda index: demands[index])
+    for waiting, index in zip(range(len(demands), 0, -1), smallest_first, strict=True):
+        shares[index] = min(demands[index], left // waiting)
+        left -= shares[index]
+    return shares
 
 
 def ceilings(needed: Sequence[int], free: int, together: int = 0) -> list[int]:

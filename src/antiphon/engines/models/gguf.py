@@ -109,15 +109,15 @@ class _Header:
     def strings(self, count: int, starts: list[int] | None = None) -> None:
         """Walk over `count` strings, noting where each begins. Two loops, because one is run a hundred thousand times
         for the vocabulary and once more for the merges."""
-        at, unpack, data = self.at, _LENGTH.unpack_from, self.data
+        offset, unpack, data = self.at, _LENGTH.unpack_from, self.data
         if starts is None:
             for _ in range(count):
-                at += unpack(data, at)[0] + 8
+                offset += unpack(data, offset)[0] + 8
         else:
             for _ in range(count):
-                starts.append(at)
-                at += unpack(data, at)[0] + 8
-        self.at = at
+                starts.append(offset)
+                offset += unpack(data, offset)[0] + 8
+        self.at = offset
         self.skip(0)
 
     def array(self, key: str, depth: int = 0) -> None:

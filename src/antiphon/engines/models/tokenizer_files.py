@@ -88,11 +88,11 @@ class TokenizerFiles(msgspec.Struct, frozen=True, kw_only=True):
         return [id for (only,) in encoded for id in only.ids]
 
 
-def find(given: str, hints: Sequence[str] = ()) -> TokenizerFiles | None:
-    """The files at the path or under the hub id that was `given`. Without, those that one of the `hints` (what a server
-    calls its model) leads to on this machine, or None. Raises ValueError when what was given leads nowhere."""
-    if given:
-        return read(_folder(given))
+def find(source: str, hints: Sequence[str] = ()) -> TokenizerFiles | None:
+    """The files at the path, or under the hub id, `source`. Without, those that one of the `hints` (what a server calls
+    its model) leads to on this machine, or None. Raises ValueError when the source leads nowhere."""
+    if source:
+        return read(_folder(source))
     for hint in hints:
         try:
             folder = _folder(hint, local=True)

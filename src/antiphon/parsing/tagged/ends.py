@@ -152,13 +152,13 @@ def name_inside(source: Splitter, tags: Tags) -> Reading[str]:
 def key_inside(source: Splitter, tags: Tags) -> Reading[tuple[str, str]]:
     """The text that names a parameter and what is said of its value's type, with the tags up to the value."""
     key, hint = (yield from _between(source, tags)), ""
-    for wanted in ("key_end", "type", "value"):
+    for expected in ("key_end", "type", "value"):
         space = yield from source.past_space()
         source.at += len(space[0]) if space[1] == "<" else 0
         tag = yield from tag_here(source, tags)
-        if tag is None or tag.kind != wanted:
+        if tag is None or tag.kind != expected:
             break
-        if wanted == "type":
+        if expected == "type":
             hint = "string" if (yield from _between(source, tags)) in ("string", "str") else "json"
             yield from tag_here(source, tags)
     return key, hint

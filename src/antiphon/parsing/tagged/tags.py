@@ -82,14 +82,14 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     def _tag(self, kind: Kind, text: str, name: str | None) -> Tag:
-        given: dict[str, str] = {}
+        attributes: dict[str, str] = {}
         if kind in ("call", "parameter") and name is None:
             for key, *values in _ATTRIBUTE.findall(text):
-                given[key] = "".join(values)
-            name = next((value for key, value in given.items() if key.endswith(("name", "tool", "key"))), "")
-        hint = {"true": "string", "false": "json"}.get(given.get("string", "").lower(), "")
-        if "type" in given:
-            hint = "string" if given["type"] == "string" else "json"
+                attributes[key] = "".join(values)
+            name = next((value for key, value in attributes.items() if key.endswith(("name", "tool", "key"))), "")
+        hint = {"true": "string", "false": "json"}.get(attributes.get("string", "").lower(), "")
+        if "type" in attributes:
+            hint = "string" if attributes["type"] == "string" else "json"
         name = (name or "").strip().strip("\"'")
         return Tag(kind, html.unescape(name) if self.escaped else name, hint, text.endswith("/" + self.end))
 

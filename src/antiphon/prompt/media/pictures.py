@@ -78,21 +78,21 @@ def _webp(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg(data: bytes) -> tuple[int, int] | None:
-    at = 2
-    while at + 9 <= len(data):
-        if data[at] != 0xFF:
+    offset = 2
+    while offset + 9 <= len(data):
+        if data[offset] != 0xFF:
             return None
-        marker = data[at + 1]
+        marker = data[offset + 1]
         if marker == 0xFF:
-            at += 1
+            offset += 1
         elif marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            at += 2
+            offset += 2
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
+            height, width = struct.unpack_from(">HH", data, offset + 5)
             return width, height
         else:
-            (length,) = struct.unpack_from(">H", data, at + 2)
-            at += 2 + max(length, 2)
+            (length,) = struct.unpack_from(">H", data, offset + 2)
+            offset += 2 + max(length, 2)
     return None
 
 

@@ -29,13 +29,13 @@ class Seams:
 
     def __init__(self, renderer: Renderer, tokens: Iterable[str], end: str) -> None:
         tokens = tuple(tokens)
-        said = _between(renderer, Text(_NEEDLE), Text(_SEAM), _NEEDLE)
+        plain = _between(renderer, Text(_NEEDLE), Text(_SEAM), _NEEDLE)
         with_value = _between(renderer, _call("needle", {"value": _NEEDLE}), _answered, _NEEDLE)
         # What stands behind every call, whatever it says.
         bare = _between(renderer, _call("needle", {}), _answered, "needle")
         called = _common_end(with_value, bare)
-        self.text = _closing(said, tokens, end)
-        self.call = _same_closing(said, self.text, called) or _closing(called, tokens, end)
+        self.text = _closing(plain, tokens, end)
+        self.call = _same_closing(plain, self.text, called) or _closing(called, tokens, end)
 
     def of(self, turn: Turn) -> str:
         """The text, beginning with a control token, that closes this turn."""
@@ -49,12 +49,12 @@ def _call(name: str, value: dict[str, str]) -> ToolUse:
     return ToolUse(id="toolu_probe", name=name, input=msgspec.json.encode(value).decode())
 
 
-def _between(renderer: Renderer, said: Part, then: Part, needle: str) -> str:
+def _between(renderer: Renderer, part: Part, then: Part, needle: str) -> str:
     """What the template puts between the end of what the assistant said, where the needle is, and what the user says
     then."""
     turns = (
         Turn(role="user", parts=(Text("probe"),)),
-        Turn(role="assistant", parts=(said,)),
+        Turn(role="assistant", parts=(part,)),
         Turn(role="user", parts=(then,)),
     )
     try:
@@ -78,12 +78,12 @@ def _closing(between: str, tokens: tuple[str, ...], end: str) -> str:
     return next((token for token in present if between.count(token) == 1), "")
 
 
-def _same_closing(said: str, closing: str, called: str) -> str:
+def _same_closing(plain: str, closing: str, called: str) -> str:
     """What closes plain answers, with as much of what follows it as makes it unique behind calls; empty where calls are
     closed otherwise."""
-    at = said.find(closing)
-    ends = range(at + len(closing), len(said) + 1) if closing else ()
-    return next((said[at:end] for end in ends if called.count(said[at:end]) == 1), "")
+    at = plain.find(closing)
+    ends = range(at + len(closing), len(plain) + 1) if closing else ()
+    return next((plain[at:end] for end in ends if called.count(plain[at:end]) == 1), "")
 
 
 def marked(turns: tuple[Turn, ...], index: int) -> tuple[Turn, ...]:

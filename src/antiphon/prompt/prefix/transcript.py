@@ -76,18 +76,18 @@ class Transcript:
 
     async def _fetched(self, turns: dict[bytes, int], fits: Callable[[Remembered], bool]) -> Remembered | None:
         """The first in the store of these names, each with its number of turns, that fits."""
-        names, at = list(turns), 0
+        names, start = list(turns), 0
         while (
             self._transcripts is not None
-            and names[at:]
-            and (found := await self._transcripts.first(names[at:])) is not None
+            and names[start:]
+            and (found := await self._transcripts.first(names[start:])) is not None
         ):
-            at += found[0]
+            start += found[0]
             known = _read(found[1])
-            if known is not None and known.turns == turns[names[at]] and fits(known):
-                self._keep(names[at], known)
+            if known is not None and known.turns == turns[names[start]] and fits(known):
+                self._keep(names[start], known)
                 return known
-            at += 1
+            start += 1
         return None
 
     async def remember(

@@ -56,19 +56,19 @@ def main(files: int, kept: int) -> None:
         score.write("1000")
     # Nobody may look into this process or use its descriptors, though all here belong to one user.
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    asked = json.load(sys.stdin)
-    limits = asked["limits"]
+    request = json.load(sys.stdin)
+    limits = request["limits"]
     if files >= 0:
         unpack(files)
     os.makedirs(os.path.join(HOME, ".tmp"), exist_ok=True)
-    take_in(asked.get("uploads", {}))
+    take_in(request.get("uploads", {}))
     try:
-        if asked["action"] in COMMANDS:
+        if request["action"] in COMMANDS:
             before = shown()
-            answer = execute(asked, limits)
+            answer = execute(request, limits)
             answer["made"] = sorted(name for name, state in shown().items() if before.get(name) != state)[:MOST_MADE]
         else:
-            answer = edit(asked)
+            answer = edit(request)
     except Failed as failure:
         answer = {"error": failure.args[0], "message": failure.args[1]}
     answer["lost"] = pack(kept, limits)
@@ -137,12 +137,12 @@ def paths() -> Iterator[tuple[str, os.stat_result]]:
                     yield path, found
 
 
-def execute(asked: Fields, limits: Fields) -> Fields:
+def execute(request: Fields, limits: Fields) -> Fields:
     """Run a script, and whatever it starts, until it ends or goes beyond a limit."""
-    name, interpreter = COMMANDS[asked["action"]]
+    name, interpreter = COMMANDS[request["action"]]
     path = os.path.join("/run", name)
     with open(path, "w", encoding="utf-8", errors="replace") as script:
-        script.write(asked["code"])
+        script.write(request["code"])
     try:
         process = subprocess.Popen(
             [interpreter, path],
@@ -256,46 +256,46 @@ def decoded(printed: bytearray, most: int) -> str:
     return printed.decode("utf-8", "replace") + ("\n[cut here]" if len(printed) >= most else "")
 
 
-def edit(asked: Fields) -> Fields:
+def edit(request: Fields) -> Fields:
     """What the text editor does."""
-    path = os.path.realpath(os.path.join(HOME, asked["path"]))
+    path = os.path.realpath(os.path.join(HOME, request["path"]))
     if path.startswith(("/proc/", "/dev/", "/run/")):
         raise Failed("invalid_tool_input", "path: it should be below " + HOME)
-    if asked["action"] != "view" and not path.startswith(HOME + "/"):
+    if request["action"] != "view" and not path.startswith(HOME + "/"):
         raise Failed("invalid_tool_input", f"path: only files below {HOME} can be changed")
     try:
-        return EDITS[asked["action"]](path, asked)
+        return EDITS[request["action"]](path, request)
     except UnicodeDecodeError:
         raise Failed("invalid_tool_input", "path: the file is not text in UTF-8") from None
     except (OSError, ValueError) as trouble:
         raise Failed("invalid_tool_input", f"path: {getattr(trouble, 'strerror', None) or trouble}") from None
 
 
-def view(path: str, asked: Fields) -> Fields:
+def view(path: str, request: Fields) -> Fields:
     """A file, or the lines of a range of it; of a folder, what is in it."""
     if os.path.isdir(path):
         names = sorted(set(os.listdir(path)) - {".tmp"})
         entries = [name + ("/" if os.path.isdir(os.path.join(path, name)) else "") for name in names]
         return {"content": "\n".join(entries), "num_lines": None, "start_line": None, "total_lines": None}
     lines = read(path).splitlines(keepends=True)
-    first, last = asked.get("view_range") or (1, -1)
+    first, last = request.get("view_range") or (1, -1)
     if first < 1 or (last != -1 and last < first):
         raise Failed("invalid_tool_input", "view_range: it should be the first and the last line, counted from 1")
     shown = lines[first - 1 : None if last == -1 else last]
     return {"content": "".join(shown), "num_lines": len(shown), "start_line": first, "total_lines": len(lines)}
 
 
-def create(path: str, asked: Fields) -> Fields:
+def create(path: str, request: Fields) -> Fields:
     """Write a file, over what was there."""
     updated = os.path.exists(path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    write(path, asked["file_text"])
+    write(path, request["file_text"])
     return {"is_file_update": updated}
 
 
-def str_replace(path: str, asked: Fields) -> Fields:
+def str_replace(path: str, request: Fields) -> Fields:
     """Put one text in the place of another that stands in the file once."""
-    text, old, new = read(path), asked["old_str"], asked["new_str"]
+    text, old, new = read(path), request["old_str"], request["new_str"]
     count = text.count(old) if old else 0
     if count != 1:
         found = f"is found {count} times" if count else "is not found"

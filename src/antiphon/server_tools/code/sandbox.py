@@ -77,7 +77,7 @@ class Sandbox:
             with _descriptors(archive) as (source, rules):
                 return await self._answer(asked, source, kept.fileno(), rules, limits.seconds + _PACKING_SECONDS)
 
-    async def _answer(self, asked: bytes, source: int, kept: int, rules: int, seconds: float) -> dict[str, Any]:
+    async def _answer(self, request: bytes, source: int, kept: int, rules: int, seconds: float) -> dict[str, Any]:
         passed = [each for each in (source, kept, rules) if each >= 0]
         command = [*self._arguments(rules), "/usr/bin/env", "python3", "-I", "-S", "-c", self._inside]
         process = await asyncio.create_subprocess_exec(
@@ -95,7 +95,7 @@ class Sandbox:
         try:
             async with asyncio.timeout(seconds):
                 _, printed, complaint = await asyncio.gather(
-                    _given(process, asked), _read(process.stdout), _read(process.stderr)
+                    _send(process, request), _read(process.stdout), _read(process.stderr)
                 )
                 status = await process.wait()
         except TimeoutError:
@@ -150,11 +150,11 @@ def _descriptors(archive: Path) -> Iterator[tuple[int, int]]:
         yield source, reading
 
 
-async def _given(process: asyncio.subprocess.Process, asked: bytes) -> None:
+async def _send(process: asyncio.subprocess.Process, request: bytes) -> None:
     assert process.stdin is not None
     # A sandbox that cannot be made reads nothing, and says why.
     with contextlib.suppress(ConnectionError):
-        process.stdin.write(asked)
+        process.stdin.write(request)
         await process.stdin.drain()
     process.stdin.close()
 

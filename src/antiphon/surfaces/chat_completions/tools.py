@@ -42,20 +42,20 @@ def tooling(request: wire.Request) -> Tooling:
     return Tooling(allowed, choice, False)
 
 
-def output_schema(told: wire.ResponseFormat | None) -> dict[str, Any] | None:
+def output_schema(format: wire.ResponseFormat | None) -> dict[str, Any] | None:
     """The schema that the text of the reply must match."""
-    if told is None:
+    if format is None:
         return None
     where = "response_format"
-    match told.type:
+    match format.type:
         case "text":
             return None
         case "json_object":
-            schema, where = told.schema, f"{where}.schema"
+            schema, where = format.schema, f"{where}.schema"
         case "json_schema":
-            if told.json_schema is None:
+            if format.json_schema is None:
                 raise BadRequest(f"{where}.json_schema: Field required")
-            schema, where = told.json_schema.schema, f"{where}.json_schema.schema"
+            schema, where = format.json_schema.schema, f"{where}.json_schema.schema"
         case _:
             raise BadRequest(f"{where}.type: Input should be 'text', 'json_object' or 'json_schema'")
     return functions.output_schema(given(schema), where)
@@ -70,21 +70,21 @@ def _function(tool: wire.Tool, where: str) -> tuple[str, wire.Function]:
 
 
 def _choice(
-    given: str | wire.ToolChoice | None, tools: dict[str, Tool], parallel: bool
+    tool_choice: str | wire.ToolChoice | None, tools: dict[str, Tool], parallel: bool
 ) -> tuple[ToolChoice, tuple[Tool, ...]]:
     shown = tuple(tools.values())
-    if given is None or isinstance(given, str):
-        return choice_by_word(given or "auto", tools, parallel, "tool_choice"), shown
-    if given.type == "function":
-        if given.function is None:
+    if tool_choice is None or isinstance(tool_choice, str):
+        return choice_by_word(tool_choice or "auto", tools, parallel, "tool_choice"), shown
+    if tool_choice.type == "function":
+        if tool_choice.function is None:
             raise BadRequest("tool_choice.function: Field required")
-        return choice_by_name(given.function.name, tools, parallel, "tool_choice.function.name"), shown
-    if given.type == "allowed_tools" and given.allowed_tools is not None:
-        names = [each.function.name for each in given.allowed_tools.tools if each.function is not None]
+        return choice_by_name(tool_choice.function.name, tools, parallel, "tool_choice.function.name"), shown
+    if tool_choice.type == "allowed_tools" and tool_choice.allowed_tools is not None:
+        names = [each.function.name for each in tool_choice.allowed_tools.tools if each.function is not None]
         for name in names:
             choice_by_name(name, tools, parallel, "tool_choice.allowed_tools.tools")
         allowed = {name: tool for name, tool in tools.items() if name in names}
-        word = choice_by_word(given.allowed_tools.mode, allowed, parallel, "tool_choice.allowed_tools.mode")
+        word = choice_by_word(tool_choice.allowed_tools.mode, allowed, parallel, "tool_choice.allowed_tools.mode")
         return word, tuple(allowed.values())
     raise BadRequest("tool_choice.type: Input should be 'function' or 'allowed_tools'")
 

@@ -73,13 +73,13 @@ class _Completions:
             replies = await choices.whole(exchange, self._service, prepared, per_prompt=request.choices)
             await exchange.reply(200, encode.whole(style, replies))
 
-    async def _encoded(self, request: wire.Request, given: str | list[int], card: ModelCard) -> list[int]:
-        if isinstance(given, str):
-            return await self._service.encode(request.model, given, request.suffix)
+    async def _encoded(self, request: wire.Request, prompt: str | list[int], card: ModelCard) -> list[int]:
+        if isinstance(prompt, str):
+            return await self._service.encode(request.model, prompt, request.suffix)
         if request.suffix is not None:
             raise BadRequest("suffix: it goes with a prompt of text, not of ids")
-        card.check_ids(given, "prompt")
-        return given
+        card.check_ids(prompt, "prompt")
+        return prompt
 
     async def _prepare(
         self, request: wire.Request, ids: list[int], tokens: TokenStyle, *, first: bool

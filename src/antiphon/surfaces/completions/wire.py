@@ -73,18 +73,18 @@ def read(body: bytes) -> tuple[Request, list[str]]:
 
 def prompts(request: Request) -> list[str | list[int]]:
     """The prompts of a request, texts or ids."""
-    given = request.prompt
-    if isinstance(given, str):
-        return [given]
-    if given and all(isinstance(each, int) for each in given):
-        return [_ids(given, "prompt")]
-    if not given:
+    prompt = request.prompt
+    if isinstance(prompt, str):
+        return [prompt]
+    if prompt and all(isinstance(each, int) for each in prompt):
+        return [_ids(prompt, "prompt")]
+    if not prompt:
         raise BadRequest("prompt: List should have at least 1 item")
-    if len(given) * request.choices > _MOST_CHOICES:
+    if len(prompt) * request.choices > _MOST_CHOICES:
         raise BadRequest(
-            f"prompt: {len(given)} prompts of {request.choices} choices are more than {_MOST_CHOICES} replies"
+            f"prompt: {len(prompt)} prompts of {request.choices} choices are more than {_MOST_CHOICES} replies"
         )
-    return [each if isinstance(each, str) else _ids(each, f"prompt.{place}") for place, each in enumerate(given)]
+    return [each if isinstance(each, str) else _ids(each, f"prompt.{place}") for place, each in enumerate(prompt)]
 
 
 def _ids(given: Sequence[Any], where: str) -> list[int]:

@@ -42,16 +42,16 @@ async def fetch(urls: Mapping[str, str], *, allow_private: bool) -> dict[str, Fe
 
 
 async def _one(outward: Outward, session: aiohttp.ClientSession, url: str, where: str) -> Fetched:
-    said = f"{where}: Unable to download the file"
+    failure = f"{where}: Unable to download the file"
     try:
         async with asyncio.timeout(MAX_SECONDS):
             page = await outward.get(session, url, most=MAX_BYTES)
     except TimeoutError:
-        raise BadRequest(f"{said}: it took more than {MAX_SECONDS:g} seconds") from None
+        raise BadRequest(f"{failure}: it took more than {MAX_SECONDS:g} seconds") from None
     except TooMuch:
-        raise BadRequest(f"{said}: it is larger than {MAX_BYTES} bytes") from None
+        raise BadRequest(f"{failure}: it is larger than {MAX_BYTES} bytes") from None
     except (aiohttp.ClientError, OSError, ValueError) as trouble:
-        raise BadRequest(f"{said}: {reason(trouble)}") from None
+        raise BadRequest(f"{failure}: {reason(trouble)}") from None
     if page.status != 200:
-        raise BadRequest(f"{said}: status {page.status}")
+        raise BadRequest(f"{failure}: status {page.status}")
     return Fetched(page.media_type, page.data)

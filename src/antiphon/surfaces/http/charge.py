@@ -77,7 +77,7 @@ class Charge:
 
 def _counts(usage: Usage, *, requests: int = 0, broken: int = 0) -> Counts:
     """The figures as the API tells them, with those of a summary that the reply begins with."""
-    told = Counts(
+    counts = Counts(
         requests=requests,
         broken=broken,
         input=usage.prompt - usage.cached - usage.created,
@@ -88,4 +88,4 @@ def _counts(usage: Usage, *, requests: int = 0, broken: int = 0) -> Counts:
         web_searches=usage.server_tools.get("web_search_requests", 0),
         web_fetches=usage.server_tools.get("web_fetch_requests", 0),
     )
-    return told.plus(_counts(usage.compaction)) if usage.compaction else told
+    return counts.plus(_counts(usage.compaction)) if usage.compaction else counts

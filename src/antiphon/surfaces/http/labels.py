@@ -16,10 +16,10 @@ def read_label(exchange: Exchange) -> None:
     exchange.watch.label = (exchange.header(LABEL) or "")[:_LONGEST]
 
 
-def take_label(exchange: Exchange, given: Any) -> None:
+def take_label(exchange: Exchange, label: Any) -> None:
     """Take the label in the metadata, unless the header has one. Raises BadRequest where it is no string."""
-    if given is None:
+    if label is None:
         return
-    if not isinstance(given, str):
+    if not isinstance(label, str):
         raise BadRequest(f"metadata.{LABEL}: Input should be a valid string")
-    exchange.watch.label = exchange.watch.label or given[:_LONGEST]
+    exchange.watch.label = exchange.watch.label or label[:_LONGEST]

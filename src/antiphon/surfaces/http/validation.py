@@ -23,26 +23,26 @@ _BOUNDS = {">=": "greater than or equal to", "<=": "less than or equal to", ">":
 
 def complaint(trouble: str, where: str = "") -> str:
     """A decoder's complaint in the API's form. `where` is the dotted path of what was decoded."""
-    said, _, path = trouble.partition(" - at `$")
+    message, _, path = trouble.partition(" - at `$")
     steps = [where] if where else []
     steps += [name or number for name, number in _STEP.findall(path.rstrip("`")) if name or number]
-    if missing := _MISSING.match(said):
+    if missing := _MISSING.match(message):
         return ".".join([*steps, missing[1]]) + ": Field required"
-    sentence = _sentence(said)
+    sentence = _sentence(message)
     return f"{'.'.join(steps)}: {sentence}" if steps else sentence
 
 
-def _sentence(said: str) -> str:
-    if found := _LENGTH.match(said):
+def _sentence(message: str) -> str:
+    if found := _LENGTH.match(message):
         kind, side, length = found.groups()
         what = "String" if kind == "str" else "List"
         unit = ("character" if kind == "str" else "item") + ("" if length == "1" else "s")
         return f"{what} should have {'at least' if side == '>=' else 'at most'} {length} {unit}"
-    if found := _BOUND.match(said):
+    if found := _BOUND.match(message):
         return f"Input should be {_BOUNDS[found[1]]} {found[2].removesuffix('.0')}"
-    if (found := _TYPE.match(said)) and found[1] in _KINDS:
+    if (found := _TYPE.match(message)) and found[1] in _KINDS:
         return f"Input should be {_KINDS[found[1]]}"
-    return said
+    return message
 
 
 def malformed(trouble: Exception, text: bytes) -> str:

@@ -55,13 +55,13 @@ def alone(request: wire.Request) -> tuple[Edit, ...]:
     assert request.compaction is not None
     output = request.output_config.format if request.output_config else None
     forced = request.tool_choice is not None and request.tool_choice.type in ("any", "tool")
-    for name, given in (
+    for name, value in (
         ("context_management", request.context_management),
         ("stop_sequences", request.stop_sequences),
         ("output_config.format", output),
         ("output_format", request.output_format),
         ("tool_choice", forced),
     ):
-        if given:
+        if value:
             raise BadRequest(f"{name}: cannot be combined with `compaction`, which is answered by a summary alone")
     return (Compact(on_demand=True, instructions=request.compaction.instructions or "", pause=True),)

@@ -69,11 +69,11 @@ def _created(style: Style, usage: Usage) -> sent.CacheCreation:
 
 
 def _iterations(style: Style, usage: Usage) -> list[sent.Iteration | sent.CompactionIteration]:
-    told: list[sent.Iteration | sent.CompactionIteration] = [_iteration(style, each) for each in usage.rounds]
+    iterations: list[sent.Iteration | sent.CompactionIteration] = [_iteration(style, each) for each in usage.rounds]
     if usage.compaction is None:
-        return told
+        return iterations
     summary = sent.CompactionIteration(**msgspec.structs.asdict(_iteration(style, usage.compaction)))
-    return [summary, *(told or ([_iteration(style, usage)] if usage.prompt else []))]
+    return [summary, *(iterations or ([_iteration(style, usage)] if usage.prompt else []))]
 
 
 def _iteration(style: Style, usage: Usage) -> sent.Iteration:
@@ -133,12 +133,12 @@ def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.
             return sent.Thinking(msgspec.Raw(shown), signature)
         case ToolBlock():
             return tool_sent(style, block.id, block.name, msgspec.Raw(block.input.encode("utf-8", "replace")))
-        case ServerToolBlock(told, input):
-            return {**told, "input": msgspec.Raw(input.encode("utf-8", "replace"))}
+        case ServerToolBlock(fields, input):
+            return {**fields, "input": msgspec.Raw(input.encode("utf-8", "replace"))}
         case CompactionBlock(summary):
             return compaction_sent(style, summary, summary)
-        case ServerResultBlock(told):
-            return told
+        case ServerResultBlock(fields):
+            return fields
         case _:
             assert_never(block)
 

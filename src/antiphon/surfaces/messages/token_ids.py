@@ -30,15 +30,15 @@ class TokenStyle(msgspec.Struct, frozen=True, kw_only=True):
 
     def members(self, tokens: Sequence[Token]) -> dict[str, Any]:
         """What stands in a message, or beside a delta, for these tokens."""
-        told: dict[str, Any] = {}
+        members: dict[str, Any] = {}
         if self.ids:
-            told["output_ids"] = [token.id for token in tokens]
+            members["output_ids"] = [token.id for token in tokens]
         if self.logprobs:
-            told["output_token_logprobs"] = [(token.logprob, token.id) for token in tokens]
+            members["output_token_logprobs"] = [(token.logprob, token.id) for token in tokens]
         if self.alternatives:
             tops = [token.top[: self.alternatives] for token in tokens]
-            told["output_top_logprobs"] = [[(logprob, id) for id, logprob in top] for top in tops]
-        return told
+            members["output_top_logprobs"] = [[(logprob, id) for id, logprob in top] for top in tops]
+        return members
 
     def beside(self, tokens: Sequence[Token]) -> bytes:
         """The same, to be put behind another member of a JSON object."""

@@ -254,12 +254,12 @@ def brought(fields: dict[str, Any], where: str) -> Tool | None:
     return custom(read(msgspec.Raw(msgspec.json.encode(definition)), place), place)
 
 
-def choice(given: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
+def choice(tool_choice: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
     """How tools must be used. A forced server tool is not judged here."""
-    if given is None:
+    if tool_choice is None:
         return ToolChoice()
-    parallel = not given.disable_parallel_tool_use
-    match given.type:
+    parallel = not tool_choice.disable_parallel_tool_use
+    match tool_choice.type:
         case "auto":
             return ToolChoice(mode="auto", parallel=parallel)
         case "none":
@@ -267,16 +267,16 @@ def choice(given: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
         case "any" | "tool":
             if not (box.callable or box.deferred or box.server):
                 raise BadRequest("tool_choice: may only be specified while providing tools.")
-            if given.type == "any":
+            if tool_choice.type == "any":
                 if not box.callable:
                     box.show_all()
                 return ToolChoice(mode="any", parallel=parallel)
-            if given.name is None:
+            if tool_choice.name is None:
                 raise BadRequest("tool_choice.tool.name: Field required")
-            box.reveal(given.name)
-            if given.name not in box.callable and given.name not in box.server:
-                raise BadRequest(f"Tool '{given.name}' not found in provided tools")
-            return ToolChoice(mode="tool", name=given.name, parallel=parallel)
+            box.reveal(tool_choice.name)
+            if tool_choice.name not in box.callable and tool_choice.name not in box.server:
+                raise BadRequest(f"Tool '{tool_choice.name}' not found in provided tools")
+            return ToolChoice(mode="tool", name=tool_choice.name, parallel=parallel)
         case other:
             raise BadRequest(
                 f"tool_choice: Input tag '{other[:60]}' found using 'type' does not match any of the expected tags: "

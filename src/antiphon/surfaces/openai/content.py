@@ -80,11 +80,11 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
         return gathering.done()
 
     def _picture(self, piece: Picture) -> Image:
-        url, at = piece.url, piece.where
+        url, where = piece.url, piece.where
         if url.startswith("data:"):
-            return pictures.image(_declared(url), pictures.decoded(url, at), at)
-        there = self._there(url, at)
-        return pictures.image(there.media_type, there.data, at)
+            return pictures.image(_declared(url), pictures.decoded(url, where), where)
+        there = self._there(url, where)
+        return pictures.image(there.media_type, there.data, where)
 
     def _document(self, piece: File) -> str:
         if piece.data is not None:
