@@ -21,11 +21,13 @@ RIGHTS = {"models": ("qwen*",), "allowance": Allowance(requests=5), "budget": 10
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
+    """A database in a file."""
     return f"sqlite:///{tmp_path / 'store.sqlite'}"
 
 
 @pytest.fixture
 def store(url: str) -> Iterator[KeyStore]:
+    """The keys in it; none yet."""
     records = Records(url)
     yield KeyStore(records)
     records.close()

@@ -31,6 +31,7 @@ ALL = (0, 2 * NOW)
 
 @pytest.fixture
 def records(tmp_path: Path) -> Iterator[Records]:
+    """A database in a file."""
     records = Records(f"sqlite:///{tmp_path / 'store.sqlite'}")
     yield records
     records.close()
@@ -38,6 +39,7 @@ def records(tmp_path: Path) -> Iterator[Records]:
 
 @pytest.fixture
 def journals(tmp_path: Path) -> Path:
+    """The folder of journals, which is not there yet."""
     return tmp_path / "journals"
 
 

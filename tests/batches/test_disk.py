@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="look
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that are too short to wait for."""
     monkeypatch.setattr(journal, "_SHORTEST_PAUSE", 0.01)
     monkeypatch.setattr(journal, "_LONGEST_PAUSE", 0.02)
     monkeypatch.setattr("antiphon.batches.worker._PAUSE", 0.02)

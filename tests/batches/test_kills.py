@@ -39,7 +39,7 @@ async def check(folder: Path, *, accepted: bool = True) -> None:
 
 
 @pytest.mark.parametrize("name", spellings(BATCH))
-async def test_every_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+async def test_every_spelling_is_the_same_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Pretty-printed, with the line ends of Windows, with a byte order mark: the same batch."""
     written = list[bytes]()
     cut = requests.cut

@@ -5,26 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from antiphon.batches.previous import take_over
 from antiphon.batches.store import BatchStore
 from antiphon.batches.worker import ATTEMPTS
-from antiphon.storage.store import Store, open_store
+from antiphon.storage.store import Store
 from tests.batches.working import OWNER, answering, ended, kept, results, working
-from tests.storage.places import local
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    place = local(tmp_path)
-    store = open_store(place.records, place.contents)
-    yield store
-    store.close()
 
 
 def write(folder: Path, id: str, total: int, **members: Any) -> None:

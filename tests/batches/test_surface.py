@@ -28,6 +28,7 @@ def connected(server: Server, key: str) -> anthropic.Anthropic:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[anthropic.Anthropic]:
+    """The SDK with the first key."""
     with connected(server, "sk-one") as client:
         yield client
 

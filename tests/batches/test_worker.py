@@ -24,16 +24,7 @@ from antiphon.batches.worker import ATTEMPTS
 from antiphon.storage.store import Store, open_store
 from tests.batches.working import OWNER, Application, answering, ended, kept, working
 from tests.faults.processes import eventually
-from tests.storage.places import Place, local
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """SQLite and a folder."""
-    place = local(tmp_path)
-    store = open_store(place.records, place.contents)
-    yield store
-    store.close()
+from tests.storage.places import Place
 
 
 @pytest.fixture

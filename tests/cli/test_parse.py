@@ -27,7 +27,7 @@ def run(*arguments: str, given: str) -> list[str]:
     return done.output.splitlines()
 
 
-def test_one_output(tmp_path: Path) -> None:
+def test_an_output_gives_a_line(tmp_path: Path) -> None:
     """An output on standard input gives one line, its arguments spaced as the model wrote them."""
     tools = tmp_path / "tools.json"
     tools.write_text(json.dumps(TOOLS))
@@ -37,7 +37,7 @@ def test_one_output(tmp_path: Path) -> None:
     assert json.loads(line)["stop_reason"] == "tool_use"
 
 
-def test_lines() -> None:
+def test_each_line_gives_a_line() -> None:
     """Lines of JSON give a line each, in order."""
     lines = [{"raw": RAW, "tools": TOOLS, "prompt_tail": "<think>\n"}, {"raw": "Just text."}]
     given = "\n".join(map(json.dumps, lines))

@@ -92,7 +92,7 @@ def test_where_all_are_slow_the_fastest_is_named(capsys: pytest.CaptureFixture[s
     assert "fits too and is better, but slow, about 0.0 tokens/s (an estimate): antiphon serve" in told
 
 
-def test_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_does_not_fit_is_not_named(capsys: pytest.CaptureFixture[str]) -> None:
     """A machine without memory gets no model named, and one with little none that could not code; both are told."""
     assert sizes(0) == {}
     little = Machine(memory=3 * 10**9, bandwidth=1e9, cores=1)

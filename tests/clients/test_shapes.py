@@ -140,7 +140,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("name", CREATES)
-def test_scripted_stream(name: str, scripted: Server) -> None:
+def test_every_recorded_request_gets_a_legal_stream(name: str, scripted: Server) -> None:
     """Every recorded request of every program is answered by a legal stream."""
     shape = CREATES[name]
     answer = send(scripted, shape, {**shape["body"], "stream": True})
@@ -159,7 +159,7 @@ def test_scripted_stream(name: str, scripted: Server) -> None:
 
 
 @pytest.mark.parametrize("name", CREATES)
-def test_real_stream(name: str, real: Server) -> None:
+def test_a_real_model_streams_legally(name: str, real: Server) -> None:
     """The same on a real model: a legal stream, or the one wording of too long that programs know, with the count."""
     shape = CREATES[name]
     if name in SLOW:
@@ -197,7 +197,7 @@ def test_threads_begin_or_say_that_programs_recover(name: str, kind: str, reques
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("kind", ["scripted", "real"])
-def test_counts(name: str, kind: str, request: pytest.FixtureRequest) -> None:
+def test_counting_requests_get_a_number(name: str, kind: str, request: pytest.FixtureRequest) -> None:
     """Recorded counting requests get a number and nothing else."""
     answer = send(request.getfixturevalue(kind), COUNTS[name], COUNTS[name]["body"])
     assert answer.status == 200
@@ -208,7 +208,7 @@ def test_counts(name: str, kind: str, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize("name", PROBES)
 @pytest.mark.parametrize("path", ["", "/api/hello"])
-def test_probes(name: str, path: str, scripted: Server) -> None:
+def test_probes_are_answered_without_a_key(name: str, path: str, scripted: Server) -> None:
     """Before the first request some programs look whether anybody is there, without a key."""
     answer = send(scripted, PROBES[name], None, path)
     assert (answer.status, answer.raw) == (200, b"")
@@ -225,12 +225,12 @@ def outlined(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", RESPONSES)
-def test_scripted_response(name: str, scripted: Server) -> None:
+def test_every_recorded_request_for_a_response_gets_a_legal_stream(name: str, scripted: Server) -> None:
     """Every recorded request for a response is answered by a legal stream."""
     check_response(scripted, RESPONSES[name], RESPONSES[name]["body"])
 
 
-def test_real_response(real: Server) -> None:
+def test_a_real_model_says_when_an_agent_has_no_room(real: Server) -> None:
     """The same on a real model. It has no room for all that agents say of themselves, and says so in the words that
     they know; what is left without that is answered."""
     shape = RESPONSES["codex-0.171.0-edit-turn3"]

@@ -45,14 +45,14 @@ def answered(printed: str) -> bool:
     return told.strip() == "".join(said).strip() != ""
 
 
-def test_python(talked: Page, tmp_path: Path) -> None:
+def test_the_copied_python_runs(talked: Page, tmp_path: Path) -> None:
     """With the official SDK: it prints the reply and the whole message."""
     program = tmp_path / "ask.py"
     program.write_text(copied(talked, "Python"), "utf-8")
     assert answered(ran([sys.executable, str(program)]))
 
 
-def test_curl(talked: Page) -> None:
+def test_the_copied_curl_command_runs(talked: Page) -> None:
     """Through a shell that would take quotes, dollars and backticks amiss."""
     curl = shutil.which("curl")
     if curl is None:
@@ -64,7 +64,7 @@ def test_curl(talked: Page) -> None:
     assert start["message"]["usage"]["cache_read_input_tokens"] > 100
 
 
-def test_typescript(talked: Page, tmp_path: Path) -> None:
+def test_the_copied_typescript_runs(talked: Page, tmp_path: Path) -> None:
     """With the official SDK, where there is one."""
     modules = CLIENTS / "node/node_modules"
     if not modules.is_dir():

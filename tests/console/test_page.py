@@ -203,7 +203,7 @@ def test_a_reload_keeps_the_conversation(page: Page) -> None:
     expect(page.locator(".prompt .text")).to_have_text("Hi")
 
 
-def test_files(page: Page, tmp_path: Path) -> None:
+def test_files_go_with_the_message(page: Page, tmp_path: Path) -> None:
     """Pictures and documents are dropped, pasted or chosen, can be taken away again, and go with the message."""
     text, picture = tmp_path / "notes.md", tmp_path / "dot.png"
     text.write_text("# Notes")

@@ -44,7 +44,7 @@ DRAWN = 8
 
 
 @pytest.mark.parametrize("name", formats.LLGUIDANCE)
-def test_held_exactly(name: str) -> None:
+def test_formats_are_held_exactly(name: str) -> None:
     """Nothing is left to check; what is written usually is allowed, and what is drawn is of the format."""
     grammar = Grammar({"type": "string", "format": name})
     assert not grammar.lowered.unheld

@@ -16,13 +16,13 @@ NUMBER = 102
 LARGEST = 4_000_000
 
 
-def test_outcome():
+def test_hostile_schemas_are_held_or_refused():
     """Each is held, held in part, or refused with a place."""
     told = {outcome(schema) for _, schema in schemas(NUMBER)}
     assert told == {"held", "in part", "refused"}
 
 
-def test_size():
+def test_no_grammar_is_out_of_proportion():
     """No grammar is out of proportion, whatever the schema asks for."""
     for kind, schema in schemas(NUMBER, seed=1):
         try:

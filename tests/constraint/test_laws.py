@@ -29,7 +29,7 @@ def _validator(schema):
 
 @PATIENT
 @given(SCHEMAS, st.lists(VALUES, min_size=1, max_size=12))
-def test_never_stricter(schema, values):
+def test_a_grammar_is_never_stricter_than_its_schema(schema, values):
     """Every value that matches a schema is allowed by its grammar; where nothing is left to check, no other is. A
     schema is refused only where none matches."""
     valid = _validator(schema)
@@ -63,7 +63,7 @@ def test_what_is_drawn_is_valid(schema, source: random.Random):
 @pytest.mark.parametrize("dialect", CAPABILITIES)
 @settings(PATIENT, max_examples=50)
 @given(schema=SCHEMAS)
-def test_table(dialect, schema):
+def test_a_dialect_gets_only_what_its_table_has(dialect, schema):
     """A dialect is given nothing but the keywords and formats of its table."""
     try:
         lowered = lower(schema, dialect).schema
@@ -91,7 +91,7 @@ BOUNDS = st.decimals("-120", "120", places=2).map(float) | st.integers(-(10**20)
     st.booleans(),
     st.lists(st.decimals("-130", "130", places=3) | st.integers(-(10**21), 10**21).map(Decimal), min_size=1),
 )
-def test_bounds(bounds, whole, numbers):
+def test_numbers_are_held_to_their_bounds(bounds, whole, numbers):
     """A number is allowed exactly if it is within its bounds, however it and they are signed, and however long."""
     schema = {"type": "integer" if whole else "number", **bounds}
     near = [
@@ -116,7 +116,7 @@ def _is_within(number: Decimal, bounds: dict[str, float]) -> bool:
 
 @PATIENT
 @given(st.randoms(use_true_random=False), st.sampled_from(["integer", "number"]))
-def test_numbers_end(source: random.Random, kind):
+def test_every_number_ends(source: random.Random, kind):
     """No number runs on: whatever is drawn ends within 50 characters, and is a number of JSON."""
     grammar = Grammar({"type": kind, "minimum": source.choice([-5, 0, 0.5, 7]), "maximum": 10**6})
     written = bytearray()

@@ -140,7 +140,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_keyword(name):
+def test_each_keyword_is_held_or_named(name):
     """The grammar allows what the schema allows, refuses what it refuses, and what it cannot tell is named."""
     schema, good, bad, unheld = CASES[name]
     grammar = Grammar(schema)
@@ -183,7 +183,7 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
-def test_impossible(name):
+def test_what_nothing_can_match_is_refused(name):
     """What no value can match is refused before anything is generated, with the place in the client's schema."""
     schema, place = IMPOSSIBLE[name]
     with pytest.raises(BadRequest) as refused:
@@ -191,7 +191,7 @@ def test_impossible(name):
     assert refused.value.message.startswith(f"tools.3.input_schema at {place}")
 
 
-def test_closing():
+def test_listed_members_are_the_only_ones():
     """An object that lists its members has no others, whatever it is put together from; a map stays a map, and what is
     demanded without being listed may be given."""
     base = {**OBJECT, "properties": {"a": {}}}
@@ -202,7 +202,7 @@ def test_closing():
     assert Grammar({**OBJECT, "not": {"required": ["a"]}}, closing=True).holds({"q": 1})
 
 
-def test_found_again():
+def test_a_schema_is_lowered_once():
     """The same schema is lowered once."""
     schema = {**OBJECT, "properties": {"a": {"type": "integer"}}}
     assert lower(schema, "llguidance") is lower(json.loads(json.dumps(schema)), "llguidance")

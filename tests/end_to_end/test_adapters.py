@@ -41,6 +41,7 @@ def adapter(path: Path, *, every: int, alpha: float) -> Path:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two adapters of the default model, by name."""
     folder = tmp_path_factory.mktemp("adapters")
     return {
         "sea": adapter(folder / "sea.gguf", every=1, alpha=40.0),

@@ -15,11 +15,11 @@ def ask(server: Server, kind: str) -> None:
     run_client([sys.executable, str(HERE / "openai_client.py"), server.url, "default", kind])
 
 
-def test_real(real_server: Server) -> None:
+def test_the_sdk_works_on_a_real_model(real_server: Server) -> None:
     """Text, streams, forced tools, functions, structured output, stops, models and errors on the real model."""
     ask(real_server, "real")
 
 
-def test_scripted(scripted_server: Server) -> None:
+def test_the_sdk_works_as_the_script_has_it(scripted_server: Server) -> None:
     """Reasoning, parallel tools, a tool loop and failures in mid-stream, as the script has them."""
     ask(scripted_server, "scripted")

@@ -27,6 +27,7 @@ CALL = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
 
 @pytest.fixture(scope="module")
 def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The default model with a projector of random weights."""
     folder = tmp_path_factory.mktemp("seeing")
     write_projector(folder / "projector.gguf", EMBEDDING)
     with serving(folder, "--mmproj", str(folder / "projector.gguf"), "--parallel", "1") as server:
@@ -35,6 +36,7 @@ def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def client(seeing: Server) -> Iterator[anthropic.Anthropic]:
+    """The SDK."""
     with anthropic.Anthropic(base_url=seeing.url, api_key="any", max_retries=0) as made:
         yield made
 

@@ -179,7 +179,7 @@ def bodies() -> list[dict[str, Any]]:
     return made
 
 
-def test_count_law(real_server: Server) -> None:
+def test_what_is_counted_is_what_is_used(real_server: Server) -> None:
     """count_tokens is, to the token, what the request then uses, for text, systems, tools, histories and any script."""
     for body in bodies():
         counted = post(real_server, "/v1/messages/count_tokens", {"model": "local-model", **body})
@@ -195,7 +195,7 @@ def test_typed_control_tokens_are_text(real_server: Server) -> None:
         assert typed > one + text.count("<"), text
 
 
-def test_too_long(real_server: Server) -> None:
+def test_a_prompt_that_is_too_long_is_refused_in_known_words(real_server: Server) -> None:
     """A prompt beyond the window is refused in the very words that clients match."""
     with pytest.raises(urllib.error.HTTPError) as refused:
         message(real_server, messages=[user("word " * 9000)])
@@ -206,7 +206,7 @@ def test_too_long(real_server: Server) -> None:
     assert error["error"]["message"].endswith(" tokens > 8192 maximum")
 
 
-def test_clamped(real_server: Server) -> None:
+def test_a_limit_beyond_the_window_is_clamped(real_server: Server) -> None:
     """A limit beyond the window is no error."""
     asked = {"messages": [user("Say yes.")], "stop_sequences": [" ", "."]}
     answer = message(real_server, max_tokens=200_000, temperature=0.0, **asked)

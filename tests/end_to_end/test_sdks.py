@@ -23,19 +23,19 @@ def python(generation: str, server: Server, kind: str) -> None:
 
 
 @pytest.mark.parametrize("generation", PYTHON)
-def test_python_real(generation: str, real_server: Server) -> None:
+def test_the_python_sdk_works_on_a_real_model(generation: str, real_server: Server) -> None:
     """Text, streams, forced tools, counting, stop sequences, models and errors on the real model."""
     python(generation, real_server, "real")
 
 
 @pytest.mark.parametrize("generation", PYTHON)
-def test_python_scripted(generation: str, scripted_server: Server) -> None:
+def test_the_python_sdk_works_as_the_script_has_it(generation: str, scripted_server: Server) -> None:
     """Thinking, parallel tools, a tool loop and failures in mid-stream, as the script has them."""
     python(generation, scripted_server, "scripted")
 
 
 @pytest.mark.parametrize("kind", ["real", "scripted"])
-def test_typescript(kind: str, real_server: Server, scripted_server: Server) -> None:
+def test_the_typescript_sdk_works(kind: str, real_server: Server, scripted_server: Server) -> None:
     """The same in the TypeScript SDK."""
     node = shutil.which("node")
     if node is None or not (CLIENTS / "node" / "node_modules").exists():

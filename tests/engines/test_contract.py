@@ -62,6 +62,7 @@ async def held(request: pytest.FixtureRequest, embedded: Any, files: Path) -> As
 
 @pytest.fixture
 def engine(held: Case) -> Engine:
+    """Each engine, where nobody looks at its slots."""
     return held.engine
 
 
@@ -102,7 +103,7 @@ def test_every_engine_file_is_found() -> None:
     assert REAL or set(NAMES) == {kind for kind in kinds() if kind != "openai"}
 
 
-async def test_describes(engine: Engine) -> None:
+async def test_an_engine_describes_itself(engine: Engine) -> None:
     """An engine says what it runs: the window, the template, the control tokens."""
     described = await engine.describe()
     assert described.window == 2048
@@ -111,7 +112,7 @@ async def test_describes(engine: Engine) -> None:
     assert (await engine.health()).ready
 
 
-async def test_tokenises(engine: Engine) -> None:
+async def test_segments_are_tokenised_each_on_its_own(engine: Engine) -> None:
     """Segments are tokenised each on its own: a control token cut in two is text."""
     whole = await engine.tokenise(["<|im_start|>"])
     halves = await engine.tokenise(["<|im_", "start|>"])
@@ -178,7 +179,7 @@ async def test_cancelled_while_waiting(held: Case) -> None:
     await idle(held.busy)
 
 
-async def test_grammar(engine: Engine) -> None:
+async def test_an_engine_is_held_to_its_grammar(engine: Engine) -> None:
     """An engine that describes a dialect is held to a grammar in it, and ends its turn by itself."""
     grammar = await lowered(engine, Either((Literal("yes"), Literal("no"))), Json({"enum": ["yes", "no"]}))
     _, found = await pieces(engine, await job(engine, grammar=grammar))
@@ -195,7 +196,7 @@ async def test_control_tokens_are_seen_where_asked_for(engine: Engine) -> None:
     assert (seen, other, plain) == ("<|im_start|>yes", "yes", "yes")
 
 
-async def test_greedy_sampling(engine: Engine) -> None:
+async def test_greedy_replies_are_the_same(engine: Engine) -> None:
     """At temperature 0 the same prompt has the same reply, and a banned token does not occur in it."""
     greedy = Sampling(temperature=0)
     _, found = await pieces(engine, await job(engine, sampling=greedy))
@@ -210,7 +211,7 @@ async def test_greedy_sampling(engine: Engine) -> None:
 
 @pytest.mark.skipif(bool(REAL), reason="nothing of the real server is in this")
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "scripted"])
-async def test_dead_engine(name: str, files: Path) -> None:
+async def test_an_engine_that_is_not_there_is_overloaded(name: str, files: Path) -> None:
     """An engine that is not there is said to be so: not ready, and overloaded for whoever asks."""
     engine = connect(f"{name}+http://127.0.0.1:9", Reach(patience=0.3, tokenizer=str(files)))
     assert not (await engine.health()).ready
@@ -220,7 +221,7 @@ async def test_dead_engine(name: str, files: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 3])
-async def test_scripted_failure(after: int) -> None:
+async def test_breaking_off_raises(after: int) -> None:
     """An engine that breaks off raises, before the first piece or later."""
     engine = Scripted(Script(rules=(Rule(text="a b c d e", fail_after=after),)))
     with pytest.raises(EngineFailed, match="script says"):

@@ -62,6 +62,7 @@ async def events(stream: EventStream) -> list[bytes]:
 @pytest.mark.parametrize("answer", [CHUNKED, SIZED, ENDLESS, CONTINUED], ids=["chunks", "length", "end", "continue"])
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 async def test_events_arrive_however_the_answer_is_framed_and_cut(answer: bytes, size: int) -> None:
+    """The request is sent once, with its headers, and every event of the answer comes."""
     async with answering(answer, size=size) as (stream, asked):
         assert await events(stream) == FOUND
     head = asked[0].decode().split("\r\n")

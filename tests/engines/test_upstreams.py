@@ -117,7 +117,7 @@ def test_every_engine_is_asked() -> None:
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 @pytest.mark.parametrize("name", NAMES)
-async def test_at_load(name: str, trouble: str, embedded: str, files: Path) -> None:
+async def test_what_cannot_be_loaded_says_why(name: str, trouble: str, embedded: str, files: Path) -> None:
     """A model that cannot be loaded says so in one sentence."""
     async with relayed(name, embedded, files) as relay:
         relay.trouble = trouble

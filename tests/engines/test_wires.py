@@ -28,6 +28,7 @@ NAMES = list(WIRES)
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tokenizer of the loopback wires."""
     return vocabulary.write(tmp_path_factory.mktemp("tokenizer"))
 
 
@@ -75,7 +76,7 @@ async def test_ids_and_text_agree(wire: Wire) -> None:
 
 @pytest.mark.parametrize("after", [0, 3])
 @pytest.mark.parametrize("trouble", ["error", "cut"])
-async def test_breaking_off(wire: Wire, trouble: str, after: int) -> None:
+async def test_breaking_off_is_a_failed_engine(wire: Wire, trouble: str, after: int) -> None:
     """A server that fails before the first token or later, with a word or without, is an engine that failed."""
     engine = await attach(wire)
     wire.trouble, wire.after = trouble, after
@@ -88,7 +89,7 @@ async def test_breaking_off(wire: Wire, trouble: str, after: int) -> None:
 @pytest.mark.parametrize(
     ("trouble", "failure"), [("busy", Overloaded), ("refuse", BadRequest), ("crash", EngineFailed)]
 )
-async def test_statuses(wire: Wire, trouble: str, failure: type[Exception]) -> None:
+async def test_statuses_become_the_errors_of_the_api(wire: Wire, trouble: str, failure: type[Exception]) -> None:
     """What a status means for the client, with the server's own words."""
     engine = await attach(wire)
     wire.trouble = trouble
@@ -98,7 +99,7 @@ async def test_statuses(wire: Wire, trouble: str, failure: type[Exception]) -> N
     await engine.close()
 
 
-async def test_silence(wire: Wire) -> None:
+async def test_silence_times_out_and_frees_the_slot(wire: Wire) -> None:
     """A server that says nothing for too long is timed out, and its slot is given back."""
     engine = await attach(wire, silence=0.3)
     wire.trouble, wire.after = "mute", 2
@@ -202,7 +203,7 @@ FORCED = GenerationParams(max_tokens=40, tool_choice=ToolChoice(mode="any"))
 
 
 @pytest.mark.parametrize("wire", ["vllm", "sglang"], indirect=True)
-async def test_refused_grammar(wire: Wire) -> None:
+async def test_a_refused_grammar_lets_the_model_run_free(wire: Wire) -> None:
     """A grammar that the engine turns out not to take is no error of the client's: the model runs free, and its reply
     is checked and asked for again."""
     engine = await attach(wire)
@@ -215,7 +216,7 @@ async def test_refused_grammar(wire: Wire) -> None:
     await service.close()
 
 
-async def test_whole_path(wire: Wire) -> None:
+async def test_a_conversation_is_answered_with_the_engines_usage(wire: Wire) -> None:
     """A conversation is answered through the service, with the engine's own usage."""
     service = Service([await load(await attach(wire), Choices())])
     got = await reply(service, said("Tell a story."), GenerationParams(max_tokens=30))
@@ -228,7 +229,7 @@ async def test_whole_path(wire: Wire) -> None:
     await service.close()
 
 
-async def test_picture_marker(files: Path, tmp_path: Path) -> None:
+async def test_each_model_has_its_own_text_for_a_picture(files: Path, tmp_path: Path) -> None:
     """A model that sees has its own text for a picture, with what its template puts around it."""
     folder = vocabulary.write(tmp_path / "vision")
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))

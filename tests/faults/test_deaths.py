@@ -27,6 +27,7 @@ LONG = "Write a very long story about a lighthouse. Do not stop."
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The default model, with two slots."""
     arguments = ("--threads", "1", "--parallel", "2", "--context-length", "2048")
     with serving(tmp_path_factory.mktemp("real"), *arguments) as server:
         yield server

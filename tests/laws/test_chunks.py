@@ -17,7 +17,7 @@ CUTTINGS = int(os.environ.get("CUTTINGS", "40"))
 
 
 @pytest.mark.parametrize(("name", "record"), RECORDS, ids=[name for name, _ in RECORDS])
-def test_meaning(name, record):
+def test_an_output_means_what_its_record_says(name, record):
     """A recorded output means what its record says."""
     read = reply(name, record, [record["raw"]])
     assert content(read) == record["content"]
@@ -25,7 +25,7 @@ def test_meaning(name, record):
 
 
 @pytest.mark.parametrize(("name", "record"), RECORDS, ids=[name for name, _ in RECORDS])
-def test_chunks(name, record):
+def test_cutting_an_output_changes_nothing(name, record):
     """Every way of cutting an output gives the same reply, to the last character."""
     raw = record["raw"]
     whole = reply(name, record, [raw])
@@ -38,7 +38,7 @@ def test_chunks(name, record):
 
 @pytest.mark.parametrize(("name", "record"), RECORDS, ids=[name for name, _ in RECORDS])
 @pytest.mark.parametrize("limit", [True, False])
-def test_truncation(name, record, limit):
+def test_every_beginning_of_an_output_is_legal(name, record, limit):
     """Every beginning of an output gives a legal reply: no empty block, every call's input an object, no exception,
     and a call that broke off at the limit never ends the reply as a call."""
     sizes = range(len(record["raw"]))

@@ -66,7 +66,7 @@ SPACED = {"cohere_command3", "apriel", "pythonic", "lfm2", "olmo3"}
 
 
 @pytest.mark.parametrize("name", GRAMMARS)
-def test_compiles(name):
+def test_every_grammar_compiles(name):
     """A grammar compiles for every shape of schema, one call or several, with control tokens or without."""
     grammar = registry()[name].grammar
     for schema in SCHEMAS.values():

@@ -14,7 +14,7 @@ ROOMS = declared()
 
 
 @pytest.mark.parametrize("name", sorted(ROOMS))
-def test_imports(name: str) -> None:
+def test_a_room_imports_what_it_says(name: str) -> None:
     """What a room imports of other rooms is what its docstring says that it knows, neither more nor less."""
     assert actual(name) == ROOMS[name].knows
 

@@ -79,7 +79,7 @@ EVERY_KIND: list[Step] = [
 @given(steps=STEPS)
 @example(steps=EVERY_KIND)
 @settings(max_examples=60)
-def test_growing_conversation(steps: list[Step]) -> None:
+def test_a_growing_conversation_is_its_own_prefix(steps: list[Step]) -> None:
     """Prompt and sampled ids of each request are a prefix of the next one's prompt, and the engine re-uses them:
     through tool loops, parallel calls, system turns, tools that are shown on the way and plain turns, however the
     client writes its history each time."""

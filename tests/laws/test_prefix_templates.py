@@ -75,7 +75,7 @@ REPLIES: tuple[tuple[Part, ...], ...] = (
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("history", ["keep", "template"])
-async def test_every_template(name: str, history: Literal["keep", "template"]) -> None:
+async def test_every_template_keeps_the_prefix(name: str, history: Literal["keep", "template"]) -> None:
     """Through calls, parallel calls, results, system turns and plain turns, with the history written otherwise each
     time, each prompt begins with the one before it and what was sampled for it."""
     choices = Choices(history_thinking=history)

@@ -62,7 +62,7 @@ STYLES = st.builds(
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_every_template(name: str, tmp_path: Path) -> None:
+async def test_every_template_gives_one_trajectory(name: str, tmp_path: Path) -> None:
     """However a client writes its history, the record of a conversation is one trajectory that holds all that was
     sampled, each of it once; of the families whose templates allow none, it says where it breaks."""
     styles = [Style(), Style("string", turned=True), Style(), Style("split", spaced=True), Style(stripped=True)]

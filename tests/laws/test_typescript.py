@@ -26,7 +26,7 @@ def line(name, record):
     return json.dumps({"name": name, "events": events, "reply": reply})
 
 
-def test_typescript_accumulator():
+def test_the_typescript_sdk_reads_the_same_reply():
     """No recorded output makes a stream that the TypeScript SDK refuses or reads otherwise than the reply."""
     node = shutil.which("node")
     folder = CLIENTS / "node"

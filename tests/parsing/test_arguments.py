@@ -124,7 +124,8 @@ CASES: list[tuple[Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("schema", "raw", "expected"), CASES)
-def test_coerce(schema, raw, expected):
+def test_a_text_becomes_what_its_schema_asks_for(schema, raw, expected):
+    """A raw text becomes the value that its schema asks for, where there is one reading of it."""
     signature = Signature({"type": "object", "properties": {"x": schema}, "$defs": DEFS})
     coerced = signature.coerce("x", raw)
     assert coerced == expected
@@ -132,6 +133,7 @@ def test_coerce(schema, raw, expected):
 
 
 def test_parameters_of_combined_schemas():
+    """Parameters are found through references and combinations."""
     signature = Signature(
         {
             "allOf": [{"properties": {"a": INTEGER}}, {"$ref": "#/$defs/more"}],
@@ -147,11 +149,12 @@ def test_parameters_of_combined_schemas():
 
 
 def test_schema_that_is_its_own_part():
+    """A schema that contains itself is read to an end."""
     signature = Signature({"properties": {"x": {"$ref": "#"}}, "allOf": [{"$ref": "#"}]})
     assert signature.coerce("x", '{"x": {}}') == '{"x": {}}'
 
 
-def test_cut_values():
+def test_cut_values_are_closed():
     """What broke off in the middle is closed, if there was anything to close."""
     signature = Signature({"properties": {"a": ARRAY, "o": OBJECT, "n": INTEGER}})
     assert signature.coerce("a", "[1, [2", cut=True) == "[1, [2]]"
@@ -180,6 +183,6 @@ def test_cut_values():
         ({"type": ["string", "boolean"]}, "trunk", True),
     ],
 )
-def test_only_text(schema, head, only_text):
+def test_a_string_streams_once_it_is_certain(schema, head, only_text):
     """A value that may be a string streams from where it can be nothing else."""
     assert Signature({"properties": {"x": schema}}).only_text("x", head) is only_text

@@ -67,7 +67,7 @@ G, L = GREEN.label, LONG.label
         ("<cited> </citeless> <c", [("<cited> </citeless> <c", [])]),
     ],
 )
-def test_meaning(raw: str, blocks: list[tuple[str, list[str]]]) -> None:
+def test_a_tag_means_its_citation(raw: str, blocks: list[tuple[str, list[str]]]) -> None:
     """What a tag means, and what is no tag."""
     assert [(text.strip(" "), cited) for text, cited in told(raw)] == [
         (text.strip(" "), cited) for text, cited in blocks
@@ -101,7 +101,7 @@ PIECES = [
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_chunks(seed: int) -> None:
+def test_cutting_an_output_changes_no_citation(seed: int) -> None:
     """However an output is cut, the reply is the same; no block is empty, and every citation is at its place in its
     source."""
     source = random.Random(seed)

@@ -48,6 +48,7 @@ def written(value: object, style: tuple[str, str], ascii: bool) -> str:
 
 @given(VALUES, STYLES, st.booleans())
 def test_strict_json_passes_verbatim(value, style, ascii):
+    """JSON that is strict already is not changed, however it is spaced."""
     text = written(value, style, ascii)
     if isinstance(value, str | int | float | list | dict) or value is None:
         assert read([text]) == (text, True)
@@ -55,6 +56,7 @@ def test_strict_json_passes_verbatim(value, style, ascii):
 
 @given(VALUES, STYLES, st.data())
 def test_every_beginning_is_legal(value, style, data):
+    """Wherever the output ends, what was read is JSON."""
     text = written(value, style, ascii=False)
     size = data.draw(st.integers(0, len(text)))
     json.loads(read([text[:size]])[0])
@@ -68,6 +70,7 @@ def test_every_beginning_is_legal(value, style, data):
 @example('{\xa0"a"\u2003:\x1c1\x85}')
 @settings(max_examples=400)
 def test_any_text_gives_legal_json(text):
+    """Whatever the model writes, what is read is JSON."""
     value = json.loads(read([text])[0])
     assert not isinstance(value, float) or math.isfinite(value)
 
@@ -75,6 +78,7 @@ def test_any_text_gives_legal_json(text):
 @given(st.text() | MARKUP, st.lists(st.integers(0, 60), max_size=8))
 @settings(max_examples=400)
 def test_cutting_makes_no_difference(text, places):
+    """However the text is cut into pieces, it is read as the same."""
     whole = read([text])
     assert read(list(text)) == whole
     assert read(cut(text, [place for place in places if place <= len(text)])) == whole
@@ -82,11 +86,12 @@ def test_cutting_makes_no_difference(text, places):
 
 @given(st.text())
 def test_whole_takes_any_text(text):
+    """A text that is there as a whole is read as JSON, too."""
     json.loads(lenient.whole(text)[0])
 
 
 @pytest.mark.parametrize("depth", [60, 89, 200, 2000])
-def test_depth(depth: int) -> None:
+def test_deep_nesting_stays_readable(depth: int) -> None:
     """Deep nesting is legal JSON of a depth that clients can read; what goes deeper is cut and never text."""
     raw = '{"c": [' * depth + "]}" * depth
     written, complete = lenient.whole(raw)

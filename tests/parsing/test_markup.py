@@ -55,7 +55,8 @@ def _reply(format: Format, pieces: list[str]) -> Reply:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_any_mixture(name):
+def test_any_mixture_of_markers_reads_the_same_when_cut(name):
+    """Markers and words in any order give the same reply however they are cut, and every part of it is whole."""
     format = registry()[name]
     source = random.Random(name)
     pieces = _pieces(format)

@@ -36,7 +36,7 @@ def test_tool_call_parser(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REASONING_PARSERS)
-def test_reasoning_parser(name: str) -> None:
+def test_every_reasoning_parser_of_others_has_a_name_here(name: str) -> None:
     """A value of `--reasoning-parser` in vLLM, SGLang or LMDeploy names a marking of thinking here."""
     assert name in reasoning_named(name).names
 

@@ -57,7 +57,7 @@ def test_split_at_markers(text, wanted, places):
 
 
 @given(TEXT, MARKERS, PLACES)
-def test_first_marker(text, wanted, places):
+def test_the_first_and_longest_marker_is_found(text, wanted, places):
     """The first marker is found, the longest one where several begin; the text before it has none."""
 
     def read(source: Splitter) -> Reading[tuple[str, str]]:
@@ -74,13 +74,16 @@ def test_first_marker(text, wanted, places):
 
 
 @given(TEXT, MARKERS, PLACES)
-def test_accept(text, wanted, places):
+def test_the_first_that_fits_is_accepted(text, wanted, places):
+    """What the text begins with is taken, the first of the alternatives that fits."""
     found, _ = same(lambda source: source.accept(*wanted), text, places)
     assert found == next((each for each in wanted if text.startswith(each)), "")
 
 
 @given(TEXT, PLACES, st.integers(0, 10))
 def test_looking_ahead_uses_nothing_up(text, places, size):
+    """What was looked at is still there to be read."""
+
     def read(source: Splitter) -> Reading[tuple[str, str, str, str]]:
         seen = yield from source.ahead(size)
         space, following = yield from source.past_space()

@@ -31,7 +31,7 @@ def _deltas(events: list[AnyEvent]) -> str:
 @pytest.mark.parametrize(
     "schema", [{"type": "string"}, {"type": ["string", "null"]}, {"anyOf": [{"type": "string"}, {"type": "array"}]}]
 )
-def test_long_string(name, schema):
+def test_a_long_string_streams(name, schema):
     """A string of 20 KB comes in many deltas, none of them far behind what was read."""
     format = registry()[name]
     assert format.example is not None

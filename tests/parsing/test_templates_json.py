@@ -76,7 +76,7 @@ def _source(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_recognised(name):
+def test_a_template_shows_its_format(name):
     """Format and marking of thinking are told from the template alone."""
     format, reasoning = EXPECTED[name]
     found = recognise_format(_source(name))
@@ -105,7 +105,7 @@ def _rendered_call(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_round_trip(name):
+def test_a_rendered_call_reads_as_the_call(name):
     """A conversation with a call and its result is rendered natively, and the rendered call reads as the call."""
     format = format_named(EXPECTED[name][0])
     numbers = count()

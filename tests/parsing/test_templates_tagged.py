@@ -49,7 +49,8 @@ def _template(name: str) -> Template:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_recognised(name):
+def test_a_template_shows_its_format(name):
+    """A model's template shows its format, its marking of thinking, and whether its prompt opens it."""
     format, reasoning, opened = EXPECTED[name]
     template = _template(name)
     found, marking = recognise_format(template.source), recognise_reasoning(template.source)
@@ -60,7 +61,7 @@ def test_recognised(name):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_round_trip(name):
+def test_a_rendered_call_reads_as_the_call(name):
     """A call and its result are rendered natively, and the rendered call reads as the call."""
     format = format_named(EXPECTED[name][0])
     template = _template(name)

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="look
 
 @pytest.fixture(params=ERRORS, ids=errno.errorcode.get)
 def error(request: pytest.FixtureRequest) -> int:
+    """Each way in which a disk refuses, as the system's number."""
     return int(request.param)
 
 

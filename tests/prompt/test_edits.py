@@ -65,7 +65,7 @@ def test_the_latest_uses_are_kept() -> None:
     assert cleared(FIVE, trigger=ToolUses(5), keep=0) == "rrrrr"
 
 
-def test_excluded_tools() -> None:
+def test_uses_of_excluded_tools_stay() -> None:
     """The uses of an excluded tool stay, and do not count to those that are kept."""
     mixed = agent(*[(name, 100, False) for name in ("read", "note", "read", "note", "read")])
     assert cleared(mixed, trigger=ToolUses(4), keep=1, exclude=("note",)) == "crcrr"

@@ -48,7 +48,7 @@ def deployed(folder: Path, text: str, **arguments: Any) -> dict[str, Any]:
     return {one.name: one for one in found}
 
 
-def test_several_models(tmp_path: Path) -> None:
+def test_each_model_has_its_own_actors(tmp_path: Path) -> None:
     """Each model that is a file has engine actors, with Ray's options for all, its own before them, and ours for what
     nobody says; and no actor is told the keys."""
     found = deployed(tmp_path, MANY)

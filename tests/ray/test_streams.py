@@ -34,6 +34,7 @@ LONG = "Write a very long story about a lighthouse. Do not stop."
 
 @pytest.fixture(scope="module")
 def url(cluster: Cluster) -> Iterator[str]:
+    """The address of an application on the cluster."""
     with serving(cluster, SETTINGS) as address:
         yield address
 

@@ -73,7 +73,7 @@ async def searched(setting: str, key: str, service: Service, query: str = "bees"
             await found.close()
 
 
-async def test_brave() -> None:
+async def test_brave_gets_its_key_and_country() -> None:
     """Its key in its header, the country where there is one; all excerpts are read."""
     service = Service(BRAVE)
     (hit,) = await searched("brave+{url}/res/v1/web/search", "a-key", service, place=Place(country="CH"))
@@ -84,7 +84,7 @@ async def test_brave() -> None:
     assert hit == Hit(url="https://bees.example/on", title="On bees", text=text, age=age)
 
 
-async def test_tavily() -> None:
+async def test_tavily_gets_a_json_body() -> None:
     """A JSON body, its key as a bearer token."""
     service = Service(TAVILY)
     (hit,) = await searched("tavily+{url}/search", "a-key", service)
@@ -101,7 +101,7 @@ async def test_tavily() -> None:
         {"results": [{"url": "https://a.example", "name": "A", "text": "Says."}, {"title": "no address"}, "no object"]},
     ],
 )
-async def test_an_address(answer: Any) -> None:
+async def test_the_query_is_data_in_an_address(answer: Any) -> None:
     """The query stands in it as data, whatever is in the query; a list or an object with one comes back."""
     service = Service(answer)
     (hit,) = await searched("url+{url}/find?q={query}&n=5", "", service, query="a&n=6 #ü")
@@ -110,7 +110,7 @@ async def test_an_address(answer: Any) -> None:
     assert hit == Hit(url="https://a.example", title="A", text="Says.")
 
 
-async def test_a_program(tmp_path: Path) -> None:
+async def test_the_query_is_one_argument_of_a_program(tmp_path: Path) -> None:
     """The query is one argument, never an option and never for a shell."""
     program = tmp_path / "find.py"
     program.write_text(

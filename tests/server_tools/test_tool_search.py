@@ -56,7 +56,7 @@ async def test_what_is_found_can_be_called(kind: str) -> None:
     assert "delete_thing" not in prompt
 
 
-def test_by_words() -> None:
+def test_rare_words_rank_tools() -> None:
     """Rare words count for more, names are taken apart, arguments are searched too; what says nothing is left out."""
     assert ranked("delete thing7 please", MANY)[0] == "delete_thing7"
     assert ranked("town", MANY) == ["getWeather"]
@@ -64,7 +64,7 @@ def test_by_words() -> None:
     assert ranked("submarine", MANY) == []
 
 
-def test_by_expression() -> None:
+def test_an_expression_finds_tools_in_bounded_time() -> None:
     """Found anywhere; what would take for ever elsewhere takes no time, what is no expression is an error."""
     assert matching("(?i)getw", MANY) == ["getWeather"]
     assert matching("^delete_thing9[0-4]", MANY) == [f"delete_thing9{number}" for number in range(5)]

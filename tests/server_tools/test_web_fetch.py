@@ -29,6 +29,7 @@ READING = Reading()
 
 @pytest.fixture
 async def site() -> AsyncIterator[str]:
+    """The address of a site on loopback."""
     async with listening(*SITE) as url:
         yield url
 
@@ -86,7 +87,7 @@ async def test_text_and_its_length(site: str) -> None:
         ("/picture.png", True, "unsupported_content_type"),
     ],
 )
-async def test_traps(site: str, path: str, private: bool, code: str) -> None:
+async def test_traps_are_errors_of_the_tool(site: str, path: str, private: bool, code: str) -> None:
     """Redirects inwards and to files, circles, endless pages, zip bombs: each an error of the tool's own."""
     content = await fetched(f"{site}{path}", private=private)
     assert content == {"type": "web_fetch_tool_result_error", "error_code": code}

@@ -41,6 +41,7 @@ WEIGH = tool("weigh", grams={"type": "integer"})
 
 @pytest.fixture
 async def far() -> AsyncIterator[Far]:
+    """A chat server that says what the test tells it to."""
     server = Far()
     await server.start()
     yield server

@@ -30,7 +30,7 @@ LOOK = said("?", tools=(tool(at={"type": "integer"}),))
 
 
 @pytest.mark.parametrize("first", [BAD, "I will not.", GOOD.replace("look", "jump")])
-async def test_second_attempt(first: str) -> None:
+async def test_a_broken_demand_is_asked_for_again(first: str) -> None:
     """Without a grammar, a reply that breaks the demand is asked for once more."""
     service, engine = await served(Rule(text=first, times=1), Rule(text=GOOD))
     got = await reply(service, LOOK, FORCED)
@@ -39,7 +39,7 @@ async def test_second_attempt(first: str) -> None:
     assert len(engine.jobs) == 2
 
 
-async def test_honest_error() -> None:
+async def test_breaking_the_demand_again_is_an_error_that_says_how() -> None:
     """A model that breaks the demand twice ends in an error that says how."""
     service, _ = await served(Rule(text=BAD))
     with pytest.raises(Internal, match="does not match its schema"):
@@ -109,7 +109,7 @@ def test_every_demand_compiles(mode: Any, starts_thinking: bool, thinking: Any) 
                 assert lark.problem(lark.lower(node, ids)) == ""
 
 
-def test_nothing_demanded() -> None:
+def test_without_a_demand_the_model_is_free() -> None:
     """Without tools, or with none whose calls are held, the model is free."""
     loose = Tool(name="look", schema=LOOK.tools[0].schema, strict=False)
     for tools, hold in (((), "always"), ((loose,), "always"), ((tool(),), "strict"), ((STRICT,), "never")):

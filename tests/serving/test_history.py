@@ -76,7 +76,7 @@ def common(one: Any, other: Any) -> int:
 
 
 @pytest.mark.parametrize("thinking", [True, False])
-async def test_keep(thinking: bool) -> None:
+async def test_kept_thoughts_keep_the_prefix(thinking: bool) -> None:
     """Kept, every prompt goes on from the one before it, thoughts and all, whatever the client sends back of them."""
     engine = await talked("keep", thinking=thinking)
     for job, later in zip(engine.jobs, engine.jobs[1:], strict=False):
@@ -89,7 +89,7 @@ async def test_keep(thinking: bool) -> None:
 
 
 @pytest.mark.parametrize("thinking", [True, False])
-async def test_template(thinking: bool) -> None:
+async def test_the_template_may_drop_thoughts(thinking: bool) -> None:
     """Left to the template, thoughts before the last question are gone from the prompt, at the price of computing anew
     from there; within a tool loop, where the template shows them, the prompt goes on from the one before it."""
     engine = await talked("template", thinking=thinking)

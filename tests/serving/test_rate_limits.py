@@ -28,6 +28,7 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
+    """A clock that the test turns."""
     return Clock()
 
 

@@ -14,7 +14,7 @@ ANSWER = Rule(when=r"hmm\s*</think>\n\n$|<think>\s*</think>\n\n$", text="42")
 
 
 @pytest.mark.parametrize("budget", [1, 7, 100])
-async def test_budget(budget):
+async def test_thinking_stops_at_its_budget(budget):
     """Thinking stops at its budget to the token; the answer goes on from the same prefix."""
     service, engine = await served(ANSWER, ENDLESS)
     policy = ThinkingPolicy(mode="enabled", budget=budget)
@@ -34,7 +34,7 @@ async def test_room_for_the_answer():
     assert got.blocks[-1] == TextBlock("42")
 
 
-async def test_disabled():
+async def test_thinking_can_be_switched_off():
     """Thinking that was switched off is closed by the template, and at once where the model opens it all the same."""
     service, engine = await served(ANSWER, ENDLESS)
     off = GenerationParams(max_tokens=100, thinking=ThinkingPolicy(mode="disabled"))

@@ -61,7 +61,7 @@ def test_every_option_from_every_source(option: sources.Option, empty_folder: Pa
     assert by_flag == by_variable == by_file != sources.load(others, environment={})
 
 
-def test_several_keys() -> None:
+def test_keys_come_from_every_source() -> None:
     """Keys come from repeated flags, with commas from the environment, and from a file beside either."""
     Path("keys").write_text("# mine\nthree\n\n  four\n")
     settings = sources.load({"api_key_file": "keys"}, environment={"ANTIPHON_API_KEY": "one, two"})
@@ -196,7 +196,7 @@ model = "llama.cpp+http://10.0.0.5:8080"
 """
 
 
-def test_several_models(empty_folder: Path) -> None:
+def test_each_table_is_a_model(empty_folder: Path) -> None:
     """Each table is a model with settings of its own, filled up from what is set for all by file, variable or flag; the
     default one comes first, relative files start at the file's folder, and what is shown can be read back."""
     (empty_folder / "antiphon.toml").write_text(MANY)

@@ -60,6 +60,7 @@ def add(name: str, count: int = 0) -> object:
 
 @pytest.fixture
 def store(place: Place) -> Iterator[Store]:
+    """A store of each kind, emptied afterwards."""
     store = open_store(place.records, place.contents)
     yield store
     store.records.run(TABLES, lambda connection: connection.execute(THINGS.delete()))

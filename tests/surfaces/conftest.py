@@ -53,17 +53,20 @@ async def serving(service: ScriptedService, **options: Any) -> AsyncIterator[Run
 
 @pytest.fixture
 def service() -> ScriptedService:
+    """A service that answers `Hello there`."""
     return ScriptedService()
 
 
 @pytest.fixture
 async def server(service: ScriptedService) -> AsyncIterator[Running]:
+    """A server in front of it."""
     async with serving(service) as running:
         yield running
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
+    """SQLite and a folder."""
     opened = open_store(f"sqlite:///{tmp_path}/store.sqlite", str(tmp_path / "contents"))
     yield opened
     opened.close()
@@ -78,4 +81,5 @@ async def keeping(service: ScriptedService, store: Store) -> AsyncIterator[Runni
 
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
+    """No log line for each request."""
     logging.getLogger("antiphon.http").setLevel(logging.ERROR)

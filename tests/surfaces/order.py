@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from tests.surfaces.frames import frames
+
+__all__ = ["check", "frames"]
 
 DELTAS = {
     "text": {"text_delta", "citations_delta"},
@@ -12,21 +15,6 @@ DELTAS = {
     "server_tool_use": {"input_json_delta"},
     "mcp_tool_use": {"input_json_delta"},
 }
-
-
-def frames(raw: bytes) -> list[dict[str, Any]]:
-    """The events of a stream; every frame has a name and one line of JSON whose type is that name."""
-    text = raw.decode("utf-8")
-    assert text == "" or text.endswith("\n\n")
-    events = []
-    for frame in text.split("\n\n")[:-1]:
-        name, data = frame.split("\n")
-        assert name.startswith("event: ")
-        assert data.startswith("data: ")
-        event = json.loads(data[6:])
-        assert event["type"] == name[7:]
-        events.append(event)
-    return events
 
 
 def check(events: list[dict[str, Any]]) -> str:

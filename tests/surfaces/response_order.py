@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from tests.surfaces.frames import frames as named_frames
 
 Fields = dict[str, Any]
 
@@ -66,20 +67,8 @@ ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
 def frames(raw: bytes) -> list[Fields]:
-    """The events of a stream without its comments; every frame has a name and one line of JSON of that type."""
-    text = raw.decode("utf-8")
-    assert text == "" or text.endswith("\n\n")
-    events = []
-    for frame in text.split("\n\n")[:-1]:
-        if frame.startswith(": "):
-            continue
-        name, data = frame.split("\n")
-        assert name.startswith("event: ")
-        assert data.startswith("data: ")
-        event = json.loads(data[6:])
-        assert event["type"] == name[7:]
-        events.append(event)
-    return events
+    """The events of a stream without its comments."""
+    return named_frames(raw, comments=True)
 
 
 def check(events: list[Fields]) -> Fields:

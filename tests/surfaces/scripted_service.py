@@ -11,13 +11,35 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams, Image, Text, Thinking, ToolResult, ToolUse
 from antiphon.api.errors import Failure, NotFound
-from antiphon.api.events import AnyEvent, Emit, Finished, Started, TextDelta, Usage
+from antiphon.api.events import (
+    AnyEvent,
+    Emit,
+    Finished,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    ToolDelta,
+    ToolEnd,
+    ToolStart,
+    Usage,
+)
 from antiphon.serving.model import ModelCard
 
 Step = list[AnyEvent] | float | Exception
 
 CARD = ModelCard(name="local-model", window=8192, max_output=4096, vision=False, thinking=True, created=1700000000)
 SEEING = msgspec.structs.replace(CARD, name="seeing-model", vision=True)
+
+_USAGE = Usage(prompt=7, cached=2, output=3, thinking=1)
+TWO_CALLS: list[Step] = [
+    [Started(_USAGE), ThinkingDelta("Hm. ")],
+    [ThinkingDelta("Yes."), TextDelta("Let me look.")],
+    [ToolStart("toolu_1", "look"), ToolDelta('{"where": ')],
+    0.01,
+    [ToolDelta('"hére"}'), ToolEnd(), ToolStart("toolu_2", "wait"), ToolEnd()],
+    [Finished("tool_use", _USAGE)],
+]
+"""Thinking, text, and calls of `look` and `wait`."""
 
 
 def plain(text: str = "Hello there", *, cached: int = 0) -> list[Step]:

@@ -86,7 +86,7 @@ PLACES: dict[str, Callable[[], Fields]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_the_sum(real: Running, place: str) -> None:
+async def test_the_three_figures_add_up_to_the_count(real: Running, place: str) -> None:
     """Wherever a mark stands, read, created and the rest add up to what count_tokens says: whole, and in the first and
     the last frame of a stream, which are alike."""
     body = PLACES[place]()
@@ -135,7 +135,7 @@ async def test_a_growing_conversation(real: Running) -> None:
         messages.append(SAID)
 
 
-async def test_warming(real: Running) -> None:
+async def test_no_tokens_warm_the_cache(real: Running) -> None:
     """max_tokens 0 has the prompt computed: it is created by that, and read by the next."""
     body = {"system": text(SYSTEM, **MARK), "messages": [user("Hi")]}
     warm = await whole(real, **body, max_tokens=0)
@@ -164,7 +164,7 @@ OTHER_TOOL = {**TOOL, "name": "jump"}
         ({**GROWN, "messages": [user("On")]}, "messages_changed"),
     ],
 )
-async def test_diagnostics(real: Running, later: Fields, reason: str | None) -> None:
+async def test_diagnostics_name_what_changed(real: Running, later: Fields, reason: str | None) -> None:
     """Asked why the previous prompt was not gone on from, the server names what changed and how much that cost; nothing
     where it was gone on from."""
     first = await whole(real, **BASE, diagnostics={"previous_message_id": None})

@@ -10,25 +10,17 @@ import openai
 import pytest
 from chunks import chunks, told
 from conftest import serving
-from scripted_service import ScriptedService, plain
+from scripted_service import TWO_CALLS, ScriptedService, plain
 
 from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.api.errors import EngineFailed, Overloaded, PromptTooLong
-from antiphon.api.events import Finished, Started, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart, Usage
+from antiphon.api.events import Started, TextDelta, Usage
 from antiphon.settings.keys import hashed
 
 PATH = "/v1/chat/completions"
 USAGE = Usage(prompt=7, cached=2, output=3, thinking=1)
 FOREVER = 3600.0
-SCRIPT: list[Any] = [
-    [Started(USAGE), ThinkingDelta("Hm. ")],
-    [ThinkingDelta("Yes."), TextDelta("Let me look.")],
-    [ToolStart("toolu_1", "look"), ToolDelta('{"where": ')],
-    0.01,
-    [ToolDelta('"hére"}'), ToolEnd(), ToolStart("toolu_2", "wait"), ToolEnd()],
-    [Finished("tool_use", USAGE)],
-]
 MESSAGES: Any = [{"role": "user", "content": "Hi"}]
 TOOLS: Any = [{"type": "function", "function": {"name": name}} for name in ("look", "wait")]
 
@@ -85,7 +77,7 @@ async def test_every_spelling_of_the_path_works(server: Any, path: str) -> None:
 
 async def test_a_stream_says_what_the_whole_reply_says() -> None:
     """Fold law over the socket, with reasoning, text and two calls; the stream is not cached nor buffered."""
-    async with serving(ScriptedService(SCRIPT)) as server:
+    async with serving(ScriptedService(TWO_CALLS)) as server:
         status, headers, raw = await stream(server, tools=TOOLS)
         _, _, completion = await post(server, tools=TOOLS)
     assert status == 200

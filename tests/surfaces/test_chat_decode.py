@@ -193,7 +193,7 @@ def test_sampling_and_limits() -> None:
         ({"type": "function", "function": {"name": "weather"}}, ToolChoice(mode="tool", name="weather")),
     ],
 )
-def test_tool_choice(told: Any, expected: ToolChoice) -> None:
+def test_each_way_of_choosing_is_read(told: Any, expected: ToolChoice) -> None:
     """Each way of choosing, with the tools as described and `strict` kept."""
     asked = read(tools=[WEATHER, {"type": "function", "function": {"name": "wait", "strict": True}}], tool_choice=told)
     assert asked.generation.tool_choice == expected
@@ -260,7 +260,7 @@ def test_the_form_of_the_answer() -> None:
         ({"chat_template_kwargs": {"thinking": True}, "reasoning_effort": "low"}, "enabled", "low"),
     ],
 )
-def test_thinking(fields: dict[str, Any], mode: str, effort: str | None) -> None:
+def test_both_ways_of_asking_for_thinking_are_read(fields: dict[str, Any], mode: str, effort: str | None) -> None:
     """Both ways of asking for it; the template's own switch has the last word."""
     policy = read(**fields).generation.thinking
     assert (policy.mode, policy.effort) == (mode, effort)

@@ -31,6 +31,7 @@ class Here:
 
 @pytest.fixture
 async def here() -> AsyncIterator[Here]:
+    """A server with a window of 4,000 tokens, the SDK, and its engine."""
     service, engine = await served(*RULES, window=4000)
     async with serving(service) as running, AsyncAnthropic(base_url=running.url, api_key="k", max_retries=0) as sdk:
         yield Here(running, sdk, engine)
@@ -92,7 +93,7 @@ async def test_what_comes_back_goes_on(here: Here) -> None:
     assert counted.input_tokens == len(here.engine.jobs[-1].prompt)
 
 
-async def test_a_pause(here: Here) -> None:
+async def test_a_message_that_pauses_is_gone_on_from(here: Here) -> None:
     """The message ends with the summary; sent back as it is, it is gone on from."""
     sent = asked(COMPACT | {"pause_after_compaction": True, "instructions": "Shorten it now"})
     message = await here.sdk.beta.messages.create(**sent)
@@ -104,7 +105,7 @@ async def test_a_pause(here: Here) -> None:
     assert again.stop_reason == "end_turn"
 
 
-async def test_no_summary(here: Here) -> None:
+async def test_without_a_summary_the_whole_conversation_is_answered(here: Here) -> None:
     """Where the model writes none, the block says so, the reply is to the whole conversation, and the block that comes
     back changes nothing."""
     sent = asked(COMPACT | {"instructions": "Write nothing"})
@@ -117,7 +118,7 @@ async def test_no_summary(here: Here) -> None:
     assert "Find bees" in here.engine.jobs[-1].text
 
 
-async def test_on_demand(here: Here) -> None:
+async def test_a_summary_on_demand_is_a_block_alone(here: Here) -> None:
     """`compaction` is answered by the block alone, which stands first in the next request in place of the messages."""
     message = await here.sdk.beta.messages.create(**asked(long=False, compaction={"type": "summarize"}))
     (summary,) = message.content

@@ -67,7 +67,7 @@ async def test_the_vocabulary_begins_it() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["a b", [7, 8], ["a b", "c"], [[7, 8], [9]], ["a", [9]]])
-async def test_prompts(prompt: Any) -> None:
+async def test_each_prompt_has_its_choices_in_order(prompt: Any) -> None:
     """A text, its ids, or a list of either: so many choices of each, in their order, streamed as whole."""
     async with following() as (server, engine):
         count = len(prompt) if isinstance(prompt, list) and not isinstance(prompt[0], int) else 1
@@ -94,7 +94,7 @@ async def test_seeds_of_choices_differ() -> None:
         assert sorted(job.sampling.seed or 0 for job in engine.jobs[-3:]) == [5, 6, 7]
 
 
-async def test_echo() -> None:
+async def test_the_echo_comes_first() -> None:
     """The prompt comes first, text or ids, in a stream too."""
     async with following() as (server, engine):
         ids = await engine.tokenise(["Once upon"])
@@ -104,7 +104,7 @@ async def test_echo() -> None:
         assert "".join(c["text"] for chunk in told for c in chunk["choices"]) == "Once upon" + "".join(SAYS)
 
 
-async def test_logprobs() -> None:
+async def test_logprobs_are_the_same_streamed() -> None:
     """Each token's text, probability, likeliest neighbours and place in the text; streamed they are the same."""
     async with following(Rule(pieces=("one", " two", "é"))) as (server, engine):
         said = (await fine(server, logprobs=2))["choices"][0]["logprobs"]
@@ -165,7 +165,7 @@ async def test_what_cannot_be(param: str, fields: Any) -> None:
         assert error["error"]["param"] == param, error
 
 
-async def test_failures() -> None:
+async def test_a_failure_ends_the_stream_without_done() -> None:
     """A failure within a stream ends it without [DONE]; of several choices, one is enough."""
     async with following(Rule(pieces=("a", "b"), fail_after=1)) as (server, engine):
         async with server.client.post(server.url + PATH, json=ask(stream=True, n=3)) as response:
@@ -175,7 +175,7 @@ async def test_failures() -> None:
         assert engine.running == 0
 
 
-async def test_the_sdk() -> None:
+async def test_the_sdk_reads_completions() -> None:
     """OpenAI's SDK reads it, whole and streamed."""
     async with (
         following() as (server, _),

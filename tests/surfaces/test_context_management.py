@@ -35,6 +35,7 @@ def history(uses: int) -> list[Any]:
 
 @pytest.fixture
 async def here() -> AsyncIterator[Running]:
+    """A server with a window of 20,000 tokens."""
     service, _ = await served(Rule(text="Found."), window=20_000)
     async with serving(service) as running:
         yield running
@@ -42,6 +43,7 @@ async def here() -> AsyncIterator[Running]:
 
 @pytest.fixture
 async def sdk(here: Running) -> AsyncIterator[AsyncAnthropic]:
+    """The SDK."""
     async with AsyncAnthropic(base_url=here.url, api_key="k", max_retries=0) as client:
         yield client
 
@@ -155,7 +157,7 @@ THINKING = {"type": "clear_thinking_20251015"}
         ([THINKING | {"keep": "some"}], "edits.0.keep: "),
     ],
 )
-async def test_bad_settings(here: Running, edits: Any, path: str) -> None:
+async def test_bad_settings_are_refused_with_their_place(here: Running, edits: Any, path: str) -> None:
     """A setting that cannot be is a 400 that names its place."""
     status, _, error = await here.post(here.ask(model="claude-test", context_management={"edits": edits}))
     assert status == 400

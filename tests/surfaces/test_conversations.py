@@ -9,8 +9,8 @@ import openai
 import pytest
 from conftest import Running, serving
 from response_order import check, frames
-from scripted_service import ScriptedService, plain
-from test_responses import LOOK, SCRIPT, WAIT
+from scripted_service import TWO_CALLS, ScriptedService, plain
+from test_responses import LOOK, WAIT
 
 from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
@@ -36,7 +36,7 @@ def asked(service: ScriptedService) -> Conversation:
 async def test_a_response_goes_on_from_it(keeping: Running, service: ScriptedService, how: dict[str, Any]) -> None:
     """Whole, streamed, kept or not: what was said on both sides joins the conversation, and the next response asks what
     sending all of it would."""
-    service.script = SCRIPT
+    service.script = TWO_CALLS
     _, conversation = await ask(
         keeping, "POST", "conversations", {"items": [{"role": "developer", "content": "Rules."}]}
     )

@@ -65,7 +65,7 @@ def test_every_block_in_every_position(kind: type, full: bool, vision: bool) -> 
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("kind", TOOLS, ids=lambda kind: kind.__name__)
-def test_every_tool(kind: type, full: bool) -> None:
+def test_every_tool_type_is_accepted(kind: type, full: bool) -> None:
     """B3, B4: every tool type with few or all of its fields is accepted."""
     tool = sdk_corpus.sample(kind, full=full)
     if "input_schema" in tool:

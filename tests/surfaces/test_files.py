@@ -102,7 +102,7 @@ async def test_another_key_sees_nothing(place: Place) -> None:
         assert (await server.mine.beta.files.retrieve_metadata(file.id)).id == file.id
 
 
-async def test_pages(place: Place) -> None:
+async def test_every_file_is_on_one_page(place: Place) -> None:
     """Every file is on one page, the latest first, whichever way the pages are asked for."""
     async with running(place) as server:
         files = server.mine.beta.files
@@ -177,7 +177,7 @@ async def test_batches_name_files(tmp_path: Path) -> None:
         assert f"File not found: {file.id}" in error["message"]
 
 
-async def test_bounds(tmp_path: Path) -> None:
+async def test_what_is_too_large_is_refused_whole(tmp_path: Path) -> None:
     """A file that is too large, or more than the key may keep, is refused whole; deleting makes room."""
     async with running(local(tmp_path), largest=500_000, quota=700_000) as server:
         files = server.mine.beta.files
@@ -241,7 +241,7 @@ FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r
         ("multipart/form-data; boundary=b", FORM.replace(b"%s", b"x" * 300), "255 characters"),
     ],
 )
-async def test_broken_forms(tmp_path: Path, kind: str, body: bytes, said: str) -> None:
+async def test_broken_forms_are_refused_and_leave_nothing(tmp_path: Path, kind: str, body: bytes, said: str) -> None:
     """Each is told in a sentence, and nothing of it is kept."""
     async with running(local(tmp_path)) as server:
         status, told = await post(server, kind, body)

@@ -1,7 +1,7 @@
 """Whatever is sent, the answer is in the envelope, soon, and never the server's own failure.
 
 The real service over the scripted engine is driven as an ASGI application, with requests made from those that real
-programs send. `FUZZ=20000 make test TESTS=tests/surfaces/test_fuzz.py` looks harder.
+programs send. `FUZZ=20000 make test TESTS=tests/surfaces/test_no_mutated_request_breaks_the_server.py` looks harder.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ async def answer(app: Any, path: str, headers: dict[str, str], body: bytes) -> t
 
 
 @pytest.mark.parametrize("part", range(2))
-async def test_fuzz(part: int) -> None:
+async def test_no_mutated_request_breaks_the_server(part: int) -> None:
     """No mutated request gets a 5xx but for what the engine was told to fail at, hangs, or leaves the envelope; every
     stream is legal."""
     service, engine = await served(*RULES, window=1_000_000, choices=Choices(name="local-model"))

@@ -194,7 +194,7 @@ async def test_the_body_must_say_that_it_is_json(server: Any, media_type: str, s
         ("gzip", lambda data: gzip.compress(data + b" " * 10**6), 413, "request_body_too_large_after_decoding"),
     ],
 )
-async def test_compressed_bodies(encoding: str, data: Any, status: int, code: str | None) -> None:
+async def test_compressed_bodies_are_unpacked(encoding: str, data: Any, status: int, code: str | None) -> None:
     """What can be unpacked is, within the limit; the rest is refused by its code."""
     async with serving(ScriptedService(), max_body=100_000) as server:
         whole = data(json.dumps(server.ask()).encode())

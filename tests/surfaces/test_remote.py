@@ -101,7 +101,7 @@ async def test_what_is_allowed_is_fetched(site: str) -> None:
     assert found[f"{site}/text"].media_type == "text/plain"
 
 
-async def test_limits_hold(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fetching_keeps_its_limits(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redirects, size, time, number, status."""
     monkeypatch.setattr(remote, "MAX_BYTES", 1000)
     monkeypatch.setattr(remote, "MAX_SECONDS", 0.3)

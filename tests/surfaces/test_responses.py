@@ -8,24 +8,16 @@ import openai
 import pytest
 from conftest import serving
 from response_order import check, frames
-from scripted_service import ScriptedService, plain, shown
+from scripted_service import TWO_CALLS, ScriptedService, plain, shown
 
 from antiphon.api.conversation import Text, Thinking, ToolResult, ToolUse
 from antiphon.api.errors import EngineFailed, Overloaded, PromptTooLong
-from antiphon.api.events import Finished, Started, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart, Usage
+from antiphon.api.events import Usage
 from antiphon.prompt.turns import repaired
 from tests.serving.served import served
 
 PATH = "/v1/responses"
 USAGE = Usage(prompt=7, cached=2, output=3, thinking=1)
-SCRIPT: list[Any] = [
-    [Started(USAGE), ThinkingDelta("Hm. ")],
-    [ThinkingDelta("Yes."), TextDelta("Let me look.")],
-    [ToolStart("toolu_1", "look"), ToolDelta('{"where": ')],
-    0.01,
-    [ToolDelta('"hére"}'), ToolEnd(), ToolStart("toolu_2", "wait"), ToolEnd()],
-    [Finished("tool_use", USAGE)],
-]
 LOOK: Any = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}
 WAIT: Any = {"type": "function", "name": "wait"}
 
@@ -72,7 +64,7 @@ async def test_a_plain_reply(server: Any) -> None:
 
 async def test_a_stream_is_legal(server: Any, service: ScriptedService) -> None:
     """Thinking, text and two calls, in their order."""
-    service.script = SCRIPT
+    service.script = TWO_CALLS
     response = check(await stream(server, tools=[LOOK, WAIT]))
     kinds = [item["type"] for item in response["output"]]
     assert kinds == ["reasoning", "message", "function_call", "function_call"]
@@ -109,7 +101,7 @@ async def test_refusals(
 
 async def test_a_conversation_sent_back(server: Any, service: ScriptedService) -> None:
     """What was said, thought and called stands where it stood, and the results behind the calls."""
-    service.script = SCRIPT
+    service.script = TWO_CALLS
     include = ["reasoning.encrypted_content"]
     for summary in (None, "auto"):
         asked = {"tools": [LOOK, WAIT], "include": include, "reasoning": {"summary": summary}}
@@ -206,7 +198,7 @@ async def test_tokens_are_counted(server: Any) -> None:
 
 async def test_the_official_sdk(server: Any, service: ScriptedService) -> None:
     """Whole and streamed, with its helpers."""
-    service.script = SCRIPT
+    service.script = TWO_CALLS
     async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="any", max_retries=0) as client:
         response = await client.responses.create(model="m", input="Hi", tools=[LOOK, WAIT])
         assert response.output_text == "Let me look."

@@ -35,6 +35,7 @@ SLOWLY: list[Any] = [
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is told of a response is kept at once."""
     monkeypatch.setattr(background, "SECONDS", 0.02)
 
 

@@ -10,8 +10,8 @@ import openai
 import pytest
 from conftest import Running, serving
 from response_order import check, frames
-from scripted_service import ScriptedService, plain
-from test_responses import LOOK, PATH, SCRIPT, WAIT, ask, post
+from scripted_service import TWO_CALLS, ScriptedService, plain
+from test_responses import LOOK, PATH, WAIT, ask, post
 
 from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
@@ -31,7 +31,7 @@ async def test_a_chain_is_the_conversation_sent_whole(
     keeping: Running, service: ScriptedService, streaming: bool
 ) -> None:
     """Whatever was said, thought and called: going on from a response asks what sending all of it does."""
-    service.script = SCRIPT
+    service.script = TWO_CALLS
     given = {"tools": [LOOK, WAIT], "instructions": "Be brief.", "stream": streaming}
 
     async def say(**fields: Any) -> dict[str, Any]:
@@ -58,7 +58,7 @@ async def test_a_chain_is_the_conversation_sent_whole(
 
 async def test_items_are_referred_to(keeping: Running, service: ScriptedService) -> None:
     """By their ids alone, as long as their response is kept."""
-    service.script = SCRIPT
+    service.script = TWO_CALLS
     _, _, response = await post(keeping, tools=[LOOK, WAIT])
     answers = [
         {"type": "function_call_output", "call_id": item["call_id"], "output": "seen"}

@@ -12,10 +12,10 @@ import anthropic
 import order
 import pytest
 from conftest import serving
-from scripted_service import ScriptedService, plain
+from scripted_service import TWO_CALLS, ScriptedService, plain
 
 from antiphon.api.errors import EngineFailed, Overloaded, PromptTooLong
-from antiphon.api.events import Finished, Started, TextDelta, ThinkingDelta, ToolDelta, ToolEnd, ToolStart, Usage
+from antiphon.api.events import Started, TextDelta, Usage
 
 USAGE = Usage(prompt=7, cached=2, output=3)
 
@@ -171,18 +171,10 @@ async def test_an_unstreamed_reply_that_breaks_off_is_an_error(script: list[Any]
 
 async def test_the_official_client_streams_everything() -> None:
     """Thinking, text and two calls through AsyncAnthropic; the stream's message is the unstreamed one."""
-    script: list[Any] = [
-        [Started(USAGE), ThinkingDelta("Hm. ")],
-        [ThinkingDelta("Yes."), TextDelta("Let me look.")],
-        [ToolStart("toolu_1", "look"), ToolDelta('{"where": ')],
-        0.01,
-        [ToolDelta('"hére"}'), ToolEnd(), ToolStart("toolu_2", "wait"), ToolEnd()],
-        [Finished("tool_use", USAGE)],
-    ]
     tools: Any = [{"name": name, "input_schema": {"type": "object"}} for name in ("look", "wait")]
     messages: Any = [{"role": "user", "content": "Hi"}]
     async with (
-        serving(ScriptedService(script)) as server,
+        serving(ScriptedService(TWO_CALLS)) as server,
         anthropic.AsyncAnthropic(base_url=server.url, api_key="k") as client,
     ):
         async with client.messages.stream(model="m", max_tokens=9, messages=messages, tools=tools) as stream:

@@ -76,7 +76,7 @@ async def test_with_the_text_they_belong_to() -> None:
         assert told["lo"] == [Scripted.id_of("lo")]
 
 
-async def test_nothing_unasked() -> None:
+async def test_nothing_is_told_unasked() -> None:
     """Without the fields nothing of this is in a reply."""
     async with telling("Hello") as (server, _):
         _, _, whole = await server.post(server.ask(model="default"))

@@ -19,7 +19,7 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 REWARD = "/v1/trajectories/roll%20out/reward"
 
 
-async def test_a_rollout(tmp_path: Path) -> None:
+async def test_a_rollout_is_recorded_and_rewarded(tmp_path: Path) -> None:
     """Whatever the API, a reply is recorded with its label and its ids, and a reward finds it; the client sees nothing
     of this unless it asks for tokens itself."""
     engine = Scripted(Script(rules=(Rule(pieces=("Well", ".")),)))

@@ -32,6 +32,7 @@ def sample(prompt: Sequence[int], output: Sequence[int], **fields: Any) -> Sampl
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:
+    """A recorder of up to a megabyte."""
     return Recorder(tmp_path / "record", 1 << 20)
 
 
@@ -126,7 +127,7 @@ async def test_a_full_disk_costs_the_record_alone(tmp_path: Path, caplog: pytest
     assert "--record" in caplog.text
 
 
-async def test_the_command(recorder: Recorder, tmp_path: Path) -> None:
+async def test_the_command_lists_shows_and_exports(recorder: Recorder, tmp_path: Path) -> None:
     """It lists, shows and exports, as JSON lines and as Parquet, in either trainer's names."""
     folder = str(tmp_path / "record")
     await recorder.record(sample([1, 2], [3], label="a"))

@@ -124,7 +124,7 @@ def _take_and_die(file: str) -> None:
     os._exit(0)
 
 
-def test_two_processes(tmp_path: Path) -> None:
+def test_processes_share_what_they_know_of_slots(tmp_path: Path) -> None:
     """What one process gave another knows; the slots of one that died are free again, and a file that is no such file
     is nothing known."""
     file = tmp_path / "slots"

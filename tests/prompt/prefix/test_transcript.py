@@ -35,7 +35,7 @@ def _write_for_ever(folder: str) -> None:
             asyncio.run(transcripts.put(bytes([number]), bytes([number]) * 100_000))
 
 
-async def test_two_processes(tmp_path: Path) -> None:
+async def test_processes_recall_what_others_remember(tmp_path: Path) -> None:
     """What one process remembers another recalls: the longest beginning, its ids and its thoughts."""
     processes = multiprocessing.get_context("spawn")
     other = Transcript(transcripts=TranscriptFolder(str(tmp_path)))
@@ -50,7 +50,7 @@ async def test_two_processes(tmp_path: Path) -> None:
     assert await other.recall(b"another system prompt", CHAIN, TURNS) is None
 
 
-async def test_the_files(tmp_path: Path) -> None:
+async def test_files_are_private_whole_and_bounded(tmp_path: Path) -> None:
     """The files are for their owner only; a killed writer leaves no value that is not whole, and the folder keeps to
     its bound."""
     folder = tmp_path / "shelf"
@@ -92,7 +92,7 @@ async def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert list(known.ids) == [1, 2, 3]
 
 
-async def test_bounded() -> None:
+async def test_the_least_recently_used_is_forgotten() -> None:
     """The least recently used beginnings are forgotten when there are too many tokens, or too many of them."""
     for transcript in (Transcript(capacity=100), Transcript(most=2)):
         for number in range(5):

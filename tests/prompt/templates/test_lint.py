@@ -20,13 +20,13 @@ FORGETFUL = (
 )
 
 
-def test_stable() -> None:
+def test_a_template_that_appends_is_not_complained_about() -> None:
     """A template that only ever appends is not complained about."""
     assert parting(renderer("chatml")) is None
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-async def test_every_template(name: str) -> None:
+async def test_every_template_is_judged(name: str) -> None:
     """Whatever the template, the answer is nothing, or the first token in which two prompts part and those around."""
     found, engine = parting(renderer(name)), Scripted(Script())
     if found is not None:

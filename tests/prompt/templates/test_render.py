@@ -38,7 +38,7 @@ def renderer(name: str) -> Renderer:
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_every_shape(name: str) -> None:
+def test_every_template_takes_every_shape(name: str) -> None:
     """No shape that clients send is refused by a template."""
     assert problems(renderer(name)) == []
 

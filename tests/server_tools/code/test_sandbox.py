@@ -42,6 +42,7 @@ class Box:
 
 @pytest.fixture
 def box(tmp_path: Path) -> Box:
+    """A sandbox whose container is in a folder of the test's."""
     return Box(tmp_path)
 
 
