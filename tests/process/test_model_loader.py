@@ -93,7 +93,8 @@ class Worker:
 
 
 class Loading:
-    def __init__(self, machine: Machine, path: str) -> None:
+    def __init__(self, loader: ModelLoader, machine: Machine, path: str) -> None:
+        self.loader = loader
         self.machine = machine
         self._path = path
         self._writers: list[asyncio.StreamWriter] = []
@@ -150,7 +151,7 @@ async def loading(
         free=lambda: 1000,
     )
     loader.start()
-    playing = Loading(machine, str(folder / "loader"))
+    playing = Loading(loader, machine, str(folder / "loader"))
     try:
         yield playing
     finally:
@@ -270,3 +271,22 @@ async def test_the_loader_stops_in_the_middle_of_a_load(tmp_path: Path) -> None:
         await models.ask("a")
         await models.until("a", "loading")
         assert await (await models.ask("b")).quiet()
+
+
+@pytest.mark.parametrize("abort", [False, True])
+async def test_weights_that_change(tmp_path: Path, abort: bool) -> None:
+    """A model whose weights change is unloaded when its last request is over, or at once where that is asked for; then
+    whoever asks gets an engine that was started afterwards."""
+    async with loading(tmp_path, "a") as models:
+        worker = await models.hold("a")
+        worker.say(BUSY)
+        await models.settle()
+        unloading = asyncio.create_task(asyncio.to_thread(models.loader.unload, "a", abort=abort))
+        if not abort:
+            await asyncio.wait((unloading,), timeout=0.05)
+            assert not unloading.done()
+            await worker.leave()
+        assert await asyncio.wait_for(unloading, 30) == "a"
+        assert models.machine.states["a"].state == "unloaded"
+        await models.hold("a")
+        assert models.machine.states["a"].loads == 2

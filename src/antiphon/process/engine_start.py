@@ -15,7 +15,7 @@ import msgspec
 from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.embedded import Launch
 from antiphon.engines.hardware import accelerators
-from antiphon.engines.models import vocabulary_file
+from antiphon.engines.models import gguf, vocabulary_file
 from antiphon.engines.models.model_store import ModelUnavailable
 from antiphon.process import engine_launches
 from antiphon.process.engine_launches import Planned
@@ -23,7 +23,7 @@ from antiphon.process.engine_process import EngineProcess
 from antiphon.process.loadable import Loadable
 from antiphon.process.model_loader import ModelLoader
 from antiphon.process.worker_config import ModelEndpoint, OnDemand
-from antiphon.process.worker_state import Reloaded, WorkerStateOwner
+from antiphon.process.worker_state import Reloaded, Restart, WorkerStateOwner
 from antiphon.settings.sources import ModelSettings, Settings
 
 
@@ -67,17 +67,24 @@ class EngineStarter:
         self._say(f"{missing.sentence}\n  install the build for it: {missing.install}")
         return [f"{missing.sentence}; install the build for it: {missing.install}"]
 
-    def restart(self, name: str) -> None:
+    def restart(self, asked: Restart) -> None:
         """Start the engine of a model again, from its file as it is now, and tell the workers how that went. One that
         is loaded on demand is unloaded, and loaded when it is needed."""
+        name = asked.model
         engine = next((each for each in self._engines if each.launch.name == name), None)
-        restart = engine.restart if engine else partial(self._unload, name)
-        error = restart()
+        error = engine.restart() if engine else self._unload(asked)
         self._say(f"{name} does not come back: {error}" if error else f"{name} has its weights anew")
         self._sharing.note_reloaded(name, Reloaded(time.time(), error))
 
-    def _unload(self, name: str) -> str:
-        return self._loader.unload(name) if self._loader else "it is not started here"
+    def _unload(self, asked: Restart) -> str:
+        if self._loader is None:
+            return "it is not started here"
+        file = self._loader.unload(asked.model, abort=asked.abort)
+        try:
+            gguf.read(file)
+        except (OSError, ValueError) as error:
+            return str(error)
+        return ""
 
     def stop(self) -> None:
         """Stop all of them."""

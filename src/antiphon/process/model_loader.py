@@ -72,22 +72,22 @@ class ModelLoader:
             self._loop.result().call_soon_threadsafe(self._over.set)
             self._thread.join()
 
-    def unload(self, name: str) -> str:
-        """Unload a model, once nobody uses it, and wait until that is done; gives why it cannot be."""
-        if name not in self._models:
-            return "there is no such model"
-        done: Future[None] = Future()
-        self._loop.result().call_soon_threadsafe(self._unload_for, self._models[name], done)
+    def unload(self, name: str, *, abort: bool) -> str:
+        """Unload a model, at once (`abort`) or when nobody uses it, and wait until that is done; gives its file."""
+        model, done = self._models[name], Future[None]()
+        self._loop.result().call_soon_threadsafe(self._unload_for, model, done, abort)
         done.result()
-        return ""
+        return model.loadable.launch.model
 
-    def _unload_for(self, model: LoadableModel, done: Future[None]) -> None:
+    def _unload_for(self, model: LoadableModel, done: Future[None], abort: bool) -> None:
         if model.status.state == "unloaded":
             done.set_result(None)
             return
         model.unloading.append(done)
         if model.status.state == "loaded" and not model.recalled:
             self._recall(model, "its weights have changed")
+        if abort and model.status.state == "loaded":
+            self._begin(model, "unloading", self._unload)
 
     async def _serve(self) -> None:
         self._publish(self._states())

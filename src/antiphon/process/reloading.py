@@ -16,7 +16,7 @@ from antiphon.api.errors import BadRequest, EngineFailed, Failure, NotFound
 from antiphon.engines import UpdatesWeights
 from antiphon.process.reload_gate import ReloadGate
 from antiphon.process.worker_config import ModelEndpoint
-from antiphon.process.worker_state import Reloaded, WorkerState
+from antiphon.process.worker_state import Reloaded, Restart, WorkerState
 from antiphon.serving.reloading import Mode
 from antiphon.storage.locks import until
 
@@ -81,16 +81,17 @@ class WorkerReloader:
                     loaded = time.time()
                     self._shared.note_reloaded(model, Reloaded(loaded))
                 else:
-                    loaded = await self._restarted(model)
+                    loaded = await self._restarted(Restart(model, abort=mode == "abort"))
                 await self._begin_anew(model, loaded)
             finally:
                 self._busy.discard(model)
         return loaded
 
-    async def _restarted(self, model: str) -> float:
+    async def _restarted(self, asked: Restart) -> float:
+        model = asked.model
         before = self._shared.reloaded(model)
         try:
-            self._shared.restart(model)
+            self._shared.restart(asked)
         except OSError as error:
             raise EngineFailed(f"the engine of {model} cannot be started again: {error}") from None
         await until(lambda: self._shared.reloaded(model) != before)

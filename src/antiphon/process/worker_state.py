@@ -7,7 +7,7 @@
     remembered/ the tokens of each model's conversations (`transcript_store.py`), when there are several workers
     seal.key    the key that seals thinking (`seal_key.py`), when the state folder has no room for it
     reload/     for each model, what keeps requests away while its weights change (`reload_gate.py`), and when they did
-    restarts    a pipe: which engines are to be started again, a name on each line
+    restarts    a pipe: which engines are to be started again, one on each line
     models      how it is with each model that is loaded when it is needed (`observability/model_states.py`)
     vocabulary/ the vocabularies of these, as files that the engine reads
     metrics/    what each worker has counted (`observability/metrics.py`), when there are several
@@ -87,6 +87,13 @@ class Reloaded(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class Restart(msgspec.Struct, frozen=True):
+    """A model's engine is to be started again: at once (`abort`), or when nobody uses it."""
+
+    model: str
+    abort: bool = False
+
+
 def _reloaded(folder: str, model: str) -> Path:
     return Path(folder) / "reload" / f"{file_name(model)}.json"
 
@@ -146,11 +153,11 @@ class WorkerState:
         """A model's engine has taken its weights anew, or could not. Raises OSError."""
         files.write(_reloaded(self._folder, model), msgspec.json.encode(outcome), durable=False)
 
-    def restart(self, model: str) -> None:
+    def restart(self, asked: Restart) -> None:
         """Have a model's engine started again; `reloaded` tells when that is done. Raises OSError."""
         pipe = os.open(Path(self._folder) / "restarts", os.O_WRONLY | os.O_NONBLOCK)
         try:
-            os.write(pipe, model.encode() + b"\n")
+            os.write(pipe, msgspec.json.encode(asked) + b"\n")
         finally:
             os.close(pipe)
 
@@ -237,8 +244,8 @@ class WorkerStateOwner:
         with contextlib.suppress(OSError):
             files.write(_reloaded(self.folder, model), msgspec.json.encode(outcome), durable=False)
 
-    def restarts(self, restart: Callable[[str], None]) -> None:
-        """Call this, on a thread, with the name of each model whose engine is to be started again."""
+    def restarts(self, restart: Callable[[Restart], None]) -> None:
+        """Call this, on a thread, for each engine that is to be started again."""
 
         # Opened for both, so that it does not end when a worker has written.
         pipe = os.open(Path(self.folder) / "restarts", os.O_RDWR)
@@ -246,7 +253,7 @@ class WorkerStateOwner:
         def listen() -> None:
             with open(pipe, "rb") as lines:
                 for line in lines:
-                    restart(line.decode().strip())
+                    restart(msgspec.json.decode(line, type=Restart))
 
         threading.Thread(target=listen, name="restarts", daemon=True).start()
 
