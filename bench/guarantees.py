@@ -1,5 +1,5 @@
 """How sure are calls and structured outputs? Asks a running server for many of each and judges every reply by an
-independent validator: `python bench/guarantees.py http://127.0.0.1:8000 [number of each]`.
+independent validator: `python -m bench.guarantees http://127.0.0.1:8000 [number of each]`.
 
 Ten schemas, temperature 1, streamed and not, with and without thinking asked for: calls that are forced, structured
 outputs, and calls that the model makes of its own accord, because earlier turns of the conversation have some. Prints a
@@ -9,16 +9,21 @@ what the last kind would be without.
 
 from __future__ import annotations
 
-import collections
+import argparse
+import itertools
 import json
 import sys
-import time
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anthropic
 import jsonschema_rs
+
+from bench.kept import Kept
 
 SHORT = {"type": "string", "maxLength": 24}
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -201,22 +206,46 @@ def verdict(schema: dict[str, Any], value: Any) -> str:
     return "valid"
 
 
+KINDS: dict[str, Callable[[anthropic.Anthropic, int], str]] = {
+    "own": offer,
+    "forced": partial(ask, structured=False),
+    "structured": partial(ask, structured=True),
+}
+"""Calls of the model's own accord, forced calls, structured outputs."""
+
+
 def main() -> int:
     """Ask, judge, print."""
-    client = anthropic.Anthropic(base_url=sys.argv[1], api_key="any", timeout=600)
-    number = int(sys.argv[2]) if len(sys.argv) > 2 else 200
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url")
+    parser.add_argument("number", nargs="?", type=int, default=200, help="requests of each kind")
+    parser.add_argument("--kind", choices=KINDS, help="only this one")
+    parser.add_argument("--keep", type=Path, help="the file for results")
+    parser.add_argument("--seconds", type=float, default=0, help="how long to ask for more (0: to the end)")
+    options = parser.parse_args()
+    client = anthropic.Anthropic(base_url=options.url, api_key="any", timeout=600)
+    names = [f"{kind} {at}" for kind in KINDS if options.kind in (None, kind) for at in range(options.number)]
+    kept = Kept(options.keep, options.seconds)
+
+    def one(name: str) -> str:
+        kind, _, number = name.partition(" ")
+        return KINDS[kind](client, int(number))
+
+    due = kept.due(names)
+    with ThreadPoolExecutor(4) as pool:
+        while asked := list(itertools.islice(due, 8)):
+            for name, result in zip(asked, pool.map(one, asked), strict=True):
+                kept.add(name, result)
+    counts = {kind: Counter[str]() for kind in KINDS}
+    for name, result in kept.results.items():
+        counts[name.partition(" ")[0]][result] += 1
     bad = 0
-    kinds = {
-        "calls of its own accord": partial(offer, client),
-        "forced calls": partial(ask, client, structured=False),
-        "structured outputs": partial(ask, client, structured=True),
-    }
-    for kind, one in kinds.items():
-        began = time.monotonic()
-        with ThreadPoolExecutor(4) as pool:
-            results = collections.Counter(pool.map(one, range(number)))
-        print(f"{kind}: {number} in {time.monotonic() - began:.0f} s: {dict(results)}", flush=True)
-        bad += number - results["valid"] - results["cut"] - results["text"]
+    for kind, results in counts.items():
+        begun = results.total() - results["text"]
+        wrong = begun - results["valid"] - results["cut"]
+        bad += wrong
+        if begun:
+            print(f"{kind}: {results.total()}, {100 * (1 - wrong / begun):.1f} % of {begun} are right: {dict(results)}")
     return 1 if bad else 0
 
 

@@ -27,9 +27,6 @@ from bench.kept import Kept
 from bench.schemas import set_of
 from tests.constraint.matching import Grammar
 
-_LONGEST = 6_000
-"""Of a schema, in characters: a window of 8k tokens must hold it twice, since a tool's is in the prompt."""
-
 _CLOSED = re.compile(r'(null)?"?[]}]*\Z')
 
 
@@ -48,18 +45,20 @@ class Question(NamedTuple):
         return f"{self.file} {'call' if self.called else 'output'} {'streamed' if self.streamed else 'whole'}"
 
 
-def questions(data: Path, each: int) -> list[Question]:
-    """The schemas of every set, evenly spread over it, in all four ways."""
+def questions(data: Path, each: int, longest: int) -> list[Question]:
+    """The schemas of every set up to so many characters, evenly spread over it, in all four ways; one of each set, then
+    the next of each."""
     sets: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for path in sorted(data.glob("*.json")):
         found = json.loads(path.read_text("utf-8"))
-        fits = len(json.dumps(found["schema"])) <= _LONGEST
+        fits = len(json.dumps(found["schema"])) <= longest
         if isinstance(found["schema"], dict) and any(test["valid"] for test in found["tests"]) and fits:
             sets[set_of(path)].append((path.name, found["schema"]))
     chosen = [
         (name, *schemas[at * len(schemas) // min(each, len(schemas))])
+        for at in range(each)
         for name, schemas in sets.items()
-        for at in range(min(each, len(schemas)))
+        if at < len(schemas)
     ]
     return [
         Question(*one, called, streamed) for one in chosen for called in (False, True) for streamed in (False, True)
@@ -136,12 +135,15 @@ def main() -> int:
     parser.add_argument("url")
     parser.add_argument("data", type=Path)
     parser.add_argument("--each", type=int, default=12, help="schemas of each set")
+    parser.add_argument(
+        "--longest", type=int, default=6_000, help="characters of a schema: a window must hold it twice as a tool's"
+    )
     parser.add_argument("--tokens", type=int, default=160, help="the most of a reply")
     parser.add_argument("--keep", type=Path, help="the file for results")
     parser.add_argument("--seconds", type=float, default=0, help="how long to ask for more (0: to the end)")
     options = parser.parse_args()
     client = anthropic.Anthropic(base_url=options.url, api_key="any", timeout=600, max_retries=0)
-    asked = {question.name: question for question in questions(options.data, options.each)}
+    asked = {question.name: question for question in questions(options.data, options.each, options.longest)}
     kept = Kept(options.keep, options.seconds)
     with ThreadPoolExecutor(4) as pool:
         due = kept.due(asked)

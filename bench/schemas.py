@@ -25,7 +25,7 @@ import xllamacpp
 from antiphon.api.errors import BadRequest
 from antiphon.constraint import Json, lark
 from antiphon.constraint.check import violation
-from antiphon.constraint.schema import lower
+from antiphon.constraint.schema import Lowered, lower
 from bench.kept import Kept
 from tests.constraint.matching import BYTES, ordered
 
@@ -63,12 +63,11 @@ def judged(path: Path) -> Judgement:
     _beside(schema, valid, told)
     before, start = _memory(), time.process_time()
     try:
-        lowered = lower(schema, "llguidance", closing=False)
+        lowered, grammar = _compiled(schema)
     except BadRequest as refused:
         told["refused"] = 1
         told["valid of"] -= len(valid)
         return Judgement(told, time.process_time() - start, _peak() - before, refused.message if valid else "")
-    grammar = lark.lower(Json(lowered.schema), lambda text: None)
     seconds, memory = time.process_time() - start, _peak() - before
     matcher = _matcher(grammar.removeprefix("%llguidance {}"))
     told["part" if lowered.unheld else "exact"] = 1
@@ -85,6 +84,16 @@ def judged(path: Path) -> Judgement:
         told["invalid"] += held or bool(violation(schema, text))
         note = note if held or lowered.unheld else f"exact, and allowed {text[:100]}"
     return Judgement(told, seconds, memory, note)
+
+
+def _compiled(schema: Any) -> tuple[Lowered, str]:
+    """What is held of a schema, and a grammar that compiles."""
+    for alone in (False, True):
+        lowered = lower(schema, "llguidance", closing=False, compiled=alone)
+        grammar = lark.lower(Json(lowered.schema), lambda text: None)
+        if not lark.problem(grammar):
+            break
+    return lowered, grammar
 
 
 def _memory() -> int:
@@ -136,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--every", type=int, default=1, help="only every so manieth schema")
-    parser.add_argument("--write", type=Path, help="the page for the table")
+    parser.add_argument("--write", type=Path, help="the page that has the table")
     parser.add_argument("--keep", type=Path, help="the file for what is found of each")
     parser.add_argument("--seconds", type=float, default=0, help="how long to begin with more (0: to the end)")
     options = parser.parse_args()
@@ -151,17 +160,19 @@ def main() -> None:
                 kept.add(name, judgement)
                 if judgement.note:
                     print(f"{name}: {judgement.note}")
-    page = _page({paths[name]: Judgement(*kept.results[name]) for name in paths if name in kept.results}, len(files))
-    print(page)
+    table = _table({paths[name]: Judgement(*kept.results[name]) for name in paths if name in kept.results}, len(files))
+    print(table)
     if options.write:
-        options.write.write_text(page, "utf-8")
+        before, _, rest = options.write.read_text("utf-8").partition(_BEGIN)
+        options.write.write_text(f"{before}{_BEGIN}\n{table}\n{_END}{rest.partition(_END)[2]}", "utf-8")
 
 
+_BEGIN, _END = "<!-- The table: made by `make schemas DATA=folder`. -->", "<!-- The end of the table. -->"
 _ONCE = 128
 """Schemas that are given out together, to all processors."""
 
 
-def _page(judgements: dict[Path, Judgement], of: int) -> str:
+def _table(judgements: dict[Path, Judgement], of: int) -> str:
     sets: dict[str, Counter[str]] = defaultdict(Counter)
     for path, judgement in judgements.items():
         for name in (set_of(path), "all"):
@@ -185,14 +196,8 @@ def _page(judgements: dict[Path, Judgement], of: int) -> str:
     chosen = "All of them" if len(judgements) == of else f"{len(judgements):,} of {of:,}"
     return "\n".join(
         [
-            "# Schemas as they are met",
             "",
-            "<!-- Made by `make schemas DATA=folder`. -->",
-            "",
-            "The schemas and instances of [MaskBench](https://github.com/guidance-ai/jsonschemabench), by data set."
-            f" {chosen} were judged. What a grammar cannot hold of a schema is left out keyword by keyword and checked"
-            " in the reply; what no value can match is refused. llguidance as it comes, and llama.cpp's converter, take"
-            " a schema or leave it.",
+            f"{chosen}, by data set.",
             "",
             "| | " + " | ".join(title for _, title in _COLUMNS) + " |",
             "|---|" + "---|" * len(_COLUMNS),
@@ -200,7 +205,7 @@ def _page(judgements: dict[Path, Judgement], of: int) -> str:
             "",
             "Processor time for a schema, from the client's JSON to a grammar that was compiled once: "
             + ", ".join(f"{name} {value:.1f} ms" for name, value in at.items())
-            + f". The most memory that one took: {memory} MB. The same schema costs nothing the second time.",
+            + f". The most memory that one took: {memory} MB.",
             "",
         ]
     )

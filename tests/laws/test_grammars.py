@@ -172,6 +172,13 @@ def test_calls_in_the_midst_of_text(name):
                 assert parsed_input(block)["kind"] in ("a b", "<c>"), raw
 
 
+@pytest.mark.parametrize("name", sorted(set(GRAMMARS) - UNHELD))
+def test_grows_with_its_tools(name):
+    """Twice as many tools make twice as much of a grammar, and not four times: coding assistants have many."""
+    few, many = (_amid(name, {f"tool_{index}": CHOICES for index in range(10, 10 + count)}) for count in (15, 30))
+    assert len(lark.lower(many, lambda text: None)) < 2.5 * len(lark.lower(few, lambda text: None))
+
+
 @pytest.mark.parametrize("name", sorted(set(GRAMMARS) - UNHELD - SPACED))
 def test_what_a_model_writes_well_is_allowed(name):
     """The recorded replies that are written as the family's template does, calls in text and thinking before them, are

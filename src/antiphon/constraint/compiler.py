@@ -48,9 +48,10 @@ def problem_within(kind: Kind, grammar: str, opening: bytes, *, fuel: int, step_
     if library is None:
         return packaged(kind, grammar, fuel)
     costs = {"fuel": fuel, "step_fuel": step_fuel}
-    found, next_byte = library.step(kind, grammar, opening, **costs)
+    found, allowed = library.step(kind, grammar, opening, **costs)
+    letter = next((bytes([byte]) for byte in _LIKELY if byte in allowed), b"")
     # What was worked out for the last place is not worked out again: another matcher costs what a long token does.
-    return found or (library.step(kind, grammar, opening + next_byte, **costs)[0] if next_byte else "")
+    return found or (library.step(kind, grammar, opening + letter, **costs)[0] if letter else "")
 
 
 def packaged(kind: Kind, grammar: str, fuel: int = FUEL) -> str:
@@ -126,11 +127,12 @@ class Library:
         functions.llg_validate_grammar.argtypes = (c_void_p, c_char_p, c_char_p, c_char_p, c_size_t)
         functions.llg_new_matcher.argtypes = (c_void_p, c_char_p, c_char_p)
         functions.llg_matcher_consume_tokens.argtypes = (c_void_p, POINTER(c_uint32), c_size_t)
-        for name in ("get_error", "compute_mask", "get_mask"):
+        for name in ("get_error", "compute_mask", "get_mask", "is_stopped"):
             getattr(functions, f"llg_matcher_{name}").argtypes = (c_void_p,)
         functions.llg_free_matcher.argtypes = (c_void_p,)
         functions.llg_new_tokenizer.restype = functions.llg_new_matcher.restype = c_void_p
         functions.llg_matcher_get_error.restype = c_char_p
+        functions.llg_matcher_is_stopped.restype = c_bool
         functions.llg_matcher_get_mask.restype = POINTER(c_uint32)
         # What speeds up the masks of large vocabularies takes its time beforehand.
         self._no_slices = (c_char_p * 1)(None)
@@ -145,17 +147,21 @@ class Library:
         return _read(message.value) if found < 0 else ""
 
     def step(self, kind: Kind, grammar: str, opening: bytes, *, fuel: int, step_fuel: int) -> tuple[str, bytes]:
-        """What is wrong with a grammar, or with what it wants behind the `opening`, and a byte that may come there."""
+        """What is wrong with a grammar, or behind the `opening`, and the bytes that may come there."""
         functions = self._functions
         matcher = functions.llg_new_matcher(byref(self._init(fuel, step_fuel)), kind.encode(), grammar.encode())
         try:
             # The ids of bytes are the bytes.
             functions.llg_matcher_consume_tokens(matcher, (c_uint32 * len(opening))(*opening), len(opening))
-            functions.llg_matcher_compute_mask(matcher)
+            is_over = functions.llg_matcher_is_stopped(matcher)
+            if not is_over:
+                functions.llg_matcher_compute_mask(matcher)
             if error := functions.llg_matcher_get_error(matcher):
                 return _read(error), b""
+            if is_over:
+                return "", b""
             mask = functions.llg_matcher_get_mask(matcher)
-            return "", next((bytes([byte]) for byte in _LIKELY if mask[byte // 32] >> byte % 32 & 1), b"")
+            return "", bytes(byte for byte in range(256) if mask[byte // 32] >> byte % 32 & 1)
         finally:
             functions.llg_free_matcher(matcher)
 

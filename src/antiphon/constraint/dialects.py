@@ -42,9 +42,11 @@ class LoweredGrammars(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def hold(name: str, demand: Demand, token_id: TokenId) -> LoweredGrammars:
-    """The demand in the dialect of this name, as far as the dialect can say it. Compiling a large schema
-    takes up to a second: not for the event loop."""
+def hold(
+    name: str, demand: Demand, token_id: TokenId, *, otherwise: Callable[[], Demand] | None = None
+) -> LoweredGrammars:
+    """The demand in the dialect of this name, as far as the dialect can say it; where it does not compile, what is
+    demanded `otherwise`, if anything. Compiling a large schema takes up to a second: not for the event loop."""
     if demand.whole is None or demand.answer is None:
         return _free(demand, "")
     if name not in DIALECTS:
@@ -57,6 +59,8 @@ def hold(name: str, demand: Demand, token_id: TokenId) -> LoweredGrammars:
         return _free(demand, str(reason))
     for grammar in {whole, answer}:
         if problem := dialect.problem(grammar):
+            if otherwise is not None:
+                return hold(name, otherwise(), token_id)
             log.warning("the demand on the output cannot be compiled, the model runs free: %s", problem)
             return _free(demand, f"the grammar does not compile: {problem}")
     exact = dialect.exact(demand.whole) and not any(part.left for part in demand.parts)

@@ -24,6 +24,7 @@ class _Lowering:
         self.rules: list[str] = []
         self._known: dict[str, str] = {}
         self._values: dict[str, str] = {}
+        self._lowered: dict[int, tuple[Node, str]] = {}
 
     def rule(self, body: str, attributes: str = "") -> str:
         """The name of a rule with this body; the same body is written once."""
@@ -34,7 +35,12 @@ class _Lowering:
         return self._known[key]
 
     def lower(self, node: Node) -> str:
-        """An expression for the node."""
+        """An expression for the node. Many triggers share what follows them: that is worked out once."""
+        if id(node) not in self._lowered:
+            self._lowered[id(node)] = (node, self._expression(node))
+        return self._lowered[id(node)][1]
+
+    def _expression(self, node: Node) -> str:
         match node:
             case Literal(text, spaced) if spaced:
                 return self.rule(f"/{_pattern(text).replace(' ', ' ?')}/")
@@ -99,7 +105,9 @@ class _Lowering:
                 before = self._text(f"(?s:.*){written}", out)
                 begun.append(f"{before} {self._spelt(parts[cut:])} {self.lower(rest)}")
             else:
-                before = self._text(f"(?s:.*){written}", [each for each in out if each != written])
+                # None before it; written once for all triggers, of which there may be one for each tool.
+                passed = self._terminal(f"/(?s:.*)({'|'.join(out)})(?s:.+)/")
+                before = self._terminal(f"/(?s:.*){written}/ & ~{passed}")
                 begun.append(f"{self.rule(before, '[lazy]')} {self.lower(rest)}")
         text = self.rule(f"({' | '.join(begun)})* {plain}") if begun else plain
         pieces = [f"{each} {text}" for each in marked]

@@ -105,26 +105,32 @@ def plan(
     dialect: str,
     hold: HoldCalls = "always",
     sources: tuple[Source, ...] = (),
+    compiled: bool = True,
 ) -> Demand:
     """What the request demands. With thinking, the reasoning runs free and the demand begins after it. What is cited
-    is one of the `sources`. Raises BadRequest for a schema that the model must keep and no value can."""
+    is one of the `sources`. With `compiled`, each schema is compiled by itself, too. Raises BadRequest for a schema
+    that the model must keep and no value can."""
     choice, format = params.tool_choice, speech.format
     # Whatever the engine takes, a schema that no value satisfies is refused.
     dialect = dialect if dialect in CAPABILITIES else "llguidance"
     named = tuple(tool for tool in tools if choice.mode != "tool" or tool.name == choice.name)
     most = MOST_CALLS if speech.trained and choice.parallel else 1
     if choice.mode in ("any", "tool"):
-        schemas, parts = _schemas(named, speech, dialect, forced=True)
+        schemas, parts = _schemas(named, speech, dialect, forced=True, compiled=compiled)
         answer = format.grammar(schemas, most) if schemas and format.grammar else None
     elif params.output_schema is not None:
-        found = lower(params.output_schema, dialect, at="output_config.format.schema", window=speech.window)
-        schemas, parts = _schemas(named, speech, dialect, forced=True) if choice.mode == "auto" else ([], ())
+        found = lower(
+            params.output_schema, dialect, at="output_config.format.schema", window=speech.window, compiled=compiled
+        )
+        schemas, parts = (
+            _schemas(named, speech, dialect, forced=True, compiled=compiled) if choice.mode == "auto" else ([], ())
+        )
         parts = (*parts, Part(name="", unheld=found.unheld))
         answer = Json(found.schema)
         if schemas and format.grammar:
             answer = Either((format.grammar(schemas, most), format.answer(answer) if format.answer else answer))
     elif choice.mode == "auto":
-        return _offered(named, speech, dialect, hold, most, citations.trigger(sources))
+        return _offered(named, speech, dialect, hold, most, citations.trigger(sources), compiled)
     else:
         # The tools stay in the prompt, which keeps its prefix; the model is only kept from opening a call.
         cites, openers = citations.trigger(sources), _openers(format) if tools else ()
@@ -149,14 +155,20 @@ def _after_thinking(answer: Node, params: GenerationParams, speech: Speech) -> N
 
 
 def _offered(
-    tools: tuple[Tool, ...], speech: Speech, dialect: str, hold: HoldCalls, most: int, cites: Triggered
+    tools: tuple[Tool, ...],
+    speech: Speech,
+    dialect: str,
+    hold: HoldCalls,
+    most: int,
+    cites: Triggered,
+    compiled: bool,
 ) -> Demand:
     """The model may say what it likes; a call or a citation, once begun, must be right."""
     format, reasoning = speech.format, speech.reasoning
     held = tuple(
         tool for tool in tools if hold != "never" and (tool.strict or (hold == "always" and tool.strict is None))
     )
-    schemas, parts = _schemas(held, speech, dialect, forced=False)
+    schemas, parts = _schemas(held, speech, dialect, forced=False, compiled=compiled)
     known = {name for name, _ in schemas}
     released = [tool.name for tool in tools if tool.name not in known]
     parts = (*parts, *(Part(name=tool.name, free=_RELEASED, released=True) for tool in tools if tool not in held))
@@ -229,13 +241,16 @@ def _named(head: str, opener: str, name: str) -> Marker:
     return Marker(head[start : end + 1] if head[: end + 1].endswith(_NAME_ENDS) else head[start:end])
 
 
-def _schemas(tools: Many[Tool], speech: Speech, dialect: str, *, forced: bool) -> tuple[list[Called], tuple[Part, ...]]:
+def _schemas(
+    tools: Many[Tool], speech: Speech, dialect: str, *, forced: bool, compiled: bool
+) -> tuple[list[Called], tuple[Part, ...]]:
     """The schemas of tools as the dialect has them, and what becomes of them. Where no call is forced, a tool that no
     grammar can hold is let go, unless it is strict."""
     format, schemas, parts = speech.format, list[Called](), list[Part]()
     for tool in tools:
         try:
-            found = lower(tool.schema, dialect, at=f"tools.{tool.name}.input_schema", window=speech.window)
+            at = f"tools.{tool.name}.input_schema"
+            found = lower(tool.schema, dialect, at=at, window=speech.window, compiled=compiled)
         except BadRequest as reason:
             if forced or tool.strict:
                 raise

@@ -20,7 +20,7 @@ from antiphon.constraint.schema.cases import FOLLOWED, Cases
 from antiphon.constraint.schema.containers import either
 from antiphon.constraint.schema.modern import Modern, Schema, Unheld, modern
 from antiphon.constraint.schema.parts import Dead, Lowering, Part
-from antiphon.constraint.schema.trimming import Trimming, depth
+from antiphon.constraint.schema.trimming import Trimming, depth, spread
 from antiphon.constraint.vocabulary import TYPES
 
 _SHAPES: dict[str, Callable[[Lowering, Case], Part]] = {
@@ -34,6 +34,8 @@ _LITERAL = frozenset({"enum", "const", "type", "format"})
 _DOUBLE = 2**53
 _DEEPEST = 300
 """Parts within parts. Engines go down them on their stack, and one that is too deep ends their process."""
+_SPREAD = 10
+"""How often a part may stand in a schema, on average."""
 _HOPS = 32
 """References that are followed from one to the next."""
 
@@ -46,39 +48,54 @@ class Lowered(msgspec.Struct, frozen=True):
     unheld: tuple[Unheld, ...] = ()
 
 
-def lower(schema: Schema, dialect: str, *, at: str = "", window: int | None = None, closing: bool = True) -> Lowered:
+def lower(
+    schema: Schema,
+    dialect: str,
+    *,
+    at: str = "",
+    window: int | None = None,
+    closing: bool = True,
+    compiled: bool = True,
+) -> Lowered:
     """The schema for a dialect (by the name that engines describe themselves with). `at` is where it stands in the
     request, for errors; `window` is the room for a value in tokens, where it is known. With `closing`, objects that
-    list their members have no others. Raises BadRequest, with the path, for a schema that refers to another host or to
-    nothing, or that no value can match. May take some 10 ms; the same schema costs nothing the second time."""
+    list their members have no others. Where it is `compiled`, less is held of a schema whose parts can all be held and
+    which cannot as a whole; parts are tried in any case. Raises BadRequest, with the path, for a schema that refers to
+    another host or to nothing, or that no value can match. May take some 10 ms; the same schema costs nothing the
+    second time."""
     try:
         written = json.dumps(schema)
     except RecursionError:
         raise BadRequest(f"{at or 'schema'}: it is nested too deeply to be read") from None
-    return _lowered(written, dialect, at, window, closing)
+    return lowered(written, dialect, at, window, closing, compiled)
 
 
 @lru_cache(maxsize=512)
-def _lowered(schema: str, dialect: str, at: str, window: int | None, closing: bool) -> Lowered:
+def lowered(schema: str, dialect: str, at: str, window: int | None, closing: bool, compiled: bool) -> Lowered:
+    """What `lower` gives for a schema as JSON, remembered."""
     read = modern(json.loads(schema), at)
     left: tuple[Unheld, ...] = ()
     for capability in _rungs(CAPABILITIES[dialect]):
         whole = _Lowering(read, capability, closing)
-        held = whole.whole(window)
-        if isinstance(held, Dead):
-            raise BadRequest(f"{at or 'schema'} at {held.place}: no value can match: {held.reason}")
-        problem = _problem(held, dialect)
+        try:
+            held = whole.whole(window)
+        except _TooLarge as reason:
+            problem = str(reason)
+        else:
+            if isinstance(held, Dead):
+                raise BadRequest(f"{at or 'schema'} at {held.place}: no value can match: {held.reason}")
+            problem = _problem(held, dialect, compiled)
         if not problem:
             return Lowered(held, (*whole.unheld.values(), *left))
         left = (Unheld("#", "*", f"a grammar of all of it costs too much: {problem.partition(chr(10))[0]}"),)
     return Lowered({}, left)
 
 
-def _problem(held: Schema, dialect: str) -> str:
+def _problem(held: Schema, dialect: str, compiled: bool) -> str:
     """Why the whole cannot be given to an engine, though each part can; empty where it can."""
     if depth(held) > _DEEPEST:
         return "its parts stand too deep within one another"
-    return lark.problem(lark.lower(Json(held), lambda text: None)) if dialect == "llguidance" else ""
+    return lark.problem(lark.lower(Json(held), lambda text: None)) if compiled and dialect == "llguidance" else ""
 
 
 def _rungs(capability: Capability) -> Iterator[Capability]:
@@ -97,6 +114,10 @@ def _rungs(capability: Capability) -> Iterator[Capability]:
         )
 
 
+class _TooLarge(Exception):
+    """What each part says is little, and all of it written out is not."""
+
+
 class _Lowering:
     def __init__(self, read: Modern, capability: Capability, closing: bool) -> None:
         self.capability = capability
@@ -109,6 +130,7 @@ class _Lowering:
         for each in read.broken:
             self.unheld.setdefault((each.path, each.keyword), each)
         self._parts: dict[tuple[int, ...], Part] = {}
+        self._validators: dict[tuple[int, bool], jsonschema_rs.Validator] = {}
         self._definitions: dict[str, Part] = {}
         self._waiting: deque[tuple[str, tuple[Node, ...], str, int]] = deque()
         self._level = 0
@@ -122,6 +144,8 @@ class _Lowering:
             self._definitions[name] = self._made(nodes, place)
         if self._count > self.capability.parts:
             self.say(self._root, "*", f"a grammar has up to {self.capability.parts} parts")
+        if (size := spread((root, *self._definitions.values()))) > self.capability.parts * _SPREAD:
+            raise _TooLarge(f"it would have {size} parts")
         return Trimming(self._definitions, self.least, window).whole(root)
 
     def say(self, node: Schema, keyword: str, reason: str) -> None:
@@ -199,16 +223,25 @@ class _Lowering:
         if any(isinstance(value, int | float) and abs(value) > _DOUBLE for value in values):
             self.say(node, keyword, "a number of this size is not exact in a grammar")
             return None
-        said = [{key: each[key] for key in each.keys() - FOLLOWED} for each in flat] if chosen else list(flat)
-        if len(literal) > 1 or not all(each.keys() <= _LITERAL for each in said):
-            validator = jsonschema_rs.validator_for(self.cases.canonicals.standing(*said), offline=True)
-            values = [value for value in values if validator.is_valid(value)]
+        left_out = FOLLOWED if chosen else frozenset[str]()
+        if len(literal) > 1 or not all(each.keys() <= _LITERAL | left_out for each in flat):
+            validators = [self._validator(each, left_out) for each in flat]
+            values = [value for value in values if all(each.is_valid(value) for each in validators)]
         else:
             allowed = types(tuple(flat))
             values = [value for value in values if TYPE_OF[type(value)] in allowed and self._is_whole(flat, value)]
         if not values:
             return Dead(self.place(node), f"none of the values of {keyword} fits what is said beside it")
         return {"enum": values}
+
+    def _validator(self, node: Schema, left_out: frozenset[str]) -> jsonschema_rs.Validator:
+        """What tells whether a value fits a part, but for these keywords. The same parts stand in many cases."""
+        key = (id(node), bool(left_out))
+        if key not in self._validators:
+            said = {keyword: node[keyword] for keyword in node.keys() - left_out}
+            standing = self.cases.canonicals.standing(said)
+            self._validators[key] = jsonschema_rs.validator_for(standing, offline=True)
+        return self._validators[key]
 
     def _is_whole(self, flat: Sequence[Schema], value: Any) -> bool:
         return not is_integer(tuple(flat)) or not isinstance(value, float) or value.is_integer()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from antiphon.constraint.schema.modern import Schema
@@ -158,3 +158,18 @@ def depth(schema: Schema) -> int:
             met.add(part["$ref"])
             path.append(iter([definitions[definition(part["$ref"])]]))
     return deepest
+
+
+def spread(parts: Iterable[Part]) -> int:
+    """How many parts there are within these when each is written wherever it stands: many may share one."""
+    sizes: dict[int, int] = {}
+    roots = list(parts)
+    waiting: list[Any] = list(roots)
+    while waiting:
+        within = list(inner(part := waiting[-1]))
+        unknown = [each for each in within if id(each) not in sizes]
+        waiting += unknown
+        if not unknown:
+            waiting.pop()
+            sizes[id(part)] = 1 + sum(sizes[id(each)] for each in within)
+    return sum(sizes[id(root)] for root in roots)

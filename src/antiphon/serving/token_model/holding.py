@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -33,8 +34,9 @@ class Holding:
         tools, sources = conversation.callable_tools, conversation.sources
 
         def lowered() -> LoweredGrammars:
-            demand = plan(tools, params, speech, dialect=dialect, hold=self._hold_calls, sources=sources)
-            return dialects.hold(dialect, demand, self._token_id)
+            demand = partial(plan, tools, params, speech, dialect=dialect, hold=self._hold_calls, sources=sources)
+            # Mostly the grammar of all schemas compiles, and none has to be compiled by itself.
+            return dialects.hold(dialect, demand(compiled=False), self._token_id, otherwise=demand)
 
         if not (tools or sources) and params.output_schema is None:
             return lowered()
