@@ -104,6 +104,10 @@ CASES = {
     ),
     "unknown format": ({"type": "string", "format": "path"}, ["/a", ""], [1], set()),
     "known format": ({"type": "string", "format": "date"}, ["2026-01-31"], ["x"], set()),
+    "a step of too many digits": (
+        {"anyOf": [{"type": "number", "multipleOf": 0.0007}, {"type": "string", "pattern": "^a+$"}]},
+        [0.0014, "a"], ["b"], {"multipleOf"},
+    ),
     "bounds and multipleOf": (
         {"type": "integer", "minimum": 10, "maximum": 1000, "multipleOf": 7}, [14, 994], [7, 15, 1001], set(),
     ),

@@ -12,9 +12,9 @@ import pytest
 from antiphon.api.conversation import Conversation, GenerationParams, Sampling, ThinkingPolicy, Tool, ToolChoice
 from antiphon.api.errors import BadRequest, Internal
 from antiphon.api.reply import TextBlock, ThinkingBlock, ToolBlock
-from antiphon.constraint import dialects, lark
+from antiphon.constraint import Pattern, dialects, lark
 from antiphon.constraint.check import MOST_ATTEMPTS
-from antiphon.constraint.plan import Speech, plan
+from antiphon.constraint.plan import Demand, Speech, plan
 from antiphon.engines import Description
 from antiphon.engines.scripted import Rule, Scripted
 from antiphon.parsing.formats import format_named, reasoning_named
@@ -220,10 +220,10 @@ async def test_the_same_demand_is_made_once(monkeypatch: pytest.MonkeyPatch) -> 
     record = 0
     hold = dialects.hold
 
-    def counted(*args: Any) -> dialects.LoweredGrammars:
+    def counted(*args: Any, **options: Any) -> dialects.LoweredGrammars:
         nonlocal record
         record += 1
-        return hold(*args)
+        return hold(*args, **options)
 
     monkeypatch.setattr(dialects, "hold", counted)
     holding = Holding(lambda marker: None, "always")
@@ -234,6 +234,14 @@ async def test_the_same_demand_is_made_once(monkeypatch: pytest.MonkeyPatch) -> 
     await holding.held(LOOK, FORCED, HERMES, "llguidance")
     await holding.held(Conversation(tools=(STRICT,)), GenerationParams(), HERMES, "llguidance")
     assert record == 3
+
+
+def test_what_does_not_compile_is_demanded_otherwise() -> None:
+    """Where the grammar of a demand does not compile, the model is held to what is demanded otherwise, if anything."""
+    broken, plain = (Demand(whole=node, answer=node) for node in (Pattern("(?=a)a"), Pattern("a+")))
+    held = dialects.hold("llguidance", broken, lambda marker: None, otherwise=lambda: plain)
+    assert held.whole == lark.lower(Pattern("a+"), lambda marker: None)
+    assert dialects.hold("llguidance", broken, lambda marker: None).whole is None
 
 
 @pytest.mark.parametrize("forced", [True, False])

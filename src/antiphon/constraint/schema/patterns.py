@@ -35,6 +35,12 @@ def problem(string: str) -> str:
     return NOTHING if "Unsatisfiable" in said else said.strip().partition("\n")[0]
 
 
+@lru_cache(maxsize=4096)
+def counts(step: float) -> bool:
+    """Whether a grammar can count in this step."""
+    return not compiler.problem("llguidance", _grammar({"type": "number", "multipleOf": step}), fuel=_FUEL)
+
+
 def apart(first: str, second: str) -> bool:
     """Whether it is known that no text matches both expressions."""
     both = {"type": "string", "allOf": [{"pattern": first}, {"pattern": second}]}

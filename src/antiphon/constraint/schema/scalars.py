@@ -13,7 +13,7 @@ from antiphon.constraint.schema import formats
 from antiphon.constraint.schema.case import Case, is_integer
 from antiphon.constraint.schema.modern import Schema
 from antiphon.constraint.schema.parts import Dead, Lowering, Part
-from antiphon.constraint.schema.patterns import NOTHING, problem
+from antiphon.constraint.schema.patterns import NOTHING, counts, problem
 
 _COUNTED = 64
 """Multiples between two bounds that are written out."""
@@ -46,7 +46,7 @@ def number(lowering: Lowering, case: Case) -> Part:
             return (
                 {"enum": [_plain(lower + index * step) for index in range(int(count))]} if lower is not None else held
             )
-        if _is_countable(step) and lowering.holds("multipleOf"):
+        if lowering.holds("multipleOf") and _is_countable(step) and counts(_plain(step)):
             held["multipleOf"] = _plain(step)
         else:
             _leave(lowering, case, "multipleOf", "the grammar cannot count in this step")
