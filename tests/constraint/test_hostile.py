@@ -10,6 +10,7 @@ from antiphon.api.errors import BadRequest
 from antiphon.constraint import Json, lark
 from antiphon.constraint.schema import lower
 from antiphon.constraint.schema.modern import modern
+from antiphon.constraint.schema.trimming import spread
 from bench.hostile import outcome, schemas
 
 NUMBER = 102
@@ -42,3 +43,11 @@ def test_can_be_checked():
         except (BadRequest, RecursionError):
             continue
         jsonschema_rs.Draft202012Validator(read, offline=True)
+
+
+def test_shared_parts_are_counted_where_they_stand():
+    """How much would be written is known without writing it, where parts share others on every level."""
+    part: dict[str, object] = {"type": "null"}
+    for _ in range(60):
+        part = {"anyOf": [part, part]}
+    assert spread([part]) == 2**61 - 1

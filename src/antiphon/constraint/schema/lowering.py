@@ -79,14 +79,12 @@ def lowered(schema: str, dialect: str, at: str, window: int | None, closing: boo
         whole = _Lowering(read, capability, closing)
         try:
             held = whole.whole(window)
-        except _TooLarge as reason:
-            problem = str(reason)
-        else:
             if isinstance(held, Dead):
                 raise BadRequest(f"{at or 'schema'} at {held.place}: no value can match: {held.reason}")
-            problem = _problem(held, dialect, compiled)
-        if not problem:
-            return Lowered(held, (*whole.unheld.values(), *left))
+            if not (problem := _problem(held, dialect, compiled)):
+                return Lowered(held, (*whole.unheld.values(), *left))
+        except _TooLarge as reason:
+            problem = str(reason)
         left = (Unheld("#", "*", f"a grammar of all of it costs too much: {problem.partition(chr(10))[0]}"),)
     return Lowered({}, left)
 
