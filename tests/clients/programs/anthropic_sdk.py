@@ -67,16 +67,20 @@ def total(usage: Any) -> int:
 
 
 def check_runner(entries: list[dict[str, Any]], *, stream: bool) -> None:
-    """Refused threads are sent again whole, and the last request has the whole conversation."""
-    answered = [entry for entry in entries if entry["status"] == 200]
-    refused = [entry for entry in entries if entry["status"] != 200]
-    assert len(answered) == 2, [entry["status"] for entry in entries]
-    assert all("thread" in entry["body"] for entry in refused)
-    assert len(refused) <= (2 if THREADS else 0)
-    assert all(bool(entry["body"].get("stream")) == stream for entry in answered)
-    last = answered[-1]["body"]
-    assert [turn["role"] for turn in last["messages"]] == ["user", "assistant", "user"]
-    assert last["tools"]
+    """Two requests, of which the second goes on with the first one's thread, where the SDK knows threads, and else has
+    the whole conversation."""
+    assert [entry["status"] for entry in entries] == [200, 200], entries
+    assert all(bool(entry["body"].get("stream")) == stream for entry in entries)
+    first, last = (entry["body"] for entry in entries)
+    roles = [turn["role"] for turn in last["messages"]]
+    if THREADS:
+        assert first["thread"] == {"type": "create"}
+        assert last["thread"]["type"] == "continue"
+        assert last["thread"]["previous_message_id"] in entries[0]["reply"]
+        assert (roles, "tools" in last) == (["user"], False), last
+    else:
+        assert roles == ["user", "assistant", "user"]
+        assert last["tools"]
 
 
 @check(SCRIPTED)

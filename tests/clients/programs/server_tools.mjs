@@ -22,7 +22,9 @@ const ask = (text, tools, more = {}) => ({
   model: 'local-model', max_tokens: 500, messages: [{ role: 'user', content: text }], tools, ...more,
 })
 const kinds = (message) => message.content.map((block) => block.type)
-const plain = (message) => message.content.map(({ id, tool_use_id, ...block }) => block)
+// The blocks, without the ids, which differ from request to request.
+const idless = (key, value) => (['id', 'tool_use_id', 'file_id'].includes(key) ? '' : value)
+const plain = (message) => JSON.parse(JSON.stringify(message.content, idless))
 
 // The reply, told whole and accumulated from a stream alike.
 async function replied(asked) {

@@ -3,7 +3,9 @@ the SDK's own tool for memory."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -51,9 +53,9 @@ def replied(asked: Any) -> Any:
 
 
 def plain(message: Any) -> list[dict[str, Any]]:
-    """The blocks, without what differs from request to request."""
+    """The blocks, without the ids, which differ from request to request."""
     dumped = [block.model_dump(mode="json", exclude_none=True) for block in message.content]
-    return [{key: value for key, value in block.items() if key not in ("id", "tool_use_id")} for block in dumped]
+    return json.loads(re.sub(r'"(id|tool_use_id|file_id)": "[^"]*"', r'"\1": ""', json.dumps(dumped)))
 
 
 def kinds(message: Any) -> list[str]:
@@ -106,6 +108,7 @@ def code_execution() -> None:
     assert (python.stdout, python.return_code) == ("42\n", 0), python
     assert (bash.stdout, bash.return_code) == ("42\n", 0), bash
     assert editor.content == "42\n", editor
+    assert client.beta.files.download(bash.content[0].file_id).read() == b"42\n"
     later = again(asked, message, "Where is the file?", container=message.container.id)
     assert later.content[1].content.stdout == "42\n", later
     assert later.container.id == message.container.id
@@ -119,7 +122,7 @@ def tool_search_in_a_runner() -> None:
     replies = [kinds(message) for message in runner]
     assert replies == [["server_tool_use", "tool_search_tool_result", "tool_use"], ["thinking", "text"]], replies
     assert runner.until_done().content[-1].text == "It is 21 degrees there."
-    assert requests()[-1]["body"]["tools"][1]["defer_loading"] is True
+    assert requests()[-2]["body"]["tools"][1]["defer_loading"] is True
 
 
 @check()
