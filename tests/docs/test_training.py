@@ -47,7 +47,7 @@ def test_the_loop_samples_rewards_and_exports(tmp_path: Path) -> None:
         server.terminate()
         server.wait(60)
     rows = [json.loads(line) for line in (tmp_path / "rollouts.jsonl").read_text().splitlines()]
-    assert sorted(row["reward"] for row in rows) == [0.0, 0.0, 1.0, 1.0]
+    assert sorted(row["reward_score"] for row in rows) == [0.0, 0.0, 1.0, 1.0]
     for row in rows:
         assert row["broken"] == ["", ""]
         assert sum(row["response_mask"]) == 2 * len(["It", " is", " 4."])

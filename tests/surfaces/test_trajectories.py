@@ -51,7 +51,7 @@ async def test_a_rollout_is_recorded_and_rewarded(tmp_path: Path) -> None:
     assert (first.label, first.request, first.stop) == ("roll out", headers["request-id"], "end_turn")
     assert sum(line.label == "other" for line in lines) == 3
     labelled = [row for row in rows(conversations(tmp_path), rewards(tmp_path), "verl") if row["label"] == "roll out"]
-    assert [row["reward"] for row in labelled] == [0.5]
+    assert [row["reward_score"] for row in labelled] == [0.5]
 
 
 async def test_labels_in_metadata(tmp_path: Path) -> None:

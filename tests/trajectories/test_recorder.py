@@ -49,7 +49,7 @@ async def test_a_growing_conversation_is_one_trajectory(recorder: Recorder, tmp_
     assert row["response_ids"] == [3, 4, 5, 6, 7, 8]
     assert row["response_mask"] == [1, 1, 0, 1, 0, 0]
     assert row["response_logprobs"] == [-0.5, -0.5, 0.0, -1, 0.0, 0.0]
-    assert (row["reward"], row["label"], row["message_ids"]) == (1.5, "l", ["msg_1", ""])
+    assert (row["reward_score"], row["label"], row["message_ids"]) == (1.5, "l", ["msg_1", ""])
     assert row["broken"] == ["", ""]
 
 
@@ -57,7 +57,8 @@ async def test_a_growing_conversation_is_one_trajectory(recorder: Recorder, tmp_
     ("prompt", "changed", "broken"),
     [
         ([1, 2], "", "retry"),
-        ([1, 2, 3, 9], "", "rendered_anew"),
+        ([1, 2, 3, 9], "", "ended_otherwise"),
+        ([1, 2, 9], "", "rendered_anew"),
         ([1, 9, 3, 4], "", "messages_changed"),
         ([1, 9, 3, 4], "tools_changed", "tools_changed"),
         ([1, 2, 3, 4, 5], "", ""),
@@ -67,13 +68,23 @@ async def test_a_growing_conversation_is_one_trajectory(recorder: Recorder, tmp_
 async def test_a_branch_says_why(
     recorder: Recorder, tmp_path: Path, prompt: list[int], changed: str, broken: str
 ) -> None:
-    """What does not go on from all of the sample before it begins a branch, with the reason; both are trajectories."""
+    """What does not go on from all of the sample before it begins a branch, with the reason; both are trajectories, but
+    where the token that ended the turn is the only one that is another."""
     await recorder.record(sample([1, 2], [3, 4]))
     await recorder.record(sample(prompt, [7], changed=changed))
     (tree,) = conversations(tmp_path / "record").values()
     assert tree.nodes[1].line.broken == broken
     assert list(tree.nodes[1].ids) == [*prompt, 7]
-    assert len(list(tree.leaves())) == (2 if broken else 1)
+    assert len(list(tree.leaves())) == (2 if broken not in ("", "ended_otherwise") else 1)
+
+
+async def test_a_turn_that_ended_otherwise(recorder: Recorder, tmp_path: Path) -> None:
+    """Its row goes on with the token that the prompt has, which nobody sampled."""
+    await recorder.record(sample([1, 2], [3, 4]))
+    await recorder.record(sample([1, 2, 3, 9, 5], [7]))
+    (row,) = rows(conversations(tmp_path / "record"), {}, "verl")
+    assert (row["response_ids"], row["response_mask"]) == ([3, 9, 5, 7], [1, 0, 0, 1])
+    assert row["broken"] == ["", "ended_otherwise"]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -17,7 +17,7 @@ import msgspec
 from antiphon.storage import files
 from antiphon.storage.lines import Lines, whole_lines
 from antiphon.trajectories.sample import Line, Reward, Sampled
-from antiphon.trajectories.tree import Node, Tree
+from antiphon.trajectories.tree import ENDED_OTHERWISE, Node, Tree
 
 log = logging.getLogger("antiphon")
 
@@ -147,6 +147,8 @@ def _broken(sample: Sampled, parent: Node, shared: int) -> str:
         return "retry"
     if sample.changed:
         return sample.changed
+    if len(parent.ids) - 1 == shared < len(sample.prompt) and parent.line.stop in ("end_turn", "tool_use"):
+        return ENDED_OTHERWISE
     return "rendered_anew" if shared >= parent.prompt else "messages_changed"
 
 

@@ -10,11 +10,12 @@ from antiphon.trajectories.tree import Node, Tree
 
 Shape = Literal["verl", "trl"]
 
-NAMES: dict[Shape, tuple[str, str, str, str]] = {
-    "verl": ("prompt_ids", "response_ids", "response_mask", "response_logprobs"),
-    "trl": ("prompt_ids", "completion_ids", "env_mask", "logprobs"),
+NAMES: dict[Shape, tuple[str, str, str, str, str]] = {
+    "verl": ("prompt_ids", "response_ids", "response_mask", "response_logprobs", "reward_score"),
+    "trl": ("prompt_ids", "completion_ids", "env_mask", "logprobs", "reward"),
 }
-"""What the ids before the first sample, those from there on, their mask and their log-probabilities are called."""
+"""What the ids before the first sample, those from there on, their mask, their log-probabilities and the reward are
+called. (verl 0.9, `AgentLoopOutput`.)"""
 
 
 def rows(trees: Mapping[str, Tree], rewards: Mapping[str, float], shape: Shape) -> Iterator[dict[str, Any]]:
@@ -26,7 +27,7 @@ def rows(trees: Mapping[str, Tree], rewards: Mapping[str, float], shape: Shape) 
 
 
 def _row(name: str, path: list[Node], leaf: Node, rewards: Mapping[str, float], shape: Shape) -> dict[str, Any]:
-    prompt, response, mask, logprobs = NAMES[shape]
+    prompt, response, mask, logprobs, reward = NAMES[shape]
     known = [own and logprob is not None for own, logprob in zip(leaf.sampled, leaf.logprobs, strict=True)]
     start = leaf.first
     return {
@@ -37,7 +38,7 @@ def _row(name: str, path: list[Node], leaf: Node, rewards: Mapping[str, float], 
             logprob if own and logprob is not None and math.isfinite(logprob) else 0.0
             for own, logprob in zip(known[start:], leaf.logprobs[start:], strict=True)
         ],
-        "reward": rewards.get(leaf.line.label),
+        reward: rewards.get(leaf.line.label),
         "label": leaf.line.label,
         "conversation": name,
         "model": leaf.line.model,

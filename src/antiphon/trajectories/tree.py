@@ -9,6 +9,10 @@ import msgspec
 
 from antiphon.trajectories.sample import Line
 
+ENDED_OTHERWISE = "ended_otherwise"
+"""Why a sample breaks with its parent whose last token alone is another in the prompt: the one that ended the turn. A
+trajectory goes on over it. (llama.cpp lets a grammar end with one of the model's end tokens only, be it the template's
+or not.)"""
 _WIDTH = array("i").itemsize
 
 
@@ -63,8 +67,9 @@ class Tree:
         return best, most
 
     def leaves(self) -> Iterator[Node]:
-        """The samples that nothing goes on from as a whole: each is a trajectory with all that came before it."""
-        inner = {node.line.parent for node in self.nodes if not node.line.broken}
+        """The samples that nothing goes on from, but for the token that ended them: each is a trajectory with all that
+        came before it."""
+        inner = {node.line.parent for node in self.nodes if node.line.broken in ("", ENDED_OTHERWISE)}
         return (node for node in self.nodes if node.number not in inner)
 
     def path(self, node: Node) -> list[Node]:
