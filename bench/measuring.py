@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.load import cpu_seconds
@@ -27,6 +30,23 @@ class Row(NamedTuple):
     target: str = ""
     good: bool | None = None
     why: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the target is met, in a word; empty where there is none."""
+        return {True: "met", False: "missed", None: ""}[self.good]
+
+    @property
+    def told(self) -> str:
+        """The row as a line of text."""
+        return f"{self.what}: {self.figure}  {self.target}  {self.verdict}".rstrip()
+
+
+def machine() -> str:
+    """The processor and its cores that may be used, for a table's head."""
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return f"{processor}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
 
 
 def load(url: str, pids: list[int], *more: str, tokens: int = 100_000, **fields: Any) -> Told:

@@ -10,8 +10,6 @@ llama.cpp with its own defaults; an hour).
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench import beside, large, paced, prefill, servers
-from bench.measuring import Row
+from bench.measuring import Row, machine
 from tests.faults.processes import memory, workers
 
 
@@ -43,19 +41,15 @@ def start(folder: Path) -> list[Row]:
 
 def page(rows: list[Row]) -> str:
     """The table, with the machine that it was made on."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     head = (
         "# Benchmarks\n\n<!-- Made by `make bench`. -->\n\n"
         "What the surface costs beside the engine. Everything runs on loopback on one machine; peers are measured in\n"
         "the same run, in turns, and the table gives medians.\n\n"
-        f"{processor}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, "
-        f"Granian {version('granian')}, aiohttp {version('aiohttp')}, xllamacpp {version('xllamacpp')}, "
+        f"{machine()}, Granian {version('granian')}, aiohttp {version('aiohttp')}, xllamacpp {version('xllamacpp')}, "
         f"{time.strftime('%Y-%m-%d')}.\n\n"
         "| | figure | target | |\n|---|---|---|---|\n"
     )
-    verdict = {True: "met", False: "missed", None: ""}
-    table = "".join(f"| {row.what} | {row.figure} | {row.target} | {verdict[row.good]} |\n" for row in rows)
+    table = "".join(f"| {row.what} | {row.figure} | {row.target} | {row.verdict} |\n" for row in rows)
     notes = dict.fromkeys(f"- {row.why}\n" for row in rows if row.good is False and row.why)
     return head + table + ("\nWhere a target is missed:\n\n" if notes else "") + "".join(notes)
 
@@ -91,7 +85,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         rows = measured(Path(folder), parts)
     for row in rows:
-        print(f"{row.what}: {row.figure}  {row.target}  {'' if row.good is None else 'met' if row.good else 'MISSED'}")
+        print(row.told)
     if arguments.write:
         arguments.write.write_text(page(rows), "utf-8")
     return 0

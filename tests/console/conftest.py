@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.end_to_end.conftest import Server, serving
 
@@ -58,16 +58,20 @@ class Watched:
             self.strangers.append(url)
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """The browser; where there is none these tests are skipped, and say so. While it is open an event loop runs in this
-    thread, so it is closed before the tests of another folder, which bring their own."""
+def launched(playwright: Playwright) -> Browser:
+    """This machine's Chromium, with a new and empty profile; skips the test where there is none, and says so."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip("there is no chromium here: install it (apt-get install chromium) to test the console")
+    return playwright.chromium.launch(executable_path=path, headless=True, args=list(FLAGS))
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """The browser. While it is open an event loop runs in this thread, so it is closed before the tests of another
+    folder, which bring their own."""
     with sync_playwright() as playwright:
-        # Each launch has a new and empty profile.
-        browser = playwright.chromium.launch(executable_path=path, headless=True, args=list(FLAGS))
+        browser = launched(playwright)
         yield browser
         browser.close()
 

@@ -195,3 +195,49 @@ def test_pages_can_be_read(browser: Browser, team: Team, size: str, scheme: str)
         look.at("keys")
         page.get_by_role("button", name="Add a key").click()
         look.at("key")
+
+
+FOLLOW = """() => {
+    window.reached = new Set();
+    window.unseen = [];
+    const all = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+    window.usable = () => [...document.querySelectorAll(all)].filter(
+        (node) => !node.disabled && node.tabIndex >= 0 && node.checkVisibility({visibilityProperty: true}));
+    addEventListener("focusin", ({target}) => {
+        reached.add(target);
+        const style = getComputedStyle(target), box = target.closest(".composer");
+        const ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1;
+        const boxed = box && getComputedStyle(box).boxShadow !== "none";
+        if (!ring && !boxed && target.tabIndex >= 0) unseen.push(target.outerHTML.slice(0, 120));
+    });
+}"""
+BEGIN = "() => { reached.clear(); document.activeElement.blur(); return usable().length }"
+MISSED = "() => usable().filter((node) => !reached.has(node)).map((node) => node.outerHTML.slice(0, 120))"
+VIEWS = {
+    "u": "#page .plot",
+    "a": "#page .keylist li",
+    "s": "#panel textarea",
+    "p": "#panel .inspector",
+    "l": "#panel .card",
+    "c": "#history .top",
+}
+"""The key of each view, and what is in it."""
+
+
+def test_everything_is_reached_by_the_keyboard(browser: Browser, team: Team) -> None:
+    """Each view has its key, the Tab key goes to whatever can be used in it and shows where it is, and Escape leaves
+    it."""
+    with seen(browser, team, team.admin, "usage") as page:
+        page.evaluate(FOLLOW)
+        for key, shown in VIEWS.items():
+            page.keyboard.press(key)
+            expect(page.locator(shown).first).to_be_visible()
+            for _ in range(page.evaluate(BEGIN) + 2):
+                page.keyboard.press("Tab")
+            assert page.evaluate(MISSED) == [], key
+            page.evaluate("document.activeElement.blur()")
+        assert page.evaluate("unseen") == []
+        page.keyboard.press("u")
+        expect(page.locator("#page h1")).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(page.get_by_label("Message", exact=True)).to_be_focused()

@@ -84,6 +84,7 @@ export class KeysPage {
     const given = await askForKey("", Boolean(keyInUse()), "Another key");
     if (!given) return;
     setKey(given);
+    document.dispatchEvent(new Event("key"));
     await this.refresh();
   }
 
@@ -121,7 +122,9 @@ export class KeysPage {
     });
   }
 
-  mine = (key) => key.label === this.me.key?.label;
+  mine(key) {
+    return key.label === this.me.key?.label;
+  }
 
   /** Use this secret from now on. Other workers of the server know it within the second. */
   async goOnWith(secret) {

@@ -223,6 +223,8 @@ async function start() {
     inspector.of(event.detail);
     showPanel("prompt");
   });
+  // Another key may use other models.
+  document.addEventListener("key", learnModels);
   document.addEventListener("panel", (event) => showPanel(event.detail));
   at("composer-text").focus();
   followAddress();
