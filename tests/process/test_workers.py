@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import threading
 
+import pytest
+import uvloop
+
+from antiphon.process import workers
 from antiphon.process.workers import Signals
 
 
@@ -50,3 +57,22 @@ def test_signals_wait_for_nobody() -> None:
     assert not server.killed.is_set()
     may_say.set()
     assert server.killed.wait(60)
+
+
+@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
+def test_a_worker_hears_signals_while_its_loop_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's loop runs for the application's start, pauses, and runs again to serve. A signal that comes in the
+    pause ends the worker, too."""
+    monkeypatch.setattr(workers, "WorkerSignal", threading.Event)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    loop = uvloop.new_event_loop()
+    try:
+        stop = workers.stop_by_signals(loop)
+        loop.run_until_complete(asyncio.sleep(0))
+        os.kill(os.getpid(), signal.SIGTERM)
+        loop.run_until_complete(asyncio.sleep(0))
+        assert stop.is_set()
+    finally:
+        loop.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,6 +8,7 @@ forces, and workers that end when the supervisor disappears.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import ctypes
 import importlib
@@ -24,7 +25,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+import granian._signals
 from granian import Granian
+from granian._granian import ListenerSpec, WorkerSignal
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
@@ -56,7 +59,7 @@ def run(
     is called just before the workers are, `stopping` at the first signal. Must run on the main thread."""
     # A forked worker would inherit locks that the supervisor's threads hold, and the pipe that keeps the engine alive.
     multiprocessing.set_start_method("spawn", force=True)
-    server = Granian(
+    server = _Server(
         application,
         address=str(socket.getaddrinfo(settings.host.strip("[]"), None, type=socket.SOCK_STREAM)[0][4][0]),
         port=settings.port,
@@ -80,6 +83,20 @@ def run(
         # Granian ends so when a worker died again and again, or on the way out when one died by itself.
         return 0 if signals.come else ending.code if isinstance(ending.code, int) else 1
     return 0
+
+
+class _Server(Granian):  # type: ignore[misc, valid-type]
+    """Of several workers each has a listening socket of its own, and when one dies the others are asked. A single one
+    has the supervisor's, so that while it is started again connections wait instead of being refused."""
+
+    def _init_shared_socket(self) -> None:
+        if self.workers > 1:
+            super()._init_shared_socket()
+            return
+        # As Granian does where workers cannot share a port.
+        self._ssp, self._shd = None, ListenerSpec(self.bind_addr, self.bind_port, self.backlog).build()
+        self._sso = socket.socket(fileno=self._shd.get_fd())
+        self._sso.set_inheritable(True)
 
 
 class Signals:
@@ -137,11 +154,25 @@ def load(application: str) -> Any:
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid != os.getppid():
         sys.exit(1)
+    granian._signals.set_loop_signals = stop_by_signals
     reserve_metrics()
     module, _, factory = application.partition(":")
     target = getattr(importlib.import_module(module), factory)()
     atexit.register(_leave, target)
     return target
+
+
+def stop_by_signals(loop: asyncio.AbstractEventLoop) -> WorkerSignal:
+    """As Granian's own (2.8, tried 2026-11), whose handlers are the loop's. That one runs, pauses and runs again while
+    the worker starts, and uvloop loses a signal that comes in the pause: the worker would never end."""
+    stop = WorkerSignal()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    return stop
 
 
 def _leave(application: Any) -> None:
