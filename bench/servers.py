@@ -112,7 +112,7 @@ def antiphon(folder: Path, model: str, *more: str) -> Iterator[Running]:
 @contextmanager
 def litellm(folder: Path, behind: str, model: str = "paced") -> Iterator[Running | None]:
     """LiteLLM's proxy before this model of a server, in an environment of its own; None where it cannot be had."""
-    home = CACHE / "litellm"
+    home = CACHE / LITELLM.replace("[proxy]==", "-")
     binary = home / "bin" / "litellm"
     if not binary.exists():
         print(f"installing {LITELLM}", flush=True)
