@@ -25,6 +25,9 @@ import jsonschema_rs
 
 from bench.kept import Kept
 
+_CALL_TOKENS = 120
+"""What a call of these tools takes, and more. A model that writes on is cut."""
+
 SHORT = {"type": "string", "maxLength": 24}
 SCHEMAS: dict[str, dict[str, Any]] = {
     "plain": {"type": "object", "properties": {"city": SHORT}, "required": ["city"]},
@@ -156,7 +159,7 @@ def offer(client: anthropic.Anthropic, number: int) -> str:
     turns.append({"role": "user", "content": f"Fill in the form `{asked}` about subject number {number}."})
     message = client.messages.create(
         model="claude-test",
-        max_tokens=400,
+        max_tokens=_CALL_TOKENS,
         system="Every request is answered with a call of the tool whose name has the form's name in it.",
         tools=tools,
         messages=turns,

@@ -29,7 +29,7 @@ async def speed(client: anthropic.AsyncAnthropic, tokens: int, held: bool) -> tu
         stream=True,
         tools=tools if held else [{**tool, "strict": False} for tool in tools],
         messages=[{"role": "user", "content": "Tell a long story of a lighthouse keeper. Use no tool."}],
-        extra_body={"temperature": 1.0},
+        extra_body={"temperature": 0.0},
     )
     first, count = 0.0, 0
     async for event in stream:
