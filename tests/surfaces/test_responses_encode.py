@@ -116,12 +116,28 @@ def test_a_namespace_is_told_beside_the_name() -> None:
 
 
 def test_a_shell_call_has_an_item_of_its_own() -> None:
-    """Whole, when it is known."""
-    events = streamed(called("shell", '{"commands": ', '["ls"]}'))
+    """When it is known; its commands are told one by one."""
+    events = streamed(called("shell", '{"commands": ', '["ls", "cd"]}'))
     (item,) = check(events)["output"]
     assert item["type"] == "shell_call"
-    assert item["action"] == {"commands": ["ls"], "timeout_ms": None, "max_output_length": None}
-    assert not [event for event in events if event["type"].endswith(".delta")]
+    assert item["action"] == {"commands": ["ls", "cd"], "timeout_ms": None, "max_output_length": None}
+    assert events[2]["item"]["action"]["commands"] == []
+    assert [event["delta"] for event in events if event["type"].endswith(".delta")] == ["ls", "cd"]
+
+
+def test_a_cut_call_is_still_of_its_type() -> None:
+    """Whatever of its input there is."""
+    declared = [{"type": kind} for kind in ("shell", "local_shell", "apply_patch", "computer")]
+    declared.append({"type": "tool_search", "execution": "client"})
+    box = decode.read(json.dumps({"model": "m", "tools": declared}).encode(), ServerTools()).box
+    for name in box.shapes:
+        how = style()
+        encoder = encode.Encoder(
+            msgspec.structs.replace(how, items=msgspec.structs.replace(how.items, shapes=box.shapes))
+        )
+        pieces = called(name, "{}" if name != "computer" else '{"type":"wait"}', end="max_tokens", complete=False)
+        (item,) = check(frames(b"".join(map(encoder.batch, pieces))))["output"]
+        assert item["status"] in ("incomplete", "in_progress")
 
 
 def test_a_cut_reply_is_incomplete() -> None:
@@ -188,8 +204,11 @@ def test_calls_come_back_as_the_model_wrote_them() -> None:
     for name, input in inputs.items():
         how = style()
         told = msgspec.structs.replace(how, items=msgspec.structs.replace(how.items, shapes=box.shapes))
+        encoder = encode.Encoder(told)
+        streamed = check(frames(b"".join(map(encoder.batch, called(name, input)))))["output"]
         reply = fold(event for piece in called(name, input) for event in piece)
         (item,) = json.loads(msgspec.json.encode(fold_whole(told, reply)))["output"]
+        assert streamed == [{**item, "id": streamed[0]["id"]}]
         answer = {"type": item["type"] + "_output", "call_id": item["call_id"], "output": "ok"}
         body = {"model": "m", "input": [{"role": "user", "content": "?"}, item, answer], "tools": declared}
         read = decode.decode(decode.read(json.dumps(body).encode(), ServerTools()), CARD, Seal(b"k"), {})

@@ -58,6 +58,8 @@ EVERYTHING: dict[str, Any] = {
         {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": False, "reason": "No."},
         {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}},
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "So."}]},
+        {"type": "compaction", "id": "cmp_1", "encrypted_content": "elsewhere"},
+        {"type": "compaction_trigger"},
         {"role": "user", "content": [{"type": "input_file", "filename": "a.txt", "file_data": "aGVsbG8="}]},
     ],
     "tools": [
@@ -83,6 +85,7 @@ EVERYTHING: dict[str, Any] = {
     "metadata": {"a": "b"},
     "max_output_tokens": 50,
     "truncation": "auto",
+    "context_management": [{"type": "compaction", "compact_threshold": 100}],
     "store": False,
 }
 
@@ -92,7 +95,7 @@ async def test_every_kind_of_item_and_tool_is_taken() -> None:
     service, _ = await served(*RULES, choices=Choices(name="local-model"))
     app = surfaces.build(service, surfaces.Options(seal_key=b"0" * 32))
     headers = {"host": "localhost", "content-type": "application/json"}
-    body = json.dumps({**EVERYTHING, "text": None}).encode()
+    body = json.dumps({**EVERYTHING, "text": None, "context_management": None}).encode()
     status, told, text = await answer(app, "/v1/responses", headers, body)
     assert status == 200, text
     assert told["antiphon-ignored"] == "tools.web_search, tools.mcp"
@@ -122,7 +125,7 @@ async def test_fuzz(part: int) -> None:
             assert error["type"], number
             assert {"code", "param"} <= error.keys(), number
         elif told["content-type"].startswith("text/event-stream"):
-            assert (check(frames(text))["status"] == "failed") == failed, number
+            assert (check(frames(text), typed=False)["status"] == "failed") == failed, number
             good += 1
         else:
             json.loads(text)

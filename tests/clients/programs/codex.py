@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -9,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from checks import URL, check, requests, run
+from checks import URL, check, raised, requests, run
 
 WORK = Path(os.environ["WORK"])
 HOME = Path(os.environ["HOME"])
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 PROVIDER = {
     "model": "local-model",
     "model_provider": "local",
@@ -85,6 +87,44 @@ def edit_and_test() -> None:
     # Its own thinking comes back sealed.
     items = posts[1]["body"]["input"]
     assert any(item["type"] == "reasoning" and item["encrypted_content"] for item in items), items
+
+
+@check("scripted")
+def resumed() -> None:
+    codex("Hello, and remember the word quince.")
+    said, posts = codex("resume", "--last", "Hello again")
+    assert "Hello from the script." in said, said
+    messages = [item for item in posts[0]["body"]["input"] if item["type"] == "message"]
+    told = json.dumps(messages)
+    assert "remember the word quince" in told, told
+    assert any(item["role"] == "assistant" for item in messages), told
+
+
+@check("scripted")
+def events_as_json() -> None:
+    said, _ = codex("--json", "Hello")
+    events = [json.loads(line) for line in said.splitlines()]
+    texts = [event["item"]["text"] for event in events if event.get("item", {}).get("type") == "agent_message"]
+    assert [text.startswith("Hello from the script.") for text in texts] == [True], events
+    assert events[-1]["type"] == "turn.completed", events
+    assert events[-1]["usage"]["input_tokens"] > 0, events
+    assert events[-1]["usage"]["output_tokens"] > 0, events
+
+
+@check("scripted")
+def web_search() -> None:
+    said, posts = codex("--json", "-c", 'web_search="live"', "Seek bees")
+    assert "They fly from flower to flower." in said, said
+    assert '"web_search"' in said, said
+    assert len(posts) == 1, len(posts)
+
+
+@check("scripted")
+def picture() -> None:
+    file = WORK / "pixel.png"
+    file.write_bytes(base64.b64decode(PIXEL))
+    told = str(raised(AssertionError, lambda: codex("-i", str(file), "--", "Hello")))
+    assert "this model has no vision" in told, told
 
 
 @check("scripted")

@@ -190,7 +190,8 @@ def _raw(draft: Draft, name: str, otherwise: bytes) -> msgspec.Raw:
 
 def _text(draft: Draft) -> dict[str, Any]:
     told = wire.value(_raw(draft, "text", b"{}"), "text")
-    return {**told, "format": told.get("format") or {"type": "text"}}
+    verbosity = {"verbosity": told["verbosity"]} if "verbosity" in told else {}
+    return {"format": told.get("format") or {"type": "text"}, **verbosity}
 
 
 def _ignored(request: wire.Request) -> list[str]:

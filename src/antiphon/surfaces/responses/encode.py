@@ -43,6 +43,8 @@ _to_json = msgspec.json.Encoder().encode
 
 # The API has no such event; a comment keeps the connection alive, and no client can take it for more.
 PING = b": ping\n\n"
+_WITHOUT_ID = "response.shell_call_command."
+"""Of all events of items these alone do not name the item."""
 
 
 class Encoder:
@@ -174,11 +176,15 @@ class Encoder:
         self._close(out)
         self._kind, self._item, self._index = kind, item, len(self._output)
         self._output.append(None)
-        self._tell("response.output_item.added", {"output_index": self._index, "item": item.opening()}, out)
-        self._tell_all(item, self._index, item.opened(), out)
+        if not isinstance(item, items.WholeCall):
+            self._begin(item, out)
         name, fields = item.delta
         told = _to_json({"type": name, "item_id": item.id, "output_index": self._index, **fields})[:-1]
         self._prefix = b'event: %b\ndata: %b,"delta":' % (name.encode(), told) if name else b""
+
+    def _begin(self, item: Item, out: list[bytes]) -> None:
+        self._tell("response.output_item.added", {"output_index": self._index, "item": item.opening()}, out)
+        self._tell_all(item, self._index, item.opened(), out)
 
     def _close(self, out: list[bytes], complete: bool = True) -> None:
         item, self._kind, self._item = self._item, None, None
@@ -187,6 +193,8 @@ class Encoder:
             self._tell_all(item, self._index, item.asked(), out)
             self._running[self._index] = item
         elif item is not None:
+            if isinstance(item, items.WholeCall):
+                self._begin(item, out)
             self._done(item, self._index, item.whole(complete), complete, out)
 
     def _answer(self, call: ServerCall, out: list[bytes]) -> None:
@@ -207,7 +215,8 @@ class Encoder:
 
     def _tell_all(self, item: Item, index: int, told: items.Told, out: list[bytes]) -> None:
         for name, fields in told:
-            self._tell(name, {"item_id": item.id, "output_index": index, **fields}, out)
+            place = {} if name.startswith(_WITHOUT_ID) else {"item_id": item.id}
+            self._tell(name, {**place, "output_index": index, **fields}, out)
 
     def _end(self, event: Finished, out: list[bytes]) -> None:
         self._close(out, not cut_short(event))

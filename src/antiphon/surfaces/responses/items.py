@@ -14,7 +14,7 @@ from antiphon.api.seal import Seal
 from antiphon.server_tools.history import Names
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai.token_logprobs import Likelihood
-from antiphon.surfaces.responses.tools.shapes import Fields, Shape
+from antiphon.surfaces.responses.tools.shapes import Acting, Fields, Shape
 
 Told = Iterator[tuple[str, Fields]]
 """Events, each by its name and its members apart from the item's id and place."""
@@ -189,7 +189,7 @@ class Call:
         whole, told = msgspec.json.decode(raw), "".join(self._told)
         if whole != told and whole.startswith(told):
             yield f"{self._event}.delta", {"delta": msgspec.Raw(text_json(whole[len(told) :]))}
-        yield f"{self._event}.done", {self._member: raw, **self._naming()}
+        yield f"{self._event}.done", {self._member: raw}
 
     def whole(self, complete: bool) -> Fields:
         """With its input."""
@@ -199,8 +199,25 @@ class Call:
     def _json(self) -> str:
         return "".join(self._input) or "{}"
 
-    def _naming(self) -> Fields:
-        return {"name": self._shape.opening()["name"]} if self._shape.type == "function_call" else {}
-
     def _item(self, status: str, fields: Fields) -> Fields:
         return {"type": self._shape.type, "id": self.id, "call_id": self._call_id, "status": status, **fields}
+
+
+class WholeCall(Call):
+    """A call whose item opens once it is whole."""
+
+    def __init__(self, style: Style, call_id: str, shape: Acting) -> None:
+        super().__init__(style, call_id, shape)
+        self._acting = shape
+
+    def opening(self) -> Fields:
+        """With what an item of its type has from the beginning."""
+        return self._item("in_progress", self._acting.opening(self._json))
+
+    def opened(self) -> Told:
+        """What it consists of."""
+        return self._acting.events(self._json)
+
+    def whole(self, complete: bool) -> Fields:
+        """With its input."""
+        return self._item("completed" if complete else self._acting.cut, self._acting.whole(self._json))

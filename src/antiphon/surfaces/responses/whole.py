@@ -25,7 +25,7 @@ from antiphon.surfaces.responses.compaction import Compaction
 from antiphon.surfaces.responses.items import Item
 from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
 from antiphon.surfaces.responses.token_ids import members
-from antiphon.surfaces.responses.tools.shapes import Fields, Function
+from antiphon.surfaces.responses.tools.shapes import Acting, Fields, Function
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,4 +163,10 @@ def compaction_item(style: items.Style, summary: str) -> Item:
 def client_call(style: items.Style, id: str, name: str) -> Item:
     """A call of one of the client's tools, or one that it has to approve, as an open item."""
     shape = style.shapes.get(name) or Function(name)
-    return ApprovalRequest(id, shape) if isinstance(shape, Guarded) else items.Call(style, id, shape)
+    match shape:
+        case Guarded():
+            return ApprovalRequest(id, shape)
+        case Acting():
+            return items.WholeCall(style, id, shape)
+        case _:
+            return items.Call(style, id, shape)

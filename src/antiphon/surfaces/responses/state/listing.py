@@ -30,13 +30,13 @@ class ItemList(msgspec.Struct, kw_only=True):
 
 
 def listed(item: dict[str, Any]) -> dict[str, Any]:
-    """An item with what the API lists besides what a client wrote: its type, and content that is a list of parts."""
+    """An item with what the API lists besides what a client wrote: type, status, and content as a list of parts."""
     told = {"type": "message", **item}
-    if told["type"] == "message":
+    if told["type"] == "message" or told["type"].endswith(("_call", "_output")):
         told.setdefault("status", "completed")
-        if isinstance(told.get("content"), str):
-            kind = "output_text" if told.get("role") == "assistant" else "input_text"
-            told["content"] = [{"type": kind, "text": told["content"]}]
+    if told["type"] == "message" and isinstance(told.get("content"), str):
+        kind = "output_text" if told.get("role") == "assistant" else "input_text"
+        told["content"] = [{"type": kind, "text": told["content"]}]
     return told
 
 

@@ -9,13 +9,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from antiphon.api.conversation import Tool
-from antiphon.surfaces.responses.tools.shapes import Acting, Shape
+from antiphon.surfaces.responses.tools.shapes import Acting, Patch, Shape, Shell
 
 Schema = dict[str, Any]
 
-LOCAL_SHELL = Acting("local_shell_call", "lsh_", "action", more={"type": "exec", "env": {}})
-SHELL = Acting("shell_call", "sh_", "action", more={"timeout_ms": None, "max_output_length": None})
-APPLY_PATCH = Acting("apply_patch_call", "apc_", "operation")
+LOCAL_SHELL = Acting("local_shell_call", "lsh_", "action", more={"type": "exec", "command": [], "env": {}})
+SHELL = Shell(
+    "shell_call",
+    "sh_",
+    "action",
+    more={"commands": [], "timeout_ms": None, "max_output_length": None},
+    beside={"environment": None},
+    begun={"commands": []},
+)
+APPLY_PATCH = Patch(
+    "apply_patch_call",
+    "apc_",
+    "operation",
+    more={"type": "update_file", "path": ""},
+    begun={"diff": ""},
+    cut="in_progress",
+)
 COMPUTER = Acting("computer_call", "cu_", "actions", beside={"pending_safety_checks": []}, several=True)
 COMPUTER_PREVIEW = Acting("computer_call", "cu_", "action", beside={"pending_safety_checks": []})
 TOOL_SEARCH = Acting("tool_search_call", "tsc_", "arguments", beside={"execution": "client"})

@@ -113,8 +113,10 @@ def _named(shape: Function | Custom) -> Fields:
 
 
 class Acting(msgspec.Struct, frozen=True):
-    """A tool whose item has the call's object, or a part of it, under the member `key`. `more` are further members of
-    that object, `beside` further members of the item; with `several`, `key` is a list of such objects."""
+    """A tool whose item comes whole, with the call's object, or a part of it, under the member `key`. `more` are
+    further members of that object, `beside` further members of the item; with `several`, `key` is a list of such
+    objects. An item that opens has the members of the object as in `begun`, where it has them; one that was cut has
+    the status `cut`."""
 
     type: str
     prefix: str
@@ -122,11 +124,14 @@ class Acting(msgspec.Struct, frozen=True):
     more: Fields = {}
     beside: Fields = {}
     several: bool = False
+    begun: Fields = {}
+    cut: str = "incomplete"
     told_as = ("", "")
 
-    def opening(self) -> Fields:
-        """What is the same for every call; the object is not known yet."""
-        return self.beside
+    def opening(self, input: str = "{}") -> Fields:
+        """Its fields as it opens; the whole JSON text of the input is known by then."""
+        told = self.acted(input)
+        return self._item({**told, **{key: value for key, value in self.begun.items() if key in told}})
 
     def reader(self) -> Reader:
         """The object comes whole."""
@@ -134,9 +139,41 @@ class Acting(msgspec.Struct, frozen=True):
 
     def whole(self, input: str) -> Fields:
         """The object as the item has it."""
-        told = msgspec.json.decode(input)
-        told |= {key: value for key, value in self.more.items() if key not in told}
+        return self._item(self.acted(input))
+
+    def acted(self, input: str) -> Fields:
+        """The object with all its members."""
+        told: Fields = msgspec.json.decode(input)
+        return {**told, **{key: value for key, value in self.more.items() if key not in told}}
+
+    def events(self, input: str) -> Iterator[tuple[str, Fields]]:
+        """What is told between its opening and its end."""
+        return iter(())
+
+    def _item(self, told: Fields) -> Fields:
         return {**self.beside, self.key: [told] if self.several else told}
+
+
+class Shell(Acting, frozen=True):
+    """A tool whose commands are told one by one."""
+
+    def events(self, input: str) -> Iterator[tuple[str, Fields]]:
+        """Each command as it is added, as it is written, and when it is whole."""
+        event = "response.shell_call_command"
+        for place, command in enumerate(self.acted(input)["commands"]):
+            yield f"{event}.added", {"command_index": place, "command": ""}
+            if command:
+                yield f"{event}.delta", {"command_index": place, "delta": command}
+            yield f"{event}.done", {"command_index": place, "command": command}
+
+
+class Patch(Acting, frozen=True):
+    """A tool that changes a file. Only where one is deleted there is no diff."""
+
+    def acted(self, input: str) -> Fields:
+        """The object with all its members."""
+        told = super().acted(input)
+        return told if told["type"] == "delete_file" or "diff" in told else {**told, "diff": ""}
 
 
 def free_text(input: str) -> str:
