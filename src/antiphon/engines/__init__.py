@@ -141,9 +141,10 @@ class Engine(Protocol):
 class UpdatesWeights(Protocol):
     """An engine that can be told to take its weights anew while it runs."""
 
-    async def update_weights(self, place: str, *, abort: bool) -> None:
-        """Take them from this place (empty: from where they were taken before), and forget what was computed with the
-        old ones. To `abort` is to end what runs first; else the engine does what it does of its own accord."""
+    async def update_weights(self, place: str, *, before: str, abort: bool) -> None:
+        """Take them from this place, and forget what was computed with the old ones, which came from `before` (either
+        may be empty: from where the server took them when it started). To `abort` is to end what runs first; else the
+        engine does what it does of its own accord. Where it fails, the old ones stay in force."""
 
 
 class Prefixes(msgspec.Struct, frozen=True, kw_only=True):

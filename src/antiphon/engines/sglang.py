@@ -113,8 +113,9 @@ class SGLang(TokenServer):
     def _reader(self, job: Job) -> Reader:
         return _Stream().read
 
-    async def update_weights(self, place: str, *, abort: bool) -> None:
-        """By `/update_weights_from_disk`, which waits for what runs and forgets what was computed."""
+    async def update_weights(self, place: str, *, before: str, abort: bool) -> None:
+        """By `/update_weights_from_disk`, which waits for what runs, forgets what was computed, and goes back to the
+        old ones by itself."""
         if not place:
             place = (await self._server.ask("GET", "/model_info", _ModelInfo)).model_path
         body = {"model_path": place, "abort_all_requests": abort, "flush_cache": True}

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.api.errors import BadRequest
+from antiphon.api.errors import BadRequest, Failure
 from antiphon.api.tokens import MOST_ALTERNATIVES, Token
 from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
@@ -129,7 +129,7 @@ class VLLM(TokenServer):
     def _reader(self, job: Job) -> Reader:
         return _read
 
-    async def update_weights(self, place: str, *, abort: bool) -> None:
+    async def update_weights(self, place: str, *, before: str, abort: bool) -> None:
         """By the worker's own `reload_weights`, between a pause and its end; the server has these routes with
         `VLLM_SERVER_DEV_MODE=1` alone."""
         how = "abort" if abort else "wait"
@@ -140,11 +140,18 @@ class VLLM(TokenServer):
                 f"model: vLLM takes weights anew only where it was started with VLLM_SERVER_DEV_MODE=1 ({refusal})"
             ) from None
         try:
-            told = {"method": "reload_weights", "kwargs": {"weights_path": place} if place else {}}
-            await self._server.ask("POST", "/collective_rpc", dict[str, Any], told)
-            (await self._server.open("POST", "/reset_prefix_cache", {})).release()
+            await self._load(place)
+        except Failure:
+            # It has no weights then, and the next request would be its end.
+            await self._load(before)
+            raise
         finally:
             await self._server.ask("POST", "/resume", dict[str, Any], {})
+
+    async def _load(self, place: str) -> None:
+        told = {"method": "reload_weights", "kwargs": {"weights_path": place} if place else {}}
+        await self._server.ask("POST", "/collective_rpc", dict[str, Any], told)
+        (await self._server.open("POST", "/reset_prefix_cache", {})).release()
 
 
 def _read(data: bytes) -> Delta:

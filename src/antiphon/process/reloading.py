@@ -77,9 +77,11 @@ class WorkerReloader:
             self._busy.add(model)
             try:
                 if isinstance(engine, UpdatesWeights):
-                    await engine.update_weights(weights, abort=mode == "abort")
+                    last = self._shared.reloaded(model)
+                    before = last.weights if last else ""
+                    await engine.update_weights(weights or before, before=before, abort=mode == "abort")
                     loaded = time.time()
-                    self._shared.note_reloaded(model, Reloaded(loaded))
+                    self._shared.note_reloaded(model, Reloaded(loaded, weights=weights or before))
                 else:
                     loaded = await self._restarted(Restart(model, abort=mode == "abort"))
                 await self._begin_anew(model, loaded)

@@ -81,10 +81,12 @@ def reserve_metrics() -> None:
 
 
 class Reloaded(msgspec.Struct, frozen=True):
-    """When a model's engine took its weights anew, in Unix seconds, or why it could not (empty: it could)."""
+    """When a model's engine took its weights anew, in Unix seconds, or why it could not (empty: it could). `weights` is
+    where they are, if the engine was told that."""
 
     time: float
     error: str = ""
+    weights: str = ""
 
 
 class Restart(msgspec.Struct, frozen=True):

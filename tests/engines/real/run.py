@@ -69,7 +69,7 @@ def _lmdeploy(python: Path, model: Path, port: int) -> list[str]:
     return [str(python), str(HERE / "lmdeploy_server.py"), str(model), str(port)]
 
 
-_VLLM = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+_VLLM = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1"}
 # More threads than one are slow on cores that others use too.
 _SGLANG = {"OMP_NUM_THREADS": "1", "SGLANG_CPU_OMP_THREADS_BIND": "0"}
 
