@@ -75,6 +75,10 @@ check-alone: install ## the suite of `antiphon check` as one file, build/antipho
 bench: install ## the server beside its peers, into docs/benchmarks.md
 	$(BIN)/python -m bench.run --write docs/benchmarks.md $(ARGS)
 
+# Five minutes, with nothing else to do. ARGS="--only keys" measures one part.
+team: install ## models on demand, keys and usage under load and kills, into docs/team.md
+	$(BIN)/python -m bench.team --write docs/team.md $(ARGS)
+
 # Long: clients of every kind, some of them rude, and an engine that is killed now and then.
 soak: install ## half an hour of mixed load and faults (ARGS="--minutes 5" for less)
 	$(BIN)/python -m bench.soak $(ARGS)

@@ -168,7 +168,7 @@ def main() -> Any:
     with tempfile.TemporaryDirectory() as place:
         rows = measured(Path(place), arguments.model, arguments.seconds, arguments.clients, arguments.workers)
     for row in rows:
-        print(f"{row.what}: {row.figure}  {row.target}  {'' if row.good is None else 'met' if row.good else 'MISSED'}")
+        print(row.told)
 
 
 if __name__ == "__main__":
