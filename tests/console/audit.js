@@ -67,6 +67,13 @@
     const plain = /^(INPUT|SELECT|TEXTAREA)$/.test(node.tagName) ? "" : node.textContent;
     if (!(node.getAttribute("aria-label") || labelled || labels || plain).trim()) troubles.push(`no name: ${about(node)}`);
     const box = node.getBoundingClientRect();
+    // Nothing that can be used is cut off by what is around it, unless it can be scrolled to.
+    for (let at = node.closest(".skip") ? null : node.parentElement; at; at = at.parentElement) {
+      const { overflowY } = getComputedStyle(at);
+      if (overflowY === "auto" || overflowY === "scroll") break;
+      const edge = at.getBoundingClientRect();
+      if (overflowY === "hidden" && (box.bottom > edge.bottom + 1 || box.top < edge.top - 1)) troubles.push(`cut off: ${about(node)}`);
+    }
     const inline = node.tagName === "A" || node.tabIndex === 0 && !/^(BUTTON|SUMMARY|SELECT)$/.test(node.tagName);
     if (!inline && Math.min(box.width, box.height) < 20) troubles.push(`too small to hit: ${about(node)}`);
   }
