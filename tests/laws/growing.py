@@ -17,6 +17,7 @@ from antiphon.engines.scripted import Rule, Scripted
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.service import Service
 from antiphon.surfaces.messages import decode
+from antiphon.surfaces.messages.draft import read_draft
 from tests.serving.served import emitted
 
 Fields = dict[str, Any]
@@ -73,7 +74,7 @@ class Talk:
         if isinstance(last["content"], list):
             last["content"][-1] = {**last["content"][-1], **MARK}
         text = json.dumps(body, ensure_ascii=style.spaced, indent=1 if style.spaced else None)
-        asked = decode.decode(decode.read(text.encode(), self.offered), self.service.card("claude-test"), SEAL, {})
+        asked = decode.decode(read_draft(text.encode(), self.offered), self.service.card("claude-test"), SEAL, {})
         prepared = await self.service.prepare("claude-test", asked.conversation, asked.generation, session="s")
         reply = fold(await emitted(self.service, prepared))
         job = self.engine.jobs[-1]

@@ -32,6 +32,7 @@ from antiphon.server_tools.tool_search import ToolSearch
 from antiphon.server_tools.web_search import Hit, Place, WebSearch
 from antiphon.serving.service import Service
 from antiphon.surfaces.messages import decode, encode, message
+from antiphon.surfaces.messages.draft import read_draft
 from tests.laws.growing import tokens
 from tests.server_tools.serving import LOOK, SEARCH, Fields, call, folded, user
 from tests.serving.served import served
@@ -105,7 +106,7 @@ class Talk:
     async def ask(self) -> tuple[Fields, bytes]:
         """One request: the whole message, and the stream of the same events."""
         body = {"model": "m", "max_tokens": 1000, "messages": self.messages, "tools": TOOLS}
-        asked = decode.decode(decode.read(json.dumps(body).encode(), self.offered), self.service.cards()[0], SEAL, {})
+        asked = decode.decode(read_draft(json.dumps(body).encode(), self.offered), self.service.cards()[0], SEAL, {})
         style = message.Style(id="msg_1", model="m", seal=SEAL)
         encoder, folding, raw = encode.Encoder(style), Fold(), bytearray()
 

@@ -13,6 +13,7 @@ from antiphon.api.seal import Seal
 from antiphon.prompt.turns import repaired
 from antiphon.server_tools.registry import ServerTools
 from antiphon.surfaces.messages import decode
+from antiphon.surfaces.messages.draft import read_draft
 
 SEAL = Seal(b"a key for tests")
 
@@ -24,7 +25,7 @@ def body(**fields: Any) -> bytes:
 
 
 def read(given: bytes, *, vision: bool = False, fetched: Any = None) -> decode.DecodedRequest:
-    return decode.decode(decode.read(given, ServerTools()), SEEING if vision else CARD, SEAL, fetched or {})
+    return decode.decode(read_draft(given, ServerTools()), SEEING if vision else CARD, SEAL, fetched or {})
 
 
 def conversation(messages: list[Any], **fields: Any) -> Conversation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -24,7 +24,6 @@ from antiphon.api.seal import Seal
 from antiphon.prompt.citations.labelling import Sources
 from antiphon.prompt.templates.render import introduced
 from antiphon.server_tools import unavailable
-from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.content.remote import Fetched
@@ -38,8 +37,9 @@ from antiphon.surfaces.messages import (
     tools,
     wire,
 )
-from antiphon.surfaces.messages.blocks import Reader, sources
+from antiphon.surfaces.messages.blocks import Reader
 from antiphon.surfaces.messages.citations import Citing
+from antiphon.surfaces.messages.draft import Draft, last_text
 from antiphon.surfaces.messages.thinking import thinking_policy
 
 # A line of bookkeeping that a client puts at the head of its prompt: it differs between sessions and would keep
@@ -71,76 +71,13 @@ class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     tokens: token_ids.TokenStyle | None = None
 
 
-class Draft(msgspec.Struct, kw_only=True):
-    """A request whose blocks have been read from the wire, and whose addresses may still have to be fetched.
-
-    `pointing` is false when nothing points at an address or a file, so that nobody need look, `referring` when no tool
-    is referred to anywhere, `marked` when nothing is marked to be cached."""
-
-    request: wire.Request
-    unknown: list[str]
-    pointing: bool
-    referring: bool
-    marked: bool
-    messages: list[checks.Indexed]
-    box: tools.Toolbox
-
-
-def read(body: bytes, offered: ServerTools) -> Draft:
-    """Read a body as far as it can be read by itself, and check what can be checked. `offered` are the server tools
-    that are set up."""
-    request, unknown = wire.read(body)
-    if not isinstance(request.thread, msgspec.UnsetType) and bytes(request.thread) != b"null":
-        # With this very code the SDKs send the whole history instead; ignoring it would lose the conversation.
-        raise BadRequest(
-            "thread: this server keeps no threads; send the whole conversation",
-            code="thread_unsupported_request",
-            details={"unsupported": ["thread"]},
-        )
-    if not request.messages and request.input_ids is None:
-        raise BadRequest("messages: at least one message is required")
-    if request.messages and request.input_ids is not None:
-        raise BadRequest("input_ids: the prompt is either messages or input_ids, not both")
-    messages = [_indexed(index, message) for index, message in enumerate(request.messages)]
-    if messages:
-        messages = compaction.resumed(messages)
-        checks.check(messages)
-    return Draft(
-        request=request,
-        unknown=unknown,
-        pointing=b'"url"' in body or b'"file_id"' in body,
-        referring=b'"tool_reference"' in body,
-        marked=b'"cache_control"' in body,
-        messages=messages,
-        box=tools.toolbox(request.tools, offered),
-    )
-
-
-def wanted(draft: Draft, card: ModelCard, kind: Literal["url", "file"]) -> dict[str, str]:
-    """The addresses (or the ids of files) that must be fetched first, each with the path of the first block that needs
-    it."""
-    found: dict[str, str] = {}
-    for index, _, blocks in draft.messages if draft.pointing else ():
-        placed = ((f"messages.{index}.content.{place}", block) for place, block in enumerate(blocks))
-        for where, source in sources(placed, vision=card.vision):
-            name = source.url if kind == "url" else source.file_id
-            if source.type == kind and name is not None:
-                found.setdefault(name, f"{where}.{'url.url' if kind == 'url' else 'file.file_id'}")
-    return found
-
-
 def decode(
     draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetched], uploads: Mapping[str, str] = {}
 ) -> DecodedRequest:
     """The request in nouns. `uploads` are the names that files have in the container, by id."""
     request, box = draft.request, draft.box
     _apply_changes(draft)
-    choice = tools.choice(request.tool_choice, box)
-    server_tool = _server_tool(draft, choice.mode, choice.name)
-    if server_tool:
-        choice = ToolChoice()
-    elif choice.mode == "auto" and (name := _asked_for(draft)):
-        choice = ToolChoice(mode="tool", name=name, parallel=choice.parallel)
+    choice, server_tool = _choice(draft)
     citing, cites_found = Citing(), output_format.of(request) is None
     reader = Reader(
         citing=citing,
@@ -151,9 +88,7 @@ def decode(
         uploads=uploads,
         members={there: name for name, there in box.members.items()},
         untold=box.told,
-        served={
-            (str(each.use.get("name")), str(each.use.get("server_name", ""))): name for name, each in box.served.items()
-        },
+        served=_names_of_served(box),
     )
     messages = _turns(draft.messages, reader)
     turns = (*chain.from_iterable(messages), *_untold(draft, reader))
@@ -192,30 +127,28 @@ def decode(
     )
 
 
+def _choice(draft: Draft) -> tuple[ToolChoice, tuple[str, str] | None]:
+    """Which tools may be called, and the server tool that is not set up and that leaves no way around it."""
+    choice = tools.choice(draft.request.tool_choice, draft.box)
+    if server_tool := _server_tool(draft, choice.mode, choice.name):
+        return ToolChoice(), server_tool
+    if choice.mode == "auto" and (name := _asked_for(draft)):
+        return ToolChoice(mode="tool", name=name, parallel=choice.parallel), None
+    return choice, None
+
+
+def _names_of_served(box: tools.Toolbox) -> dict[tuple[str, str], str]:
+    """The names that the model knows tools that run here by, for each tool's own name and its server's."""
+    return {
+        (str(declared.use.get("name")), str(declared.use.get("server_name", ""))): name
+        for name, declared in box.served.items()
+    }
+
+
 def _edits(request: wire.Request) -> tuple[Edit, ...] | None:
     if request.compaction is not None:
         return compaction.alone(request)
     return context_management.read(request.context_management) if request.context_management else None
-
-
-def _indexed(index: int, message: wire.Message) -> checks.Indexed:
-    role = wire.ROLES.get(message.role)
-    where = f"messages.{index}"
-    if role is None:
-        raise BadRequest(f"{where}.role: Input should be 'user', 'assistant' or 'system'")
-    if isinstance(message.content, msgspec.UnsetType):
-        if role != "system" or message.output_config is msgspec.UNSET:
-            raise BadRequest(f"{where}.content: Field required")
-        return index, role, []
-    if isinstance(message.content, str):
-        blocks: list[wire.AnyBlock] = [wire.Text(message.content)] if message.content else []
-    else:
-        blocks = [block for _, block in wire.listed(message.content, f"{where}.content")]
-    if role == "user" and not any(not isinstance(block, wire.Text) or block.text for block in blocks):
-        raise BadRequest(
-            f"{where}: all messages must have non-empty content except for the optional final assistant message"
-        )
-    return index, role, blocks
 
 
 def _turns(messages: list[checks.Indexed], reader: Reader) -> list[list[Turn]]:
@@ -299,11 +232,3 @@ def _asked_for(draft: Draft) -> str:
     (name,) = box.callable
     words = box.served[name].asked_for if name in box.served else ""
     return name if words and words in last_text(draft) else ""
-
-
-def last_text(draft: Draft) -> str:
-    """The text of the last user message."""
-    for _, role, blocks in reversed(draft.messages):
-        if role == "user":
-            return "".join(block.text for block in blocks if isinstance(block, wire.Text))
-    return ""

@@ -24,6 +24,7 @@ from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.messages import decode, mcp_listings, tools, uploads, wire
+from antiphon.surfaces.messages.draft import Draft, addresses, last_text, read_draft
 from antiphon.surfaces.messages.threads import Threads, ThreadTurn, unsupported
 from antiphon.surfaces.surface import Options, Parameter
 
@@ -88,7 +89,7 @@ class RequestReader:
         # A PDF takes its time, however short it is.
         large = len(body) > LARGE or b'"document"' in body
         offered = self._options.server_tools.for_key(exchange.watch.key)
-        draft = await offload(large, partial(decode.read, body, offered))
+        draft = await offload(large, partial(read_draft, body, offered))
         request = draft.request
         if not counting:
             _check_length(request)
@@ -106,7 +107,7 @@ class RequestReader:
             request=request,
             decoded=decoded,
             session=_session(exchange, request),
-            text=decode.last_text(draft),
+            text=last_text(draft),
             container=container,
             turn=turn,
             listings=mcp_listings.blocks(listings) if mcp_listings.expected(exchange) else [],
@@ -114,21 +115,21 @@ class RequestReader:
         )
 
     async def _fetched(
-        self, draft: decode.Draft, card: ModelCard, key: str, uploaded: Mapping[str, str]
+        self, draft: Draft, card: ModelCard, key: str, uploaded: Mapping[str, str]
     ) -> dict[str, Fetched]:
         """What the request points at, by address or file id."""
         options = self._options
-        ids = {**uploaded, **decode.wanted(draft, card, "file")}
+        ids = {**uploaded, **addresses(draft, card, "file")}
         kept = await kept_files.read(options.files, ids, key, options.max_body)
-        found = await remote.fetch(decode.wanted(draft, card, "url"), allow_private=options.allow_private_urls)
+        found = await remote.fetch(addresses(draft, card, "url"), allow_private=options.allow_private_urls)
         return {**kept, **found}
 
 
-def _runs_code(draft: decode.Draft) -> bool:
+def _runs_code(draft: Draft) -> bool:
     return any(declared.family == CodeExecution.name for declared in draft.box.served.values())
 
 
-def _container(draft: decode.Draft, offered: ServerTools, key: str) -> Container | None:
+def _container(draft: Draft, offered: ServerTools, key: str) -> Container | None:
     """The container that a request names, which must be one of the key's."""
     given = draft.request.container
     id = given.id if isinstance(given, wire.Container) else given
@@ -142,7 +143,7 @@ def _container(draft: decode.Draft, offered: ServerTools, key: str) -> Container
     return offered.containers.find(id, key)
 
 
-async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> Mapping[str, list[Listed]]:
+async def _ask(draft: Draft, offered: ServerTools, key: str) -> Mapping[str, list[Listed]]:
     """Ask the servers that a request names for their tools, unless the conversation has them; gives what was listed."""
     servers = draft.request.mcp_servers or []
     if offered.connector is None:
