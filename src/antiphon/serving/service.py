@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
-import msgspec
-
 from antiphon.accounts.accounts import Accounts
 from antiphon.api.conversation import Conversation, GenerationParams, callable_tools
-from antiphon.api.errors import BadRequest, Internal, Overloaded
-from antiphon.api.events import AnyEvent, Emit, Finished, PromptProgress, Started
-from antiphon.api.reply import Fold, Reply, fold
-from antiphon.constraint.check import MOST_ATTEMPTS, complaint, confirm
+from antiphon.api.errors import Overloaded
+from antiphon.api.events import Emit
+from antiphon.api.reply import Reply
 from antiphon.constraint.plan import Part
 from antiphon.observability import request_watch
 from antiphon.prompt.inspection import Inspection
@@ -24,17 +20,16 @@ from antiphon.prompt.prefix.transcript import TranscriptStore
 from antiphon.serving.admission import AdmissionQueue
 from antiphon.serving.compaction import SummaryRequest
 from antiphon.serving.context import ContextEditor
-from antiphon.serving.model import Attempt, Model, ModelCard
+from antiphon.serving.model import Model, ModelCard
 from antiphon.serving.prepared import Prepared
 from antiphon.serving.rate_limits import RateLimiter
-from antiphon.serving.recording import record, reported, without_tokens
+from antiphon.serving.recording import record, reported
 from antiphon.serving.registry import ModelRegistry
 from antiphon.serving.reloading import Reloader
+from antiphon.serving.reply_run import ReplyRun
 from antiphon.trajectories.recorder import Recorder
 
 __all__ = ["ModelCard", "Part", "Prepared", "Service"]
-
-log = logging.getLogger("antiphon")
 
 
 class Service:
@@ -215,7 +210,8 @@ class Service:
             async with slot, self._using(prepared.card):
                 begun = True
                 watch.queued = (watch.queued or 0.0) + watch.enter("generate")
-                await self._reply(prepared, emit)
+                record = None if self._recorder is None else self._record
+                await ReplyRun(prepared, queue, self._rate_limiter, record).run(emit)
         except Overloaded as failure:
             if begun:
                 queue.reject_waiting(failure)
@@ -235,93 +231,14 @@ class Service:
         self._models = ModelRegistry([anew.get(model.card.name, model) for model in self._models])
         self._editors |= {name: ContextEditor(model, clears=self._clears) for name, model in anew.items()}
 
-    async def _reply(self, prepared: Prepared, emit: Emit) -> None:
-        """One reply: held to the demand by the engine, or else checked. Where nothing is demanded, it may be free."""
-        if not prepared.task.unheld:
-            attempt = prepared.task.attempt()
-            try:
-                await self._generate(prepared, attempt, emit)
-                return
-            except BadRequest as refusal:
-                freed = prepared.task.freed()
-                if attempt.begun or freed is None:
-                    raise
-                log.warning("the engine does not take the grammar, the model runs free: %s", refusal)
-            request_watch.watch().fallbacks += 1
-            prepared = msgspec.structs.replace(prepared, task=freed)
-            if not freed.unheld:
-                await self._generate(prepared, freed.attempt(), emit)
-                return
-        await emit(await self._checked(prepared))
-
-    async def _generate(self, prepared: Prepared, attempt: Attempt, emit: Emit, *, to_be_checked: bool = False) -> None:
-        """One attempt, watched. What was sampled is remembered, and recorded, before the last of it is emitted, so that
-        a client that answers at once finds it; what is `to_be_checked` is recorded and cleaned by whoever checks it."""
-        folding, watch = Fold(), request_watch.watch()
-        told = to_be_checked or prepared.tells_tokens or self._recorder is None
-        engine_wait = self._queues[prepared.card.name].engine_wait()
-
-        async def passing(batch: list[AnyEvent]) -> None:
-            engine_wait.heard(now := watch.batch(batch))
-            watch.written(now, attempt.output)
-            if not batch:
-                engine_wait.resume()
-                return
-            if isinstance(first := batch[0], Started) and (lost := prepared.lost(first.usage.cached)):
-                watch.lost, watch.loss = lost.tokens, lost.cause
-                log.debug("%s", lost.sentence)
-            folding.extend(batch)
-            if isinstance(end := batch[-1], Finished):
-                batch = [*batch[:-1], msgspec.structs.replace(end, edits=prepared.edits)]
-                watch.finished(reply := folding.reply())
-                if not to_be_checked:
-                    confirm(reply, prepared.tools, prepared.params)
-                await attempt.remember(reply)
-                if not to_be_checked:
-                    await self._record(prepared, reply)
-            await emit(batch if told else without_tokens(batch))
-            engine_wait.resume()
-
-        def report(progress: PromptProgress) -> None:
-            engine_wait.heard(watch.prompt_read(progress))
-            engine_wait.resume()
-
-        try:
-            await attempt.run(passing, report)
-        finally:
-            engine_wait.end()
-            watch.generated(attempt.usage.cached, attempt.output)
-            if self._rate_limiter:
-                self._rate_limiter.settle(watch.key, cached=0, output=attempt.output)
-
-    async def _checked(self, prepared: Prepared) -> list[AnyEvent]:
-        """The events of a whole reply that keeps what the request demands. The model has a few attempts, from the
-        prompt that is cached by then."""
-        problem, task = "", prepared.task
-        for _ in range(MOST_ATTEMPTS):
-            events: list[AnyEvent] = []
-
-            async def keep(batch: list[AnyEvent], into: list[AnyEvent] = events) -> None:
-                into += batch
-
-            await self._generate(prepared, task.attempt(), keep, to_be_checked=True)
-            problem = complaint(reply := fold(events), prepared.tools, prepared.params)
-            if not problem:
-                await self._record(msgspec.structs.replace(prepared, task=task), reply)
-                return events if prepared.tells_tokens else without_tokens(events)
-            log.warning("the reply does not keep what was demanded: %s", problem)
-            task = task.again()
-        raise Internal(f"the model could not be held to what the request demands: {problem}")
-
     async def _record(self, prepared: Prepared, reply: Reply) -> None:
-        if self._recorder is not None:
-            watch = request_watch.watch()
-            card = prepared.card
-            loaded = self.reloader.loaded(card.base or card.name) if self.reloader else None
-            spell = self._models.resolve(card.name).spell
-            await record(
-                self._recorder, prepared.task, prepared.continuation, card, reply, watch, loaded=loaded, spell=spell
-            )
+        assert self._recorder is not None
+        card, watch = prepared.card, request_watch.watch()
+        loaded = self.reloader.loaded(card.base or card.name) if self.reloader else None
+        spell = self._models.resolve(card.name).spell
+        await record(
+            self._recorder, prepared.task, prepared.continuation, card, reply, watch, loaded=loaded, spell=spell
+        )
 
     async def close(self) -> None:
         """Let go of the engines."""
