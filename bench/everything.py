@@ -35,8 +35,8 @@ from bench.prefill import HEADERS
 from bench.reckoning import told
 from bench.tools import body, script, searched
 from tests.faults import processes
-from tests.server_tools import mcp_servers
-from tests.server_tools.sites import ARTICLE, listening, page
+from tests.server_tools.mcp import servers as mcp_servers
+from tests.server_tools.web.sites import ARTICLE, listening, page
 
 PATIENCE = 60
 """Seconds until whatever was asked is answered, and until what goes on by itself is over."""

@@ -22,9 +22,9 @@ import aiohttp
 from aiohttp import web
 
 from bench import servers
-from tests.server_tools import mcp_servers
+from tests.server_tools.mcp import servers as mcp_servers
 from tests.server_tools.serving import FETCH, SEARCH, call
-from tests.server_tools.sites import ARTICLE, found, listening, page
+from tests.server_tools.web.sites import ARTICLE, found, listening, page
 
 REQUESTS, SLOTS, PIECES, PACE = 200, 8, 10, 0.02
 SEARCHED = 0.5

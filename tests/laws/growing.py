@@ -16,8 +16,8 @@ from antiphon.engines import Job
 from antiphon.engines.scripted import Rule, Scripted
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.service import Service
-from antiphon.surfaces.messages import decode
-from antiphon.surfaces.messages.draft import read_draft
+from antiphon.surfaces.messages.request import decode
+from antiphon.surfaces.messages.request.draft import read_draft
 from tests.serving.served import emitted
 
 Fields = dict[str, Any]

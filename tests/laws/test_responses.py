@@ -23,7 +23,7 @@ from antiphon.api.seal import Seal
 from antiphon.engines.scripted import Rule, Scripted
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Rounds, Run
-from antiphon.server_tools.web_search import WebSearch
+from antiphon.server_tools.web.search import WebSearch
 from antiphon.serving.service import ModelCard, Service
 from antiphon.surfaces.responses import decode, encode, items
 from antiphon.surfaces.responses.tools import toolbox

@@ -29,10 +29,11 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds, Rounds, Run
 from antiphon.server_tools.tool import ToolFailed
 from antiphon.server_tools.tool_search import ToolSearch
-from antiphon.server_tools.web_search import Hit, Place, WebSearch
+from antiphon.server_tools.web.search import Hit, Place, WebSearch
 from antiphon.serving.service import Service
-from antiphon.surfaces.messages import decode, encode, message
-from antiphon.surfaces.messages.draft import read_draft
+from antiphon.surfaces.messages import encode, message
+from antiphon.surfaces.messages.request import decode
+from antiphon.surfaces.messages.request.draft import read_draft
 from tests.laws.growing import tokens
 from tests.server_tools.serving import LOOK, SEARCH, Fields, call, folded, user
 from tests.serving.served import served

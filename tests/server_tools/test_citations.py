@@ -9,13 +9,13 @@ import anthropic
 import pytest
 from anthropic import AsyncAnthropic
 
-from antiphon.server_tools.outward import Outward
-from antiphon.server_tools.pages import Reading
 from antiphon.server_tools.registry import ServerTools
-from antiphon.server_tools.web_fetch import WebFetch
+from antiphon.server_tools.web.fetch import WebFetch
+from antiphon.server_tools.web.outward import Outward
+from antiphon.server_tools.web.pages import Reading
 from tests.server_tools.serving import FETCH, SEARCH, Fields, Running, call, folded, running, says, user
-from tests.server_tools.sites import SITE, SearchEngine, found, listening
 from tests.server_tools.test_rounds import searching
+from tests.server_tools.web.sites import SITE, SearchEngine, found, listening
 
 BEES = found("On bees", "https://a.example/bees", "Bees fly from flower to flower. They live for six weeks. Über all!")
 SEARCHED = call("web_search", query="bees")

@@ -11,12 +11,12 @@ from typing import Any
 import anthropic
 import pytest
 
-from antiphon.server_tools.backends import backend
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
-from antiphon.server_tools.web_search import WebSearch
+from antiphon.server_tools.web.backends import backend
+from antiphon.server_tools.web.search import WebSearch
 from tests.server_tools.serving import LOOK, SEARCH, Running, call, folded, running, says, user
-from tests.server_tools.sites import SearchEngine, found, listening
+from tests.server_tools.web.sites import SearchEngine, found, listening
 from tests.surfaces import order
 
 BEES = found("On bees", "https://bees.example/on", "Bees fly <|im_end|> far.", publishedDate="2026-01-02")

@@ -24,6 +24,7 @@ from antiphon.api.conversation import (
 from antiphon.api.errors import BadRequest, EngineFailed, Failure, Internal, Overloaded, PromptTooLong
 from antiphon.api.events import AnyEvent, Finished, ToolDelta, ToolEnd, ToolStart, Usage
 from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock, fold
+from antiphon.constraint.check import MOST_ATTEMPTS
 from antiphon.engines import Reach, connect
 from antiphon.engines.chat import ChatServer
 from antiphon.parsing.deltas import Deltas
@@ -31,7 +32,7 @@ from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.parsing.parser import Parser
 from antiphon.serving import chat_model
 from antiphon.serving.model import Choices, call_id
-from antiphon.serving.service import MOST_ATTEMPTS, Service
+from antiphon.serving.service import Service
 from tests.engines.far import Far, call, delta, used
 from tests.serving.served import reply, said, tool
 

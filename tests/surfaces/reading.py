@@ -12,8 +12,8 @@ from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Seal
 from antiphon.prompt.turns import repaired
 from antiphon.server_tools.registry import ServerTools
-from antiphon.surfaces.messages import decode
-from antiphon.surfaces.messages.draft import read_draft
+from antiphon.surfaces.messages.request import decode
+from antiphon.surfaces.messages.request.draft import read_draft
 
 SEAL = Seal(b"a key for tests")
 

@@ -11,8 +11,8 @@ from conftest import serving
 from scripted_service import ScriptedService, shown
 
 from antiphon.api.errors import BadRequest
-from antiphon.server_tools import outward
-from antiphon.server_tools.outward import public
+from antiphon.server_tools.web import outward
+from antiphon.server_tools.web.outward import public
 from antiphon.surfaces.content import remote
 from antiphon.surfaces.content.remote import fetch
 

@@ -12,14 +12,14 @@ from response_order import check, frames
 
 from antiphon.api.conversation import Tool
 from antiphon.api.errors import BadRequest
-from antiphon.server_tools.mcp_client import McpClient
-from antiphon.server_tools.mcp_connector import Connector
-from antiphon.server_tools.outward import Outward
+from antiphon.server_tools.mcp.client import McpClient
+from antiphon.server_tools.mcp.connector import Connector
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared
+from antiphon.server_tools.web.outward import Outward
 from antiphon.storage.store import Store
 from antiphon.surfaces.responses.approvals import needs_approval
-from tests.server_tools.mcp_servers import listening
+from tests.server_tools.mcp.servers import listening
 from tests.server_tools.serving import Running, call, running, says
 from tests.server_tools.test_rounds import goes_on
 

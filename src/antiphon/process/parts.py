@@ -14,7 +14,7 @@ from antiphon.engines.chat import ChatServer
 from antiphon.process.on_demand import OnDemandEngine
 from antiphon.process.worker_config import ModelEndpoint
 from antiphon.process.worker_state import WorkerState
-from antiphon.server_tools.mcp_client import Server
+from antiphon.server_tools.mcp.client import Server
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.set_up import Allowed, set_up

@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon.api.errors import BadRequest
 from antiphon.server_tools.code.containers import Containers
-from antiphon.server_tools.mcp_connector import Connector
+from antiphon.server_tools.mcp.connector import Connector
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.tool import Declared, Family
 

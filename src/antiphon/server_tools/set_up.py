@@ -7,20 +7,20 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.server_tools.backends import backend
 from antiphon.server_tools.code.containers import Containers
 from antiphon.server_tools.code.family import CodeExecution
 from antiphon.server_tools.code.sandbox import Limits, Sandbox
-from antiphon.server_tools.mcp_client import McpClient, Server
-from antiphon.server_tools.mcp_connector import Connector
-from antiphon.server_tools.outward import Outward
-from antiphon.server_tools.pages import Reading
+from antiphon.server_tools.mcp.client import McpClient, Server
+from antiphon.server_tools.mcp.connector import Connector
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.tool import Family
 from antiphon.server_tools.tool_search import ToolSearch
-from antiphon.server_tools.web_fetch import WebFetch
-from antiphon.server_tools.web_search import WebSearch
+from antiphon.server_tools.web.backends import backend
+from antiphon.server_tools.web.fetch import WebFetch
+from antiphon.server_tools.web.outward import Outward
+from antiphon.server_tools.web.pages import Reading
+from antiphon.server_tools.web.search import WebSearch
 from antiphon.storage.file_store import FileStore
 
 RESTRICTED = ("web_search", "web_fetch", "mcp", "code_execution")

@@ -22,7 +22,7 @@ from antiphon.api.events import (
     Usage,
 )
 from antiphon.server_tools.tool import DIRECT, server_use
-from antiphon.server_tools.web_search import ASKED_FOR
+from antiphon.server_tools.web.search import ASKED_FOR
 
 _SEARCH = re.compile(rf"{ASKED_FOR}:\s*(.+)")
 _RESULTS = (

@@ -14,8 +14,9 @@ from antiphon.api.seal import Seal
 from antiphon.prompt.inspection import Comparison, Span
 from antiphon.serving.service import Part, Service
 from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.messages import failures, sent, wire
-from antiphon.surfaces.messages.request_reader import HEADERS, TYPES, RequestReader
+from antiphon.surfaces.messages import failures, sent
+from antiphon.surfaces.messages.request import wire
+from antiphon.surfaces.messages.request.reader import HEADERS, TYPES, RequestReader
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 

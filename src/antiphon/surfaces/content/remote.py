@@ -1,4 +1,4 @@
-"""Fetching what a request points at by URL, through the one way out (`server_tools/outward.py`)."""
+"""Fetching what a request points at by URL, through the one way out (`server_tools/web/outward.py`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 
 from antiphon.api.errors import BadRequest
-from antiphon.server_tools.outward import Outward, TooMuch, reason
+from antiphon.server_tools.web.outward import Outward, TooMuch, reason
 
 MAX_BYTES = 20 * 1024 * 1024
 MAX_SECONDS = 15.0

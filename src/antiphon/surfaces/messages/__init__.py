@@ -24,8 +24,9 @@ from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.labels import take_label
-from antiphon.surfaces.messages import caching, encode, failures, message, progress, sent, wire
-from antiphon.surfaces.messages.request_reader import HEADERS, TYPES, ReceivedRequest, RequestReader
+from antiphon.surfaces.messages import caching, encode, failures, message, progress, sent
+from antiphon.surfaces.messages.request import wire
+from antiphon.surfaces.messages.request.reader import HEADERS, TYPES, ReceivedRequest, RequestReader
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 

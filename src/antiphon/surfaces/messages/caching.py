@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from antiphon.prompt.prefix.predecessors import CacheMiss
-from antiphon.surfaces.messages import sent, wire
+from antiphon.surfaces.messages import sent
+from antiphon.surfaces.messages.request import wire
 
 _MARK = b'"cache_control"'
 _anything = msgspec.json.Decoder()

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from antiphon.api.context_management import Compact, Edit
 from antiphon.api.errors import BadRequest
 from antiphon.prompt.summary import told
-from antiphon.surfaces.messages import tools, wire
-from antiphon.surfaces.messages.checks import Indexed
+from antiphon.surfaces.messages.request import tools, wire
+from antiphon.surfaces.messages.request.checks import Indexed
 
 
 def resumed(messages: list[Indexed]) -> list[Indexed]:

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from antiphon.api.errors import BadRequest
-from antiphon.server_tools.mcp_client import Listed
+from antiphon.server_tools.mcp.client import Listed
 from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.messages import checks, wire
+from antiphon.surfaces.messages.request import checks, wire
 
 BETA = "mcp-client-2026-09-15"
 """The version of the connector that has these blocks. Programs written for an earlier one may not expect them."""

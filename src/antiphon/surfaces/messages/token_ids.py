@@ -11,7 +11,7 @@ import msgspec
 from antiphon.api.errors import BadRequest
 from antiphon.api.tokens import MOST_ALTERNATIVES, Token, TokenReport
 from antiphon.serving.service import ModelCard
-from antiphon.surfaces.messages import wire
+from antiphon.surfaces.messages.request import wire
 
 _to_json = msgspec.json.Encoder().encode
 

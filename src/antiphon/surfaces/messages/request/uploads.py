@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from antiphon.surfaces.content.remote import Fetched
-from antiphon.surfaces.messages import checks, wire
+from antiphon.surfaces.messages.request import checks, wire
 
 KIND = "container_upload"
 

@@ -17,7 +17,7 @@ import msgspec
 
 from antiphon.api.conversation import Tool
 from antiphon.api.errors import BadRequest
-from antiphon.server_tools.mcp_client import Listed, McpClient, Server
+from antiphon.server_tools.mcp.client import Listed, McpClient, Server
 from antiphon.server_tools.tool import Call, Declared, Fields, ToolFailed
 
 MAX_SERVERS = 20

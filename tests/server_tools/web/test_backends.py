@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from antiphon.server_tools import backends
-from antiphon.server_tools.backends import backend
 from antiphon.server_tools.tool import ToolFailed
-from antiphon.server_tools.web_search import Hit, Place
-from tests.server_tools.sites import listening
+from antiphon.server_tools.web import backends
+from antiphon.server_tools.web.backends import backend
+from antiphon.server_tools.web.search import Hit, Place
+from tests.server_tools.web.sites import listening
 
 BRAVE = {
     "type": "search",

@@ -13,7 +13,7 @@ from aiohttp import web
 from mcp.server.mcpserver import MCPServer
 from mcp.types import BlobResourceContents, EmbeddedResource, ImageContent, TextContent, TextResourceContents
 
-from tests.server_tools.sites import PDF
+from tests.server_tools.web.sites import PDF
 
 Fields = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

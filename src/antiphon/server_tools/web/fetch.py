@@ -19,11 +19,11 @@ import aiohttp
 
 from antiphon.api.conversation import Tool
 from antiphon.api.errors import BadRequest
-from antiphon.server_tools.domains import Domains
-from antiphon.server_tools.known_urls import Sources, known
-from antiphon.server_tools.outward import Outward, Page, Refused, TooMuch, reason
-from antiphon.server_tools.pages import Reading, readable
 from antiphon.server_tools.tool import DIRECT, Call, Declared, Fields, ToolFailed, error_block, server_use
+from antiphon.server_tools.web.domains import Domains
+from antiphon.server_tools.web.known_urls import Sources, known
+from antiphon.server_tools.web.outward import Outward, Page, Refused, TooMuch, reason
+from antiphon.server_tools.web.pages import Reading, readable
 
 RESULT = "web_fetch_tool_result"
 LONGEST_URL = 2000

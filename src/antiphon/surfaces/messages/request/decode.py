@@ -27,20 +27,12 @@ from antiphon.server_tools import unavailable
 from antiphon.server_tools.tool import Declared
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.content.remote import Fetched
-from antiphon.surfaces.messages import (
-    caching,
-    checks,
-    compaction,
-    context_management,
-    output_format,
-    token_ids,
-    tools,
-    wire,
-)
-from antiphon.surfaces.messages.blocks import Reader
+from antiphon.surfaces.messages import caching, compaction, context_management, token_ids
 from antiphon.surfaces.messages.citations import Citing
-from antiphon.surfaces.messages.draft import Draft, last_text
-from antiphon.surfaces.messages.thinking import thinking_policy
+from antiphon.surfaces.messages.request import checks, output_format, tools, wire
+from antiphon.surfaces.messages.request.blocks import Reader
+from antiphon.surfaces.messages.request.draft import Draft, last_text
+from antiphon.surfaces.messages.request.thinking import thinking_policy
 
 # A line of bookkeeping that a client puts at the head of its prompt: it differs between sessions and would keep
 # them from sharing a prefix.

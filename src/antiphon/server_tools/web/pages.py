@@ -7,7 +7,7 @@ from __future__ import annotations
 import codecs
 import json
 
-from antiphon.server_tools.outward import Page
+from antiphon.server_tools.web.outward import Page
 
 MAX_HTML = 3 * 1024 * 1024
 """In bytes. Of a longer page only the beginning is read."""

@@ -16,15 +16,16 @@ from antiphon.api.events import Container
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
 from antiphon.server_tools.code.family import CodeExecution
-from antiphon.server_tools.mcp_client import Listed
+from antiphon.server_tools.mcp.client import Listed
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.service import ModelCard, Service
 from antiphon.surfaces.content import kept_files, remote
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
-from antiphon.surfaces.messages import decode, mcp_listings, tools, uploads, wire
-from antiphon.surfaces.messages.draft import Draft, addresses, last_text, read_draft
+from antiphon.surfaces.messages import mcp_listings
+from antiphon.surfaces.messages.request import decode, tools, uploads, wire
+from antiphon.surfaces.messages.request.draft import Draft, addresses, last_text, read_draft
 from antiphon.surfaces.messages.threads import Threads, ThreadTurn, unsupported
 from antiphon.surfaces.surface import Options, Parameter
 

@@ -24,9 +24,9 @@ from antiphon.server_tools import history
 from antiphon.server_tools.result import told_result
 from antiphon.surfaces.content.gathering import Gathering
 from antiphon.surfaces.content.remote import Fetched
-from antiphon.surfaces.messages import tools, uploads, wire
 from antiphon.surfaces.messages.citations import Citing
 from antiphon.surfaces.messages.placeholders import placeholder
+from antiphon.surfaces.messages.request import tools, uploads, wire
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):

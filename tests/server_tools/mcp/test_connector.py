@@ -10,17 +10,17 @@ from aiohttp import web
 from anthropic import AsyncAnthropic, BadRequestError
 from anthropic.types.beta import BetaMessage
 
-from antiphon.server_tools.mcp_client import McpClient, Server
-from antiphon.server_tools.mcp_connector import Connector
-from antiphon.server_tools.outward import Outward
+from antiphon.server_tools.mcp.client import McpClient, Server
+from antiphon.server_tools.mcp.connector import Connector
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.tool_search import ToolSearch
+from antiphon.server_tools.web.outward import Outward
 from antiphon.surfaces.messages.mcp_listings import BETA
-from tests.server_tools import sites
-from tests.server_tools.mcp_servers import CROWD, FLOOD, PIXEL, listening, lister
+from tests.server_tools.mcp.servers import CROWD, FLOOD, PIXEL, listening, lister
 from tests.server_tools.serving import Fields, call, running, says, user
 from tests.server_tools.test_rounds import goes_on, kinds
+from tests.server_tools.web import sites
 from tests.serving.served import Seeing
 
 ADD = call("add", a=2, b=3)

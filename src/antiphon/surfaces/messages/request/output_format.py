@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from antiphon.api.errors import BadRequest
-from antiphon.surfaces.messages import wire
 from antiphon.surfaces.messages.citations import Citing
+from antiphon.surfaces.messages.request import wire
 from antiphon.surfaces.schemas import checked_schema
 
 

@@ -15,8 +15,8 @@ import msgspec
 
 from antiphon.api.conversation import Tool
 from antiphon.api.errors import BadRequest
-from antiphon.server_tools.domains import Domains
 from antiphon.server_tools.tool import DIRECT, Call, Declared, Fields, ToolFailed, error_block, server_use
+from antiphon.server_tools.web.domains import Domains
 
 RESULT = "web_search_tool_result"
 LONGEST_QUERY = 1000

@@ -21,7 +21,7 @@ from antiphon.prompt.known_tools import known, toolset
 from antiphon.server_tools.registry import ServerTools, direct
 from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.validation import complaint, malformed
-from antiphon.surfaces.messages import wire
+from antiphon.surfaces.messages.request import wire
 from antiphon.surfaces.schemas import checked_schema
 
 _NAME = re.compile(r"^[a-zA-Z0-9_-]{1,128}$")

@@ -24,7 +24,7 @@ import aiohttp
 import msgspec
 
 from antiphon.server_tools.tool import ToolFailed
-from antiphon.server_tools.web_search import Backend, Hit, Place
+from antiphon.server_tools.web.search import Backend, Hit, Place
 
 MAX_BYTES = 4 * 1024 * 1024
 SECONDS = 20.0

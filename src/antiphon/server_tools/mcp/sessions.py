@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from antiphon.server_tools.mcp_process import ServerProcess
+from antiphon.server_tools.mcp.process import ServerProcess
 from antiphon.server_tools.tool import ToolFailed
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from antiphon.api.offload import offload
-from antiphon.server_tools.mcp_results import blocks, slow
-from antiphon.server_tools.mcp_sessions import Owner, Sessions
-from antiphon.server_tools.outward import Outward, Refused
+from antiphon.server_tools.mcp.results import blocks, slow
+from antiphon.server_tools.mcp.sessions import Owner, Sessions
 from antiphon.server_tools.tool import Fields, ToolFailed
+from antiphon.server_tools.web.outward import Outward, Refused
 
 if TYPE_CHECKING:
     import httpx2

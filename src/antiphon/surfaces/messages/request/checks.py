@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from antiphon.api.conversation import Role
 from antiphon.api.errors import BadRequest
-from antiphon.surfaces.messages import wire
+from antiphon.surfaces.messages.request import wire
 
 Indexed = tuple[int, Role, list[wire.AnyBlock]]
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.server_tools.mcp_client import McpClient, Server
-from antiphon.server_tools.mcp_connector import Connector
-from antiphon.server_tools.mcp_sessions import Owner, Sessions
-from antiphon.server_tools.outward import Outward
+from antiphon.server_tools.mcp.client import McpClient, Server
+from antiphon.server_tools.mcp.connector import Connector
+from antiphon.server_tools.mcp.sessions import Owner, Sessions
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import ToolFailed
+from antiphon.server_tools.web.outward import Outward
 from tests.faults.processes import ended
 from tests.server_tools.serving import call, running, says, user
 
-PROGRAM = str(Path(__file__).with_name("mcp_program.py"))
+PROGRAM = str(Path(__file__).with_name("program.py"))
 
 
 def server(kind: str = "") -> Server:
@@ -119,8 +119,8 @@ async def test_a_call_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> No
             async with asyncio.timeout(0.05):
                 await said(client, "sleep")
         assert (await said(client, "count")).split() == [pid, "3"]
-        monkeypatch.setattr("antiphon.server_tools.mcp_sessions._PROOF", 0.1)
-        monkeypatch.setattr("antiphon.server_tools.mcp_process._LEAVES", 0.1)
+        monkeypatch.setattr("antiphon.server_tools.mcp.sessions._PROOF", 0.1)
+        monkeypatch.setattr("antiphon.server_tools.mcp.process._LEAVES", 0.1)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await said(client, "hang")
@@ -146,7 +146,7 @@ async def test_more_than_a_line_may_have() -> None:
 
 async def test_programs_that_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is not there, one that ends, one that never answers: a failure each, and nothing is left of them."""
-    monkeypatch.setattr("antiphon.server_tools.mcp_sessions._STARTS", 0.5)
+    monkeypatch.setattr("antiphon.server_tools.mcp.sessions._STARTS", 0.5)
     async with clients() as client:
         with pytest.raises(ToolFailed, match="FileNotFoundError"):
             await client.tools(Server(name="house", command=("/no/such/program",)))
@@ -193,7 +193,7 @@ def test_a_process_does_not_outlive_a_killed_worker() -> None:
     """Even one that does not read its input."""
     worker = (
         "import asyncio\n"
-        "from antiphon.server_tools.mcp_process import ServerProcess\n"
+        "from antiphon.server_tools.mcp.process import ServerProcess\n"
         "async def main():\n"
         "    async with ServerProcess('house', ['sh', '-c', 'echo $$ >&2; exec sleep 60'], 1000).streams():\n"
         "        await asyncio.sleep(60)\n"

@@ -12,17 +12,17 @@ from aiohttp import web
 
 from antiphon.api.conversation import Conversation, Text, ToolResult, ToolUse, Turn
 from antiphon.api.seal import Seal
-from antiphon.server_tools import outward
-from antiphon.server_tools.known_urls import Sources, known
-from antiphon.server_tools.outward import Outward
-from antiphon.server_tools.pages import Reading
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.result import told_result
 from antiphon.server_tools.rounds import Bounds
-from antiphon.server_tools.web_fetch import WebFetch
+from antiphon.server_tools.web import outward
+from antiphon.server_tools.web.fetch import WebFetch
+from antiphon.server_tools.web.known_urls import Sources, known
+from antiphon.server_tools.web.outward import Outward
+from antiphon.server_tools.web.pages import Reading
 from tests.server_tools.serving import FETCH, call, running, says, user
-from tests.server_tools.sites import PDF, SITE, listening
 from tests.server_tools.test_rounds import goes_on, kinds
+from tests.server_tools.web.sites import PDF, SITE, listening
 
 READING = Reading()
 

@@ -9,8 +9,9 @@ import msgspec
 from antiphon.api.errors import BadRequest
 from antiphon.server_tools.registry import ServerTools
 from antiphon.serving.service import ModelCard
-from antiphon.surfaces.messages import checks, compaction, tools, wire
-from antiphon.surfaces.messages.blocks import sources
+from antiphon.surfaces.messages import compaction
+from antiphon.surfaces.messages.request import checks, tools, wire
+from antiphon.surfaces.messages.request.blocks import sources
 
 
 class Draft(msgspec.Struct, kw_only=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon.api.conversation import ThinkingPolicy
 from antiphon.api.errors import BadRequest
-from antiphon.surfaces.messages import wire
+from antiphon.surfaces.messages.request import wire
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 Mode = Literal["enabled", "disabled", "adaptive", "between_tools"]

@@ -1,6 +1,6 @@
 """An MCP server as a program, of nothing but the standard library so that it starts at once. It counts, and misbehaves.
 
-    python mcp_program.py [chatty | deaf | broken]
+    python program.py [chatty | deaf | broken]
 
 `chatty` writes what is no message between its messages, `deaf` never answers, `broken` ends at once.
 """
