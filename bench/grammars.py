@@ -21,7 +21,7 @@ from antiphon.constraint import compiler, lark
 from antiphon.constraint.plan import Speech
 from antiphon.constraint.schema import lowering, patterns
 from antiphon.parsing.formats import reasoning_named, registry
-from antiphon.serving.token_model.holding import Holding
+from antiphon.serving.token_model.grammar_cache import GrammarCache
 
 _SHAPES = Path(__file__).parents[1] / "tests/clients/shapes"
 _ROUNDS = 3
@@ -60,10 +60,10 @@ async def measure(name: str, tools: tuple[Tool, ...]) -> tuple[float, float]:
     for _ in range(_ROUNDS):
         for cache in (lowering.lowered, patterns.problem, patterns.is_exhausted, lark.problem):
             cache.cache_clear()
-        holding, times = Holding(lambda text: None, "always"), []
+        grammars, times = GrammarCache(lambda text: None, "always"), []
         for _ in range(2):
             start = time.process_time()
-            await holding.held(conversation, GenerationParams(), speech, "llguidance")
+            await grammars.held(conversation, GenerationParams(), speech, "llguidance")
             times.append(1000 * (time.process_time() - start))
         best = min(best, (times[0], times[1]))
     return best

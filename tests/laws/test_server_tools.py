@@ -29,7 +29,7 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds, Rounds, Run
 from antiphon.server_tools.tool import ToolFailed
 from antiphon.server_tools.tool_search import ToolSearch
-from antiphon.server_tools.web.search import Hit, Place, WebSearch
+from antiphon.server_tools.web.search import Hit, UserLocation, WebSearch
 from antiphon.serving.service import Service
 from antiphon.surfaces.messages import encode, message
 from antiphon.surfaces.messages.request import decode
@@ -77,7 +77,7 @@ OUTPUTS = st.lists(
 class Searches:
     """A search that finds or fails as it is asked to."""
 
-    async def search(self, query: str, place: Place) -> Sequence[Hit]:
+    async def search(self, query: str, place: UserLocation) -> Sequence[Hit]:
         if query == "fails":
             raise ToolFailed("too_many_requests")
         return [FOUND]

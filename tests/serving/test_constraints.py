@@ -19,7 +19,7 @@ from antiphon.engines import Description
 from antiphon.engines.scripted import Rule, Scripted
 from antiphon.parsing.formats import format_named, reasoning_named
 from antiphon.serving.model import Choices
-from antiphon.serving.token_model.holding import Holding
+from antiphon.serving.token_model.grammar_cache import GrammarCache
 from tests.serving.served import reply, said, served, tool
 
 GOOD = '<tool_call>\n{"name": "look", "arguments": {"at": 1}}\n</tool_call>'
@@ -226,13 +226,13 @@ async def test_the_same_demand_is_made_once(monkeypatch: pytest.MonkeyPatch) -> 
         return hold(*args, **options)
 
     monkeypatch.setattr(dialects, "hold", counted)
-    holding = Holding(lambda marker: None, "always")
+    cache = GrammarCache(lambda marker: None, "always")
     for _ in range(3):
         again = Conversation(tools=(msgspec.structs.replace(LOOK.tools[0]),))
-        assert (await holding.held(again, GenerationParams(), HERMES, "llguidance")).whole
+        assert (await cache.held(again, GenerationParams(), HERMES, "llguidance")).whole
     assert record == 1
-    await holding.held(LOOK, FORCED, HERMES, "llguidance")
-    await holding.held(Conversation(tools=(STRICT,)), GenerationParams(), HERMES, "llguidance")
+    await cache.held(LOOK, FORCED, HERMES, "llguidance")
+    await cache.held(Conversation(tools=(STRICT,)), GenerationParams(), HERMES, "llguidance")
     assert record == 3
 
 

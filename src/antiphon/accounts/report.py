@@ -21,18 +21,18 @@ _PLACES: dict[Dimension, Callable[[Cell], str | int]] = {
 }
 
 
-class Line(msgspec.Struct, frozen=True):
+class UsageRow(msgspec.Struct, frozen=True):
     """What was used by what is the same in each dimension of a report: times are Unix seconds, keys labels."""
 
     place: tuple[str | int, ...]
     counts: Counts
 
 
-def report(cells: Mapping[Cell, Counts], by: Sequence[Dimension], *, whole: bool = False) -> list[Line]:
+def report(cells: Mapping[Cell, Counts], by: Sequence[Dimension], *, whole: bool = False) -> list[UsageRow]:
     """The lines of a report, in the order of their places; with `whole`, of replies alone that came to their end."""
     found: dict[tuple[str | int, ...], Counts] = {}
     for cell, counts in cells.items():
         if cell.whole or not whole:
             place = tuple(_PLACES[dimension](cell) for dimension in by)
             found[place] = found.get(place, Counts()).plus(counts)
-    return [Line(place, found[place]) for place in sorted(found)]
+    return [UsageRow(place, found[place]) for place in sorted(found)]

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from antiphon.accounts.key_store import KeyStore
-from antiphon.accounts.report import DIMENSIONS, Dimension, Line, report
+from antiphon.accounts.report import DIMENSIONS, Dimension, UsageRow, report
 from antiphon.accounts.usage import DAY, HOUR
 from antiphon.accounts.usage_store import UsageStore
 from antiphon.cli.keys import records_of, store_options
@@ -87,7 +87,7 @@ def _dimensions(by: str) -> list[Dimension]:
 
 def _lines(
     settings: Settings, by: list[Dimension], period: tuple[int, int], whole: bool
-) -> tuple[list[Line], dict[str, str]]:
+) -> tuple[list[UsageRow], dict[str, str]]:
     """The lines, and the names of keys by their labels. Raises Failed."""
     records = records_of(settings)
     try:
@@ -101,7 +101,7 @@ def _lines(
     return report(cells, by, whole=whole), names
 
 
-def _row(line: Line, by: list[Dimension], names: dict[str, str]) -> dict[str, Any]:
+def _row(line: UsageRow, by: list[Dimension], names: dict[str, str]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for dimension, place in zip(by, line.place, strict=True):
         if isinstance(place, int):

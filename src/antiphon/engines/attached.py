@@ -18,7 +18,7 @@ import yarl
 from antiphon.api.errors import BadRequest, EngineFailed, Overloaded
 from antiphon.engines import Health, Reach
 from antiphon.engines.event_stream import EventStream
-from antiphon.engines.upstream import Told, Upstream
+from antiphon.engines.upstream import ReportedFailure, Upstream
 
 Shape = TypeVar("Shape")
 Answer = TypeVar("Answer")
@@ -145,7 +145,7 @@ class Attached:
             return [read(event) for event in events]
         except (msgspec.MsgspecError, UnicodeDecodeError) as trouble:
             raise self.upstream.unreadable(question, b"\n".join(events), trouble) from None
-        except Told as told:
+        except ReportedFailure as told:
             raise self.upstream.told(question, told.error) from None
 
     def _why(self) -> str:

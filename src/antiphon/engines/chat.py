@@ -17,7 +17,7 @@ from antiphon.api.errors import EngineFailed, Failure, PromptTooLong
 from antiphon.engines import EngineKind, Health, Reach
 from antiphon.engines.answers import Card, Encoded
 from antiphon.engines.attached import Attached
-from antiphon.engines.upstream import Refused, Told
+from antiphon.engines.upstream import Refused, ReportedFailure
 
 _CONTEXT = re.compile(r"context (?:length|size|window)|maximum context|too many tokens|too long", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{2,}")
@@ -177,9 +177,9 @@ class ChatServer:
 def _read(data: bytes) -> Chunk:
     chunk = _chunk.decode(data)
     if chunk.error is not None:
-        raise Told(chunk.error)
+        raise ReportedFailure(chunk.error)
     if chunk.end in _FAILED:
-        raise Told(f"it says {chunk.end!r}")
+        raise ReportedFailure(f"it says {chunk.end!r}")
     return chunk
 
 

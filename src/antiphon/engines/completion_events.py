@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from antiphon.api.tokens import Token
-from antiphon.engines.upstream import Told
+from antiphon.engines.upstream import ReportedFailure
 
 Likely = TypeVar("Likely", Token, "Likelihood")
 
@@ -69,7 +69,7 @@ _chunk_with_alternatives = msgspec.json.Decoder(Chunk[Likelihood])
 
 
 def read(data: bytes) -> Chunk[Token]:
-    """An event. Raises Told for one that tells of a failure."""
+    """An event. Raises ReportedFailure for one that tells of a failure."""
     return _unless_failed(_chunk.decode(data))
 
 
@@ -80,5 +80,5 @@ def read_with_alternatives(data: bytes) -> Chunk[Likelihood]:
 
 def _unless_failed(chunk: Chunk[Likely]) -> Chunk[Likely]:
     if chunk.error is not None:
-        raise Told(chunk.error)
+        raise ReportedFailure(chunk.error)
     return chunk

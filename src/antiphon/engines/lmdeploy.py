@@ -15,7 +15,7 @@ from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
 from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, given, pictures, tokens
-from antiphon.engines.upstream import Told
+from antiphon.engines.upstream import ReportedFailure
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 
@@ -125,14 +125,14 @@ def _needs_chat(job: Job) -> bool:
 
 def _end(reason: str | None) -> Literal["none", "stop", "length"]:
     if reason is not None and reason not in _ENDS:
-        raise Told(f"it says {reason!r}")
+        raise ReportedFailure(f"it says {reason!r}")
     return _ENDS.get(reason or "", "none")
 
 
 def _read(data: bytes) -> Delta:
     event = _generated.decode(data)
     if event.error is not None:
-        raise Told(event.error)
+        raise ReportedFailure(event.error)
     reason, ids = event.meta_info.finish_reason, event.output_ids or ()
     scored = event.meta_info.output_token_logprobs
     return Delta(
@@ -149,7 +149,7 @@ def _read(data: bytes) -> Delta:
 def _read_chat(data: bytes) -> Delta:
     event = _chatted.decode(data)
     if event.error is not None:
-        raise Told(event.error)
+        raise ReportedFailure(event.error)
     if not event.choices:
         usage = event.usage or _Usage()
         details = usage.prompt_tokens_details

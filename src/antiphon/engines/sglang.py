@@ -16,7 +16,7 @@ from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
 from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures, tokens
-from antiphon.engines.upstream import Told
+from antiphon.engines.upstream import ReportedFailure
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
@@ -133,11 +133,11 @@ class _Stream:
         """What the event brings that is new."""
         event = _event.decode(data)
         if event.error is not None:
-            raise Told(event.error)
+            raise ReportedFailure(event.error)
         meta, reason = event.meta_info, event.meta_info.finish_reason
         if reason is not None and reason.type not in _ENDS:
             # Also when the grammar did not compile: the status tells it is the request that was at fault.
-            raise Told({"code": reason.status_code, "message": reason.message or f"it says {reason.type!r}"})
+            raise ReportedFailure({"code": reason.status_code, "message": reason.message or f"it says {reason.type!r}"})
         text, ids = event.text or "", event.output_ids
         if len(ids) == meta.completion_tokens:
             text, ids = text[self._text :], ids[self._ids :]

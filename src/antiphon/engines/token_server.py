@@ -57,7 +57,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Reader = Callable[[bytes], Delta]
-"""Reads the events of one stream, one after the other. Raises Told for an event that tells of a failure."""
+"""Reads the events of one stream, one after the other. Raises ReportedFailure for an event that tells of a failure."""
 
 
 class _Decoded(msgspec.Struct):

@@ -24,7 +24,7 @@ class Refused(BadRequest):
         self.reason = reason
 
 
-class Told(Exception):
+class ReportedFailure(Exception):
     """A server tells of a failure within a stream: `error` is whatever it says."""
 
     def __init__(self, error: Any) -> None:

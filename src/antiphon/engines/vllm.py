@@ -18,7 +18,7 @@ from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
 from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures, tokens
-from antiphon.engines.upstream import Told
+from antiphon.engines.upstream import ReportedFailure
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 _SAMPLING = ("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty")
@@ -157,7 +157,7 @@ class VLLM(TokenServer):
 def _read(data: bytes) -> Delta:
     event = _event.decode(data)
     if event.error is not None:
-        raise Told(event.error)
+        raise ReportedFailure(event.error)
     if event.usage is not None and not event.choices:
         details = event.usage.prompt_tokens_details
         cached = (details.cached_tokens if details else None) or 0
@@ -166,7 +166,7 @@ def _read(data: bytes) -> Delta:
         return Delta()
     choice = event.choices[0]
     if choice.finish_reason is not None and choice.finish_reason not in _ENDS:
-        raise Told(f"it says {choice.finish_reason!r}")
+        raise ReportedFailure(f"it says {choice.finish_reason!r}")
     ids, end = choice.token_ids or (), _ENDS.get(choice.finish_reason or "", "none")
     return Delta(
         text=choice.text, ids=ids, end=end, tokens=_tokens(ids, choice.logprobs) if choice.logprobs is not None else ()

@@ -11,8 +11,8 @@ from antiphon.api.events import AnyEvent
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.bare_calls import BareCalls
 from antiphon.parsing.citations import CitationReader
-from antiphon.parsing.course import converse
 from antiphon.parsing.reader import Reader, Stopped
+from antiphon.parsing.turn import read_turn
 
 if TYPE_CHECKING:
     from antiphon.parsing.formats import Format, Reasoning
@@ -48,7 +48,7 @@ class Parser:
         self._bare = BareCalls(Reader(tools if bare_calls else {}, new_id, (), False))
         self._thinking_tokens = thinking_tokens or {}
         self._thinking_marks = tuple(self._thinking_tokens.values())
-        drive = format.converse or converse
+        drive = format.read_turn or read_turn
         self._run = drive(self._reader, format, reasoning)
         self._over = False
         self._resume()

@@ -16,7 +16,7 @@ import msgspec
 
 from antiphon.storage import files
 from antiphon.storage.lines import Lines, whole_lines
-from antiphon.trajectories.sample import Line, Reward, Sampled
+from antiphon.trajectories.sample import Reward, Sampled, StoredSample
 from antiphon.trajectories.tree import ENDED_OTHERWISE, Node, Tree
 
 log = logging.getLogger("antiphon")
@@ -28,7 +28,7 @@ _MOST_TREES = 64
 _BETWEEN_LOOKS = 256
 """The size of the folder is looked at once in so many samples."""
 
-_line = msgspec.json.Decoder(Line)
+_line = msgspec.json.Decoder(StoredSample)
 _reward = msgspec.json.Decoder(Reward)
 
 
@@ -104,9 +104,9 @@ class Recorder:
             self._known.popitem(last=False)
         return known
 
-    def _line(self, sample: Sampled, tree: Tree) -> Line:
+    def _line(self, sample: Sampled, tree: Tree) -> StoredSample:
         parent, shared = tree.nearest(sample.prompt)
-        return Line(
+        return StoredSample(
             model=sample.model,
             more=list(sample.prompt[shared:]),
             output=list(sample.output),

@@ -34,7 +34,7 @@ class Sampled(msgspec.Struct, frozen=True, kw_only=True):
     spelled: Sequence[bytes] = ()
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class StoredSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A sample as it is written. It begins with the first `shared` tokens of the sequence (prompt and output) of its
     `parent`, an earlier line's number (none: it begins a tree); `more` follow in its prompt. `begun` is when the model
     was loaded and `at` when the sample was whole, in Unix seconds. `broken` says why a sample does not go on from the

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from antiphon.trajectories.sample import Line
+from antiphon.trajectories.sample import StoredSample
 
 ENDED_OTHERWISE = "ended_otherwise"
 """Why a sample breaks with its parent whose last token alone is another in the prompt: the one that ended the turn. A
@@ -21,7 +21,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     `prompt` of the ids were its prompt. `first` are so many ids before anything was sampled in its tree."""
 
     number: int
-    line: Line
+    line: StoredSample
     ids: Sequence[int]
     sampled: Sequence[bool]
     logprobs: Sequence[float | None]
@@ -33,12 +33,12 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 class Tree:
     """The tree of one conversation, or several beside one another."""
 
-    def __init__(self, lines: Iterable[Line] = ()) -> None:
+    def __init__(self, lines: Iterable[StoredSample] = ()) -> None:
         self.nodes: list[Node] = []
         for line in lines:
             self.add(line)
 
-    def add(self, line: Line) -> Node:
+    def add(self, line: StoredSample) -> Node:
         """Take the next sample in."""
         parent = None if line.parent is None else self.nodes[line.parent]
         ids = [*(parent.ids[: line.shared] if parent else ()), *line.more, *line.output]

@@ -13,7 +13,7 @@ from aiohttp import web
 from antiphon.server_tools.tool import ToolFailed
 from antiphon.server_tools.web import backends
 from antiphon.server_tools.web.backends import backend
-from antiphon.server_tools.web.search import Hit, Place
+from antiphon.server_tools.web.search import Hit, UserLocation
 from tests.server_tools.web.sites import listening
 
 BRAVE = {
@@ -63,12 +63,14 @@ class Service:
         return web.json_response(self._answer, status=self._status)
 
 
-async def searched(setting: str, key: str, service: Service, query: str = "bees", place: Place | None = None) -> Any:
+async def searched(
+    setting: str, key: str, service: Service, query: str = "bees", place: UserLocation | None = None
+) -> Any:
     """What a backend at this service finds; `{url}` in the setting is its address."""
     async with listening(web.route("*", "/{rest:.*}", service.answer)) as url:
         found = backend(setting.replace("{url}", url), key)
         try:
-            return list(await found.search(query, place or Place()))
+            return list(await found.search(query, place or UserLocation()))
         finally:
             await found.close()
 
@@ -76,7 +78,7 @@ async def searched(setting: str, key: str, service: Service, query: str = "bees"
 async def test_brave_gets_its_key_and_country() -> None:
     """Its key in its header, the country where there is one; all excerpts are read."""
     service = Service(BRAVE)
-    (hit,) = await searched("brave+{url}/res/v1/web/search", "a-key", service, place=Place(country="CH"))
+    (hit,) = await searched("brave+{url}/res/v1/web/search", "a-key", service, place=UserLocation(country="CH"))
     ((request, _),) = service.asked
     assert (request.method, request.query["q"], request.query["country"]) == ("GET", "bees", "CH")
     assert request.headers["x-subscription-token"] == "a-key"
@@ -117,7 +119,7 @@ async def test_the_query_is_one_argument_of_a_program(tmp_path: Path) -> None:
         "import json, sys\nprint(json.dumps([{'url': 'https://a.example', 'title': repr(sys.argv[1:])}]))"
     )
     found = backend(f"command+{sys.executable} {program} --json", "")
-    (hit,) = await found.search("--all; $(rm x) 'y", Place())
+    (hit,) = await found.search("--all; $(rm x) 'y", UserLocation())
     assert hit.title == repr(["--json", "all; $(rm x) 'y"])
 
 
@@ -148,7 +150,7 @@ async def test_programs_in_trouble(source: str, tmp_path: Path) -> None:
     program = tmp_path / "find.py"
     program.write_text(source)
     with pytest.raises(ToolFailed) as raised:
-        await backend(f"command+{sys.executable} {program}", "").search("bees", Place())
+        await backend(f"command+{sys.executable} {program}", "").search("bees", UserLocation())
     assert raised.value.code == "unavailable"
 
 

@@ -24,7 +24,7 @@ Read = Callable[["Reader", str], Reading[bool]]
 """Reads what follows an opening marker (empty for a bare call). Returns whether there was a call; where not, nothing
 was begun and the text is given back. It uses up the closing marker."""
 
-Converse = Callable[["Reader", "Format", "Reasoning"], Reading[None]]
+ReadTurn = Callable[["Reader", "Format", "Reasoning"], Reading[None]]
 """Reads a whole reply, for the formats whose replies are a sequence of messages."""
 
 Grammar = Callable[[Sequence[tuple[str, dict[str, Any]]], int], Node]
@@ -84,7 +84,7 @@ class Format(_Record, frozen=True, kw_only=True):
     bare: str = ""
     hints: tuple[str, ...] = ()
     visible: tuple[str, ...] = ()
-    converse: Converse | None = None
+    read_turn: ReadTurn | None = None
     recognises: Callable[[str], bool] = never
     rank: int = 0
     reasoning: str = "think"

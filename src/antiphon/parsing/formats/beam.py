@@ -14,7 +14,7 @@ from antiphon.parsing.formats.harmony import (
     PARAMETER,
     START,
     answer,
-    converse,
+    read_turn,
     unused,
 )
 from antiphon.parsing.tagged.grammar import parameters
@@ -39,7 +39,7 @@ FORMATS = (
         summary="messages on channels, calls addressed to=NAME with <rfl:parameter> tags (Beam)",
         visible=(START, CHANNEL, MESSAGE, CONSTRAIN, *ENDS),
         read=unused,
-        converse=converse,
+        read_turn=read_turn,
         grammar=grammar,
         answer=answer,
         recognises=lambda template: CHANNEL in template and PARAMETER in template,

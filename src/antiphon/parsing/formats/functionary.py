@@ -27,7 +27,7 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
     return True
 
 
-def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
+def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """The messages of version 3.2. The prompt ends with the first `>>>`."""
     source = reader.source
     yield from source.space()
@@ -86,7 +86,7 @@ FORMATS = (
         names=("functionary_v3_2", "functionary-v3.2", "functionary32", "functionary"),
         summary=">>>NAME and JSON, >>>all and text (Functionary 3.2)",
         read=_unused,
-        converse=converse,
+        read_turn=read_turn,
         grammar=calls(lambda name: (f"{name}\n",), separator=(TO,)),
         # A call that opens the reply begins with the tool's name alone.
         triggers=lambda tools: (),

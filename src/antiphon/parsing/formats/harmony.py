@@ -43,7 +43,7 @@ _BODY_ENDS = markers(*_ALL)
 _HEADER_ENDS = markers(MESSAGE, *ENDS)
 
 
-def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
+def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """The messages of a reply, one after the other."""
     source = reader.source
     if reader.starts_thinking:
@@ -173,7 +173,7 @@ def _body(schema: dict[str, Any]) -> tuple[Node, Node]:
 
 
 def unused(reader: Reader, opener: str) -> Reading[bool]:
-    """What reads calls in other formats; here `converse` does."""
+    """What reads calls in other formats; here `read_turn` does."""
     return False
     yield
 
@@ -188,7 +188,7 @@ FORMATS = (
         summary="messages on channels, calls addressed to=functions.NAME (gpt-oss)",
         visible=(START, CHANNEL, MESSAGE, CONSTRAIN, *ENDS),
         read=unused,
-        converse=converse,
+        read_turn=read_turn,
         grammar=grammar,
         triggers=triggers,
         answer=answer,

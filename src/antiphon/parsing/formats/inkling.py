@@ -4,7 +4,7 @@ under `name` and `args`."""
 import re
 
 from antiphon.constraint import Marker, Sequence
-from antiphon.parsing import course
+from antiphon.parsing import turn
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json.calls import block
 from antiphon.parsing.json.grammar import objects
@@ -30,12 +30,12 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
     return True
 
 
-def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
+def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """The blocks. The prompt ends with the head of the first message."""
     reader.source.mark()
     yield from read(reader, MODEL)
     reader.source.release()
-    yield from course.converse(reader, format, reasoning)
+    yield from turn.read_turn(reader, format, reasoning)
 
 
 FORMATS = (
@@ -46,7 +46,7 @@ FORMATS = (
         asides=(MODEL,),
         visible=(END, OVER, THINKING, TEXT, *OTHERS),
         read=read,
-        converse=converse,
+        read_turn=read_turn,
         grammar=objects(begin=(Marker(CALL),), end=(Marker(END),), separator=(Marker(MODEL),), key="args"),
         answer=lambda node: Sequence((Marker(TEXT), node)),
         recognises=lambda template: CALL in template or THINKING in template,

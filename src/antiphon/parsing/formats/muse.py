@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import re
 
-from antiphon.parsing.course import attempt
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
 from antiphon.parsing.tagged.calls import tagged
 from antiphon.parsing.tagged.grammar import invocations
 from antiphon.parsing.tagged.tags import invokes
+from antiphon.parsing.turn import attempt
 
 OPEN, CLOSE = "<atem:function_calls>", "</atem:function_calls>"
 START, MESSAGE, END, TURN = "<|start|>", "<|message|>", "<|eom|>", "<|eot|>"
@@ -19,7 +19,7 @@ _TO = re.compile(r"to=(\S+)")
 _LONGEST_HEADER = 200
 
 
-def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
+def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """Read message after message."""
     thinking = reader.starts_thinking
     begun = thinking or not (yield from _header_ahead(reader))
@@ -76,7 +76,7 @@ FORMATS = (
         openers=(OPEN, "<atem:invoke"),
         visible=(CLOSE, START, MESSAGE, END, TURN),
         read=tagged(invokes("atem:function_calls", prefix="atem:")),
-        converse=converse,
+        read_turn=read_turn,
         recognises=lambda template: OPEN in template,
         rank=65,
         reasoning="muse",

@@ -24,7 +24,7 @@ import aiohttp
 import msgspec
 
 from antiphon.server_tools.tool import ToolFailed
-from antiphon.server_tools.web.search import Backend, Hit, Place
+from antiphon.server_tools.web.search import Backend, Hit, UserLocation
 
 MAX_BYTES = 4 * 1024 * 1024
 SECONDS = 20.0
@@ -62,21 +62,21 @@ def _needed(key: str, kind: str) -> str:
     return key
 
 
-def _searxng(base: str, query: str, place: Place) -> Request:
+def _searxng(base: str, query: str, place: UserLocation) -> Request:
     return "GET", f"{base}/search", {"params": {"q": query, "format": "json"}}
 
 
-def _brave(url: str, key: str, query: str, place: Place) -> Request:
+def _brave(url: str, key: str, query: str, place: UserLocation) -> Request:
     country = {"country": place.country} if len(place.country) == 2 else {}
     headers = {"x-subscription-token": key, "accept": "application/json"}
     return "GET", url, {"params": {"q": query, "extra_snippets": "true", **country}, "headers": headers}
 
 
-def _tavily(url: str, key: str, query: str, place: Place) -> Request:
+def _tavily(url: str, key: str, query: str, place: UserLocation) -> Request:
     return "POST", url, {"json": {"query": query, "max_results": 10}, "headers": {"authorization": f"Bearer {key}"}}
 
 
-def _templated(template: str, key: str, query: str, place: Place) -> Request:
+def _templated(template: str, key: str, query: str, place: UserLocation) -> Request:
     headers = {"authorization": f"Bearer {key}"} if key else {}
     return "GET", template.replace("{query}", quote(query, safe="")), {"headers": headers}
 
@@ -85,12 +85,12 @@ class Web:
     """A backend at an address. The operator chose it, so it may be on a private network; it is asked nothing but the
     query, and never with anything of the client's. `path` leads to the list in the answer."""
 
-    def __init__(self, request: Callable[[str, Place], Request], path: str) -> None:
+    def __init__(self, request: Callable[[str, UserLocation], Request], path: str) -> None:
         self._request = request
         self._path = path
         self._session: aiohttp.ClientSession | None = None
 
-    async def search(self, query: str, place: Place) -> Sequence[Hit]:
+    async def search(self, query: str, place: UserLocation) -> Sequence[Hit]:
         """Ask, and read the answer."""
         method, url, more = self._request(query, place)
         if self._session is None:
@@ -118,7 +118,7 @@ class Command:
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
 
-    async def search(self, query: str, place: Place) -> Sequence[Hit]:
+    async def search(self, query: str, place: UserLocation) -> Sequence[Hit]:
         """Run it, and read what it prints."""
         try:
             process = await asyncio.create_subprocess_exec(

@@ -48,7 +48,7 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
     age: str | None = None
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class UserLocation(msgspec.Struct, frozen=True, kw_only=True):
     """Where the user is, about: `user_location` of a request."""
 
     city: str = ""
@@ -60,7 +60,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class Backend(Protocol):
     """Something that searches."""
 
-    async def search(self, query: str, place: Place) -> Sequence[Hit]:
+    async def search(self, query: str, place: UserLocation) -> Sequence[Hit]:
         """What was found, the best first. Raises ToolFailed."""
 
     async def close(self) -> None:
@@ -101,7 +101,7 @@ class WebSearch:
             )
         ]
 
-    async def _found(self, call: Call, domains: Domains, place: Place) -> Fields:
+    async def _found(self, call: Call, domains: Domains, place: UserLocation) -> Fields:
         query = call.input.get("query")
         if not isinstance(query, str) or not query.strip():
             raise ToolFailed("invalid_tool_input", "query: a text is required")
@@ -123,7 +123,7 @@ class WebSearch:
 
     async def trial(self) -> str:
         """Search for a word."""
-        hits = await self._backend.search("weather", Place())
+        hits = await self._backend.search("weather", UserLocation())
         return f"a search for “weather” found {len(hits)} pages"
 
     async def close(self) -> None:
@@ -135,14 +135,14 @@ def _is_page(url: str) -> bool:
     return urlsplit(url).scheme in ("http", "https")
 
 
-def _place(settings: Mapping[str, Any], where: str) -> Place:
+def _place(settings: Mapping[str, Any], where: str) -> UserLocation:
     location = settings.get("user_location") or {}
     try:
-        return msgspec.convert({key: value for key, value in location.items() if value is not None}, Place)
+        return msgspec.convert({key: value for key, value in location.items() if value is not None}, UserLocation)
     except (msgspec.ValidationError, AttributeError) as trouble:
         raise BadRequest(f"{where}.user_location: {trouble}") from None
 
 
-def _near(place: Place) -> str:
+def _near(place: UserLocation) -> str:
     named = ", ".join(filter(None, (place.city, place.region, place.country)))
     return f" The user is near {named}." if named else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from antiphon.engines import Description, Engine
-from antiphon.parsing.course import TURN_ENDS
+from antiphon.parsing.turn import TURN_ENDS
 from antiphon.prompt.fence import Fence
 from antiphon.prompt.prefix.seams import Seams
 from antiphon.prompt.prefix.transcript import TranscriptStore
@@ -19,7 +19,7 @@ from antiphon.prompt.templates.template import Template
 from antiphon.prompt.templates.thoughts import Thoughts
 from antiphon.serving.model import Choices, ModelCard
 from antiphon.serving.token_model.format_selection import FormatSelection, select_formats
-from antiphon.serving.token_model.holding import Holding
+from antiphon.serving.token_model.grammar_cache import GrammarCache
 from antiphon.serving.token_model.model import TokenModel
 
 log = logging.getLogger("antiphon")
@@ -51,7 +51,7 @@ async def load(engine: Engine, choices: Choices, transcripts: TranscriptStore | 
         reasoning=selection.reasoning,
         visible=visible,
         token_ids=token_ids,
-        holding=Holding(token_ids.get, choices.hold_calls),
+        grammars=GrammarCache(token_ids.get, choices.hold_calls),
     )
 
 

@@ -30,7 +30,7 @@ from antiphon.prompt.tokens import room, thinking_room
 from antiphon.prompt.turns import repaired
 from antiphon.serving.model import ModelCard, call_id
 from antiphon.serving.token_model.generation import GenerationPlan
-from antiphon.serving.token_model.holding import Holding
+from antiphon.serving.token_model.grammar_cache import GrammarCache
 from antiphon.serving.token_model.task import TokenTask
 
 log = logging.getLogger("antiphon")
@@ -51,7 +51,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: Reasoning
     visible: tuple[str, ...]
     token_ids: dict[str, int]
-    holding: Holding
+    grammars: GrammarCache
     adapter: str = ""
 
     def adapted(self, adapter: str, transcripts: TranscriptStore | None = None) -> TokenModel:
@@ -131,7 +131,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
             thinks=self.card.thinking,
             window=self.card.window,
         )
-        return await self.holding.held(conversation, params, speech, self.description.grammar)
+        return await self.grammars.held(conversation, params, speech, self.description.grammar)
 
     async def task(self, conversation: Conversation, params: GenerationParams, session: str | None) -> TokenTask:
         """The request as a job for the engine."""

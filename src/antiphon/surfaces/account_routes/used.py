@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from antiphon.accounts.report import DIMENSIONS, Dimension, Line, report
+from antiphon.accounts.report import DIMENSIONS, Dimension, UsageRow, report
 from antiphon.accounts.usage import HOUR, Cell, Counts
 from antiphon.api.errors import BadRequest, NotFound, NotKept
 from antiphon.surfaces.http.exchange import Exchange
@@ -123,7 +123,7 @@ def _meant(cell: Cell, asked: Query) -> bool:
     return (not asked.keys or cell.key in asked.keys) and (not asked.models or cell.model in asked.models)
 
 
-def _used(line: Line, by: Sequence[Dimension], names: Mapping[str, str]) -> Used:
+def _used(line: UsageRow, by: Sequence[Dimension], names: Mapping[str, str]) -> Used:
     places: dict[str, Any] = dict(zip(by, line.place, strict=True))
     for dimension, form in (("day", "%Y-%m-%d"), ("hour", "%Y-%m-%dT%H:00:00Z")):
         if dimension in places:

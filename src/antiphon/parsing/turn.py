@@ -1,5 +1,5 @@
-"""The course of a reply: where thinking begins and ends, where the visible text is trimmed, and how a reader that took
-something for a call by mistake gives it back as text. What a call looks like is the format's business."""
+"""Reading a turn of the assistant: where thinking begins and ends, where the visible text is trimmed, and how a reader
+that took something for a call by mistake gives it back as text. What a call looks like is the format's business."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ TURN_ENDS = (
 """Tokens that end a turn. An engine that lets one through writes it last, and there it is no text."""
 
 
-def converse(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
-    """The course of a reply in most formats: thinking and text in turn, calls between."""
+def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
+    """A turn in most formats: thinking and text alternate, with calls between."""
     source = reader.source
     openers, hints = (format.openers, format.hints) if reader.tools else ((), ())
     strays = _strays(format, reasoning) if reader.tools else ()

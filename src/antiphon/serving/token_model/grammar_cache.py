@@ -1,5 +1,5 @@
-"""What the engine holds a model to. Conversations send the same tools with every request: a demand that was met lately
-is not made anew."""
+"""The grammars that the engine holds a model to. Conversations send the same tools with every request: a grammar that
+was made lately is not made anew."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from antiphon.constraint.plan import HoldCalls, Speech, plan
 _MOST = 64
 
 
-class Holding:
-    """The demands of requests to one model, in the terms of its engine. `hold_calls` is the operator's choice."""
+class GrammarCache:
+    """The grammars of requests to one model, in the dialect of its engine. `hold_calls` is the operator's choice."""
 
     def __init__(self, token_id: TokenId, hold_calls: HoldCalls) -> None:
         self._token_id = token_id
