@@ -79,7 +79,8 @@ class StandIn(BaseHTTPRequestHandler):
         if "missing" in one:
             self._answer(404, b'{"type":"error","error":{"type":"not_found_error","message":"served here: a model"}}')
         else:
-            self._answer(200, json.dumps(named if "/models/" in self.path else {"data": models}).encode())
+            several = {"data": models, "models": [{"slug": model["id"]} for model in models]}
+            self._answer(200, json.dumps(named if "/models/" in self.path else several).encode())
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -227,8 +228,10 @@ def test_opencode_is_launched_without_a_file(
 def test_codex_is_launched_without_a_file(
     server: tuple[str, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Codex gets its provider, model and window on its command line, and the key in a variable."""
+    """Codex gets its provider, model and window on its command line, with the place of a file in the cache folder that
+    describes the server's models, and the key in a variable."""
     program(tmp_path, "codex", monkeypatch)
+    monkeypatch.setenv("ANTIPHON_CACHE_DIR", str(tmp_path / "cache"))
     given, environment, told = launched("codex", "--url", server[0], "--key", "sesame", "--", "exec", "hi")
     assert given[-2:] == ["exec", "hi"]
     assert given[:-2:2] == ["-c"] * (len(given) // 2 - 1)
@@ -236,6 +239,9 @@ def test_codex_is_launched_without_a_file(
     assert settings["model"] == '"a model"'
     assert settings["model_context_window"] == "8192"
     assert settings["model_providers.antiphon.base_url"] == f'"{server[0]}/v1"'
+    catalogue = Path(json.loads(settings["model_catalog_json"]))
+    assert catalogue.is_relative_to(tmp_path / "cache")
+    assert json.loads(catalogue.read_text()) == {"models": [{"slug": "a model"}, {"slug": "another"}]}
     assert environment[json.loads(settings["model_providers.antiphon.env_key"])] == "sesame"
     assert "sesame" not in told
     assert "must also be told: codex -c " in run("env", "codex", "--url", server[0]).output
@@ -245,7 +251,7 @@ def test_every_variable_has_its_reason() -> None:
     """What a program is given is what its record explains, no less and no more."""
     model = banner.Served(name="m", window=8192)
     for each in PROGRAMS.values():
-        target = Target(base="http://x", key="k", model=model, small=model)
+        target = Target(base="http://x", key="k", model=model, small=model, catalogue="/models.json")
         assert {*each.variables(target), *each.overrides(target)} == set(each.why)
 
 

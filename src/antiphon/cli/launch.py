@@ -6,13 +6,16 @@ import os
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import click
 import msgspec
 
 from antiphon.cli.client import Server, Unreachable, model_named
+from antiphon.cli.model_catalogue import catalogue_file
 from antiphon.cli.options import Failed, model_option, most_option, server_options, small_model_option
 from antiphon.cli.programs import PROGRAMS, Program, Target
+from antiphon.settings import sources
 
 _LONGEST_SHOWN = 100
 
@@ -130,6 +133,9 @@ def launch(
     try:
         path = found(PROGRAMS[program])
         aim = target(server, model=name, small=small, most=most)
+        if PROGRAMS[program].reads_catalogue:
+            folder = Path(sources.load({}).cache_dir) / "programs"
+            aim = msgspec.structs.replace(aim, catalogue=catalogue_file(server, folder))
         start(PROGRAMS[program], path, aim, arguments, lambda line: click.echo(line, err=True))
     except (CannotLaunch, Unreachable) as error:
         raise Failed(str(error)) from None

@@ -16,13 +16,15 @@ _LARGEST_REPLY = 32000
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What a program is pointed at: the server's address without a slash at the end, the key to show, the model for
-    the work and the one for small things beside it, and the longest reply in tokens, 0 to go by the window."""
+    the work and the one for small things beside it, and the longest reply in tokens, 0 to go by the window. `catalogue`
+    is a file that describes the server's models, for a program that `reads_catalogue`."""
 
     base: str
     key: str
     model: Served
     small: Served
     most: int = 0
+    catalogue: str = ""
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     why: dict[str, str]
     overrides: Callable[[Target], dict[str, str]] = lambda target: {}
     without: tuple[str, ...] = ()
+    reads_catalogue: bool = False
     notes: Callable[[Target], tuple[str, ...]] = lambda target: ()
 
     def arguments(self, target: Target) -> list[str]:
@@ -136,6 +139,8 @@ def _codex(target: Target) -> dict[str, str]:
     }
     if target.model.window:
         overrides["model_context_window"] = str(target.model.window)
+    if target.catalogue:
+        overrides["model_catalog_json"] = text(target.catalogue)
     return overrides
 
 
@@ -183,6 +188,7 @@ PROGRAMS = {
             prompt_tokens=8_000,
             variables=lambda target: {_CODEX_KEY: target.key},
             overrides=_codex,
+            reads_catalogue=True,
             why={
                 _CODEX_KEY: "the key, `any` where none is asked for",
                 "model": "the model",
@@ -193,6 +199,8 @@ PROGRAMS = {
                 "model_providers.antiphon.env_key": "the variable that has the key",
                 "check_for_update_on_startup": "off",
                 "analytics.enabled": "off",
+                "model_catalog_json": "a file in the cache folder that describes the server's models; otherwise Codex "
+                "has no tool for edits",
                 "model_context_window": "the true window, so that the conversation is compacted in time",
             },
         ),

@@ -35,10 +35,10 @@ def codex(*arguments: str, folder: Path = WORK) -> tuple[str, list[dict[str, Any
     return ran("codex", *told, "exec", "--skip-git-repo-check", *arguments, folder=folder)
 
 
-def launched(*arguments: str) -> tuple[str, list[dict[str, Any]]]:
+def launched(*arguments: str, folder: Path = WORK) -> tuple[str, list[dict[str, Any]]]:
     """The same, told by `antiphon launch` where the server is and what it serves."""
     launch = [sys.executable, "-m", "antiphon", "launch", "codex", "--url", URL, "--"]
-    return ran(*launch, "exec", "--skip-git-repo-check", *arguments)
+    return ran(*launch, "exec", "--skip-git-repo-check", *arguments, folder=folder)
 
 
 def ran(*command: str, folder: Path = WORK) -> tuple[str, list[dict[str, Any]]]:
@@ -133,6 +133,17 @@ def launched_text() -> None:
     assert "Hello from the script." in said, said
     assert [post["body"]["model"] for post in posts] == ["local-model"]
     assert not (HOME / ".codex" / "config.toml").exists()
+
+
+@check("scripted")
+def patched() -> None:
+    folder = WORK / "patched"
+    folder.mkdir()
+    (folder / "sum.py").write_text("def add(a, b):\n    return a - b\n")
+    said, posts = launched("--dangerously-bypass-approvals-and-sandbox", "Patch sum.py", folder=folder)
+    assert "It is patched." in said, said
+    assert (folder / "sum.py").read_text() == "def add(a, b):\n    return a + b\n"
+    assert len(posts) == 2, len(posts)
 
 
 @check("real")
