@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Tests in parallel; `make test WORKERS=0` runs them one after another, `make test TESTS=tests/test_cli.py` only some.
+# Tests in parallel; `make test WORKERS=0` runs them one after another, `make test TESTS=tests/cli/test_cli.py` only some.
 WORKERS ?= 2
 TESTS ?=
 ARGS ?=

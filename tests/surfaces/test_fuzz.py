@@ -1,7 +1,7 @@
 """Whatever is sent, the answer is in the envelope, soon, and never the server's own failure.
 
 The real service over the scripted engine is driven as an ASGI application, with requests made from those that real
-programs send. `FUZZ=20000 make test TESTS=tests/surfaces/test_no_mutated_request_breaks_the_server.py` looks harder.
+programs send. `FUZZ=20000 make test TESTS=tests/surfaces/test_fuzz.py` looks harder.
 """
 
 from __future__ import annotations
