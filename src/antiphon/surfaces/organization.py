@@ -4,7 +4,6 @@ it is for the operator alone.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Literal, TypeVar, get_args
@@ -12,10 +11,11 @@ from typing import Literal, TypeVar, get_args
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from antiphon.accounts.key_store import KeyStore, NameTaken, UnknownKey
+from antiphon.accounts.key_store import KeyStore
 from antiphon.accounts.keys import Key, is_name
-from antiphon.api.errors import BadRequest, NotFound, NotKept
+from antiphon.api.errors import BadRequest
 from antiphon.serving.service import Service
+from antiphon.surfaces.account_routes.kept import usage_cells, with_keys
 from antiphon.surfaces.http import json_body, pages
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.messages import failures, sent
@@ -91,7 +91,7 @@ class _Organization:
         status = exchange.query.get("status")
         if status is not None and status not in get_args(_Status):
             raise BadRequest(f"status: Input should be one of {', '.join(get_args(_Status))}")
-        found = [_told(key) for key in await self._kept(lambda store: [] if store.untouched else store.all())]
+        found = [_told(key) for key in await self._with_keys(lambda store: [] if store.untouched else store.all())]
         mine = [key for key in found if status in (None, key.status)]
         places, more = pages.cut([key.id for key in mine], exchange.query, usual="20", kind="API key")
         data = [mine[place] for place in places]
@@ -99,7 +99,7 @@ class _Organization:
         await exchange.reply(200, msgspec.json.encode(ApiKeyPage(data, more, first, last)))
 
     async def key(self, exchange: Exchange) -> None:
-        found = await self._kept(lambda store: store.find(exchange.rest))
+        found = await self._with_keys(lambda store: store.find(exchange.rest))
         await exchange.reply(200, msgspec.json.encode(_told(found)))
 
     async def change(self, exchange: Exchange) -> None:
@@ -118,31 +118,15 @@ class _Organization:
             key = store.change(key.label, **rights) if rights else key
             return store.revoke(key.label) if change.status == "archived" and key.revoked is None else key
 
-        await exchange.reply(200, msgspec.json.encode(_told(await self._kept(work))))
+        await exchange.reply(200, msgspec.json.encode(_told(await self._with_keys(work))))
 
     async def usage(self, exchange: Exchange) -> None:
         query = read(exchange.queries, self._options.clock())
-        usage, ledger = self._accounts.usage, self._accounts.ledger
-        if usage is None or ledger is None:
-            raise NotFound("this server keeps no usage")
-        try:
-            cells = await asyncio.to_thread(usage.cells, ledger.folder, query.since, query.until)
-        except OSError as error:
-            raise NotKept(f"the usage cannot be read: {error}") from None
+        cells = await usage_cells(self._accounts, query.since, query.until)
         await exchange.reply(200, msgspec.json.encode(messages_report(query, cells)))
 
-    async def _kept(self, work: Callable[[KeyStore], T]) -> T:
-        store = self._accounts.key_store
-        if store is None:
-            raise NotFound("this server manages no keys")
-        try:
-            return await asyncio.to_thread(work, store)
-        except UnknownKey as unknown:
-            raise NotFound(f"API key: {unknown}") from None
-        except NameTaken as taken:
-            raise BadRequest(f"name: there is a key called {str(taken)!r} already") from None
-        except OSError as error:
-            raise NotKept(f"the keys cannot be read or written: {error}") from None
+    async def _with_keys(self, work: Callable[[KeyStore], T]) -> T:
+        return await with_keys(self._accounts, work, called="API key")
 
 
 def _told(key: Key) -> ApiKey:

@@ -22,7 +22,7 @@ print(json.dumps([
 """
 _PATIENCE = 60.0
 
-_INSTALL = "pip install --force-reinstall xllamacpp --index-url INDEX (INDEX is named for {} by xllamacpp's own page)"
+_INSTALL = "pip install --force-reinstall xllamacpp -i INDEX (INDEX is named for {} by xllamacpp's own page)"
 BUILDS = {
     "NVIDIA": _INSTALL.format("CUDA 12.8"),
     "AMD": _INSTALL.format("ROCm 6.4"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,9 +11,10 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from antiphon.accounts.key_store import KeyStore, NameTaken, UnknownKey
+from antiphon.accounts.key_store import KeyStore
 from antiphon.accounts.keys import Allowance, Key, Status, is_name
-from antiphon.api.errors import BadRequest, NotFound, NotKept
+from antiphon.api.errors import BadRequest
+from antiphon.surfaces.account_routes.kept import with_keys
 from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type
@@ -118,7 +118,7 @@ class ManagedKeys:
         self._accounts = options.accounts
 
     async def all(self, exchange: Exchange) -> None:
-        found = await self._kept(lambda store: [] if store.untouched else store.all())
+        found = await with_keys(self._accounts, lambda store: [] if store.untouched else store.all(), called="key")
         await exchange.reply(200, msgspec.json.encode(KeyList([described(key) for key in found])))
 
     async def add(self, exchange: Exchange) -> None:
@@ -151,23 +151,10 @@ class ManagedKeys:
         return json_body.read(await exchange.body(_LARGEST) or b"{}", decoder)[0]
 
     async def _changed(self, work: Callable[[KeyStore], T]) -> T:
-        done = await self._kept(work)
+        done = await with_keys(self._accounts, work, called="key")
         if self._accounts.key_store is not None:
             await self._accounts.keys.load(self._accounts.key_store)
         return done
-
-    async def _kept(self, work: Callable[[KeyStore], T]) -> T:
-        store = self._accounts.key_store
-        if store is None:
-            raise NotFound("this server manages no keys")
-        try:
-            return await asyncio.to_thread(work, store)
-        except UnknownKey as unknown:
-            raise NotFound(f"key: {unknown}") from None
-        except NameTaken as taken:
-            raise BadRequest(f"name: there is a key called {str(taken)!r} already") from None
-        except OSError as error:
-            raise NotKept(f"the keys cannot be read or written: {error}") from None
 
     def routes(self) -> list[Route]:
         """The routes, all of them for the operator."""

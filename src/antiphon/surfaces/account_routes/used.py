@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -12,7 +11,8 @@ from msgspec import UNSET, UnsetType
 
 from antiphon.accounts.report import DIMENSIONS, Dimension, UsageRow, report
 from antiphon.accounts.usage import HOUR, Cell, Counts
-from antiphon.api.errors import BadRequest, NotFound, NotKept
+from antiphon.api.errors import BadRequest
+from antiphon.surfaces.account_routes.kept import usage_cells
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route
 
@@ -96,12 +96,7 @@ def used(options: Options) -> Route:
 
     async def answer(exchange: Exchange) -> None:
         asked = read(exchange.queries, options.clock())
-        if accounts.usage is None or accounts.ledger is None:
-            raise NotFound("this server keeps no usage")
-        try:
-            cells = await asyncio.to_thread(accounts.usage.cells, accounts.ledger.folder, asked.since, asked.until)
-        except OSError as error:
-            raise NotKept(f"the usage cannot be read: {error}") from None
+        cells = await usage_cells(accounts, asked.since, asked.until)
         label = exchange.watch.key
         if not accounts.sees_all(label):
             cells = {cell: counts for cell, counts in cells.items() if cell.key == label}
