@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import os
 import random
 import signal
@@ -28,15 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from bench import servers
 from bench.prefill import HEADERS
 from bench.reckoning import told
-from bench.tools import body, script, searched
+from bench.tools import body, outside, script, settings
 from tests.faults import processes
-from tests.server_tools.mcp import servers as mcp_servers
-from tests.server_tools.web.sites import ARTICLE, listening, page
 
 PATIENCE = 60
 """Seconds until whatever was asked is answered, and until what goes on by itself is over."""
@@ -204,18 +200,13 @@ async def main(arguments: argparse.Namespace) -> int:
     """Start all of it, ask, tell."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        routes = web.get("/search", searched), web.get("/bees.html", page(ARTICLE.encode()))
-        site = await stack.enter_async_context(listening(*routes))
-        logging.disable(logging.INFO)
-        mcp = await stack.enter_async_context(mcp_servers.listening())
+        site, mcp = await outside(stack)
         said = script(site)
         (folder / "script.json").write_text(json.dumps({**said, "rules": [*said["rules"], {"text": "word " * 10}]}))
-        lines = ["web_fetch = true", "mcp_connector = true", "code_execution = true", "allow_private_urls = true"]
-        lines += [f'web_search = "searxng+{site}"', 'default_model = "tools"', "max_queue = 1000", "[models.tools]"]
         config = folder / "antiphon.toml"
-        config.write_text("\n".join([*lines, f'model = "scripted+{folder / "script.json"}"']))
-        settings = ("--config", str(config), "--workers", "2")
-        server = await asyncio.to_thread(lambda: stack.enter_context(servers.antiphon(folder, "", *settings)))
+        config.write_text(settings(site, {"tools": f"scripted+{folder / 'script.json'}"}))
+        options = ("--config", str(config), "--workers", "2")
+        server = await asyncio.to_thread(lambda: stack.enter_context(servers.antiphon(folder, "", *options)))
         run = Everything(server.url, site, mcp, arguments.seed)
         until = time.monotonic() + 60 * arguments.minutes
         killing = [kill(server, run, arguments.kill_every, until)] if arguments.kill_every else []

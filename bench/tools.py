@@ -68,6 +68,22 @@ async def searched(request: web.Request) -> web.StreamResponse:
     return web.json_response({"results": [found("On bees", "https://bees.example/on", "Bees fly.")]})
 
 
+async def outside(stack: AsyncExitStack) -> tuple[str, str]:
+    """The addresses of a site, which is a search engine too, and of an MCP server."""
+    routes = web.get("/search", searched), web.get("/bees.html", page(ARTICLE.encode()))
+    site = await stack.enter_async_context(listening(*routes))
+    # The MCP server tells of each request.
+    logging.disable(logging.INFO)
+    return site, await stack.enter_async_context(mcp_servers.listening())
+
+
+def settings(site: str, models: dict[str, str]) -> str:
+    """The configuration of a server with all tools, whose default model is called `tools`."""
+    lines = [f'web_search = "searxng+{site}"', "web_fetch = true", "mcp_connector = true", "code_execution = true"]
+    lines += ["allow_private_urls = true", "max_queue = 1000", 'default_model = "tools"']
+    return "\n".join([*lines, *(f'[models.{name}]\nmodel = "{model}"' for name, model in models.items())])
+
+
 async def answered(client: aiohttp.ClientSession, url: str, asked: dict[str, Any]) -> str:
     """Why a request was not answered as it should; empty: it was."""
     async with client.post(url + "/v1/messages", json=asked, headers={"anthropic-version": "2023-06-01"}) as response:
@@ -105,18 +121,11 @@ async def main(kinds: list[str]) -> int:
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as place, servers.upstream(folder := Path(place)) as clock:
         async with AsyncExitStack() as stack:
-            routes = web.get("/search", searched), web.get("/bees.html", page(ARTICLE.encode()))
-            site = await stack.enter_async_context(listening(*routes))
-            # The MCP server tells of each request.
-            logging.disable(logging.INFO)
-            mcp = await stack.enter_async_context(mcp_servers.listening())
+            site, mcp = await outside(stack)
             (folder / "script.json").write_text(json.dumps(script(site)))
             config = folder / "antiphon.toml"
             models = {"tools": f"scripted+{folder / 'script.json'}", "paced": f"llama.cpp+{clock.url}"}
-            lines = [f'web_search = "searxng+{site}"', "web_fetch = true", "mcp_connector = true"]
-            lines += ["code_execution = true", "allow_private_urls = true", "max_queue = 1000"]
-            lines += ['default_model = "tools"', *(f'[models.{n}]\nmodel = "{m}"' for n, m in models.items())]
-            config.write_text("\n".join(lines))
+            config.write_text(settings(site, models))
             server = await asyncio.to_thread(
                 lambda: stack.enter_context(servers.antiphon(folder, "", "--config", str(config)))
             )
