@@ -37,8 +37,8 @@ def free_port() -> int:
 
 @contextmanager
 def serving(folder: Path, *arguments: str, port: int = 0) -> Iterator[Server]:
-    """`antiphon serve` with these arguments, up when it is handed over, gone afterwards. On a free port, if no other is
-    given."""
+    """`antiphon serve` with these arguments, gone afterwards. It answers, and has said so, when it is handed over. On a
+    free port, if no other is given."""
     port = port or free_port()
     log = folder / f"server-{port}.log"
     command = [sys.executable, "-m", "antiphon", "serve", "--port", str(port), "--state-dir", str(folder), *arguments]
@@ -66,9 +66,11 @@ def _wait(server: Server) -> None:
             break
         try:
             with urllib.request.urlopen(server.url + "/health", timeout=2):
-                return
+                if "is ready." in server.log.read_text():
+                    return
         except OSError:
-            time.sleep(0.1)
+            pass
+        time.sleep(0.1)
     raise RuntimeError(f"the server did not come up:\n{server.log.read_text()}")
 
 
