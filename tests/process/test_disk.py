@@ -21,7 +21,8 @@ from antiphon.engines.cache.pages import Pages
 from antiphon.engines.cache.slots import Slots
 from antiphon.process.seal_key import seal_key
 from antiphon.process.transcript_store import TranscriptFolder
-from antiphon.process.worker_state import METRICS_VARIABLE, WorkerStateOwner, reserve_metrics
+from antiphon.process.worker_state import METRICS_VARIABLE, reserve_metrics
+from antiphon.process.worker_state_owner import WorkerStateOwner
 from antiphon.serving.rate_limits import RateLimiter
 from tests.batches.lived import BATCH
 from tests.end_to_end.conftest import HERE, serving

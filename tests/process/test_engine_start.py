@@ -13,7 +13,7 @@ from antiphon.engines.models.model_store import ModelUnavailable
 from antiphon.process import engine_launches
 from antiphon.process.engine_launches import Planned
 from antiphon.process.engine_start import EngineStarter
-from antiphon.process.worker_state import WorkerStateOwner
+from antiphon.process.worker_state_owner import WorkerStateOwner
 from antiphon.settings.fields import Settings
 from antiphon.settings.model_fields import ModelSettings
 

@@ -6,7 +6,8 @@ import asyncio
 import os
 from pathlib import Path
 
-from antiphon.process.worker_state import WorkerState, WorkerStateOwner
+from antiphon.process.worker_state import WorkerState
+from antiphon.process.worker_state_owner import WorkerStateOwner
 
 
 async def test_workers_are_told_of_the_end(tmp_path: Path) -> None:

@@ -57,8 +57,7 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
             reader.tentative = False
             closed = closed and not found
         elif marker in reasoning.opens and marker:
-            thinking = _opens_thinking(reader, reasoning, marker)
-            if thinking:
+            if thinking := _opens_thinking(reader, reasoning, marker):
                 reader.boundary(thinking=True)
             else:
                 reader.text(marker)

@@ -23,7 +23,8 @@ from antiphon.process.engine_process import EngineProcess
 from antiphon.process.loadable import Loadable
 from antiphon.process.model_loader import ModelLoader
 from antiphon.process.worker_config import ModelEndpoint, OnDemand
-from antiphon.process.worker_state import Reloaded, Restart, WorkerStateOwner
+from antiphon.process.worker_state import Reloaded, Restart
+from antiphon.process.worker_state_owner import WorkerStateOwner
 from antiphon.settings.sources import ModelSettings, Settings
 
 

@@ -31,7 +31,8 @@ from antiphon.process import banner, workers
 from antiphon.process.engine_start import EngineStarter
 from antiphon.process.managed_keys import managed_keys
 from antiphon.process.worker_config import WorkerConfig
-from antiphon.process.worker_state import METRICS_VARIABLE, WorkerStateOwner
+from antiphon.process.worker_state import METRICS_VARIABLE
+from antiphon.process.worker_state_owner import WorkerStateOwner
 from antiphon.settings.sources import ModelSettings, Settings
 from antiphon.storage import files
 

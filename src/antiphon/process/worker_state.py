@@ -12,23 +12,19 @@
     vocabulary/ the vocabularies of these, as files that the engine reads
     metrics/    what each worker has counted (`observability/metrics.py`), when there are several
 
-A worker that runs without a supervisor has no folder, and none of this happens.
+A worker that runs without a supervisor has no folder, and none of this happens. `worker_state_owner.py` is the
+supervisor's side.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import logging
 import os
 import re
-import shutil
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -44,12 +40,7 @@ METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # Its files, one for each kind of metric there is, and the size that it gives them at first.
 _METRICS = ("counter", "gauge_livesum", "histogram")
 _METRICS_SIZE = 1 << 20
-_PREFIX = "run-"
 _UNSAFE = re.compile(r"[^\w.-]+")
-# Bytes of a socket's path that every system takes.
-_LONGEST_SOCKET = 100
-# A folder without a pipe's reader may be one that is being made.
-_YOUNG = 60.0
 
 
 def file_name(model: str) -> str:
@@ -57,7 +48,8 @@ def file_name(model: str) -> str:
     return f"{_UNSAFE.sub('-', model)[:60]}-{hashlib.blake2b(model.encode(), digest_size=4).hexdigest()}"
 
 
-def _slots(model: str) -> str:
+def slots_name(model: str) -> str:
+    """The name of the file of what is in the slots of a model's engine."""
     return f"slots-{file_name(model)}"
 
 
@@ -96,7 +88,8 @@ class Restart(msgspec.Struct, frozen=True):
     abort: bool = False
 
 
-def _reloaded(folder: str, model: str) -> Path:
+def reload_file(folder: str, model: str) -> Path:
+    """The file of how a model's last reload went."""
     return Path(folder) / "reload" / f"{file_name(model)}.json"
 
 
@@ -119,7 +112,7 @@ class WorkerState:
 
     def slots(self, model: str) -> str:
         """The file of what is in the slots of a model's engine; empty when there is no folder."""
-        return str(Path(self._folder) / _slots(model)) if self._folder else ""
+        return str(Path(self._folder) / slots_name(model)) if self._folder else ""
 
     def crashes(self) -> str:
         """What there is to say of engines that die again and again; mostly nothing."""
@@ -147,13 +140,13 @@ class WorkerState:
         if not self._folder:
             return None
         try:
-            return msgspec.json.decode(_reloaded(self._folder, model).read_bytes(), type=Reloaded)
+            return msgspec.json.decode(reload_file(self._folder, model).read_bytes(), type=Reloaded)
         except (OSError, msgspec.MsgspecError):
             return None
 
     def note_reloaded(self, model: str, outcome: Reloaded) -> None:
         """A model's engine has taken its weights anew, or could not. Raises OSError."""
-        files.write(_reloaded(self._folder, model), msgspec.json.encode(outcome), durable=False)
+        files.write(reload_file(self._folder, model), msgspec.json.encode(outcome), durable=False)
 
     def restart(self, asked: Restart) -> None:
         """Have a model's engine started again; `reloaded` tells when that is done. Raises OSError."""
@@ -182,122 +175,3 @@ class WorkerState:
             asyncio.get_running_loop().remove_reader(self._pipe)
             os.close(self._pipe)
             self._pipe = -1
-
-
-class WorkerStateOwner:
-    """The supervisor's view: makes the folder within `place`, and removes it. When that cannot be written, the folder
-    is made where files are kept in memory or for a while, and `trouble` says why. Raises OSError where there is no such
-    place either."""
-
-    def __init__(self, place: Path) -> None:
-        self.trouble: OSError | None = None
-        self._elsewhere = ""
-        try:
-            self.folder = _made(place, _PREFIX)
-        except OSError as error:
-            # No first choice: what is a few days old may be cleaned away there, and this runs for weeks.
-            self.trouble = error
-            self.folder = _made_elsewhere(error)
-        # Opened for both, because opening for writing alone would wait for a reader.
-        self._pipe = os.open(Path(self.folder) / "stopping", os.O_RDWR | os.O_NONBLOCK)
-
-    @property
-    def metrics(self) -> str:
-        """The folder of the workers' metrics."""
-        return str(Path(self.folder) / "metrics")
-
-    def stop(self) -> None:
-        """Tell the workers that the server was asked to stop."""
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
-
-    def crashes(self, model: str, sentence: str) -> None:
-        """Tell the workers how it is with a model's engine that keeps dying; nothing when it is well again."""
-        file = Path(self.folder) / "crashes" / f"{file_name(model)}.txt"
-        with contextlib.suppress(OSError):
-            if sentence:
-                files.write(file, sentence.encode(), durable=False)
-            else:
-                file.unlink(missing_ok=True)
-
-    def models(self, states: Mapping[str, ModelState]) -> None:
-        """Tell the workers how it is with each model that is loaded when it is needed."""
-        with contextlib.suppress(OSError):
-            files.write(Path(self.folder) / "models", msgspec.json.encode(states), durable=False)
-
-    @property
-    def loader(self) -> str:
-        """The socket of the loader of models. Where the folder's name is too long for one, it is elsewhere."""
-        path = str(Path(self.folder) / "loader")
-        if len(path.encode()) > _LONGEST_SOCKET:
-            self._elsewhere = self._elsewhere or tempfile.mkdtemp(prefix=f"antiphon-{_PREFIX}")
-            path = str(Path(self._elsewhere) / "loader")
-        return path
-
-    def vocabulary(self, model: str) -> Path:
-        """The file for the vocabulary of a model."""
-        folder = Path(self.folder) / "vocabulary"
-        folder.mkdir(exist_ok=True)
-        return folder / f"{file_name(model)}.gguf"
-
-    def note_reloaded(self, model: str, outcome: Reloaded) -> None:
-        """Tell the workers how the restart of a model's engine went."""
-        with contextlib.suppress(OSError):
-            files.write(_reloaded(self.folder, model), msgspec.json.encode(outcome), durable=False)
-
-    def restarts(self, restart: Callable[[Restart], None]) -> None:
-        """Call this, on a thread, for each engine that is to be started again."""
-
-        # Opened for both, so that it does not end when a worker has written.
-        pipe = os.open(Path(self.folder) / "restarts", os.O_RDWR)
-
-        def listen() -> None:
-            with open(pipe, "rb") as lines:
-                for line in lines:
-                    restart(msgspec.json.decode(line, type=Restart))
-
-        threading.Thread(target=listen, name="restarts", daemon=True).start()
-
-    def forget_slots(self, model: str) -> None:
-        """A model's engine is started, and holds nothing."""
-        (Path(self.folder) / _slots(model)).unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Remove the folder."""
-        self.stop()
-        for folder in filter(None, (self.folder, self._elsewhere)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _made(place: Path, prefix: str) -> str:
-    place.mkdir(parents=True, exist_ok=True)
-    _sweep(place, prefix)
-    folder = Path(tempfile.mkdtemp(dir=place, prefix=prefix))
-    try:
-        for name in ("metrics", "crashes", "reload"):
-            (folder / name).mkdir()
-        for name in ("stopping", "restarts"):
-            os.mkfifo(folder / name, 0o600)
-    except OSError:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return str(folder)
-
-
-def _made_elsewhere(error: OSError) -> str:
-    for place in ("/dev/shm", tempfile.gettempdir()):
-        with contextlib.suppress(OSError):
-            return _made(Path(place), f"antiphon-{_PREFIX}")
-    raise error
-
-
-def _sweep(place: Path, prefix: str) -> None:
-    """Remove what servers left behind that were killed: in their folders nobody holds the pipe any more."""
-    for folder in place.glob(f"{prefix}*"):
-        try:
-            if time.time() - folder.stat().st_mtime > _YOUNG:
-                os.close(os.open(folder / "stopping", os.O_WRONLY | os.O_NONBLOCK))
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                shutil.rmtree(folder, ignore_errors=True)

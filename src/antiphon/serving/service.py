@@ -182,18 +182,15 @@ class Service:
         if self._rate_limiter:
             self._rate_limiter.spend_input(watch.key, watch.prompt, further=further)
         continuation = None
-        if task.record is not None:
-            continuation = await self._predecessors.follow(
-                task.record, session=session, message=message, previous=previous
-            )
-        unknown = CacheMiss("unavailable") if previous else None
+        if (record := task.record) is not None:
+            continuation = await self._predecessors.follow(record, session=session, message=message, previous=previous)
         return Prepared(
             card=served.card,
             task=task,
             tools=callable_tools(conversation, generation),
             params=generation,
             continuation=continuation,
-            miss=continuation.miss if continuation else unknown,
+            miss=continuation.miss if continuation else CacheMiss("unavailable") if previous else None,
             low_priority=low_priority,
             tells_tokens=tells_tokens,
             edits=edited.applied,

@@ -79,40 +79,21 @@ class _Messages:
         ]
 
     async def _create(self, exchange: Exchange) -> None:
-        whole = await self._reader.read(exchange)
-        request, decoded = whole.request, whole.decoded
+        received = await self._reader.read(exchange)
+        request = received.request
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         take_label(exchange, request.metadata and request.metadata.label)
-        id, probing = self._options.new_id("msg_"), request.diagnostics
-        exchange.watch.message = id
-        # A request that only warms the cache warms it for the conversation as it is.
-        asked = (request.model, decoded.conversation, decoded.generation)
-        summary = await self._service.compaction(*asked) if request.max_tokens else None
-        prepared = await self._service.prepare(
-            request.model,
-            summary.conversation if summary else decoded.conversation,
-            summary.params if summary else decoded.generation,
-            session=whole.session,
-            message=id if probing else None,
-            previous=probing.previous_message_id if probing else None,
-            low_priority=exchange.batch is not None,
+        exchange.watch.message = id = self._options.new_id("msg_")
+        summary = await self._summary(received)
+        prepared = await self._prepare(exchange, received, id, summary)
+        style = self._style(exchange, received, id, prepared)
+        run = (
+            self._compacted(exchange, received, prepared, summary)
+            if summary
+            else self._run(exchange, received, prepared)
         )
-        style = message.Style(
-            id=id,
-            model=request.model,
-            seal=self._seal,
-            withheld=decoded.withheld,
-            context_management=not isinstance(request.context_management, msgspec.UnsetType),
-            members=decoded.members,
-            diagnostics=caching.diagnostics(prepared.miss) if probing else None,
-            hour=decoded.hour,
-            tier="standard" if exchange.batch is None else "batch",
-            tokens=decoded.tokens,
-            prompt_ids=prepared.prompt_ids if decoded.tokens else (),
-        )
-        run = self._compacted(exchange, whole, prepared, summary) if summary else self._run(exchange, whole, prepared)
-        if whole.turn is not None:
-            run = self._reader.threads.keeping(whole.turn, style, run)
+        if received.turn is not None:
+            run = self._reader.threads.keeping(received.turn, style, run)
         run = exchange.charge.making(run)
         if request.stream:
             encoder = _StreamEncoder(style, prepared, exchange)
@@ -131,32 +112,71 @@ class _Messages:
             reply = await sse.whole(exchange, run)
             await exchange.reply(200, message.whole(style, reply))
 
+    async def _summary(self, received: ReceivedRequest) -> SummaryRequest | None:
+        """The summary that is written before the reply. A request that only warms the cache has none: it warms it for
+        the conversation as it is."""
+        if not received.request.max_tokens:
+            return None
+        decoded = received.decoded
+        return await self._service.compaction(received.request.model, decoded.conversation, decoded.generation)
+
+    async def _prepare(
+        self, exchange: Exchange, received: ReceivedRequest, id: str, summary: SummaryRequest | None
+    ) -> Prepared:
+        """The first prompt: that of the summary, or of the reply with this id."""
+        request, decoded, probing = received.request, received.decoded, received.request.diagnostics
+        return await self._service.prepare(
+            request.model,
+            summary.conversation if summary else decoded.conversation,
+            summary.params if summary else decoded.generation,
+            session=received.session,
+            message=id if probing else None,
+            previous=probing.previous_message_id if probing else None,
+            low_priority=exchange.batch is not None,
+        )
+
+    def _style(self, exchange: Exchange, received: ReceivedRequest, id: str, prepared: Prepared) -> message.Style:
+        request, decoded = received.request, received.decoded
+        return message.Style(
+            id=id,
+            model=request.model,
+            seal=self._seal,
+            withheld=decoded.withheld,
+            context_management=not isinstance(request.context_management, msgspec.UnsetType),
+            members=decoded.members,
+            diagnostics=caching.diagnostics(prepared.miss) if request.diagnostics else None,
+            hour=decoded.hour,
+            tier="standard" if exchange.batch is None else "batch",
+            tokens=decoded.tokens,
+            prompt_ids=prepared.prompt_ids if decoded.tokens else (),
+        )
+
     async def _count(self, exchange: Exchange) -> None:
-        whole = await self._reader.read(exchange, counting=True)
-        model, decoded = whole.request.model, whole.decoded
+        received = await self._reader.read(exchange, counting=True)
+        model, decoded = received.request.model, received.decoded
         counted = sent.Counted(await self._service.count(model, decoded.conversation, decoded.generation))
-        if not isinstance(whole.request.context_management, msgspec.UnsetType):
+        if not isinstance(received.request.context_management, msgspec.UnsetType):
             unedited = msgspec.structs.replace(decoded.generation, edits=())
             original = await self._service.count(model, decoded.conversation, unedited)
             counted.context_management = sent.CountedContext(original)
         await exchange.reply(200, msgspec.json.encode(counted))
 
-    def _run(self, exchange: Exchange, whole: ReceivedRequest, prepared: Prepared) -> Run:
+    def _run(self, exchange: Exchange, received: ReceivedRequest, prepared: Prepared) -> Run:
         """What generates the message: the model alone, or in rounds with the tools that run here."""
-        decoded, key, rate_limiter = whole.decoded, exchange.watch.key, self._options.rate_limiter
+        decoded, key, rate_limiter = received.decoded, exchange.watch.key, self._options.rate_limiter
         first = partial(self._service.run, prepared)
         if decoded.server_tool:
-            return partial(self._unavailable, decoded.server_tool, whole.text, prepared.prompt_tokens)
+            return partial(self._unavailable, decoded.server_tool, received.text, prepared.prompt_tokens)
         if not decoded.served:
             return first
 
-        async def further(conversation: Conversation, wanted: GenerationParams) -> Run:
+        async def further(conversation: Conversation, generation: GenerationParams) -> Run:
             low_priority = exchange.batch is not None
             again = await self._service.prepare(
-                whole.request.model,
+                received.request.model,
                 conversation,
-                wanted,
-                session=whole.session,
+                generation,
+                session=received.session,
                 low_priority=low_priority,
                 further=True,
             )
@@ -171,36 +191,38 @@ class _Messages:
             further=further,
             seal=self._seal,
             bounds=self._options.server_tools.bounds,
-            sees=self._service.card(whole.request.model).vision,
+            sees=self._service.card(received.request.model).vision,
             key=key,
-            session=Session(whole.container, whole.uploads),
+            session=Session(received.container, received.uploads),
             allow=partial(rate_limiter.take_call, key) if rate_limiter else None,
             note=exchange.watch.called,
             sources=decoded.sources,
-            opening=whole.listings,
+            opening=received.listings,
         )
         return partial(rounds.run, first)
 
-    def _compacted(self, exchange: Exchange, whole: ReceivedRequest, prepared: Prepared, asked: SummaryRequest) -> Run:
+    def _compacted(
+        self, exchange: Exchange, received: ReceivedRequest, prepared: Prepared, request: SummaryRequest
+    ) -> Run:
         """What generates a summary, and then the message that goes on after it."""
 
         async def further(summary: str) -> Run:
-            decoded = whole.decoded
+            decoded = received.decoded
             if summary:
                 conversation = continued(decoded.conversation, summary)
                 sources = Sources() if decoded.sources is not None else None
                 decoded = msgspec.structs.replace(decoded, conversation=conversation, sources=sources)
             again = await self._service.prepare(
-                whole.request.model,
+                received.request.model,
                 decoded.conversation,
                 decoded.generation,
-                session=whole.session,
+                session=received.session,
                 low_priority=exchange.batch is not None,
                 further=True,
             )
-            return self._run(exchange, msgspec.structs.replace(whole, decoded=decoded), again)
+            return self._run(exchange, msgspec.structs.replace(received, decoded=decoded), again)
 
-        return Compaction(partial(self._service.run, prepared), asked.edit, further).run
+        return Compaction(partial(self._service.run, prepared), request.edit, further).run
 
     async def _warm(self, prepared: Prepared) -> Usage:
         """Have the prompt computed, and nothing more."""

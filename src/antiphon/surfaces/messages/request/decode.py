@@ -87,22 +87,11 @@ def decode(
     ids = tuple(request.input_ids or ())
     citable = citing.sources.all()
     conversation = Conversation(system=_system(request), turns=turns, tools=box.all(), ids=ids, sources=citable)
-    style = token_ids.token_style(request, card)
-    if style and box.served:
-        raise BadRequest("return_token_ids: a reply with tools that run on the server is made of several samples")
-    ignored = [*draft.unknown, *box.ignored]
+    style = _token_style(draft, card)
     mark = caching.last_mark(request) if draft.marked else None
-    generation = GenerationParams(
-        max_tokens=request.max_tokens,
-        sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k),
-        stop_sequences=tuple(filter(None, request.stop_sequences or ())),
-        tool_choice=choice,
-        thinking=thinking_policy(request, ignored),
-        output_schema=output_format.schema(request, citing),
-        cached_turns=sum(map(len, messages[: mark.messages])) if mark and not ids else None,
-        report=style.report if style else None,
-        edits=_edits(request),
-    )
+    cached_turns = sum(map(len, messages[: mark.messages])) if mark and not ids else None
+    ignored = [*draft.unknown, *box.ignored]
+    generation = _generation(request, choice, citing, style, cached_turns, ignored)
     return DecodedRequest(
         conversation=conversation,
         generation=generation,
@@ -117,6 +106,35 @@ def decode(
         hour=mark is not None and mark.hour,
         tokens=style,
     )
+
+
+def _generation(
+    request: wire.Request,
+    choice: ToolChoice,
+    citing: Citing,
+    style: token_ids.TokenStyle | None,
+    cached_turns: int | None,
+    ignored: list[str],
+) -> GenerationParams:
+    """How the reply is generated. What of the thinking is accepted and not acted upon is added to `ignored`."""
+    return GenerationParams(
+        max_tokens=request.max_tokens,
+        sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k),
+        stop_sequences=tuple(filter(None, request.stop_sequences or ())),
+        tool_choice=choice,
+        thinking=thinking_policy(request, ignored),
+        output_schema=output_format.schema(request, citing),
+        cached_turns=cached_turns,
+        report=style.report if style else None,
+        edits=_edits(request),
+    )
+
+
+def _token_style(draft: Draft, card: ModelCard) -> token_ids.TokenStyle | None:
+    style = token_ids.token_style(draft.request, card)
+    if style and draft.box.served:
+        raise BadRequest("return_token_ids: a reply with tools that run on the server is made of several samples")
+    return style
 
 
 def _choice(draft: Draft) -> tuple[ToolChoice, tuple[str, str] | None]:

@@ -1,0 +1,144 @@
+"""The supervisor's side of what it shares with its workers (`worker_state.py`): it makes the folder, and removes it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from antiphon.observability.model_states import ModelState
+from antiphon.process.worker_state import Reloaded, Restart, file_name, reload_file, slots_name
+from antiphon.storage import files
+
+_PREFIX = "run-"
+# Bytes of a socket's path that every system takes.
+_LONGEST_SOCKET = 100
+# A folder without a pipe's reader may be one that is being made.
+_YOUNG = 60.0
+
+
+class WorkerStateOwner:
+    """The supervisor's view: makes the folder within `place`, and removes it. When that cannot be written, the folder
+    is made where files are kept in memory or for a while, and `trouble` says why. Raises OSError where there is no such
+    place either."""
+
+    def __init__(self, place: Path) -> None:
+        self.trouble: OSError | None = None
+        self._elsewhere = ""
+        try:
+            self.folder = _create(place, _PREFIX)
+        except OSError as error:
+            # No first choice: what is a few days old may be cleaned away there, and this runs for weeks.
+            self.trouble = error
+            self.folder = _create_elsewhere(error)
+        # Opened for both, because opening for writing alone would wait for a reader.
+        self._pipe = os.open(Path(self.folder) / "stopping", os.O_RDWR | os.O_NONBLOCK)
+
+    @property
+    def metrics(self) -> str:
+        """The folder of the workers' metrics."""
+        return str(Path(self.folder) / "metrics")
+
+    def stop(self) -> None:
+        """Tell the workers that the server was asked to stop."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def crashes(self, model: str, sentence: str) -> None:
+        """Tell the workers how it is with a model's engine that keeps dying; nothing when it is well again."""
+        file = Path(self.folder) / "crashes" / f"{file_name(model)}.txt"
+        with contextlib.suppress(OSError):
+            if sentence:
+                files.write(file, sentence.encode(), durable=False)
+            else:
+                file.unlink(missing_ok=True)
+
+    def models(self, states: Mapping[str, ModelState]) -> None:
+        """Tell the workers how it is with each model that is loaded when it is needed."""
+        with contextlib.suppress(OSError):
+            files.write(Path(self.folder) / "models", msgspec.json.encode(states), durable=False)
+
+    @property
+    def loader(self) -> str:
+        """The socket of the loader of models. Where the folder's name is too long for one, it is elsewhere."""
+        path = str(Path(self.folder) / "loader")
+        if len(path.encode()) > _LONGEST_SOCKET:
+            self._elsewhere = self._elsewhere or tempfile.mkdtemp(prefix=f"antiphon-{_PREFIX}")
+            path = str(Path(self._elsewhere) / "loader")
+        return path
+
+    def vocabulary(self, model: str) -> Path:
+        """The file for the vocabulary of a model."""
+        folder = Path(self.folder) / "vocabulary"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{file_name(model)}.gguf"
+
+    def note_reloaded(self, model: str, outcome: Reloaded) -> None:
+        """Tell the workers how the restart of a model's engine went."""
+        with contextlib.suppress(OSError):
+            files.write(reload_file(self.folder, model), msgspec.json.encode(outcome), durable=False)
+
+    def restarts(self, restart: Callable[[Restart], None]) -> None:
+        """Call this, on a thread, for each engine that is to be started again."""
+
+        # Opened for both, so that it does not end when a worker has written.
+        pipe = os.open(Path(self.folder) / "restarts", os.O_RDWR)
+
+        def listen() -> None:
+            with open(pipe, "rb") as lines:
+                for line in lines:
+                    restart(msgspec.json.decode(line, type=Restart))
+
+        threading.Thread(target=listen, name="restarts", daemon=True).start()
+
+    def forget_slots(self, model: str) -> None:
+        """A model's engine is started, and holds nothing."""
+        (Path(self.folder) / slots_name(model)).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self.stop()
+        for folder in filter(None, (self.folder, self._elsewhere)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _create(place: Path, prefix: str) -> str:
+    place.mkdir(parents=True, exist_ok=True)
+    _sweep(place, prefix)
+    folder = Path(tempfile.mkdtemp(dir=place, prefix=prefix))
+    try:
+        for name in ("metrics", "crashes", "reload"):
+            (folder / name).mkdir()
+        for name in ("stopping", "restarts"):
+            os.mkfifo(folder / name, 0o600)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return str(folder)
+
+
+def _create_elsewhere(error: OSError) -> str:
+    for place in ("/dev/shm", tempfile.gettempdir()):
+        with contextlib.suppress(OSError):
+            return _create(Path(place), f"antiphon-{_PREFIX}")
+    raise error
+
+
+def _sweep(place: Path, prefix: str) -> None:
+    """Remove what servers left behind that were killed: in their folders nobody holds the pipe any more."""
+    for folder in place.glob(f"{prefix}*"):
+        try:
+            if time.time() - folder.stat().st_mtime > _YOUNG:
+                os.close(os.open(folder / "stopping", os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                shutil.rmtree(folder, ignore_errors=True)
