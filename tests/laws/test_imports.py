@@ -8,7 +8,7 @@ from antiphon.cli.reference.rooms import LAYERS, PACKAGE, actual, declared, laye
 
 SHARE_A_RECORD = {"parsing", "constraint"}
 """The two rooms that know each other: a format's record holds its parser and its grammar."""
-SHARED_BY_SURFACES = {"content", "http", "openai"}
+SHARED_BY_SURFACES = {"anthropic", "content", "http", "openai"}
 
 ROOMS = declared()
 
@@ -48,9 +48,9 @@ def test_every_room_says_what_it_is() -> None:
 
 
 def test_surfaces_do_not_know_one_another() -> None:
-    """What two surfaces share stands in their room, not in one of them."""
+    """What two surfaces share stands in a room of its own, which knows none of them."""
     folder = PACKAGE / "surfaces"
-    names = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("_")}
-    for name in names - SHARED_BY_SURFACES:
+    names = {path.parent.name for path in folder.glob("*/__init__.py")}
+    for name in names:
         others = actual(f"surfaces/{name}", depth=2)
         assert not others & (names - SHARED_BY_SURFACES - {name}), name

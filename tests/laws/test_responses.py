@@ -25,7 +25,8 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Rounds, Run
 from antiphon.server_tools.web.search import WebSearch
 from antiphon.serving.service import ModelCard, Service
-from antiphon.surfaces.responses import decode, encode, items
+from antiphon.surfaces.responses import encode, items
+from antiphon.surfaces.responses.request import decode
 from antiphon.surfaces.responses.tools import toolbox
 from antiphon.surfaces.responses.whole import Style, whole
 from tests.laws.test_server_tools import BOUNDS, OUTPUTS, SEAL, Searches, _goes_on, _rule

@@ -19,8 +19,9 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.surfaces.chat_completions import encode as chat
 from antiphon.surfaces.messages import encode as messages
 from antiphon.surfaces.messages import message
-from antiphon.surfaces.responses import decode, items
 from antiphon.surfaces.responses import encode as responses
+from antiphon.surfaces.responses import items
+from antiphon.surfaces.responses.request import decode
 from antiphon.surfaces.responses.whole import Style, whole
 from tests.outputs import cut, records
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from scripted_service import ScriptedService
 
 from antiphon import surfaces
 from antiphon.storage.store import Store, open_store
 from tests.loopback import listening
+from tests.surfaces.scripted_service import ScriptedService
 
 
 class Running:

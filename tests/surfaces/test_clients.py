@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import order
 import pytest
-from conftest import serving
-from scripted_service import ScriptedService
+
+from tests.surfaces import order
+from tests.surfaces.conftest import serving
+from tests.surfaces.scripted_service import ScriptedService
 
 FOLDER = Path(__file__).parent.parent / "clients" / "shapes"
 SHAPES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))}

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from anthropic.types import ModelInfo
 from anthropic.types.beta import BetaMessage, BetaMessageTokensCount, BetaRawMessageStreamEvent
-from conftest import Running, serving
 from openai.types import Completion, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.conversations import Conversation, ConversationDeletedResource
@@ -20,12 +19,13 @@ from openai.types.conversations.conversation_item_list import ConversationItemLi
 from openai.types.responses import CompactedResponse, Response
 from openai.types.responses.input_token_count_response import InputTokenCountResponse
 from openai.types.responses.response_item_list import ResponseItemList
-from response_order import BEYOND
-from sdk_types import complaints
 
 from antiphon.engines.scripted import Rule
 from antiphon.storage.store import Store
 from tests.serving.served import served
+from tests.surfaces.conftest import Running, serving
+from tests.surfaces.response_order import BEYOND
+from tests.surfaces.sdk_types import complaints
 
 RULES = (
     Rule(when="about to be replaced by a summary", text="Little was said."),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from scripted_service import ScriptedService
 
 from antiphon import surfaces
+from antiphon.surfaces.anthropic.failures import envelope
 from antiphon.surfaces.http.gate import Gate, Placed
-from antiphon.surfaces.messages.failures import envelope
 from antiphon.surfaces.surface import Route
+from tests.surfaces.scripted_service import ScriptedService
 
 OPTIONS = surfaces.Options(seal_key=b"k")
 

@@ -1,4 +1,4 @@
-"""The HTTP APIs of the server. Every file here that exports a `SURFACE` is one; `build` makes them an application.
+"""The HTTP APIs of the server. Every module here that exports a `SURFACE` is one; `build` makes them an application.
 
 Knows: accounts, api, batches, observability, prompt, server_tools, serving, storage, trajectories.
 """
@@ -21,10 +21,10 @@ __all__ = ["Options", "Surface", "build", "find", "fresh_id", "routes", "tending
 
 
 def find() -> dict[str, Surface]:
-    """The surfaces in this folder, by name."""
+    """The surfaces in this folder and its rooms, by name."""
     found: dict[str, Surface] = {}
-    for module in pkgutil.iter_modules(__path__):
-        surface = getattr(import_module(f"{__name__}.{module.name}"), "SURFACE", None)
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+        surface = getattr(import_module(module.name), "SURFACE", None)
         if isinstance(surface, Surface):
             if surface.name in found:
                 raise ValueError(f"two surfaces are named {surface.name!r}")

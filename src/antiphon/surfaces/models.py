@@ -9,9 +9,8 @@ import msgspec
 from msgspec import Meta, Raw
 
 from antiphon.serving.service import ModelCard, Service
-from antiphon.surfaces.http import pages
+from antiphon.surfaces.anthropic import failures, pages
 from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.messages import failures, sent
 from antiphon.surfaces.openai.catalogue import CatalogueModel, catalogue
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
 
@@ -167,7 +166,7 @@ SURFACE = Surface(
     name="models",
     routes=_routes,
     envelope=failures.envelope,
-    failure=sent.Error,
+    failure=failures.Error,
     statuses=failures.STATUSES,
     types={"Page": Page, "OpenList": OpenList},
 )

@@ -9,8 +9,8 @@ import msgspec
 from antiphon.api.errors import NotFound, Overloaded
 from antiphon.observability.model_states import ModelState, State
 from antiphon.serving.service import ModelCard, Service
+from antiphon.surfaces.anthropic import failures
 from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.messages import failures, sent
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
 
 
@@ -101,7 +101,7 @@ _ABSENT = Operation(
     summary="Nothing is here",
     description="Clients ask now and then; it is not logged.",
     status=404,
-    replies={"application/json": sent.Error},
+    replies={"application/json": failures.Error},
     parameters=_REST,
     rest="rest",
     fails=(),
@@ -126,6 +126,6 @@ SURFACE = Surface(
     routes=_routes,
     envelope=failures.envelope,
     base="",
-    failure=sent.Error,
+    failure=failures.Error,
     statuses=failures.STATUSES,
 )

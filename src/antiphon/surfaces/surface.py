@@ -1,7 +1,7 @@
 """What a surface is: a name, routes and an envelope for failures; and the options all surfaces share.
 
-A file or package in this folder that exports one `SURFACE` is found and served. It must not know other
-surfaces, nor any engine.
+A module in this folder, or in one of its rooms, that exports a `SURFACE` is found and served. It must not know the
+surfaces of other rooms, nor any engine.
 """
 
 from __future__ import annotations

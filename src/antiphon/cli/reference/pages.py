@@ -255,7 +255,8 @@ def api() -> str:
             *(row for of_surface in served.values() for row in of_surface),
             "",
             "## What differs from the original\n",
-            "Each line is shown by a test of its own ([test_differences.py](../tests/surfaces/test_differences.py)).\n",
+            "Each line is shown by a test of its own "
+            "([test_differences.py](../tests/surfaces/messages/test_differences.py)).\n",
             "| | the original | here | why |",
             "|---|---|---|---|",
             *rows,

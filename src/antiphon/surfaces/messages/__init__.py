@@ -21,10 +21,11 @@ from antiphon.server_tools.rounds import Rounds
 from antiphon.server_tools.tool import Session
 from antiphon.serving.compaction import Compaction, SummaryRequest
 from antiphon.serving.service import Prepared, Service
+from antiphon.surfaces.anthropic import failures
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.labels import take_label
-from antiphon.surfaces.messages import caching, encode, failures, message, progress, sent
+from antiphon.surfaces.messages import caching, encode, message, progress, sent
 from antiphon.surfaces.messages.request import wire
 from antiphon.surfaces.messages.request.reader import HEADERS, TYPES, ReceivedRequest, RequestReader
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
@@ -267,7 +268,7 @@ SURFACE = Surface(
     name="messages",
     routes=_routes,
     envelope=failures.envelope,
-    failure=sent.Error,
+    failure=failures.Error,
     statuses=failures.STATUSES,
     types={**TYPES, "SentBlock": sent.Block},
 )

@@ -181,19 +181,3 @@ class Counted(msgspec.Struct):
 
     input_tokens: int
     context_management: CountedContext | UnsetType = UNSET
-
-
-class Trouble(msgspec.Struct, omit_defaults=True):
-    """What went wrong: its kind, and a sentence. `details.error_code` is a stable key for programs."""
-
-    type: str
-    message: str
-    details: dict[str, Any] = {}
-
-
-class Error(msgspec.Struct, kw_only=True):
-    """The envelope of every failure."""
-
-    type: Literal["error"] = "error"
-    error: Trouble
-    request_id: str

@@ -10,8 +10,8 @@ import msgspec
 
 from antiphon.api.conversation import Tool, ToolChoice
 from antiphon.api.errors import BadRequest
+from antiphon.surfaces.content.schemas import checked_schema
 from antiphon.surfaces.http.json_text import whole
-from antiphon.surfaces.schemas import checked_schema
 
 _NAME = re.compile(r"^[a-zA-Z0-9_.-]{1,128}$")
 _INVALID = "JSON schema is invalid. It must match JSON Schema draft 2020-12."

@@ -20,11 +20,11 @@ from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.labels import LABEL, take_label
 from antiphon.surfaces.openai import failures
-from antiphon.surfaces.responses import decode, encode, items, sent, wire
-from antiphon.surfaces.responses.approvals import ToolList
+from antiphon.surfaces.responses import encode, items, sent
 from antiphon.surfaces.responses.compact_route import Compacting
 from antiphon.surfaces.responses.generation import Generation
-from antiphon.surfaces.responses.reading import RequestReader
+from antiphon.surfaces.responses.request import decode, wire
+from antiphon.surfaces.responses.request.reader import RequestReader
 from antiphon.surfaces.responses.state.background import Background
 from antiphon.surfaces.responses.state.conversation_routes import ConversationRoutes
 from antiphon.surfaces.responses.state.conversations import Conversations
@@ -33,6 +33,7 @@ from antiphon.surfaces.responses.state.kept import KeptResponses
 from antiphon.surfaces.responses.state.stored import StoredResponses
 from antiphon.surfaces.responses.streaming import StreamEncoder, relay
 from antiphon.surfaces.responses.tools import toolbox
+from antiphon.surfaces.responses.tools.approvals import ToolList
 from antiphon.surfaces.responses.whole import Style, response, whole
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 

@@ -16,7 +16,7 @@ from antiphon.api.context_management import Compact, Edit
 from antiphon.api.conversation import Conversation
 from antiphon.api.seal import Forged, Seal
 from antiphon.prompt import summary as summaries
-from antiphon.surfaces.responses import wire
+from antiphon.surfaces.responses.request import wire
 from antiphon.surfaces.responses.server_items import Told
 from antiphon.surfaces.responses.tools.shapes import Fields
 from antiphon.surfaces.responses.truncation import instructions

@@ -17,8 +17,9 @@ from antiphon.server_tools.tool import Declared
 from antiphon.serving.compaction import Compaction
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.responses import compaction, decode
-from antiphon.surfaces.responses.approved import ApprovedCalls
+from antiphon.surfaces.responses import compaction
+from antiphon.surfaces.responses.request import decode
+from antiphon.surfaces.responses.tools.approved import ApprovedCalls
 from antiphon.surfaces.responses.truncation import shortened
 from antiphon.surfaces.surface import Options
 

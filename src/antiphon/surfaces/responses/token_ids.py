@@ -13,7 +13,8 @@ from antiphon.api.tokens import Token
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.openai import token_logprobs
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
-from antiphon.surfaces.responses import items, wire
+from antiphon.surfaces.responses import items
+from antiphon.surfaces.responses.request import wire
 
 LOGPROBS = "message.output_text.logprobs"
 _to_json = msgspec.json.Encoder().encode

@@ -20,11 +20,11 @@ from antiphon.api.reply import (
 )
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
 from antiphon.surfaces.responses import items, sent
-from antiphon.surfaces.responses.approvals import ApprovalRequest, Guarded
 from antiphon.surfaces.responses.compaction import Compaction
 from antiphon.surfaces.responses.items import Item
 from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
 from antiphon.surfaces.responses.token_ids import members
+from antiphon.surfaces.responses.tools.approvals import ApprovalRequest, Guarded
 from antiphon.surfaces.responses.tools.shapes import Acting, Fields, Function
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from antiphon.api.errors import BadRequest
+from antiphon.surfaces.content.schemas import checked_schema
 from antiphon.surfaces.messages.citations import Citing
 from antiphon.surfaces.messages.request import wire
-from antiphon.surfaces.schemas import checked_schema
 
 
 def of(request: wire.Request) -> tuple[str, wire.Format] | None:

@@ -20,9 +20,9 @@ from antiphon.api.errors import BadRequest
 from antiphon.prompt.known_tools import known, toolset
 from antiphon.server_tools.registry import ServerTools, direct
 from antiphon.server_tools.tool import Declared
+from antiphon.surfaces.content.schemas import checked_schema
 from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.messages.request import wire
-from antiphon.surfaces.schemas import checked_schema
 
 _NAME = re.compile(r"^[a-zA-Z0-9_-]{1,128}$")
 _INVALID = (

@@ -11,7 +11,8 @@ from antiphon.api.errors import BadRequest
 from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type
-from antiphon.surfaces.responses import input_items, sent
+from antiphon.surfaces.responses import sent
+from antiphon.surfaces.responses.request import input_items
 from antiphon.surfaces.responses.state.conversations import Conversations, KeptConversation
 from antiphon.surfaces.responses.state.listing import PAGING, ItemList, listed, page, whole_list
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route

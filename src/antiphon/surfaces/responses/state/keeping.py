@@ -9,7 +9,8 @@ import msgspec
 
 from antiphon.api.errors import NotFound, NotKept
 from antiphon.api.events import AnyEvent, Emit, Finished, Run
-from antiphon.surfaces.responses import decode, sent
+from antiphon.surfaces.responses import sent
+from antiphon.surfaces.responses.request import decode
 from antiphon.surfaces.responses.state.conversations import Conversations
 from antiphon.surfaces.responses.state.kept import KeptResponse, KeptResponses
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from antiphon.api.conversation import Tool, ToolChoice
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.openai.functions import choice_by_name, choice_by_word
-from antiphon.surfaces.responses import wire
+from antiphon.surfaces.responses.request import wire
 from antiphon.surfaces.responses.tools.toolbox import Toolbox
 
 Chosen = tuple[ToolChoice, tuple[Tool, ...]]

@@ -20,8 +20,8 @@ from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.json_body import Name
 from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.openai.functions import function, given
-from antiphon.surfaces.responses import wire
-from antiphon.surfaces.responses.approvals import Guarded
+from antiphon.surfaces.responses.request import wire
+from antiphon.surfaces.responses.tools.approvals import Guarded
 from antiphon.surfaces.responses.tools.client_tools import client_tool
 from antiphon.surfaces.responses.tools.grammars import expression
 from antiphon.surfaces.responses.tools.server_declarations import McpServer, declare

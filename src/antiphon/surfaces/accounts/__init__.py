@@ -1,0 +1,28 @@
+"""Keys and usage over HTTP: for admins, who manage keys and see what all use, and for each key, which sees its own. The
+console's pages are made from it.
+
+`managed_keys`, `own` and `used` have the routes of our own. The part of the Admin API that is served, which can neither
+add a key nor say what one may use, is a surface by itself: `organization`, with its `usage_report`.
+"""
+
+from __future__ import annotations
+
+from antiphon.serving.service import Service
+from antiphon.surfaces.accounts.managed_keys import ManagedKeys
+from antiphon.surfaces.accounts.own import own_account
+from antiphon.surfaces.accounts.used import used
+from antiphon.surfaces.anthropic import failures
+from antiphon.surfaces.surface import Options, Route, Surface
+
+
+def _routes(service: Service, options: Options) -> list[Route]:
+    return [own_account(options), used(options), *ManagedKeys(options).routes()]
+
+
+SURFACE = Surface(
+    name="accounts",
+    routes=_routes,
+    envelope=failures.envelope,
+    failure=failures.Error,
+    statuses=failures.STATUSES,
+)

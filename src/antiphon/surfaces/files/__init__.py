@@ -1,0 +1,214 @@
+"""The Files API: uploads that later requests name by their ids."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from starlette.types import ASGIApp
+
+from antiphon.api.errors import BadRequest, Forbidden, NotFound, NotKept
+from antiphon.serving.service import Service
+from antiphon.storage import files
+from antiphon.storage.file_store import FileRecord, FileStore, OverQuota
+from antiphon.surfaces.anthropic import failures
+from antiphon.surfaces.files import shapes
+from antiphon.surfaces.files.shapes import DeletedFile, FileMetadata, FilePage
+from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.http.multipart import Form
+from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
+
+log = logging.getLogger("antiphon")
+
+_PLACE = "/files"
+_FRAME = 64 * 1024
+"""Bytes that a form may have beside its file."""
+_SHORTEST, _LONGEST = 3600, 90 * 24 * 3600
+_SWEEP = 3600.0
+
+
+class _Files:
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(method="POST", path=_PLACE, answer=self._upload, operation=_UPLOAD),
+            Route(method="GET", path=_PLACE, answer=self._list, operation=_LIST),
+            Route(method="GET", path=f"{_PLACE}/*", answer=self._one, operation=_ONE),
+            Route(method="DELETE", path=f"{_PLACE}/*", answer=self._delete, operation=_DELETE),
+            Route(method="GET", path=f"{_PLACE}/*/content", answer=self._content, operation=_CONTENT),
+        ]
+
+    async def _upload(self, exchange: Exchange) -> None:
+        kept = self._kept()
+        if (exchange.header("content-encoding") or "identity").strip().lower() != "identity":
+            raise BadRequest("content-encoding: an upload must be sent plain")
+        form = Form(exchange.header("content-type") or "", exchange.chunks(kept.largest + _FRAME))
+
+        async def checked() -> AsyncIterator[bytes]:
+            """The bytes, which are not kept where the rest of the form is wrong."""
+            async for piece in form.pieces():
+                yield piece
+            shapes.name_and_type(form.filename, form.media_type)
+            _lifetime(form.fields, kept.keep)
+
+        id = self._options.new_id("file_")
+        with self._store("this file"):
+            size = await kept.write(id, checked())
+        created = self._options.clock()
+        filename, mime_type = shapes.name_and_type(form.filename, form.media_type)
+        lifetime = _lifetime(form.fields, kept.keep)
+        record = FileRecord(
+            id=id,
+            owner=exchange.watch.key,
+            filename=filename,
+            mime_type=mime_type,
+            size=size,
+            created=created,
+            expires=created + lifetime if lifetime else None,
+            downloadable=kept.downloadable,
+        )
+        try:
+            with self._store("this file"):
+                await kept.add(record)
+        except OverQuota as over:
+            raise Forbidden(
+                f"the files of this key would take more than it may keep: {over.used} of {over.quota} bytes are in "
+                f"use, and this file has {size}; delete some first"
+            ) from None
+        await _tell(exchange, shapes.told(record))
+
+    async def _list(self, exchange: Exchange) -> None:
+        kept = self._kept()
+        with self._store("files"):
+            page = await shapes.page(kept, exchange.watch.key, exchange.queries)
+        await _tell(exchange, page)
+
+    async def _one(self, exchange: Exchange) -> None:
+        await _tell(exchange, shapes.told(await self._found(exchange)))
+
+    async def _delete(self, exchange: Exchange) -> None:
+        record = await self._found(exchange)
+        with self._store("the deletion"):
+            await self._kept().delete(record.id)
+        await _tell(exchange, DeletedFile(record.id))
+
+    async def _content(self, exchange: Exchange) -> None:
+        record = await self._found(exchange)
+        if not record.downloadable:
+            raise BadRequest(
+                f"{record.id} is not downloadable: it was uploaded, and this server does not give uploads back "
+                "(its operator can allow it with --files-downloadable)"
+            )
+        pieces = self._kept().read(record.id)
+        with self._store("this file"):
+            first = await anext(aiter(pieces), b"")
+        await exchange.open(
+            [
+                (b"content-type", record.mime_type.encode("latin-1", "replace")),
+                (b"content-length", str(record.size).encode()),
+                (b"content-disposition", f"attachment; filename*=UTF-8''{quote(record.filename)}".encode()),
+                # What is kept here is anybody's: no browser may take it for a page of this server.
+                (b"x-content-type-options", b"nosniff"),
+            ]
+        )
+        await exchange.write(first)
+        async for piece in pieces:
+            await exchange.write(piece)
+        await exchange.write(b"", more=False)
+
+    async def _found(self, exchange: Exchange) -> FileRecord:
+        """The file that the path names, if it is one of this client's."""
+        kept = self._kept()
+        with self._store("files"):
+            record = await kept.get(exchange.rest, exchange.watch.key)
+        if record is None:
+            raise NotFound(f"File not found: {exchange.rest}")
+        return record
+
+    def _kept(self) -> FileStore:
+        if self._options.files is None:
+            raise NotFound("this server keeps no files")
+        return self._options.files
+
+    @contextlib.contextmanager
+    def _store(self, what: str) -> Iterator[None]:
+        """Tell the client what the store has refused to keep."""
+        try:
+            yield
+        except OSError as error:
+            place, option = self._kept().store.source(error)
+            raise NotKept(files.refusal(what, error, place, option)) from error
+
+
+def _lifetime(fields: dict[str, str], usual: float) -> float:
+    """For how many seconds a file is kept; 0 is for good."""
+    seconds = fields.get("expires_in_seconds")
+    if seconds is None:
+        return usual
+    if not seconds.isdecimal() or not _SHORTEST <= int(seconds[:12]) <= _LONGEST:
+        raise BadRequest(f"expires_in_seconds: Input should be a valid integer between {_SHORTEST} and {_LONGEST}")
+    return float(seconds)
+
+
+async def _tell(exchange: Exchange, reply: msgspec.Struct) -> None:
+    await exchange.reply(200, msgspec.json.encode(reply))
+
+
+def _tend(service: Service, application: ASGIApp, options: Options) -> Coroutine[Any, Any, None] | None:
+    """Take away what nobody needs any more, from time to time."""
+    return _sweep(options.files) if options.files else None
+
+
+async def _sweep(kept: FileStore) -> None:
+    while True:
+        try:
+            await kept.sweep()
+        except OSError as error:
+            log.warning("files whose time is over stay for now: %s", files.reason(error))
+        await asyncio.sleep(_SWEEP)
+
+
+def _routes(service: Service, options: Options) -> list[Route]:
+    return _Files(options).routes()
+
+
+_ID = (Parameter("file_id", "path", "The id of the file.", required=True),)
+_FILE = {"application/json": FileMetadata}
+_UPLOAD = Operation(
+    summary="Keeps a file",
+    description="A form (`multipart/form-data`) with the file in the field `file`. `expires_in_seconds` may say "
+    "for how long it is kept.",
+    form={
+        "type": "object",
+        "properties": {
+            "file": {"type": "string", "format": "binary"},
+            "expires_in_seconds": {"type": "integer", "minimum": _SHORTEST, "maximum": _LONGEST},
+        },
+        "required": ["file"],
+    },
+    replies=_FILE,
+)
+_LIST = Operation(summary="The files of this key", replies={"application/json": FilePage}, parameters=shapes.PARAMETERS)
+_ONE = Operation(summary="What is known of a file", replies=_FILE, parameters=_ID, rest="file_id")
+_DELETE = Operation(summary="Forgets a file", replies={"application/json": DeletedFile}, parameters=_ID, rest="file_id")
+_CONTENT = Operation(
+    summary="The bytes of a file",
+    replies={"application/octet-stream": str},
+    parameters=_ID,
+    rest="file_id",
+)
+SURFACE = Surface(
+    name="files",
+    routes=_routes,
+    envelope=failures.envelope,
+    failure=failures.Error,
+    statuses=failures.STATUSES,
+    tend=_tend,
+)

@@ -1,0 +1,156 @@
+"""Responses that are kept: chains, references, retrieval, deletion."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from antiphon.accounts.accounts import Accounts
+from antiphon.accounts.keyring import Keyring
+from antiphon.api.conversation import Conversation
+from antiphon.prompt.turns import repaired
+from antiphon.settings.keys import hashed
+from antiphon.storage.store import Store, open_store
+from tests.surfaces.conftest import Running, serving
+from tests.surfaces.response_order import check, frames
+from tests.surfaces.responses.test_responses import LOOK, PATH, WAIT, ask, post
+from tests.surfaces.scripted_service import TWO_CALLS, ScriptedService, plain
+
+
+def asked(service: ScriptedService) -> Conversation:
+    """The conversation that the model was asked to go on with."""
+    return repaired(service.conversation)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_chain_is_the_conversation_sent_whole(
+    keeping: Running, service: ScriptedService, streaming: bool
+) -> None:
+    """Whatever was said, thought and called: going on from a response asks what sending all of it does."""
+    service.script = TWO_CALLS
+    given = {"tools": [LOOK, WAIT], "instructions": "Be brief.", "stream": streaming}
+
+    async def say(**fields: Any) -> dict[str, Any]:
+        body = {"model": "m", **given, **fields}
+        async with keeping.client.post(keeping.url + PATH, json=body) as response:
+            raw = await response.read()
+        return check(frames(raw)) if streaming else json.loads(raw)
+
+    first = await say(input="Hi")
+    answers = [
+        {"type": "function_call_output", "call_id": item["call_id"], "output": "seen"}
+        for item in first["output"]
+        if item["type"] == "function_call"
+    ]
+    service.script = plain("So it is.")
+    second = await say(input=answers, previous_response_id=first["id"])
+    assert second["previous_response_id"] == first["id"]
+    await say(input="And now?", previous_response_id=second["id"])
+    chained = asked(service)
+    history = [{"role": "user", "content": "Hi"}, *first["output"], *answers, *second["output"]]
+    await say(input=[*history, {"role": "user", "content": "And now?"}])
+    assert asked(service) == chained
+
+
+async def test_items_are_referred_to(keeping: Running, service: ScriptedService) -> None:
+    """By their ids alone, as long as their response is kept."""
+    service.script = TWO_CALLS
+    _, _, response = await post(keeping, tools=[LOOK, WAIT])
+    answers = [
+        {"type": "function_call_output", "call_id": item["call_id"], "output": "seen"}
+        for item in response["output"][2:]
+    ]
+    question = {"role": "user", "content": "Hi"}
+    await post(keeping, input=[question, *response["output"], *answers], tools=[LOOK, WAIT])
+    sent = asked(service)
+    references = [{"type": "item_reference", "id": item["id"]} for item in response["output"]]
+    assert (await post(keeping, input=[question, *references, *answers], tools=[LOOK, WAIT]))[0] == 200
+    assert asked(service) == sent
+    await ask(keeping, "DELETE", f"/{response['id']}")
+    status, _, told = await post(keeping, input=[question, *references, *answers], tools=[LOOK, WAIT])
+    assert (status, told["error"]["param"]) == (400, "input.1.id")
+
+
+async def test_what_is_kept_can_be_looked_at(keeping: Running) -> None:
+    """As it was told; with the items of its request; and forgotten."""
+    _, _, response = await post(keeping, input=[{"role": "user", "content": "Hi"}, {"role": "user", "content": "Ho"}])
+    assert response["store"] is True
+    assert await ask(keeping, "GET", f"/{response['id']}") == (200, response)
+    _, items = await ask(keeping, "GET", f"/{response['id']}/input_items?order=asc&limit=1")
+    (item,) = items["data"]
+    assert (item["role"], item["content"]) == ("user", [{"type": "input_text", "text": "Hi"}])
+    assert (items["has_more"], items["last_id"]) == (True, item["id"])
+    _, rest = await ask(keeping, "GET", f"/{response['id']}/input_items?order=asc&after={item['id']}")
+    assert [each["content"][0]["text"] for each in rest["data"]] == ["Ho"]
+    deleted = {"id": response["id"], "object": "response", "deleted": True}
+    assert await ask(keeping, "DELETE", f"/{response['id']}") == (200, deleted)
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")):
+        status, told = await ask(keeping, method, f"/{response['id']}{path}")
+        assert (status, told["error"]["code"]) == (404, "response_not_found")
+
+
+async def test_what_is_not_stored_is_not_kept(keeping: Running) -> None:
+    """`store: false` says so, and nothing can go on from it."""
+    _, _, response = await post(keeping, store=False)
+    assert response["store"] is False
+    assert (await ask(keeping, "GET", f"/{response['id']}"))[0] == 404
+    status, _, told = await post(keeping, previous_response_id=response["id"])
+    assert (status, told["error"]["code"]) == (400, "previous_response_not_found")
+    assert told["error"]["param"] == "previous_response_id"
+
+
+async def test_without_a_store(server: Any) -> None:
+    """Everything else works; what would have to be kept is not found."""
+    _, _, response = await post(server)
+    assert response["store"] is False
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")):
+        assert (await ask(server, method, f"/{response['id']}{path}"))[0] == 404
+    assert (await post(server, previous_response_id=response["id"]))[0] == 404
+    assert (await post(server, background=True))[0] == 400
+
+
+async def test_a_disk_that_takes_nothing_costs_no_reply(service: ScriptedService, tmp_path: Path) -> None:
+    """The reply is told all the same; what could not be kept says so, and a response in the background is refused."""
+    (tmp_path / "file").write_text("no folder")
+    broken = open_store(f"sqlite:///{tmp_path}/file/store.sqlite", str(tmp_path / "contents"))
+    async with serving(service, store=broken) as server:
+        status, _, response = await post(server)
+        assert (status, response["store"], response["status"]) == (200, False, "completed")
+        body = {"model": "m", "input": "Hi", "stream": True}
+        async with server.client.post(server.url + PATH, json=body) as reply:
+            assert check(frames(await reply.read()))["status"] == "completed"
+        assert (await post(server, background=True))[0] == 500
+    broken.close()
+
+
+async def test_each_key_has_its_own(service: ScriptedService, store: Store) -> None:
+    """What one key made, no other sees."""
+    async with serving(service, store=store, accounts=Accounts(keys=Keyring((hashed("one"), hashed("two"))))) as server:
+        body = {"model": "m", "input": "Hi"}
+        async with server.client.post(server.url + PATH, json=body, headers={"authorization": "Bearer one"}) as reply:
+            id = (await reply.json())["id"]
+        for key, expected in (("one", 200), ("two", 404)):
+            status, _ = await ask(server, "GET", f"/{id}", authorization=f"Bearer {key}")
+            assert status == expected
+        again = {**body, "previous_response_id": id}
+        async with server.client.post(server.url + PATH, json=again, headers={"authorization": "Bearer two"}) as reply:
+            assert reply.status == 400
+
+
+async def test_the_official_sdk(keeping: Running) -> None:
+    """Chains, retrieval, items and deletion, as it calls them."""
+    async with openai.AsyncOpenAI(base_url=keeping.url + "/v1", api_key="any", max_retries=0) as client:
+        first = await client.responses.create(model="m", input="Hi")
+        second = await client.responses.create(model="m", input="On", previous_response_id=first.id)
+        assert (await client.responses.retrieve(second.id)).output_text == second.output_text
+        items = [item async for item in client.responses.input_items.list(second.id)]
+        assert [item.type for item in items] == ["message"]
+        await client.responses.delete(first.id)
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(first.id)
+        counted = await client.responses.input_tokens.count(model="m", input="Hi")
+        assert counted.input_tokens == 7
