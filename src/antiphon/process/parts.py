@@ -11,6 +11,7 @@ from antiphon.accounts.keyring import Keyring
 from antiphon.accounts.keys import Allowance
 from antiphon.engines import Engine, Reach, connect
 from antiphon.engines.chat import ChatServer
+from antiphon.engines.hardware.machine import threads
 from antiphon.process.on_demand import OnDemandEngine
 from antiphon.process.worker_config import ModelEndpoint
 from antiphon.process.worker_state import WorkerState
@@ -71,6 +72,7 @@ def server_tools(settings: Settings, files: FileStore | None = None) -> ServerTo
             code=str(Path(settings.state_dir) / f"containers-{settings.port}") if settings.code_execution else "",
             code_memory=settings.code_memory_mb << 20,
             code_disk=settings.code_disk_mb << 20,
+            code_runs=settings.code_runs or min(threads(), 4),
             keys=settings.tool_keys,
             bounds=Bounds(rounds=settings.tool_rounds, seconds=settings.tool_timeout),
         ),

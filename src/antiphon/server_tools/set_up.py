@@ -31,8 +31,8 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     """What may run. `search` names a backend (empty: none) and `search_key` is its key; `fetch` allows pages to be
     fetched, from addresses of private networks too with `private`. `mcp` lets requests name MCP servers by
     their addresses, `mcp_servers` are the operator's own. `code` is the folder for what code leaves (empty: no code
-    runs), `code_memory` and `code_disk` are its bounds in bytes. `keys` says who may use a tool, as
-    `TOOL=LABEL`. Tool search reaches nothing, and always runs."""
+    runs), `code_memory` and `code_disk` are its bounds in bytes, `code_runs` are its runs at once. `keys` says who may
+    use a tool, as `TOOL=LABEL`. Tool search reaches nothing, and always runs."""
 
     search: str = ""
     search_key: str = ""
@@ -43,6 +43,7 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
     code_memory: int = Limits().memory
     code_disk: int = Limits().disk
+    code_runs: int = 4
     keys: tuple[str, ...] = ()
     bounds: Bounds = Bounds()
 
@@ -67,7 +68,7 @@ def set_up(allowed: Allowed, files: FileStore | None = None) -> ServerTools:
     containers = None
     if allowed.code:
         containers = Containers(Path(allowed.code))
-        families.append(CodeExecution(Sandbox(allowed.code_limits), containers, files))
+        families.append(CodeExecution(Sandbox(allowed.code_limits, most=allowed.code_runs), containers, files))
     return ServerTools(families, allowed.bounds, connector, containers, _keys(allowed.keys))
 
 

@@ -233,6 +233,11 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     code_disk_mb: Annotated[
         int, Meta(ge=1), About("Files that code may write, in megabytes; they are in memory while it runs.")
     ] = 256
+    code_runs: Annotated[
+        int,
+        Meta(ge=0),
+        About("Runs of code at once in each worker; more wait. 0 is one fewer than there are cores, 1 to 4."),
+    ] = 0
     tool_keys: Annotated[
         tuple[str, ...],
         About(

@@ -21,6 +21,7 @@ from typing import IO, Any
 import msgspec
 
 from antiphon.server_tools.code import seccomp
+from antiphon.server_tools.program import TooLong, running
 from antiphon.server_tools.tool import ToolFailed
 
 _MOST_ANSWERED = 16 * 1024 * 1024
@@ -53,7 +54,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sandbox:
-    """Runs what it is asked to, a few at once."""
+    """Runs what it is asked to, `most` at once."""
 
     def __init__(self, limits: Limits, *, most: int = 4) -> None:
         self._limits = limits
@@ -78,32 +79,28 @@ class Sandbox:
                 return await self._answer(asked, source, kept.fileno(), rules, limits.seconds + _PACKING_SECONDS)
 
     async def _answer(self, request: bytes, source: int, kept: int, rules: int, seconds: float) -> dict[str, Any]:
-        passed = [each for each in (source, kept, rules) if each >= 0]
-        command = [*self._arguments(rules), "/usr/bin/env", "python3", "-I", "-S", "-c", self._inside]
-        process = await asyncio.create_subprocess_exec(
-            *(_AS_NOBODY if os.geteuid() == 0 else ()),
-            *command,
-            str(source),
-            str(kept),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=passed,
-            cwd="/",
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
-        )
+        command = [*(_AS_NOBODY if os.geteuid() == 0 else ()), *self._arguments(rules)]
+        command += ["/usr/bin/env", "python3", "-I", "-S", "-c", self._inside, str(source), str(kept)]
         try:
-            async with asyncio.timeout(seconds):
-                _, printed, complaint = await asyncio.gather(
-                    _send(process, request), _read(process.stdout), _read(process.stderr)
+            async with (
+                asyncio.timeout(seconds),
+                running(
+                    *command,
+                    input=request,
+                    errors=True,
+                    descriptors=[each for each in (source, kept, rules) if each >= 0],
+                    folder="/",
+                    environment={"PATH": "/usr/local/bin:/usr/bin:/bin"},
+                ) as program,
+            ):
+                printed, complaint = await asyncio.gather(
+                    program.output(_MOST_ANSWERED), program.errors(_MOST_ANSWERED)
                 )
-                status = await process.wait()
+                status = await program.status()
         except TimeoutError:
             raise ToolFailed("execution_time_exceeded", "the sandbox did not end in time") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        except TooLong:
+            raise ToolFailed("unavailable", "the sandbox answers without end") from None
         try:
             answer = msgspec.json.decode(printed, type=dict[str, Any])
         except (msgspec.DecodeError, ValueError):
@@ -148,22 +145,3 @@ def _descriptors(archive: Path) -> Iterator[tuple[int, int]]:
         os.write(writing, program)
         os.close(writing)
         yield source, reading
-
-
-async def _send(process: asyncio.subprocess.Process, request: bytes) -> None:
-    assert process.stdin is not None
-    # A sandbox that cannot be made reads nothing, and says why.
-    with contextlib.suppress(ConnectionError):
-        process.stdin.write(request)
-        await process.stdin.drain()
-    process.stdin.close()
-
-
-async def _read(stream: asyncio.StreamReader | None) -> bytes:
-    assert stream is not None
-    read = bytearray()
-    while chunk := await stream.read(65536):
-        read += chunk
-        if len(read) > _MOST_ANSWERED:
-            raise ToolFailed("unavailable", "the sandbox answers without end")
-    return bytes(read)

@@ -13,7 +13,6 @@ The last two give a list of objects with `url`, `title` and what the page says a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,6 +22,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import msgspec
 
+from antiphon.server_tools.program import TooLong, running
 from antiphon.server_tools.tool import ToolFailed
 from antiphon.server_tools.web.search import Backend, Hit, UserLocation
 
@@ -121,32 +121,18 @@ class Command:
     async def search(self, query: str, place: UserLocation) -> Sequence[Hit]:
         """Run it, and read what it prints."""
         try:
-            process = await asyncio.create_subprocess_exec(
-                # What begins with a dash would be taken for an option.
-                *self._command,
-                query.lstrip("-"),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-        except OSError as trouble:
-            raise ToolFailed("unavailable", f"the search program cannot be started: {trouble}") from None
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(SECONDS):
-                printed = await process.stdout.read(MAX_BYTES + 1)
-                while len(printed) <= MAX_BYTES and (more := await process.stdout.read(MAX_BYTES + 1)):
-                    printed += more
-                if len(printed) > MAX_BYTES:
-                    raise ToolFailed("unavailable", f"the search program printed more than {MAX_BYTES} bytes")
-                if await process.wait():
-                    raise ToolFailed("unavailable", f"the search program ended with {process.returncode}")
+            # What begins with a dash would be taken for an option.
+            async with asyncio.timeout(SECONDS), running(*self._command, query.lstrip("-")) as program:
+                printed = await program.output(MAX_BYTES)
+                status = await program.status()
+        except TooLong:
+            raise ToolFailed("unavailable", f"the search program printed more than {MAX_BYTES} bytes") from None
         except TimeoutError:
             raise ToolFailed("unavailable", f"the search program took more than {SECONDS:g} seconds") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        except OSError as trouble:
+            raise ToolFailed("unavailable", f"the search program cannot be started: {trouble}") from None
+        if status:
+            raise ToolFailed("unavailable", f"the search program ended with {status}")
         return hits(printed, "results")
 
     async def close(self) -> None:
