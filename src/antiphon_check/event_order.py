@@ -84,7 +84,7 @@ class _Order:
         delta = value.get("delta")
         kind = delta.get("type") if isinstance(delta, dict) else None
         known = kind in _DELTAS.get(self._open or "", set())
-        return "" if known else f"{kind!r} is no delta of a block of type {self._open!r}"
+        return "" if known else f"{kind!r} is not a delta of a block of type {self._open!r}"
 
     def _end(self, value: dict[str, Any]) -> str:
         wrong = self._is_open(value)

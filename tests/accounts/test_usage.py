@@ -230,7 +230,7 @@ async def test_a_budget_ends_with_its_month(records: Records, journals: Path) ->
     await mine.commit()
     await budgets.check("a")
     mine.enter(entry(1))
-    message = r"'alice' has spent 30 of its 30 tokens for January 2027; its budget begins anew at 2027-02-01T00:00:00Z"
+    message = r"'alice' has spent 30 of its 30 tokens for January 2027; its budget starts again at 2027-02-01T00:00:00Z"
     with pytest.raises(BudgetSpent, match=message):
         await budgets.check("a")
     mine.enter(entry(1000, "b"))

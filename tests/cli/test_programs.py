@@ -244,7 +244,7 @@ def test_codex_is_launched_without_a_file(
     assert json.loads(catalogue.read_text()) == {"models": [{"slug": "a model"}, {"slug": "another"}]}
     assert environment[json.loads(settings["model_providers.antiphon.env_key"])] == "sesame"
     assert "sesame" not in told
-    assert "must also be told: codex -c " in run("env", "codex", "--url", server[0]).output
+    assert "also needs these arguments: codex -c " in run("env", "codex", "--url", server[0]).output
 
 
 def test_every_variable_has_its_reason() -> None:

@@ -88,7 +88,7 @@ def test_where_all_are_slow_the_fastest_is_named(capsys: pytest.CaptureFixture[s
     told = capsys.readouterr().out
     assert "For coding: Granite 4.0 H Tiny" in told
     assert "For chat and tools: Granite 4.0 H Tiny" in told
-    assert "It is slow here, and still the fastest that fits." in told
+    assert "It is slow on this machine, but it is the fastest that fits." in told
     assert "fits too and is better, but slow, about 0.0 tokens/s (an estimate): antiphon serve" in told
 
 
@@ -153,7 +153,7 @@ def test_a_newer_list_is_fetched(tmp_path: Path) -> None:
     with hub(b"<html>") as url:
         told = run("update-models", "--url", url)
     assert told.exit_code == 1
-    assert "is not taken: it is no catalogue of models" in told.output
-    assert "is not taken" in run("update-models", "--url", url).output
-    assert "say where the list is" in run("update-models").output
+    assert "cannot be used: it is not a catalogue of models" in told.output
+    assert "cannot be used" in run("update-models", "--url", url).output
+    assert "no list is named" in run("update-models").output
     assert "qwen9-8b" in run("recommend", "--all").output

@@ -39,7 +39,7 @@ TROUBLES: dict[str, tuple[tuple[type[Failure], ...], str]] = {
     "500": ((EngineFailed,), "answered .* with 500: out of order; its log says more"),
     "object": ((EngineFailed,), f"answered .* with (JSON of another shape|something else than events).*hello.*{CHECK}"),
     "array": ((EngineFailed,), f"answered .* with (JSON of another shape|something else than events).*{CHECK}"),
-    "hangs": ((TimedOut,), r"said nothing for 0\.4 seconds in answer to .*; if it needs longer"),
+    "hangs": ((TimedOut,), r"sent nothing for 0\.4 seconds in answer to .*; if its work takes longer"),
     "closes": (
         (Overloaded, EngineLost),
         "does not answer .*; see that it runs|broke off .* before it answered; the request is not sent again",

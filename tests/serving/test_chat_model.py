@@ -225,7 +225,7 @@ async def test_what_was_demanded_is_checked_and_asked_for_again(far: Far) -> Non
         far.replies = [list(each) for each in replies]
         far.asked.clear()
         if fails:
-            with pytest.raises(Internal, match="could not be held"):
+            with pytest.raises(Internal, match="does not meet the constraints"):
                 await reply(service, said("Hi", tools=(WEIGH,)), wanted)
         else:
             assert calls(await reply(service, said("Hi", tools=(WEIGH,)), wanted)) == [("weigh", {"grams": 3})]

@@ -74,7 +74,7 @@ async def test_the_chat_route_of_a_real_engine(tmp_path: Path) -> None:
             ending = (await reply(service, calling, forced)).reason
         except Internal as failure:
             ending = failure.message
-        assert re.search("^tool_use$|^max_tokens$|could not be held to what the request demands", ending)
+        assert re.search("^tool_use$|^max_tokens$|does not meet the constraints of the request", ending)
         told = await events(service, calling, GenerationParams(max_tokens=12, sampling=steady))
         assert fold(told).reason in ("tool_use", "max_tokens", "end_turn")
         long = said("word " * 3000)

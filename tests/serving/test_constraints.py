@@ -65,7 +65,7 @@ class _Losing(Scripted):
 async def test_a_grammar_that_the_engine_lets_go_of(text: str) -> None:
     """A reply that breaks what a grammar was to hold is an error, and no reply."""
     service, engine = await served(Rule(text=text), kind=_Losing)
-    with pytest.raises(Internal, match="the engine did not hold the model"):
+    with pytest.raises(Internal, match="the engine did not enforce"):
         await reply(service, LOOK, FORCED)
     assert engine.jobs[0].grammar
 

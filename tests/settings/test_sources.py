@@ -107,7 +107,7 @@ def test_bad_values_name_their_source() -> None:
     with pytest.raises(BadSettings, match="does not exist"):
         sources.load(file="nowhere.toml", environment={})
     for host in ("http://gpu.example", "gpu.example:80", "*gpu", "a b"):
-        with pytest.raises(BadSettings, match="is no host name"):
+        with pytest.raises(BadSettings, match="is not a host name"):
             sources.load({"allowed_hosts": (host,)}, environment={})
     with pytest.raises(BadSettings) as caught:
         sources.load({"api_keys": (" sesame",)}, environment={})
@@ -285,8 +285,8 @@ def test_one_model_is_a_list_of_one() -> None:
         ("models = 3", "models holds a table for each model: [models.NAME]"),
         ("[models.'a*']", "may not be empty nor hold any of * ? ["),
         ("[models.a]\nalias = 'b'\n[models.b]", "both models 'a' and 'b' are to be called 'b'"),
-        ("default_model = 'c'\n[models.a]", "default_model is 'c', which is no table of models (there: a)"),
-        ("default_model = 'c'", "default_model is 'c', which is no table of models (there: none)"),
+        ("default_model = 'c'\n[models.a]", "default_model is 'c', which is not one of the models (there are: a)"),
+        ("default_model = 'c'", "default_model is 'c', which is not one of the models (there are: none)"),
         ("model = 'x.gguf'\n[models.a]", "stands beside tables of models (a)"),
         ("served_model_name = 'x'\n[models.a]", "served_model_name ('x',) stands beside tables"),
     ],

@@ -35,7 +35,7 @@ class Accounts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         what is used, but nobody can make himself its master there."""
         key = self.keys.get(label)
         if key is None or not key.admin:
-            raise Forbidden("keys are changed with an admin's key (antiphon keys add NAME --admin)")
+            raise Forbidden("this key may not change keys: use an admin's key (antiphon keys add NAME --admin)")
 
     def sees_all(self, label: str) -> bool:
         """Whether whoever has the key of this label (empty: none) may see what all use."""

@@ -67,7 +67,7 @@ class Budgets:
         if standing and key and standing.spent >= standing.budget:
             raise BudgetSpent(
                 f"the key {key.name!r} has spent {standing.spent} of its {standing.budget} tokens for "
-                f"{standing.begin:%B %Y}; its budget begins anew at {standing.end:%Y-%m-%dT%H:%M:%SZ}, or when the "
+                f"{standing.begin:%B %Y}; its budget starts again at {standing.end:%Y-%m-%dT%H:%M:%SZ}, or when the "
                 "operator of this server raises it"
             )
 

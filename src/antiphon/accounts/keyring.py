@@ -89,7 +89,7 @@ class Keyring:
                 failing = False
             except OSError as error:
                 if not failing:
-                    log.warning("the keys stay as they are, because the store cannot be read: %s", error)
+                    log.warning("the store cannot be read, so the keys stay as they were: %s", error)
                 failing = True
             await asyncio.sleep(LOOK)
 

@@ -119,7 +119,7 @@ async def persistently(work: Callable[[], Awaitable[_T]]) -> _T:
             return await work()
         except OSError as error:
             if pause == _SHORTEST_PAUSE:
-                log.warning("a batch waits for the store: %s", error)
+                log.warning("the store does not answer, and a batch waits for it: %s", error)
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 

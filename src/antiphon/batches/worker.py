@@ -188,7 +188,7 @@ class Worker:
             else:
                 await persistently(partial(conclude, self._store, share))
         except* ClaimLost:
-            log.warning("another server has taken over what this one did of the batch %s", share.batch.id)
+            log.warning("another server has taken over this server's share of the batch %s", share.batch.id)
         finally:
             begun.set()
             self._claimed.discard(share)

@@ -36,7 +36,7 @@ def env(server: Server, program: str, name: str | None, small: str | None, most:
     chosen, aim = PROGRAMS[program], msgspec.structs.replace(aim, key=key or aim.key)
     click.echo("\n".join(banner.exports(chosen.variables(aim))))
     if arguments := chosen.arguments(aim):
-        click.echo(f"# {chosen.title} must also be told: {shlex.join([chosen.command, *arguments])}")
+        click.echo(f"# {chosen.title} also needs these arguments: {shlex.join([chosen.command, *arguments])}")
     for other in listed(server):
         if other.name not in (aim.model.name, aim.small.name):
             click.echo(f"# also served: {other.name}" + (f" ({other.window} tokens)" if other.window else ""))

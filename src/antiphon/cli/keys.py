@@ -66,17 +66,23 @@ store_options = settings_options("port", "state_dir", "store")
 def _rights(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say what a key may do; what is not given stays None."""
     for option in (
-        click.option("--admin/--no-admin", default=None, help="Whether it sees what all use, and may change keys."),
+        click.option(
+            "--admin/--no-admin", default=None, help="Whether it sees everybody's usage, and may change keys."
+        ),
         click.option("--expires", metavar="WHEN", help="A date (2027-01-31), a time, or a span from now (30d, 12h)."),
-        click.option("--budget", metavar="TOKENS", help="Tokens a calendar month, new input and output together (5M)."),
+        click.option(
+            "--budget", metavar="TOKENS", help="Tokens per calendar month, new input and output together (5M)."
+        ),
         click.option(
             "--limit",
             "limits",
             metavar="KIND=NUMBER",
             multiple=True,
-            help=f"So many a minute of {', '.join(_KINDS)}; may be repeated.",
+            help=f"A limit per minute on {', '.join(_KINDS)}; may be repeated.",
         ),
-        click.option("--models", metavar="NAMES", help="The models it may use: names or patterns, by commas."),
+        click.option(
+            "--models", metavar="NAMES", help="The models it may use: names or patterns, separated by commas."
+        ),
     ):
         command = option(command)
     return command
@@ -89,7 +95,7 @@ def _rights(command: Callable[..., Any]) -> Callable[..., Any]:
 def add(settings: Settings, name: str, **options: Any) -> None:
     """Add a key, and print it: this is the only time that it is shown."""
     if not is_name(name):
-        raise Failed(f"{name!r} is no name for a key: it may not be empty, nor begin or end with a blank")
+        raise Failed(f"{name!r} cannot be a key's name: a name may not be empty, or begin or end with whitespace")
     with _opened(settings) as store:
         key, secret = store.add(name, **_read(options))
     click.echo(secret)
@@ -135,7 +141,9 @@ def revoke(settings: Settings, name: str) -> None:
 @keys.command()
 @store_options
 @click.argument("name")
-@click.option("--overlap", metavar="SPAN", default="0m", help="How long the one before still works (12h).  [at once]")
+@click.option(
+    "--overlap", metavar="SPAN", default="0m", help="How long the old key goes on working (12h).  [not at all]"
+)
 def rotate(settings: Settings, name: str, overlap: str) -> None:
     """Exchange a key for a new one of the same rights, files and budget, and print it."""
     seconds = _span(overlap)

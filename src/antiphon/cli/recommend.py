@@ -188,7 +188,7 @@ def _tell_one(model: Recommendation, uses: str) -> None:
     click.echo(f"    {windows} of {model.window:,} tokens{whole}; {_pace(model)}; {model.licence}")
     click.echo(f"    {model.command}")
     if model.slow:
-        click.echo("    It is slow here, and still the fastest that fits.")
+        click.echo("    It is slow on this machine, but it is the fastest that fits.")
     if better := model.passed_over:
         click.echo(f"    {better.title} fits too and is better, but slow, {_pace(better)}: {better.command}")
 
@@ -214,7 +214,7 @@ def update_models(settings: Settings, url: str | None) -> None:
     """
     source = url or settings.catalogue_url
     if not source.startswith(("http://", "https://")):
-        raise Failed("say where the list is: --url https://… (or catalogue_url in antiphon.toml)")
+        raise Failed("no list is named: give its address with --url https://… (or catalogue_url in antiphon.toml)")
     try:
         with urllib.request.urlopen(source, timeout=_PATIENCE) as response:
             data = response.read(_LONGEST_CATALOGUE + 1)
@@ -222,5 +222,5 @@ def update_models(settings: Settings, url: str | None) -> None:
             raise ValueError("it is longer than a list of models can be")
         found = catalogue.update(Path(settings.cache_dir), data)
     except (OSError, ValueError) as error:
-        raise Failed(f"the list at {source} is not taken: {error}") from None
+        raise Failed(f"the list at {source} cannot be used: {error}") from None
     click.echo(f"{len(found.model)} models, of {found.date}; `antiphon recommend` chooses among them")

@@ -36,11 +36,11 @@ _SHOWN = {
 
 @click.command()
 @store_options
-@click.option("--by", default="day,key,model", show_default=True, help=f"What to tell apart: {', '.join(DIMENSIONS)}.")
+@click.option("--by", default="day,key,model", show_default=True, help=f"What to group by: {', '.join(DIMENSIONS)}.")
 @click.option("--since", metavar="WHEN", help="A date or time in UTC, or a span back from now (7d).  [this month]")
-@click.option("--until", metavar="WHEN", help="The same; what is used then is not included.  [now]")
+@click.option("--until", metavar="WHEN", help="The end, written the same way and not itself included.  [now]")
 @click.option("--key", "keys", multiple=True, metavar="NAME", help="Only this key, by name or label; may be repeated.")
-@click.option("--whole", is_flag=True, help="Only replies that came to their end, as their own figures tell them.")
+@click.option("--whole", is_flag=True, help="Only complete replies, by the figures that they reported themselves.")
 @click.option("--csv", "shape", flag_value="csv", help="Print comma-separated values.")
 @click.option("--json", "shape", flag_value="json", help="Print JSON.")
 def usage(
@@ -64,7 +64,7 @@ def usage(
     lines, names = _lines(settings, dimensions, (begin // HOUR * HOUR, -(-end // HOUR) * HOUR), whole)
     if keys:
         if "key" not in dimensions:
-            raise Failed("--key needs the keys told apart: add key to --by")
+            raise Failed("--key needs the usage of each key: add key to --by")
         place = dimensions.index("key")
         lines = [line for line in lines if {line.place[place], names.get(str(line.place[place]))} & set(keys)]
     rows = [_row(line, dimensions, names) for line in lines]
@@ -80,7 +80,7 @@ def _dimensions(by: str) -> list[Dimension]:
     found: list[Dimension] = []
     for name in filter(None, by.split(",")):
         if name not in DIMENSIONS:
-            raise Failed(f"--by {name!r} is none of {', '.join(DIMENSIONS)}")
+            raise Failed(f"--by {name!r} is not one of {', '.join(DIMENSIONS)}")
         found.append(name)
     return found
 

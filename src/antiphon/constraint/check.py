@@ -59,8 +59,8 @@ def confirm(reply: Reply, tools: tuple[Tool, ...], params: GenerationParams) -> 
     """Raises Internal where a reply breaks the demand although a grammar held it. llama.cpp lets go of one that costs
     more at a token than it grants, and goes on without it."""
     if demands(params) and (problem := complaint(reply, tools, params)):
-        log.error("the engine let go of the grammar that held a reply: %s", problem)
-        raise Internal(f"the engine did not hold the model to what the request demands: {problem}")
+        log.error("the engine stopped enforcing the grammar of a reply: %s", problem)
+        raise Internal(f"the engine did not enforce the constraints of the request: {problem}")
 
 
 def violation(schema: dict[str, object], text: str, *, cut: bool = False) -> str:
@@ -75,7 +75,7 @@ def violation(schema: dict[str, object], text: str, *, cut: bool = False) -> str
             if open_path is None or path != open_path[: len(path)]:
                 return f"at {_written(path)}: {error.message}"
     except msgspec.DecodeError as error:
-        return f"it is no JSON: {error}"
+        return f"it is not JSON: {error}"
     except (ValueError, BadRequest, RecursionError):
         # Nothing can be said against the reply by a schema that leads nowhere, or of a value nested without bounds.
         return ""

@@ -55,13 +55,13 @@ def hold(
     try:
         whole, answer = (dialect.lower(node, token_id) for node in (demand.whole, demand.answer))
     except Inexpressible as reason:
-        log.info("the model runs free: %s", reason)
+        log.info("the output is not constrained: %s", reason)
         return _free(demand, str(reason))
     for grammar in {whole, answer}:
         if problem := dialect.problem(grammar):
             if otherwise is not None:
                 return hold(name, otherwise(), token_id)
-            log.warning("the demand on the output cannot be compiled, the model runs free: %s", problem)
+            log.warning("the output is not constrained, because its grammar cannot be compiled: %s", problem)
             return _free(demand, f"the grammar does not compile: {problem}")
     exact = dialect.exact(demand.whole) and not any(part.left for part in demand.parts)
     return LoweredGrammars(whole, answer, exact, demand.parts)

@@ -12,7 +12,7 @@ def lower(node: Node, token_id: TokenId) -> str:
     """The schema. Raises Inexpressible where more than a value of JSON is demanded."""
     if isinstance(node, Json):
         return json.dumps(node.schema, ensure_ascii=False)
-    raise Inexpressible("this engine can be held to a JSON schema only, not to the form of a tool call or of thinking")
+    raise Inexpressible("this engine can enforce a JSON schema only, not the form of a tool call or of thinking")
 
 
 def problem(schema: str) -> str:

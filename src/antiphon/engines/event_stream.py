@@ -130,7 +130,7 @@ class EventStream(asyncio.Protocol):
         """One timer watches over all silences of a stream, however many tokens it brings."""
         quiet = self._loop.time() - self._waits_since if self._waiter else 0.0
         if quiet >= self._silence:
-            self._end(TimeoutError("the server said nothing"))
+            self._end(TimeoutError("the server sent nothing"))
         else:
             self._timer = self._loop.call_later(self._silence - quiet, self._look)
 
@@ -151,7 +151,7 @@ class EventStream(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._end(ConnectionError(f"what came is no HTTP: {error}"))
+            self._end(ConnectionError(f"the answer is not valid HTTP: {error}"))
         if self.size > _MOST_HELD and not self._paused and self._transport:
             self._paused = True
             self._transport.pause_reading()

@@ -111,7 +111,7 @@ class LlamaCpp:
         if self._adapters.names:
             if self._slots_file is None:
                 log.warning(
-                    "the attached llama.cpp must run with --cache-ram 0, else its store of prompts mixes adapters"
+                    "the attached llama.cpp may mix up adapters in its prompt cache; start it with --cache-ram 0"
                 )
             await self._adapters.find(self._server)
         if self._slots_file is not None:

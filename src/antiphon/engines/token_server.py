@@ -97,7 +97,9 @@ class TokenServer(abc.ABC):
         self._files = files = await asyncio.to_thread(tokenizer_files.find, self._tokenizer, runs.places)
         window = runs.window or (files.window if files else 0)
         if not window:
-            raise ValueError(f"{self._server.upstream} does not say what it runs: name its files with --tokenizer")
+            raise ValueError(
+                f"{self._server.upstream} does not say which model it runs; name its tokenizer with --tokenizer"
+            )
         if files is None:
             return Description(
                 model=runs.model,

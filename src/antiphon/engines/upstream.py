@@ -77,8 +77,8 @@ class Upstream(msgspec.Struct, frozen=True):
     def silent(self, question: str, seconds: float) -> TimedOut:
         """It took the request and said no more."""
         return TimedOut(
-            f"{self} said nothing for {seconds:g} seconds in answer to {question}; "
-            "if it needs longer for its work, raise --engine-timeout"
+            f"{self} sent nothing for {seconds:g} seconds in answer to {question}; "
+            "if its work takes longer, raise --engine-timeout"
         )
 
     def lost(self, question: str, cause: str) -> EngineLost:

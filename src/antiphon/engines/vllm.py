@@ -137,7 +137,7 @@ class VLLM(TokenServer):
             await self._server.ask("POST", f"/pause?mode={how}", dict[str, Any], {})
         except BadRequest as refusal:
             raise BadRequest(
-                f"model: vLLM takes weights anew only where it was started with VLLM_SERVER_DEV_MODE=1 ({refusal})"
+                f"model: this vLLM cannot reload weights ({refusal}); start it with VLLM_SERVER_DEV_MODE=1"
             ) from None
         try:
             await self._load(place)

@@ -43,7 +43,7 @@ def begin(environment: Mapping[str, str]) -> Traces | None:
         return None
     protocol = next((environment[name] for name in _PROTOCOLS if environment.get(name)), "http/protobuf")
     if protocol != "http/protobuf":
-        log.warning("no traces are sent: the protocol asked for is %s, and only http/protobuf is spoken", protocol)
+        log.warning("no traces are sent: the configured protocol is %s, and only http/protobuf is supported", protocol)
         return None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

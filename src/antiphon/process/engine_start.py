@@ -74,7 +74,7 @@ class EngineStarter:
         name = asked.model
         engine = next((each for each in self._engines if each.launch.name == name), None)
         error = engine.restart() if engine else self._unload(asked)
-        self._say(f"{name} does not come back: {error}" if error else f"{name} has its weights anew")
+        self._say(f"{name} does not come back: {error}" if error else f"{name} has reloaded its weights")
         self._sharing.note_reloaded(name, Reloaded(time.time(), error))
 
     def _unload(self, asked: Restart) -> str:
@@ -109,7 +109,7 @@ class EngineStarter:
         if self._settings.max_loaded and loadable and most < 1:
             raise ModelUnavailable(
                 f"--max-loaded {self._settings.max_loaded}: the models with keep_alive = -1 ({len(pinned)}) leave no "
-                "room for the others; raise it, or let one of them go"
+                "room for the others; raise it, or load one of them on demand"
             )
         self._loader = ModelLoader(
             loadable,

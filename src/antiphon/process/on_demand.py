@@ -109,7 +109,7 @@ class OnDemandEngine:
             probe = [described.chat_template, *described.control_tokens[:_PROBED]]
             if await engine.tokenise(probe) != await self._vocabulary.tokenise(probe):
                 raise EngineFailed(
-                    f"{self._name} tokenises otherwise when it is loaded than by its vocabulary alone; "
+                    f"{self._name} tokenises differently once it is loaded than by its vocabulary alone; "
                     "load it at the start: keep_alive = -1"
                 )
         except BaseException:

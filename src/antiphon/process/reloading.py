@@ -65,14 +65,14 @@ class WorkerReloader:
     async def reload(self, model: str, mode: Mode, weights: str) -> float:
         """Have it take its weights anew."""
         if model not in self._gates:
-            raise NotFound(f"model: {model} cannot be reloaded: adapters, and servers without a supervisor, cannot")
+            raise NotFound(f"model: {model} cannot be reloaded: it is an adapter, or this server has no supervisor")
         place, engine = self._places[model], self._engine(model)
         if not place.gguf and not isinstance(engine, UpdatesWeights):
-            raise BadRequest(
-                f"model: the engine of {model} has no call to take weights anew; restart it, and then this server"
-            )
+            raise BadRequest(f"model: the engine of {model} cannot reload weights; restart it, and then this server")
         if place.gguf and weights:
-            raise BadRequest("weights: an embedded engine reads its own file again; put the new weights in its place")
+            raise BadRequest(
+                "weights: an embedded engine reads its own file again; replace that file and leave this field out"
+            )
         async with self._gates[model].reloading(drain=mode == "drain"):
             self._busy.add(model)
             try:

@@ -127,10 +127,12 @@ def refuse_wrong_model(model: ModelSettings) -> None:
         if path and not Path(path).is_file():
             raise CannotServe(f"{flag}: there is no file {path}")
     if model.speculate == "draft" and not model.draft_model:
-        raise CannotServe("--speculate draft: no model drafts; name a small one of the same vocabulary (--draft-model)")
+        raise CannotServe(
+            "--speculate draft: no draft model is named; give a small one with the same vocabulary (--draft-model)"
+        )
     for name, path in model.adapters.items():
         if model.attached and not model.model.startswith("llama.cpp+"):
-            raise CannotServe(f"--lora {name}=…: the engine tells the names of its adapters itself; leave it out")
+            raise CannotServe(f"--lora {name}=…: a running engine names its adapters itself; leave --lora out")
         if not model.attached and not Path(path).is_file():
             raise CannotServe(f"--lora {name}=…: there is no file {path}")
     try:

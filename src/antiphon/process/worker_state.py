@@ -69,7 +69,7 @@ def reserve_metrics() -> None:
                 os.close(handle)
     except OSError as error:
         del os.environ[METRICS_VARIABLE]
-        log.warning("each worker tells its own metrics alone: %s: %s", folder, files.reason(error))
+        log.warning("each worker reports only its own metrics: %s: %s", folder, files.reason(error))
 
 
 class Reloaded(msgspec.Struct, frozen=True):

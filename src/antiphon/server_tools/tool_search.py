@@ -44,7 +44,7 @@ class ToolSearch:
         async def run(call: Call) -> Fields:
             query = call.input.get("query")
             if not isinstance(query, str) or not query.strip() or len(query) > LONGEST:
-                raise ToolFailed("invalid_tool_input", f"query: a text of {LONGEST} characters at most is required")
+                raise ToolFailed("invalid_tool_input", f"query: a string of at most {LONGEST} characters is required")
             found = matching(query, call.searchable) if by_regex else ranked(query, call.searchable)
             listed = [{"type": "tool_reference", "tool_name": name} for name in found[:MOST]]
             return {"content": {"type": "tool_search_tool_search_result", "tool_references": listed}}
@@ -90,7 +90,7 @@ def matching(pattern: str, tools: Mapping[str, Tool]) -> list[str]:
     try:
         found = jsonschema_rs.validator_for({"pattern": pattern}, pattern_options=options)
     except (jsonschema_rs.ValidationError, ValueError):
-        raise ToolFailed("invalid_tool_input", "query: it is no regular expression, or one too large") from None
+        raise ToolFailed("invalid_tool_input", "query: it is not a regular expression, or is too large") from None
     return [name for name, tool in tools.items() if found.is_valid("\n".join(_texts(tool)))]
 
 

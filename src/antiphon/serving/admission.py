@@ -70,7 +70,7 @@ class AdmissionQueue:
         if self._slots and self.running >= self._slots and len(self._line) >= self._most_waiting:
             soonest = self._usual * (len(self._line) + 1) / self._slots
             raise Overloaded(
-                "the engine is busy, and as many requests as may wait for it do so already; try again later",
+                "the engine is busy and its queue is full; try again later",
                 retry_after=min(max(soonest, 1.0), _LONGEST_RETRY),
             )
 

@@ -165,7 +165,10 @@ class RateLimiter:
             except OSError as error:
                 os.close(self._handle)
                 self._handle = -1
-                log.warning("each worker counts what keys use by itself: %s", files.reason(error))
+                log.warning(
+                    "the workers cannot share what they count for each key, so each counts alone: %s",
+                    files.reason(error),
+                )
         before, self._buckets = self._buckets, mmap.mmap(self._handle, size)
         if self._handle < 0:
             kept = min(len(before), size)
@@ -205,5 +208,5 @@ def _opened(file: str) -> int:
     try:
         return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        log.warning("each worker counts what keys use by itself: %s", error)
+        log.warning("the workers cannot share what they count for each key, so each counts alone: %s", error)
         return -1

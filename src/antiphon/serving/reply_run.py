@@ -48,7 +48,7 @@ class ReplyRun:
                 freed = task.freed()
                 if attempt.begun or freed is None:
                     raise
-                log.warning("the engine does not take the grammar, the model runs free: %s", refusal)
+                log.warning("the output is not constrained, because the engine refused its grammar: %s", refusal)
             request_watch.watch().fallbacks += 1
             task = freed
             self._prepared = msgspec.structs.replace(self._prepared, task=task)
@@ -113,6 +113,6 @@ class ReplyRun:
                 if self._record:
                     await self._record(msgspec.structs.replace(prepared, task=task), reply)
                 return events if prepared.tells_tokens else without_tokens(events)
-            log.warning("the reply does not keep what was demanded: %s", problem)
+            log.warning("the reply does not meet the constraints of the request: %s", problem)
             task = task.again()
-        raise Internal(f"the model could not be held to what the request demands: {problem}")
+        raise Internal(f"the reply does not meet the constraints of the request: {problem}")

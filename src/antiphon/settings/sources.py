@@ -162,12 +162,12 @@ def validated(settings: Settings) -> Settings:
             raise BadSettings(f"the key file {settings.api_key_file} holds no key")
         settings = msgspec.structs.replace(settings, api_keys=settings.api_keys + keys, api_key_file="")
     if any(not key or key.strip() != key for key in settings.api_keys):
-        raise BadSettings("an API key may not be empty, nor begin or end with a blank")
+        raise BadSettings("an API key may not be empty, or begin or end with whitespace")
     if settings.no_auth and settings.api_keys:
         raise BadSettings("--no-auth and API keys contradict each other; leave one of them out")
     if odd := next((name for name in settings.allowed_hosts if not _HOST_NAME.fullmatch(name)), None):
         raise BadSettings(
-            f"allowed_host {odd!r} is no host name: give it without scheme and port, as in gpu.example.org"
+            f"allowed_host {odd!r} is not a host name: give it without scheme and port, as in gpu.example.org"
         )
     _names_are_clear(settings)
     return settings
@@ -176,7 +176,9 @@ def validated(settings: Settings) -> Settings:
 def _names_are_clear(settings: Settings) -> None:
     if settings.default_model and settings.default_model not in settings.models:
         known = ", ".join(settings.models) or "none"
-        raise BadSettings(f"default_model is {settings.default_model!r}, which is no table of models (there: {known})")
+        raise BadSettings(
+            f"default_model is {settings.default_model!r}, which is not one of the models (there are: {known})"
+        )
     if unknown := settings.ray.models.keys() - settings.models.keys():
         raise BadSettings(f"[ray.models.{min(unknown)}] is for no model: there is no table [models.{min(unknown)}]")
     owner: dict[str, str] = {}

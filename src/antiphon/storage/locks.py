@@ -37,7 +37,7 @@ async def until(done: Callable[[], bool], *, patience: float = float("inf")) -> 
     deadline = time.monotonic() + patience
     while not done():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"another process was in the way for {patience:g} seconds")
+            raise TimeoutError(f"other processes had not finished after {patience:g} seconds")
         await asyncio.sleep(_PAUSE)
 
 

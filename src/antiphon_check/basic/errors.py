@@ -18,7 +18,7 @@ def enveloped(exchange: Exchange) -> dict[str, str]:
     error = value.get("error")
     expect(isinstance(error, dict), "there is no object `error`")
     for name in ("type", "message"):
-        expect(isinstance(error.get(name), str), f"`error.{name}` is no string")
+        expect(isinstance(error.get(name), str), f"`error.{name}` is not a string")
     return dict(error)
 
 

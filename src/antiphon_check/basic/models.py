@@ -46,7 +46,7 @@ def models_fields(server: Server) -> None:
         try:
             datetime.fromisoformat(model["created_at"])
         except ValueError:
-            raise Failed(f"`created_at` is {model['created_at']!r}, which is no time") from None
+            raise Failed(f"`created_at` is {model['created_at']!r}, which is not a time") from None
 
 
 @check(

@@ -33,7 +33,7 @@ def _matches(message: dict[str, Any]) -> None:
     try:
         value = json.loads(said)
     except ValueError:
-        raise Failed(f"the text is no JSON: {said!r}") from None
+        raise Failed(f"the text is not JSON: {said!r}") from None
     wrong = mismatch(value, SCHEMA)
     expect(not wrong, wrong)
 

@@ -67,7 +67,7 @@ def test_the_newer_catalogue_is_in_force(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="older than the one in force"):
         catalogue.update(tmp_path, changed("2020-01-01"))
     for broken in (b"\xff", b"date = 1", changed(newer, name="../up"), changed(newer) + changed(newer)[18:]):
-        with pytest.raises(ValueError, match="no catalogue of models"):
+        with pytest.raises(ValueError, match="not a catalogue of models"):
             catalogue.update(tmp_path, broken)
     catalogue.place(tmp_path).write_bytes(b"\x00")
     assert catalogue.load(tmp_path) is KNOWN

@@ -113,7 +113,7 @@ async def test_usage_adds_up_however_it_is_told_apart(tmp_path: Path) -> None:
         assert sum(row["requests"] for row in told["data"]) == 16
         assert (await here.get("/v1/usage", here.alice, *period, ("key", boss)))[1]["data"] == []
         assert (await here.get("/v1/usage", "fixed", *period))[1]["data"] == []
-        for query, said in ((("by", "colour"), "by: 'colour' is none of"), (("ending_at", "soon"), "ending_at: ")):
+        for query, said in ((("by", "colour"), "by: 'colour' is not one of"), (("ending_at", "soon"), "ending_at: ")):
             status, told = await here.get("/v1/usage", here.admin, query)
             assert (status, told["error"]["message"].startswith(said)) == (400, True)
         assert (await here.get("/v1/usage", here.admin, ("ending_at", "9999-12-31T23:59:59Z")))[0] == 200

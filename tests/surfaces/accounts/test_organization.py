@@ -129,7 +129,7 @@ REFUSED = (
     ({"starting_at": "2027-01-16", "bucket_width": "1m"}, "bucket_width: usage is kept by the hour"),
     ({"starting_at": "2027-01-16", "limit": "32"}, "limit: Input should be a valid integer between 1 and 31"),
     ({"starting_at": "2027-01-16", "page": "page_x"}, "page: "),
-    ({"starting_at": "2027-01-16", "group_by[]": "colour"}, "group_by: 'colour' is none of"),
+    ({"starting_at": "2027-01-16", "group_by[]": "colour"}, "group_by: 'colour' is not one of"),
 )
 
 

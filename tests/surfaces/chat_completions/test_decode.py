@@ -282,7 +282,7 @@ def test_what_is_not_acted_upon_is_named() -> None:
     ("fields", "words"),
     [
         ({"n": 129}, "n: Input should be less"),
-        ({"top_logprobs": 2}, "top_logprobs: it is told beside"),
+        ({"top_logprobs": 2}, "top_logprobs: it needs log-probabilities"),
         ({"messages": []}, "messages: at least one"),
         ({"messages": [{"role": "user"}]}, "messages.0.content: Field required"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages.0.role: "),

@@ -80,11 +80,11 @@ def test_what_no_expression_says(grammar: str) -> None:
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        (("lark", 'start "x"'), "definition: this is no Lark grammar"),
+        (("lark", 'start "x"'), "definition: this is not a Lark grammar"),
         (("lark", "start: other"), "the rule `other` is not there"),
         (("lark", "%import elsewhere.THING\nstart: THING"), "there is nothing to import from `elsewhere`"),
         (("lark", f"%import {'a' * 5000}.THING\nstart: THING"), "there is nothing to import from `aaa"),
-        (("lark", "%declare A\nstart: A"), "`%declare` is not known here"),
+        (("lark", "%declare A\nstart: A"), "`%declare` is not supported here"),
         (("ebnf", "x"), "syntax: Input should be 'lark' or 'regex'"),
         (("regex", None), "definition: Field required"),
     ],

@@ -31,7 +31,7 @@ def examine(load: Callable[[], Settings], say: Callable[[str], None]) -> Iterato
     try:
         settings = load()
     except BadSettings as error:
-        yield Finding("settings", FAIL, str(error), "mend that; `antiphon serve --help` lists every setting")
+        yield Finding("settings", FAIL, str(error), "correct it; `antiphon serve --help` lists every setting")
         yield from machine(Path.home())
         yield Finding("everything else", SKIPPED, "is decided by the settings")
         return

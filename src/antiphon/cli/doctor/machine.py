@@ -101,5 +101,5 @@ def _library() -> Finding:
     if done.returncode == 0:
         return Finding("embedded engine", FINE, detail)
     reason = signal.strsignal(-done.returncode) if done.returncode < 0 else (done.stderr.splitlines() or ["?"])[-1]
-    remedy = "install it anew: pip install --force-reinstall " + _LIBRARY
+    remedy = "install it again: pip install --force-reinstall " + _LIBRARY
     return Finding("embedded engine", FAIL, f"{detail} cannot be loaded: {reason}", remedy)

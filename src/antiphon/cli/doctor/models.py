@@ -45,7 +45,7 @@ def _model(name: str, model: ModelSettings, cache: Path) -> Iterator[Finding]:
         try:
             connect(model.model)
         except (ValueError, OSError) as error:
-            yield Finding(check, FAIL, str(error), "name one of the engines that are known")
+            yield Finding(check, FAIL, str(error), "name a known engine")
             return
         yield Finding(check, FINE, f"{model.model}, an engine that runs already")
         return
@@ -57,10 +57,10 @@ def _model(name: str, model: ModelSettings, cache: Path) -> Iterator[Finding]:
             return
         file = gguf.read(path)
     except ModelUnavailable as error:
-        yield Finding(check, FAIL, str(error), "name a file that is there")
+        yield Finding(check, FAIL, str(error), "name a file that exists")
         return
     except (ValueError, OSError) as error:
-        remedy = "fetch it anew, or convert it to GGUF with llama.cpp's convert_hf_to_gguf.py"
+        remedy = "fetch it again, or convert it to GGUF with llama.cpp's convert_hf_to_gguf.py"
         yield Finding(check, FAIL, str(error), remedy)
         return
     detail = f"{path} ({path.stat().st_size / 1e6:.0f} MB, {file.architecture}, window {file.window})"
@@ -95,7 +95,7 @@ def _template(name: str, model: ModelSettings, file: gguf.ModelFile) -> Iterator
         format, reason = chosen_format(template, model.tool_call_parser)
         reasoning, thinking_reason, _ = chosen_reasoning(template, format, model.reasoning_parser)
     except (ValueError, OSError) as error:
-        yield Finding(check, FAIL, str(error), "mend it, or let --chat-template and the parsers out")
+        yield Finding(check, FAIL, str(error), "correct it, or leave out --chat-template and the parsers")
         return
     detail = f"{format.name} for calls ({reason}), {reasoning.name} for thinking ({thinking_reason})"
     guessed = "no known format" in reason

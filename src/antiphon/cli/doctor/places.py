@@ -56,7 +56,7 @@ def keys(settings: Settings) -> Iterator[Finding]:
     try:
         count = len(settings.api_keys) + len(managed_keys(settings))
     except (OSError, ValueError) as error:
-        yield Finding("keys", FAIL, f"those in the store cannot be read: {error}", "see to it that --store can be read")
+        yield Finding("keys", FAIL, f"those in the store cannot be read: {error}", "make sure that --store can be read")
         return
     if not count and not settings.loopback and not settings.no_auth:
         yield Finding("keys", FAIL, "none, and other machines reach the server", "antiphon keys add NAME")

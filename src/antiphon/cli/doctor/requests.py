@@ -49,7 +49,7 @@ def engines_and_requests(settings: Settings, *, running: bool, say: Callable[[st
         return
     try:
         with _serving(settings, say) as (server, seconds):
-            yield Finding("start", FINE, f"a server of these settings answered after {seconds:.1f} s")
+            yield Finding("start", FINE, f"a server with these settings answered after {seconds:.1f} s")
             yield from _requests(server, "start it with --log-level debug and look at what it prints")
     except _NotUp as error:
         yield Finding("start", FAIL, str(error), "`antiphon serve --log-level debug` shows the engine's own log")
@@ -116,7 +116,7 @@ def _request(server: Server, model: str, remedy: str) -> Finding:
     wrong = timed.wrong()
     if wrong:
         return Finding(
-            check, FAIL, wrong, "report it, with the server's log; `antiphon parse` shows what is made of an output"
+            check, FAIL, wrong, "report it, with the server's log; `antiphon parse` shows how an output is read"
         )
     detail = f"streamed a call of a tool, first word after {timed.first:.2f} s, {timed.speed():.0f} tokens/s"
     if timed.first > _SLOW:
@@ -134,7 +134,7 @@ def _holding(server: Server, model: str) -> Finding:
     try:
         rendered = asyncio.run(asyncio.wait_for(_rendered(server, body), _PATIENCE))
     except (Unreachable, aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-        return Finding(check, NOTE, f"nobody can say what holds them: {error or type(error).__name__}", remedy)
+        return Finding(check, NOTE, f"the server does not say what holds them: {error or type(error).__name__}", remedy)
     schema = rendered["schemas"][0]
     if schema["held"] == "none":
         return Finding(check, NOTE, f"nothing holds them to the tools and their schemas: {schema['reason']}", remedy)

@@ -79,7 +79,7 @@ class _Reading:
         if isinstance(node, bool):
             return node
         if not isinstance(node, dict):
-            self.broken.append(Unheld(place, place.rpartition("/")[2], "it is no schema"))
+            self.broken.append(Unheld(place, place.rpartition("/")[2], "it is not a schema"))
             return True
         if depth > _DEEP:
             return self._named(node, place)

@@ -64,7 +64,7 @@ class References:
                     if isinstance(part, dict | bool):
                         return part
         if address.startswith(_META):
-            raise OfMeta("schemas of schemas are neither held nor checked")
+            raise OfMeta("meta-schemas are neither enforced nor checked")
         if reference.startswith("#"):
             raise Unresolved(f"{reference} points to nothing in this schema")
         raise Unresolved(f"{reference} points outside this schema; references are not fetched, so put it under $defs")

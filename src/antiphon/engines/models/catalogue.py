@@ -81,10 +81,10 @@ def parse(data: bytes) -> Catalogue:
     try:
         catalogue = msgspec.convert(tomllib.loads(data.decode()), Catalogue)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ValueError(f"it is no catalogue of models: {error}") from None
+        raise ValueError(f"it is not a catalogue of models: {error}") from None
     names = [model.name for model in catalogue.model]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"it is no catalogue of models: {min(twice)} is there twice")
+        raise ValueError(f"it is not a catalogue of models: it lists {min(twice)} twice")
     return catalogue
 
 

@@ -162,7 +162,7 @@ def _on_hub(model: str) -> tuple[str, str]:
     """Repository and file of `hf:org/repo:file.gguf`."""
     repo, _, file = model.removeprefix("hf:").partition(":")
     if repo.count("/") != 1 or not file.endswith(".gguf"):
-        raise ModelUnavailable(f"{model!r} should read hf:org/repo:file.gguf")
+        raise ModelUnavailable(f"{model!r} is not an address of a model; write hf:org/repo:file.gguf")
     return repo, file
 
 

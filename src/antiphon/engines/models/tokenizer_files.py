@@ -119,7 +119,7 @@ def _folder(place: str, *, local: bool = False) -> Path:
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"the tokenizer {place} is no folder here and cannot be fetched from the hub: {reason}"
+            f"the tokenizer {place} is not a folder here and cannot be fetched from the hub: {reason}"
         ) from None
 
 

@@ -22,7 +22,7 @@ def image(media_type: str, data: bytes, where: str) -> Image:
     if detected is None:
         if media_type not in ("image/jpeg", "image/png", "image/gif", "image/webp"):
             raise BadRequest(f"{where}.base64.media_type: {_EXPECTED}")
-        raise BadRequest(f"{where}.base64.data: Could not process image: these bytes are no {media_type}")
+        raise BadRequest(f"{where}.base64.data: Could not process image: these bytes are not {media_type}")
     size = dimensions(detected, data)
     if size is None:
         raise BadRequest(f"{where}.base64.data: Could not process image: its size cannot be read")

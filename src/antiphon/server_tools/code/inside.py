@@ -325,7 +325,7 @@ def read(path: str) -> str:
     if not os.path.exists(path):
         raise Failed("file_not_found", "path: there is no such file")
     if not os.path.isfile(path) or os.path.getsize(path) > MOST_VIEWED:
-        raise Failed("invalid_tool_input", "path: it is no file, or one that is too large")
+        raise Failed("invalid_tool_input", "path: it is not a file, or is too large")
     with open(path, encoding="utf-8", newline="") as file:
         return file.read(MOST_VIEWED)
 
@@ -333,7 +333,7 @@ def read(path: str) -> str:
 def write(path: str, text: str) -> None:
     """Make a file of a text."""
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise Failed("invalid_tool_input", "path: it is no file")
+        raise Failed("invalid_tool_input", "path: it is not a file")
     with open(path, "w", encoding="utf-8", newline="") as file:
         file.write(text)
 

@@ -100,7 +100,7 @@ class Sandbox:
         except TimeoutError:
             raise ToolFailed("execution_time_exceeded", "the sandbox did not end in time") from None
         except TooLong:
-            raise ToolFailed("unavailable", "the sandbox answers without end") from None
+            raise ToolFailed("unavailable", "the sandbox printed more than it may") from None
         try:
             answer = msgspec.json.decode(printed, type=dict[str, Any])
         except (msgspec.DecodeError, ValueError):

@@ -104,8 +104,8 @@ class Connector:
     def _named(self, servers: Sequence[tuple[str, Any]]) -> dict[str, tuple[str, Server, dict[str, Any] | None]]:
         if servers and not self._open:
             raise BadRequest(
-                f"{servers[0][0]}: this server reaches no MCP servers that a request names; its operator can allow it "
-                "(mcp_connector), or set up the server by name"
+                f"{servers[0][0]}: this server connects to no MCP server that a request names by URL; its operator can "
+                "allow that (mcp_connector), or configure the server by name"
             )
         if len(servers) > MAX_SERVERS:
             raise BadRequest(f"mcp_servers: at most {MAX_SERVERS} are allowed; there are {len(servers)}")

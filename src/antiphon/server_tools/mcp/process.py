@@ -116,7 +116,9 @@ class ServerProcess:
         if not self._complained and line.strip():
             self._complained = True
             shown = line[:_SHOWN].decode(errors="replace").rstrip()
-            log.warning("the MCP server %s writes to its standard output what is no message: %r", self._name, shown)
+            log.warning(
+                "the MCP server %s wrote something other than a message to its standard output: %r", self._name, shown
+            )
 
 
 def _follow_worker() -> None:

@@ -51,7 +51,7 @@ def backend(address: str, key: str) -> Backend:
         case "command" if rest.strip():
             return Command(shlex.split(rest))
     raise ValueError(
-        f"web_search is {address!r}, which names no way to search: it should be searxng+http://HOST, brave, tavily, "
+        f"web_search is {address!r}, which is no known search engine: it should be searxng+http://HOST, brave, tavily, "
         "url+https://HOST/PATH?q={query} or command+PROGRAM"
     )
 
@@ -99,7 +99,7 @@ class Web:
         try:
             async with self._session.request(method, url, allow_redirects=False, **more) as response:
                 if response.status == 429:
-                    raise ToolFailed("too_many_requests", "the search engine asks for patience")
+                    raise ToolFailed("too_many_requests", "the search engine allows no more queries for now")
                 if response.status != 200:
                     raise ToolFailed("unavailable", f"the search engine answered {response.status}")
                 return hits(await _limited(response), self._path)

@@ -112,7 +112,7 @@ class WebFetch:
         if not domains.allow(url):
             raise ToolFailed("url_not_allowed", "its domain is not allowed")
         if not known(url, call.conversation, sources):
-            raise ToolFailed("url_not_in_prior_context", "it stands nowhere in the conversation")
+            raise ToolFailed("url_not_in_prior_context", "it does not appear in the conversation")
         return url
 
     async def _page(self, url: str, *, fresh: bool) -> Page:
@@ -135,7 +135,7 @@ class WebFetch:
         except (aiohttp.ClientError, OSError, ValueError) as trouble:
             raise ToolFailed("url_not_accessible", reason(trouble)) from None
         if page.status == 429:
-            raise ToolFailed("too_many_requests", "the site asks for patience")
+            raise ToolFailed("too_many_requests", "the site allows no more requests for now")
         if page.status != 200:
             raise ToolFailed("url_not_accessible", f"the site answered {page.status}")
         return page

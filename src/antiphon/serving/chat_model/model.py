@@ -74,7 +74,7 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Inspection:
         """Never: the prompt is not known here."""
         raise BadRequest(
-            f"{self.card.name} is behind a chat server that makes the prompt itself, so it is not known here"
+            f"{self.card.name} is behind a chat server that makes the prompt itself, so this server cannot show it"
         )
 
     async def parts(self, conversation: Conversation, params: GenerationParams) -> tuple[Part, ...]:
@@ -130,7 +130,8 @@ async def load(server: ChatServer, choices: Choices) -> ChatModel:
     name, window, created = await server.describe()
     if not (window or choices.window):
         log.warning(
-            "the chat server does not tell its context length; %d is assumed (--context-length)", _UNKNOWN_WINDOW
+            "the chat server does not report its context length; %d is assumed (set it with --context-length)",
+            _UNKNOWN_WINDOW,
         )
     window = min(filter(None, (window, choices.window)), default=_UNKNOWN_WINDOW)
     format = format_named("plain" if choices.tool_call_parser in ("", "auto") else choices.tool_call_parser)

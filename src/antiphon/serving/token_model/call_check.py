@@ -73,6 +73,6 @@ class CallCheck:
         assert self._call is not None
         problem = f"the input of {self._call.name!r} does not match its schema: {self.problem}"
         if self._failures >= MOST_ATTEMPTS:
-            raise Internal(f"the model could not be held to the tool's schema in {MOST_ATTEMPTS} attempts: {problem}")
+            raise Internal(f"the model's call broke the tool's schema in {MOST_ATTEMPTS} attempts: {problem}")
         self._held, self._call, self.problem = [], None, ""
         return problem

@@ -195,7 +195,7 @@ class GenerationRun:
 
     async def _from_call(self, job: Job) -> Job:
         """The job that asks again for the call that was held back and found wrong. What the client has stays."""
-        log.warning("a call does not keep its tool's schema and is asked for again: %s", self._check.again())
+        log.warning("a call breaks its tool's schema and is sampled again: %s", self._check.again())
         before = self._written
         self._written, self._parser = Written(), self._plan.parser()
         for piece in before.pieces[: self._check.kept]:

@@ -125,4 +125,7 @@ async def _report_template(renderer: Renderer, seams: Seams, engine: Engine) -> 
         log.info("the chat template changes earlier turns as a conversation grows: %s", place)
     if not (seams.text and seams.call):
         kind = "a tool call" if seams.text else "a reply"
-        log.info("the chat template puts no control token behind %s: the turn after it is computed with it anew", kind)
+        log.info(
+            "the chat template puts no control token behind %s: it is computed again together with the turn after it",
+            kind,
+        )

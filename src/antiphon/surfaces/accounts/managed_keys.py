@@ -187,7 +187,7 @@ def _rights(wanted: Change) -> dict[str, Any]:
     found = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}
     if "name" in found and not is_name(found["name"]):
         raise BadRequest(
-            "name: it may not be empty, begin or end with a blank, or have anything in it that cannot be printed"
+            "name: it may not be empty, begin or end with whitespace, or contain characters that cannot be printed"
         )
     if "models" in found:
         found["models"] = tuple(found["models"])
@@ -203,7 +203,7 @@ def _seconds(moment: datetime | None) -> float | None:
         return None
     seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
     if not 0 <= seconds <= _LATEST:
-        raise BadRequest("expires_at: it has to be in this age")
+        raise BadRequest("expires_at: it must be a time between 1970 and 4147")
     return seconds
 
 

@@ -106,10 +106,12 @@ class _Organization:
         self._accounts.require_admin(exchange.watch.key)
         change, _ = json_body.read(await exchange.body(_LARGEST), _change)
         if change.status == "inactive":
-            raise BadRequest("status: a key is active or archived here; archived is for good")
+            raise BadRequest("status: a key cannot be inactive here; archive it, which cannot be undone")
         rights = {"name": change.name} if change.name else {}
         if change.name and not is_name(change.name):
-            raise BadRequest("name: it may not begin or end with a blank, nor have what cannot be printed")
+            raise BadRequest(
+                "name: it may not begin or end with whitespace, or contain characters that cannot be printed"
+            )
 
         def work(store: KeyStore) -> Key:
             key = store.find(exchange.rest)

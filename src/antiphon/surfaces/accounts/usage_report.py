@@ -22,7 +22,7 @@ PARAMETERS = (
     Parameter("bucket_width", "query", "How long a bucket is.", Literal["1d", "1h"]),
     Parameter("limit", "query", "The most buckets: 31 days or 168 hours.", Annotated[int, Meta(ge=1, le=168)]),
     Parameter("page", "query", "The `next_page` of the page before."),
-    Parameter("group_by[]", "query", "What to tell apart: `api_key_id`, `model`, `service_tier`; may be repeated."),
+    Parameter("group_by[]", "query", "What to group by: `api_key_id`, `model`, `service_tier`; may be repeated."),
     Parameter("api_key_ids[]", "query", "Only these keys; may be repeated."),
     Parameter("models[]", "query", "Only these models; may be repeated."),
     Parameter("service_tiers[]", "query", "Only `standard` or `batch`; may be repeated."),
@@ -114,7 +114,7 @@ def read(query: Mapping[str, Sequence[str]], now: float) -> Query:
         since = max(since, _place(one["page"]))
     by = tuple(dict.fromkeys(_listed(query, "group_by")))
     if odd := next((name for name in by if name not in (*_DIMENSIONS, *_NEVER_TOLD)), None):
-        raise BadRequest(f"group_by: {odd!r} is none of {', '.join((*_DIMENSIONS, *_NEVER_TOLD))}")
+        raise BadRequest(f"group_by: {odd!r} is not one of {', '.join((*_DIMENSIONS, *_NEVER_TOLD))}")
     keys = frozenset(id.removeprefix("apikey_") for id in _listed(query, "api_key_ids"))
     models, tiers = frozenset(_listed(query, "models")), frozenset(_listed(query, "service_tiers"))
     return Query(seconds, since, min(end, since + int(limit) * seconds), end, by, keys, models, tiers)
@@ -183,4 +183,4 @@ def _place(page: str) -> int:
     try:
         return _moment(base64.urlsafe_b64decode(page.removeprefix("page_")).decode(), "page")
     except (binascii.Error, ValueError):
-        raise BadRequest("page: it is none that this server gave out") from None
+        raise BadRequest("page: not a next_page of this server") from None

@@ -19,7 +19,7 @@ from antiphon.surfaces.surface import Operation, Options, Parameter, Route
 _PARAMETERS = (
     Parameter("starting_at", "query", "From this time on (RFC 3339); this month (UTC), if left out."),
     Parameter("ending_at", "query", "Until before this time; now, if left out."),
-    Parameter("by", "query", f"What to tell apart: {', '.join(DIMENSIONS)}; with commas between, or repeated."),
+    Parameter("by", "query", f"What to group by: {', '.join(DIMENSIONS)}; with commas between, or repeated."),
     Parameter("key", "query", "Only this key, by its label; may be repeated."),
     Parameter("model", "query", "Only this model; may be repeated."),
 )
@@ -78,7 +78,7 @@ def read(query: Mapping[str, Sequence[str]], now: float) -> Query:
     by: list[Dimension] = []
     for name in dict.fromkeys(names):
         if name not in DIMENSIONS:
-            raise BadRequest(f"by: {name!r} is none of {', '.join(DIMENSIONS)}")
+            raise BadRequest(f"by: {name!r} is not one of {', '.join(DIMENSIONS)}")
         by.append(name)
     begin, end = (min(max(int(moment), 0), _LATEST) for moment in (since, until))
     return Query(

@@ -51,7 +51,7 @@ def read(body: bytes) -> tuple[wire.Request, list[str]]:
     if request.messages and request.input_ids is not None:
         raise BadRequest("input_ids: the prompt is either messages or input_ids, not both")
     if request.top_logprobs and not request.logprobs:
-        raise BadRequest("top_logprobs: it is told beside log-probabilities; set logprobs too")
+        raise BadRequest("top_logprobs: it needs log-probabilities; set logprobs too")
     return request, unknown
 
 

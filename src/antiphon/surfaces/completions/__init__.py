@@ -77,7 +77,7 @@ class _Completions:
         if isinstance(prompt, str):
             return await self._service.encode(request.model, prompt, request.suffix)
         if request.suffix is not None:
-            raise BadRequest("suffix: it goes with a prompt of text, not of ids")
+            raise BadRequest("suffix: it needs a prompt of text, not of token ids")
         card.check_ids(prompt, "prompt")
         return prompt
 
@@ -103,7 +103,7 @@ class _Completions:
 
 def _token_style(request: wire.Request, card: ModelCard, ignored: list[str]) -> TokenStyle:
     if request.echo and request.logprobs is not None:
-        raise BadRequest("logprobs: the engines tell none of a prompt's tokens; leave out echo, or logprobs")
+        raise BadRequest("logprobs: the engines report none for the tokens of a prompt; leave out echo, or logprobs")
     return token_style(
         card,
         ignored,

@@ -48,7 +48,7 @@ class _Files:
     async def _upload(self, exchange: Exchange) -> None:
         kept = self._kept()
         if (exchange.header("content-encoding") or "identity").strip().lower() != "identity":
-            raise BadRequest("content-encoding: an upload must be sent plain")
+            raise BadRequest("content-encoding: an upload must be sent without one")
         form = Form(exchange.header("content-type") or "", exchange.chunks(kept.largest + _FRAME))
 
         async def checked() -> AsyncIterator[bytes]:
@@ -171,7 +171,7 @@ async def _sweep(kept: FileStore) -> None:
         try:
             await kept.sweep()
         except OSError as error:
-            log.warning("files whose time is over stay for now: %s", files.reason(error))
+            log.warning("expired files could not be deleted and stay for now: %s", files.reason(error))
         await asyncio.sleep(_SWEEP)
 
 

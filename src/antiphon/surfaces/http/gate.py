@@ -156,11 +156,11 @@ class Gate:
             self._refuse(presented)
         elif self._options.local_only and not _is_loopback(exchange.scope.get("server")):
             raise Unauthenticated(
-                "this server has no keys, so it answers only to its own machine; its operator can give it keys, or "
-                "say that it needs none (no_auth)"
+                "this server has no keys, so it answers only programs on its own machine; its operator can add keys, "
+                "or let everybody in (no_auth)"
             )
         if route.operator and keys.required and not (usable and usable.admin):
-            raise Forbidden("this is for the operator: it takes an admin's key (antiphon keys add NAME --admin)")
+            raise Forbidden("only the operator may do this: use an admin's key (antiphon keys add NAME --admin)")
 
     def _refuse_unusable(self, key: Key | None) -> None:
         """Raise for a key that was revoked or has expired."""

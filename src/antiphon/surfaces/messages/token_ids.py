@@ -63,10 +63,10 @@ def token_style(request: wire.Request, card: ModelCard) -> TokenStyle | None:
     )
     if style.ids and not card.token_ids:
         raise BadRequest(
-            f"return_token_ids: {card.name!r} is behind a chat server that tells no token ids; leave it out"
+            f"return_token_ids: {card.name!r} is behind a chat server that reports no token ids; leave it out"
         )
     if alternatives and not style.logprobs:
-        raise BadRequest("top_logprobs: it is told beside log-probabilities; set return_logprob too")
+        raise BadRequest("top_logprobs: it needs log-probabilities; set return_logprob too")
     if style.logprobs:
         _check_alternatives(card, "return_logprob", alternatives, "top_logprobs")
     return style if style.ids or style.logprobs else None
@@ -76,7 +76,7 @@ def _check_alternatives(card: ModelCard, field: str, alternatives: int, counting
     """Raises BadRequest where the model's engine does not tell log-probabilities (asked for by `field`), or those of so
     many alternatives (`counting`)."""
     if card.alternatives is None:
-        raise BadRequest(f"{field}: the engine behind {card.name!r} tells no log-probabilities; leave it out")
+        raise BadRequest(f"{field}: the engine behind {card.name!r} reports no log-probabilities; leave it out")
     most = min(card.alternatives, MOST_ALTERNATIVES)
     if alternatives > most:
         raise BadRequest(f"{counting}: Input should be less than or equal to {most} for the engine of {card.name!r}")

@@ -72,7 +72,7 @@ def token_style(
     the fields that ask for them (`named`) `ignored`; ids that are not known are refused."""
     if ids and not card.token_ids:
         raise BadRequest(
-            f"return_token_ids: {card.name!r} is behind a chat server that tells no token ids; leave it out"
+            f"return_token_ids: {card.name!r} is behind a chat server that reports no token ids; leave it out"
         )
     if logprobs and card.alternatives is None:
         ignored += named

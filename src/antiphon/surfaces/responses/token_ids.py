@@ -38,7 +38,9 @@ def token_style(request: wire.Request, card: ModelCard, ignored: list[str], *, r
         ignored.append("top_logprobs")
     named = [f"include.{LOGPROBS}"] + ["top_logprobs"] * bool(request.top_logprobs)
     if rounds and request.return_token_ids:
-        raise BadRequest("return_token_ids: a reply with tools that run on the server is made of several samples")
+        raise BadRequest(
+            "return_token_ids: a reply with tools that run on the server is sampled in several parts; leave it out"
+        )
     if rounds and logprobs:
         ignored += named
         logprobs = False

@@ -26,7 +26,7 @@ class Request(msgspec.Struct):
 
 
 class Reloaded(msgspec.Struct, kw_only=True):
-    """The model has its weights anew. `loaded` is when, in Unix seconds, as records tell it."""
+    """The model has reloaded its weights. `loaded` is when, in Unix seconds, as records tell it."""
 
     type: Literal["model_reload"] = "model_reload"
     model: str
@@ -58,7 +58,7 @@ def _routes(service: Service, options: Options) -> list[Route]:
 
 
 _RELOAD = Operation(
-    summary="Has a model take its weights anew",
+    summary="Reload a model's weights",
     description="An embedded engine is started again on its file, an attached one told to by its own call. What was "
     "computed and remembered with the old weights is forgotten; requests that come meanwhile wait.",
     body=Request,

@@ -133,7 +133,9 @@ def _generation(
 def _token_style(draft: Draft, card: ModelCard) -> token_ids.TokenStyle | None:
     style = token_ids.token_style(draft.request, card)
     if style and draft.box.served:
-        raise BadRequest("return_token_ids: a reply with tools that run on the server is made of several samples")
+        raise BadRequest(
+            "return_token_ids: a reply with tools that run on the server is sampled in several parts; leave it out"
+        )
     return style
 
 

@@ -69,7 +69,7 @@ def read(body: bytes, offered: ServerTools) -> Draft:
     check_prompt(request)
     if given(request.prompt):
         # To leave it out would ask the model something else.
-        raise BadRequest("prompt: this server keeps none; send the input itself")
+        raise BadRequest("prompt: this server stores no prompts; send the input itself")
     if request.conversation and request.previous_response_id:
         raise BadRequest("conversation: cannot be combined with previous_response_id; send one of them")
     return Draft(

@@ -239,7 +239,7 @@ class Turns:
         """What came of a call that was approved, or that it was not."""
         id = approvals.call_id(item.approval_request_id)
         if id not in self._waiting:
-            raise BadRequest(f"{where}.approval_request_id: there is no such request that was not answered")
+            raise BadRequest(f"{where}.approval_request_id: no request that waits for an answer has this id")
         del self._waiting[id]
         if not item.approve:
             why = f": {item.reason}" if item.reason else ""

@@ -151,7 +151,7 @@ class KeptResponses:
             )
         for link in links:
             if link.status in UNDONE and (await self.find(link.id, owner)).status in UNDONE:
-                raise BadRequest(f"previous_response_id: the response '{id[:100]}' has not come to its end")
+                raise BadRequest(f"previous_response_id: the response '{id[:100]}' is not complete yet")
         items: list[Raw] = []
         for link in reversed(links):
             items += _items.decode(link.items)

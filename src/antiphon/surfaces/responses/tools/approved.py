@@ -28,7 +28,9 @@ class ApprovedCalls:
         self._calls = {each.id: block_of(each, box.known_on(each.server_label, each.name)) for each in requests}
         for request in requests:
             if self._calls[request.id].name not in box.runnable:
-                raise BadRequest(f"tools: there is no tool {request.name!r} of {request.server_label!r} to be approved")
+                raise BadRequest(
+                    f"tools: the approved call is of {request.name!r} of {request.server_label!r}; declare it again"
+                )
 
     async def run(
         self, rounds: Rounds, further: Callable[[list[Mapping[str, Any]]], Awaitable[Run]], emit: Emit

@@ -48,7 +48,7 @@ def _of_lark(definition: str, where: str) -> str | None:
     try:
         found = _inlined(definition)
     except (LarkError, SyntaxError, ValueError) as trouble:
-        raise BadRequest(f"{where}.definition: this is no Lark grammar: {str(trouble).splitlines()[0]}") from None
+        raise BadRequest(f"{where}.definition: this is not a Lark grammar: {str(trouble).splitlines()[0]}") from None
     return None if found is None else _whole(found)
 
 
@@ -108,7 +108,7 @@ class _Rules:
                 library = ".".join(_names(_tree(children[0])))
                 self._imported |= {name: (library, name) for name in _names(_tree(children[1]))}
             case other:
-                raise ValueError(f"`%{other}` is not known here")
+                raise ValueError(f"`%{other}` is not supported here")
 
     def named(self, name: str) -> str:
         """The expression of a rule."""
@@ -153,7 +153,7 @@ class _Rules:
                 first, last = (_SPECIAL.sub(r"\\\1", ast.literal_eval(str(each))) for each in node.children)
                 yield f"[{first}-{last}]"
             case other:
-                raise ValueError(f"{other} is not known here")
+                raise ValueError(f"{other} is not supported here")
 
     def _repeated(self, node: Node, apart: bool) -> str:
         return self._told(node, apart=apart) + (self._between() if apart else "")
