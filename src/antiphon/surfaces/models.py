@@ -134,12 +134,12 @@ def _either(*names: str) -> Any:
 
 _VERSION = Parameter("anthropic-version", "header", "Asks for the shape of the Messages API; without it, OpenAI's.")
 _LIST = Operation(
-    summary="The models served",
+    summary="List the models",
     replies={"application/json": _either("Page", "OpenList")},
     parameters=(_VERSION, *pages.PARAMETERS),
 )
 _ONE = Operation(
-    summary="One model",
+    summary="Retrieve a model",
     replies={"application/json": _either("Model", "OpenModel")},
     parameters=(
         Parameter(

@@ -89,17 +89,17 @@ async def _absent(exchange: Exchange) -> None:
 
 
 _JSON = {"application/json": dict[str, str]}
-_REST = (Parameter("rest", "path", "Anything.", required=True),)
-_HEALTH = Operation(summary="Whether the server is there", replies={"application/json": Health}, fails=())
-_READY = Operation(summary="Whether a request sent now would be taken up", replies=_JSON, fails=(529,))
-_METRICS = Operation(summary="Counters, for Prometheus", replies={"text/plain": str}, fails=(401, 404))
-_HELLO = Operation(summary="Answers a probe of clients", replies=_JSON, fails=())
+_REST = (Parameter("rest", "path", "Any path.", required=True),)
+_HEALTH = Operation(summary="Check that the server runs", replies={"application/json": Health}, fails=())
+_READY = Operation(summary="Check that a request sent now would be served", replies=_JSON, fails=(529,))
+_METRICS = Operation(summary="Read the metrics, for Prometheus", replies={"text/plain": str}, fails=(401, 404))
+_HELLO = Operation(summary="Answer a probe that clients send", replies=_JSON, fails=())
 _NOTHING = Operation(
-    summary="Takes clients' telemetry, and keeps nothing of it", status=204, parameters=_REST, rest="rest", fails=()
+    summary="Accept clients' telemetry and discard it", status=204, parameters=_REST, rest="rest", fails=()
 )
 _ABSENT = Operation(
-    summary="Nothing is here",
-    description="Clients ask now and then; it is not logged.",
+    summary="Answer that nothing is here",
+    description="Some clients ask for such paths; these requests are not logged.",
     status=404,
     replies={"application/json": failures.Error},
     parameters=_REST,

@@ -160,15 +160,15 @@ class ManagedKeys:
         """The routes, all of them for the operator."""
         label = (Parameter("label", "path", "The label of the key.", required=True),)
         one, secret = {"application/json": ManagedKey}, {"application/json": NewSecret}
-        listed = Operation(summary="The keys and what each may do", replies={"application/json": KeyList})
-        added = Operation(summary="Add a key; only here its secret is told", body=Addition, replies=secret)
+        listed = Operation(summary="List the keys and what each may do", replies={"application/json": KeyList})
+        added = Operation(summary="Add a key; its secret is shown only here", body=Addition, replies=secret)
         changed = Operation(
             summary="Change what a key may do", body=Change, replies=one, parameters=label, rest="label"
         )
         rotated = Operation(
             summary="Exchange the secret of a key", body=Exchanged, replies=secret, parameters=label, rest="label"
         )
-        revoked = Operation(summary="End a key, for good", replies=one, parameters=label, rest="label")
+        revoked = Operation(summary="Revoke a key permanently", replies=one, parameters=label, rest="label")
         told: tuple[tuple[Literal["GET", "POST"], str, Any, Operation], ...] = (
             ("GET", "/keys", self.all, listed),
             ("POST", "/keys", self.add, added),

@@ -142,7 +142,7 @@ def _told(key: Key) -> ApiKey:
     )
 
 
-_STATUS = Parameter("status", "query", "Only those of this status.", _Status)
+_STATUS = Parameter("status", "query", "List only keys with this status.", _Status)
 _ID = (Parameter("api_key_id", "path", "Its id.", required=True),)
 _ONE = {"application/json": ApiKey}
 
@@ -150,18 +150,18 @@ _ONE = {"application/json": ApiKey}
 def _routes(service: Service, options: Options) -> list[Route]:
     here = _Organization(options)
     keys, report = "/organizations/api_keys", "/organizations/usage_report/messages"
-    me = Operation(summary="Whose server this is", replies={"application/json": Organization})
+    me = Operation(summary="Retrieve the organization of the server", replies={"application/json": Organization})
     listed = Operation(
-        summary="The keys that are managed",
+        summary="List the managed keys",
         replies={"application/json": ApiKeyPage},
         parameters=(_STATUS, *pages.PARAMETERS),
     )
-    one = Operation(summary="A key", replies=_ONE, parameters=_ID, rest="api_key_id")
+    one = Operation(summary="Retrieve a managed key", replies=_ONE, parameters=_ID, rest="api_key_id")
     change = Operation(
-        summary="Rename a key, or end it", body=ApiKeyChange, replies=_ONE, parameters=_ID, rest="api_key_id"
+        summary="Rename or archive a managed key", body=ApiKeyChange, replies=_ONE, parameters=_ID, rest="api_key_id"
     )
     usage = Operation(
-        summary="What was used, in buckets of time", replies={"application/json": Report}, parameters=PARAMETERS
+        summary="Report usage, in buckets of time", replies={"application/json": Report}, parameters=PARAMETERS
     )
     return [
         Route(method="GET", path="/organizations/me", answer=here.me, operator=True, operation=me),

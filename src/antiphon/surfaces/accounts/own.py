@@ -60,7 +60,9 @@ def own_account(options: Options) -> Route:
         )
         await exchange.reply(200, msgspec.json.encode(told))
 
-    operation = Operation(summary="The key that asks, and what it may still use", replies={"application/json": Own})
+    operation = Operation(
+        summary="Describe the key of the request, and what it may still use", replies={"application/json": Own}
+    )
     return Route(method="GET", path="/keys/me", answer=answer, operation=operation)
 
 

@@ -17,11 +17,11 @@ from antiphon.api.errors import BadRequest
 from antiphon.surfaces.surface import Parameter
 
 PARAMETERS = (
-    Parameter("starting_at", "query", "Buckets from this time on (RFC 3339).", required=True),
+    Parameter("starting_at", "query", "Where the first bucket begins (RFC 3339).", required=True),
     Parameter("ending_at", "query", "Buckets that end before this time; now, if left out."),
     Parameter("bucket_width", "query", "How long a bucket is.", Literal["1d", "1h"]),
-    Parameter("limit", "query", "The most buckets: 31 days or 168 hours.", Annotated[int, Meta(ge=1, le=168)]),
-    Parameter("page", "query", "The `next_page` of the page before."),
+    Parameter("limit", "query", "How many buckets at most: 31 days or 168 hours.", Annotated[int, Meta(ge=1, le=168)]),
+    Parameter("page", "query", "The `next_page` of the previous page."),
     Parameter("group_by[]", "query", "What to group by: `api_key_id`, `model`, `service_tier`; may be repeated."),
     Parameter("api_key_ids[]", "query", "Only these keys; may be repeated."),
     Parameter("models[]", "query", "Only these models; may be repeated."),

@@ -106,8 +106,8 @@ def used(options: Options) -> Route:
         await exchange.reply(200, msgspec.json.encode(told))
 
     operation = Operation(
-        summary="What was used, by day, hour, key, model or tier",
-        description="An admin's key sees what all use, every other one what it used itself.",
+        summary="Report usage, by day, hour, key, model or tier",
+        description="An admin's key sees everybody's usage, every other key its own.",
         replies={"application/json": UsedReport},
         parameters=_PARAMETERS,
     )

@@ -11,9 +11,9 @@ from antiphon.api.errors import BadRequest, NotFound
 from antiphon.surfaces.surface import Parameter
 
 PARAMETERS = (
-    Parameter("limit", "query", "The most to list.", Annotated[int, Meta(ge=1, le=1000)]),
-    Parameter("after_id", "query", "List what comes after this one."),
-    Parameter("before_id", "query", "List what comes before this one."),
+    Parameter("limit", "query", "How many to list at most.", Annotated[int, Meta(ge=1, le=1000)]),
+    Parameter("after_id", "query", "List what comes after this id."),
+    Parameter("before_id", "query", "List what comes before this id."),
 )
 """The parameters of a list."""
 

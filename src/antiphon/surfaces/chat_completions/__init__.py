@@ -116,7 +116,7 @@ def _routes(service: Service, options: Options) -> list[Route]:
 
 
 _CREATE = Operation(
-    summary="A reply, whole or as a stream",
+    summary="Create a chat completion, whole or as a stream",
     description="As other OpenAI-compatible servers answer it. A stream is server-sent events: `data:` lines with "
     "chunks, then `[DONE]`; a failure within it is a chunk with `error`, without `[DONE]`.",
     body=wire.Request,

@@ -129,7 +129,7 @@ def _routes(service: Service, options: Options) -> list[Route]:
 
 
 _CREATE = Operation(
-    summary="What follows a text, whole or as a stream",
+    summary="Continue a text, whole or as a stream",
     description="As other OpenAI-compatible servers answer it: a prompt as text or ids, or several, without any chat "
     "template. A stream is server-sent events: `data:` lines with chunks, then `[DONE]`; a failure within it is a "
     "chunk with `error`, without `[DONE]`.",

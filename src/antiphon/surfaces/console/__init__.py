@@ -97,16 +97,16 @@ def _wants_page(accept: str) -> bool:
     return False
 
 
-_MATCH = Parameter("if-none-match", "header", "The `etag` of what the client has already.")
+_MATCH = Parameter("if-none-match", "header", "The `etag` of the copy that the client has.")
 _ROOT = Operation(
-    summary="The console for browsers, a greeting for programs",
+    summary="Show the console to browsers, greet programs",
     replies={"text/html": str, "application/json": dict[str, str]},
-    parameters=(Parameter("accept", "header", "Who names HTML gets the page."), _MATCH),
+    parameters=(Parameter("accept", "header", "Clients that name HTML get the page."), _MATCH),
     bare=(304,),
     fails=(),
 )
 _FILE = Operation(
-    summary="A file of the console",
+    summary="Serve a file of the console",
     replies={media_type.decode().partition(";")[0]: str for media_type in _TYPES.values()},
     parameters=(Parameter("file", "path", "Its path.", required=True), _MATCH),
     bare=(304,),

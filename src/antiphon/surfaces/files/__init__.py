@@ -182,9 +182,9 @@ def _routes(service: Service, options: Options) -> list[Route]:
 _ID = (Parameter("file_id", "path", "The id of the file.", required=True),)
 _FILE = {"application/json": FileMetadata}
 _UPLOAD = Operation(
-    summary="Keeps a file",
-    description="A form (`multipart/form-data`) with the file in the field `file`. `expires_in_seconds` may say "
-    "for how long it is kept.",
+    summary="Upload a file",
+    description="A form (`multipart/form-data`) with the file in the field `file`. `expires_in_seconds` may set "
+    "how long it is kept.",
     form={
         "type": "object",
         "properties": {
@@ -195,11 +195,13 @@ _UPLOAD = Operation(
     },
     replies=_FILE,
 )
-_LIST = Operation(summary="The files of this key", replies={"application/json": FilePage}, parameters=shapes.PARAMETERS)
-_ONE = Operation(summary="What is known of a file", replies=_FILE, parameters=_ID, rest="file_id")
-_DELETE = Operation(summary="Forgets a file", replies={"application/json": DeletedFile}, parameters=_ID, rest="file_id")
+_LIST = Operation(
+    summary="List the files of this key", replies={"application/json": FilePage}, parameters=shapes.PARAMETERS
+)
+_ONE = Operation(summary="Describe a file", replies=_FILE, parameters=_ID, rest="file_id")
+_DELETE = Operation(summary="Delete a file", replies={"application/json": DeletedFile}, parameters=_ID, rest="file_id")
 _CONTENT = Operation(
-    summary="The bytes of a file",
+    summary="Download a file",
     replies={"application/octet-stream": str},
     parameters=_ID,
     rest="file_id",

@@ -18,11 +18,11 @@ from antiphon.storage.file_store import FileRecord, FileStore
 from antiphon.surfaces.surface import Parameter
 
 PARAMETERS = (
-    Parameter("limit", "query", "The most to list.", Annotated[int, Meta(ge=1, le=1000)]),
-    Parameter("page", "query", "The `next_page` of the page before."),
-    Parameter("ids[]", "query", "List these alone, 100 at most; may be repeated."),
-    Parameter("after_id", "query", "List what comes after this one."),
-    Parameter("before_id", "query", "List what comes before this one."),
+    Parameter("limit", "query", "How many to list at most.", Annotated[int, Meta(ge=1, le=1000)]),
+    Parameter("page", "query", "The `next_page` of the previous page."),
+    Parameter("ids[]", "query", "List only these, 100 at most; may be repeated."),
+    Parameter("after_id", "query", "List what comes after this id."),
+    Parameter("before_id", "query", "List what comes before this id."),
 )
 """The parameters of a list."""
 _USUAL = 20

@@ -41,8 +41,8 @@ def route(served: Served, surface: Surface) -> Route:
         await exchange.reply(200, text)
 
     operation = Operation(
-        summary="This description",
-        description="Every route of the server, as OpenAPI 3.1.",
+        summary="Describe every route",
+        description="This document, in OpenAPI 3.1.",
         replies={"application/json": dict[str, Any]},
         fails=(),
     )

@@ -249,17 +249,17 @@ def _routes(service: Service, options: Options) -> list[Route]:
 
 
 _CREATE = Operation(
-    summary="A reply, whole or as a stream",
+    summary="Create a message, whole or as a stream",
     description="A stream is server-sent events: `message_start`, then for each block `content_block_start`, "
-    "`content_block_delta`s and `content_block_stop`, then `message_delta` and `message_stop`; pings while all is "
-    "silent. A failure within it is the event `error`, and the end.",
+    "`content_block_delta`s and `content_block_stop`, then `message_delta` and `message_stop`; pings in "
+    "times of silence. A failure in the middle is an `error` event, which ends the stream.",
     body=wire.Request,
     replies={"application/json": sent.Message, "text/event-stream": sent.Event},
     parameters=HEADERS,
 )
 _COUNT = Operation(
-    summary="The tokens of a prompt",
-    description="What the same request for a reply would report as its three kinds of input tokens together.",
+    summary="Count the tokens of a prompt",
+    description="The sum of the three kinds of input tokens that the same request for a message would report.",
     body=wire.Request,
     replies={"application/json": sent.Counted},
     parameters=HEADERS,

@@ -255,25 +255,25 @@ def _routes(service: Service, options: Options) -> list[Route]:
 _ID = (Parameter("message_batch_id", "path", "The id of the batch.", required=True),)
 _BATCH = {"application/json": MessageBatch}
 _CREATE = Operation(
-    summary="A new batch of requests",
-    description="They are answered beside those that somebody waits for, and after them. What is left after 24 hours "
-    "expires. Headers of this request go with each of them.",
+    summary="Create a batch of requests",
+    description="Requests that somebody waits for go first. What is not answered after 24 hours expires. The headers "
+    "of this request apply to each request of the batch.",
     body=Creation,
     replies=_BATCH,
 )
 _LIST = Operation(
-    summary="The batches of this key", replies={"application/json": BatchPage}, parameters=pages.PARAMETERS
+    summary="List the batches of this key", replies={"application/json": BatchPage}, parameters=pages.PARAMETERS
 )
-_ONE = Operation(summary="One batch", replies=_BATCH, parameters=_ID, rest="message_batch_id")
+_ONE = Operation(summary="Retrieve a batch", replies=_BATCH, parameters=_ID, rest="message_batch_id")
 _DELETE = Operation(
-    summary="Forgets a batch that has ended",
+    summary="Delete a batch that has ended",
     replies={"application/json": DeletedBatch},
     parameters=_ID,
     rest="message_batch_id",
 )
-_CANCEL = Operation(summary="Gives up what is left of a batch", replies=_BATCH, parameters=_ID, rest="message_batch_id")
+_CANCEL = Operation(summary="Cancel what is left of a batch", replies=_BATCH, parameters=_ID, rest="message_batch_id")
 _RESULTS = Operation(
-    summary="The answers of a batch that has ended",
+    summary="Download the results of a batch that has ended",
     description="A line of JSON for each request, in any order: its `custom_id` and its `result`, whose `type` is "
     "`succeeded`, `errored`, `canceled` or `expired`.",
     replies={"application/x-jsonl": str},

@@ -132,9 +132,9 @@ def _routes(service: Service, options: Options) -> list[Route]:
 
 
 _TOLD = Operation(
-    summary="What the model would see",
-    description="The rendered prompt of the same request for a reply, token by token, and what the model would be held "
-    "to. Nothing is generated.",
+    summary="Show the prompt that the model would see",
+    description="Takes the body of a request for a message and returns its prompt, token by token, and the constraints "
+    "on the reply. Nothing is generated.",
     body=wire.Request,
     replies={"application/json": Rendered},
     parameters=HEADERS,

@@ -142,17 +142,17 @@ def _routes(service: Service, options: Options) -> list[Route]:
 
 
 _CREATE = Operation(
-    summary="A reply, whole or as a stream",
+    summary="Create a response, whole or as a stream",
     description="A stream is server-sent events, each with its name and a `sequence_number`: `response.created`, "
     "`response.in_progress`, then for each item `response.output_item.added`, what is in it, and "
-    "`response.output_item.done`, then `response.completed` or `response.incomplete`. A failure within it is "
-    "`response.failed`, and the end.",
+    "`response.output_item.done`, then `response.completed` or `response.incomplete`. A failure in the middle "
+    "is `response.failed`, which ends the stream.",
     body=wire.Request,
     replies={"application/json": sent.Response, "text/event-stream": sent.Event},
 )
 _COUNT = Operation(
-    summary="The tokens of a prompt",
-    description="What the same request for a reply would report as its input tokens.",
+    summary="Count the tokens of a prompt",
+    description="The input tokens that the same request for a response would report.",
     body=wire.Request,
     replies={"application/json": sent.Counted},
 )

@@ -90,8 +90,8 @@ class Compacting:
 
 
 _COMPACT = Operation(
-    summary="A conversation in short",
-    description="The model summarises the conversation. What comes back is the beginning of a later request's `input`: "
+    summary="Summarise a conversation",
+    description="What comes back is the beginning of a later request's `input`: "
     "the user's messages, and the summary sealed in a `compaction` item.",
     body=wire.Request,
     replies={"application/json": Compacted},

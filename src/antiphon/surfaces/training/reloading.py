@@ -59,8 +59,8 @@ def _routes(service: Service, options: Options) -> list[Route]:
 
 _RELOAD = Operation(
     summary="Reload a model's weights",
-    description="An embedded engine is started again on its file, an attached one told to by its own call. What was "
-    "computed and remembered with the old weights is forgotten; requests that come meanwhile wait.",
+    description="An embedded engine is started again with its file; an attached one is asked to reload by its own "
+    "call. Everything computed with the old weights is forgotten; requests that arrive meanwhile wait.",
     body=Request,
     replies={"application/json": Reloaded},
     parameters=(Parameter("model", "path", "The model's name.", required=True),),

@@ -61,9 +61,9 @@ def _routes(service: Service, options: Options) -> list[Route]:
 
 
 _REWARD = Operation(
-    summary="Puts a number on a recorded rollout",
-    description="Requests say which rollout they belong to by the header `x-antiphon-label`, or by a member "
-    "of their `metadata` with this name.",
+    summary="Reward a recorded rollout",
+    description="Requests name the rollout they belong to in the header `x-antiphon-label`, or in a member of "
+    "their `metadata` of that name.",
     body=Request,
     replies={"application/json": Rewarded},
     parameters=(Parameter("label", "path", "The rollout's label.", required=True),),

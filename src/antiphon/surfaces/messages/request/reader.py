@@ -35,11 +35,11 @@ HEADERS = (
     Parameter(
         "anthropic-version",
         "header",
-        "The version of the API, such as 2023-06-01. A server may be told to do without.",
+        "The version of the API, such as 2023-06-01. Servers can be configured not to require it.",
         Annotated[str, Meta(min_length=1)],
         required=True,
     ),
-    Parameter("anthropic-beta", "header", "Any are accepted; what they name works if it is known here."),
+    Parameter("anthropic-beta", "header", "Any are accepted; betas that this server does not know are ignored."),
     Parameter("x-claude-code-session-id", "header", "The conversation that the request belongs to."),
     Parameter(
         "antiphon-progress",

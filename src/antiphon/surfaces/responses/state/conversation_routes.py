@@ -146,13 +146,13 @@ _ONE: dict[str, Any] = {"parameters": (_ID,), "rest": "conversation_id"}
 _OF_ITEM: dict[str, Any] = {"parameters": (_ID, _ITEM_ID), "rest": "conversation_id/item_id"}
 _CONVERSATION = {"application/json": Conversation}
 _ITEMS = {"application/json": ItemList}
-_CREATE = Operation(summary="Makes a conversation", body=Created, replies=_CONVERSATION)
-_RETRIEVE = Operation(summary="A conversation", replies=_CONVERSATION, **_ONE)
-_DESCRIBE = Operation(summary="Gives a conversation other metadata", body=Described, replies=_CONVERSATION, **_ONE)
-_DELETE = Operation(summary="Deletes a conversation", replies={"application/json": Deleted}, **_ONE)
+_CREATE = Operation(summary="Create a conversation", body=Created, replies=_CONVERSATION)
+_RETRIEVE = Operation(summary="Retrieve a conversation", replies=_CONVERSATION, **_ONE)
+_DESCRIBE = Operation(summary="Change the metadata of a conversation", body=Described, replies=_CONVERSATION, **_ONE)
+_DELETE = Operation(summary="Delete a conversation", replies={"application/json": Deleted}, **_ONE)
 _LIST = Operation(
-    summary="The items of a conversation", replies=_ITEMS, parameters=(_ID, *PAGING), rest="conversation_id"
+    summary="List the items of a conversation", replies=_ITEMS, parameters=(_ID, *PAGING), rest="conversation_id"
 )
-_ADD = Operation(summary="Adds items to a conversation", body=Added, replies=_ITEMS, **_ONE)
-_ITEM = Operation(summary="An item of a conversation", replies={"application/json": sent.Item}, **_OF_ITEM)
-_DELETE_ITEM = Operation(summary="Deletes an item of a conversation", replies=_CONVERSATION, **_OF_ITEM)
+_ADD = Operation(summary="Add items to a conversation", body=Added, replies=_ITEMS, **_ONE)
+_ITEM = Operation(summary="Retrieve an item of a conversation", replies={"application/json": sent.Item}, **_OF_ITEM)
+_DELETE_ITEM = Operation(summary="Delete an item of a conversation", replies=_CONVERSATION, **_OF_ITEM)

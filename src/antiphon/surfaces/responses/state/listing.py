@@ -13,9 +13,9 @@ from antiphon.surfaces.surface import Parameter
 
 _MOST = 100
 PAGING = (
-    Parameter("limit", "query", "The most to list."),
+    Parameter("limit", "query", "How many to list at most."),
     Parameter("after", "query", "List what comes after this item."),
-    Parameter("order", "query", "`asc` or `desc`, the latest first."),
+    Parameter("order", "query", "`asc`, or `desc` for the latest first."),
 )
 
 

@@ -104,27 +104,27 @@ def _listed(kept: KeptResponse) -> list[dict[str, Any]]:
 _ID = Parameter("response_id", "path", "The id of the response.", required=True)
 _RESPONSE = {"application/json": sent.Response}
 _RETRIEVE = Operation(
-    summary="A response that is kept",
-    description="A response that is or was made in the background is told again as a stream.",
+    summary="Retrieve a response",
+    description="A response that is or was made in the background can be read again as a stream.",
     replies={**_RESPONSE, "text/event-stream": sent.Event},
     parameters=(
         _ID,
-        Parameter("stream", "query", "`true`: as a stream."),
+        Parameter("stream", "query", "`true` asks for a stream."),
         Parameter("starting_after", "query", "The `sequence_number` of the event to begin after."),
     ),
     rest="response_id",
 )
 _DELETE = Operation(
-    summary="Forgets a response", replies={"application/json": Deleted}, parameters=(_ID,), rest="response_id"
+    summary="Delete a response", replies={"application/json": Deleted}, parameters=(_ID,), rest="response_id"
 )
 _CANCEL = Operation(
-    summary="Gives up a response that is made in the background",
+    summary="Cancel a response that is made in the background",
     replies=_RESPONSE,
     parameters=(_ID,),
     rest="response_id",
 )
 _ITEMS = Operation(
-    summary="The items of a response's request",
+    summary="List the items of a response's request",
     replies={"application/json": ItemList},
     parameters=(_ID, *PAGING),
     rest="response_id",
