@@ -239,3 +239,26 @@ async def test_requests_that_ask_at_once_share_a_listing() -> None:
         assert lists == 1
         await client.tools(server)
     assert lists == 2
+
+
+class Counting(Outward):
+    """Counts what is judged: each connection's address, and each request."""
+
+    judged = 0
+
+    def judge(self, url: str) -> None:
+        self.judged += 1
+        super().judge(url)
+
+
+@pytest.mark.parametrize(("kind", "judged"), [("http", 2), ("sse", 3)])
+async def test_a_server_that_was_met_is_not_greeted_again(kind: str, judged: int) -> None:
+    """Where the protocol has no greeting, a call is one request; tools are not listed for it again."""
+    async with listening(kind) as url:
+        client, server = McpClient(outward := Counting(allow_private=True)), Server(name="things", url=url)
+        assert await client.tools(server)
+        outward.judged = 0
+        content, wrong = await client.call(server, "add", {"a": 2, "b": 3})
+        assert (content, wrong) == ([{"type": "text", "text": "5"}], False)
+        assert outward.judged == judged
+        await client.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from antiphon.server_tools.web.outward import Outward, Refused
 if TYPE_CHECKING:
     import httpx2
     from mcp.client.client import Client
+    from mcp.types import CallToolResult
 
 MAX_BYTES = 8 * 1024 * 1024
 """Of one answer."""
@@ -37,6 +39,8 @@ _LISTING = 60.0
 _GREETINGS = 2
 """Connections to one server that are opened at a time. The library takes 20 ms of the worker for one, which with many
 requests at once would stop every other stream."""
+_MOST_KNOWN = 200
+"""Servers of which it is remembered how they are greeted."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +77,7 @@ class McpClient:
         self._tls = httpx2.create_ssl_context()
         self._listings: dict[Server, asyncio.Task[list[Listed]]] = {}
         self._greetings: WeakValueDictionary[Server, asyncio.Semaphore] = WeakValueDictionary()
+        self._manners: OrderedDict[Server, dict[str, Any]] = OrderedDict()
         self._sessions = Sessions(MAX_BYTES)
 
     async def tools(self, server: Server, key: str = "") -> list[Listed]:
@@ -121,6 +126,8 @@ class McpClient:
     async def call(self, server: Server, tool: str, input: dict[str, Any], key: str = "") -> tuple[list[Fields], bool]:
         """What a tool answers, as blocks, and whether that is an error. Raises ToolFailed."""
         async with self._connected(server, key) as client:
+            # Structured content is hardly ever told; to check it, the library would have the tools listed again.
+            client.session.validate_tool_result = _unchecked  # type: ignore[method-assign]
             result = await client.call_tool(tool, input)
             content = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in result.content]
             if not content and result.structured_content is not None:
@@ -150,15 +157,32 @@ class McpClient:
 
     @contextlib.asynccontextmanager
     async def _greeted(self, server: Server) -> AsyncIterator[Client]:
-        """A new connection to an address."""
+        """A new connection to an address. One that was met before is not asked again which versions of the protocol it
+        speaks, and not greeted at all where the version has no greeting."""
         from mcp.client.client import Client
 
         async with contextlib.AsyncExitStack() as stack:
+            # Whatever fails, it may be another server by now.
+            stack.push(partial(self._forget, server))
             greeting = self._greetings.setdefault(server, asyncio.Semaphore(_GREETINGS))
             async with greeting:
                 transport = await self._transport(server, stack)
-                client = await stack.enter_async_context(Client(transport, mode="auto", cache=None))
+                manners = self._manners.get(server, {"mode": "auto"})
+                client = await stack.enter_async_context(Client(transport, cache=None, **manners))
+            self._remember(server, client)
             yield client
+
+    def _remember(self, server: Server, client: Client) -> None:
+        """Note how to greet a server the next time."""
+        found = client.session.discover_result
+        newer = {"mode": client.protocol_version, "prior_discover": found}
+        self._manners[server] = newer if found else {"mode": "legacy"}
+        if len(self._manners) > _MOST_KNOWN:
+            self._manners.popitem(last=False)
+
+    def _forget(self, server: Server, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._manners.pop(server, None)
 
     async def _transport(self, server: Server, stack: contextlib.AsyncExitStack) -> Any:
         from mcp.client.sse import sse_client
@@ -216,6 +240,10 @@ def _web(
     return httpx2.AsyncClient(
         transport=Judged(verify=tls), trust_env=False, headers=headers, timeout=timeout or httpx2.Timeout(60), auth=auth
     )
+
+
+async def _unchecked(name: str, result: CallToolResult) -> None:
+    """Takes a result as it is."""
 
 
 def _told(trouble: BaseException) -> ToolFailed:

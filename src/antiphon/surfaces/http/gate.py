@@ -28,6 +28,7 @@ from antiphon.surfaces.http import cors, hosts
 from antiphon.surfaces.http.charge import Charge
 from antiphon.surfaces.http.exchange import ClientGone, Exchange
 from antiphon.surfaces.http.labels import read_label
+from antiphon.surfaces.http.turns import Turns
 from antiphon.surfaces.surface import Options, Rendered, Route
 
 log = logging.getLogger("antiphon.http")
@@ -67,6 +68,7 @@ class Gate:
     def __init__(self, placed: Sequence[Placed], fallback: Envelope, options: Options) -> None:
         self._options = options
         self._fallback = fallback
+        self._turns = Turns()
         self._exact: dict[str, dict[str, Placed]] = {}
         below: dict[str, dict[str, Placed]] = {}
         for each in placed:
@@ -106,6 +108,7 @@ class Gate:
             elif not here.route.open:
                 self._check_key(exchange, here.route)
                 exchange.late = partial(self._allowance, exchange)
+            await self._turns.take()
             await here.route.answer(exchange)
         except ClientGone:
             gone = True
