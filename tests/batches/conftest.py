@@ -1,4 +1,4 @@
-"""What tests of batches share."""
+"""A store of SQLite and a folder."""
 
 from __future__ import annotations
 

@@ -2,6 +2,10 @@
 
 The files beside this one are served as they are, from memory; nothing is built, nothing comes from another host. The
 page itself is open, as there is nothing secret in it; what it asks of the API carries a key like everybody's.
+
+`main.js` puts the page together, of `base` (elements, dialogs, requests), `conversation` (what is said, and how it is
+asked), `reply` (what comes back), `library` (conversations that are kept), `panel` (the prompt, the live server) and
+`accounts` (usage and keys).
 """
 
 from __future__ import annotations

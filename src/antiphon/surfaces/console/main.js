@@ -1,25 +1,25 @@
 // Puts the page together.
 
-import { askWith, json } from "./api.js";
-import { takeFiles } from "./attachments.js";
-import { composer } from "./composer.js";
-import { drawWith, retry, stop, turnTo } from "./conversation.js";
-import { askForKey, menu } from "./dialogs.js";
-import { choice, fill, h, icon, iconButton, offer, toast } from "./dom.js";
-import { askToDeleteAll, history } from "./history.js";
-import { Inspector } from "./inspector.js";
-import { begin as beginAnew, keep, restore } from "./library.js";
-import { KeysPage } from "./keys.js";
-import { Live } from "./live.js";
-import { addPage, followAddress, goTo, pageLinks, shownPage } from "./pages.js";
-import { Unsendable } from "./request.js";
-import { settingsPanel } from "./settings.js";
-import { bind, explain } from "./shortcuts.js";
-import { choose, changed, on, state } from "./store.js";
-import { thread } from "./thread.js";
-import { exportShown, importFile } from "./transfer.js";
-import { versions } from "./tree.js";
-import { UsagePage } from "./usage.js";
+import { askWith, json } from "./base/api.js";
+import { takeFiles } from "./conversation/attachments.js";
+import { composer } from "./conversation/composer.js";
+import { drawWith, retry, stop, turnTo } from "./conversation/conversation.js";
+import { askForKey, menu } from "./base/dialogs.js";
+import { choice, fill, h, icon, iconButton, offer, toast } from "./base/dom.js";
+import { askToDeleteAll, history } from "./library/history.js";
+import { Inspector } from "./panel/inspector.js";
+import { begin as beginAnew, keep, restore } from "./library/library.js";
+import { KeysPage } from "./accounts/keys.js";
+import { Live } from "./panel/live.js";
+import { addPage, followAddress, goTo, pageLinks, shownPage } from "./base/pages.js";
+import { Unsendable } from "./conversation/request.js";
+import { settingsPanel } from "./conversation/settings.js";
+import { bind, explain } from "./base/shortcuts.js";
+import { choose, changed, on, state } from "./conversation/store.js";
+import { thread } from "./conversation/thread.js";
+import { exportShown, importFile } from "./library/transfer.js";
+import { versions } from "./conversation/tree.js";
+import { UsagePage } from "./accounts/usage.js";
 
 const THEME = "antiphon.theme";
 const HISTORY = "antiphon.history";

@@ -1,15 +1,15 @@
 // Beside a reply: why it ended, what it used, how fast it came; its raw events, and the same request elsewhere.
 
-import { code } from "./markdown.js";
-import { copy, h } from "./dom.js";
-import { dialog, menu } from "./dialogs.js";
-import { askAgain } from "./again.js";
-import { goOn, retry } from "./conversation.js";
+import { code } from "../base/markdown.js";
+import { copy, h } from "../base/dom.js";
+import { dialog, menu } from "../base/dialogs.js";
+import { askAgain } from "../conversation/again.js";
+import { goOn, retry } from "../conversation/conversation.js";
 import { figures, resumable } from "./reply.js";
 import { seconds } from "./blocks.js";
 import { snippet } from "./snippets.js";
-import { messages } from "./request.js";
-import { state } from "./store.js";
+import { messages } from "../conversation/request.js";
+import { state } from "../conversation/store.js";
 
 const count = new Intl.NumberFormat("en");
 

@@ -1,7 +1,7 @@
 // Asking again with other settings than those of the conversation, for one reply.
 
-import { dialog } from "./dialogs.js";
-import { choice, field, h } from "./dom.js";
+import { dialog } from "../base/dialogs.js";
+import { choice, field, h } from "../base/dom.js";
 import { retry } from "./conversation.js";
 import { THINKING } from "./settings.js";
 import { state } from "./store.js";

@@ -1,10 +1,10 @@
 // The list of conversations: found by their words, opened, renamed, exported, deleted.
 
 import * as archive from "./archive.js";
-import { confirm, dialog, menu } from "./dialogs.js";
-import { announce, fill, h, iconButton } from "./dom.js";
+import { confirm, dialog, menu } from "../base/dialogs.js";
+import { announce, fill, h, iconButton } from "../base/dom.js";
 import { bring, forget, rename } from "./library.js";
-import { on, state } from "./store.js";
+import { on, state } from "../conversation/store.js";
 import { exportKept } from "./transfer.js";
 
 let heads = [];

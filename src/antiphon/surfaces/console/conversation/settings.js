@@ -1,6 +1,6 @@
 // The settings of the next request.
 
-import { choice, field, fill, h, iconButton, offer } from "./dom.js";
+import { choice, field, fill, h, iconButton, offer } from "../base/dom.js";
 import { toolEditor } from "./tools.js";
 import { nameOf, parameters, Unsendable } from "./request.js";
 import { changed, choose, DEFAULTS, on, state } from "./store.js";

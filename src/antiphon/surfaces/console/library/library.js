@@ -2,10 +2,10 @@
 // storage, so that a reload shows it again.
 
 import * as archive from "./archive.js";
-import { halt } from "./conversation.js";
-import { toast } from "./dom.js";
-import { end } from "./reply.js";
-import { choose, DEFAULTS, on, open, snapshot, state } from "./store.js";
+import { halt } from "../conversation/conversation.js";
+import { toast } from "../base/dom.js";
+import { end } from "../reply/reply.js";
+import { choose, DEFAULTS, on, open, snapshot, state } from "../conversation/store.js";
 
 const TAB = "antiphon.tab";
 

@@ -1,4 +1,4 @@
-// What the page knows: settings, turns, what is being written. `library.js` keeps it.
+// What the page knows: settings, turns, what is being written. `library/library.js` keeps it.
 
 import { show, shown } from "./tree.js";
 

@@ -1,7 +1,7 @@
 // Pictures and documents: dropped, pasted or chosen, and made into content blocks.
 
-import { fill, h, iconButton, toast } from "./dom.js";
-import { source } from "./blocks.js";
+import { fill, h, iconButton, toast } from "../base/dom.js";
+import { source } from "../reply/blocks.js";
 import { changed, on, state } from "./store.js";
 
 const PICTURES = ["image/png", "image/jpeg", "image/gif", "image/webp"];

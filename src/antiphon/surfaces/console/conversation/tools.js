@@ -1,7 +1,7 @@
 // Tools: picked from the known ones, or pasted as JSON.
 
-import { dialog, menu } from "./dialogs.js";
-import { fill, h, icon, iconButton } from "./dom.js";
+import { dialog, menu } from "../base/dialogs.js";
+import { fill, h, icon, iconButton } from "../base/dom.js";
 import { KNOWN } from "./known.js";
 import { nameOf } from "./request.js";
 import { choose, on, state } from "./store.js";

@@ -1,9 +1,9 @@
 // What the server does now, from /metrics; and what it serves.
 
-import { fill, h, svg } from "./dom.js";
-import { json, text } from "./api.js";
+import { fill, h, svg } from "../base/dom.js";
+import { json, text } from "../base/api.js";
 import { between, read, reading } from "./metrics.js";
-import { on, state } from "./store.js";
+import { on, state } from "../conversation/store.js";
 
 const EVERY = 2000;
 const KEPT = 90;

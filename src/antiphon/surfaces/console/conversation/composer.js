@@ -1,7 +1,7 @@
 // Where one writes: the message, what is attached, send and stop.
 
 import { ACCEPTED, attach, attachedList } from "./attachments.js";
-import { fill, h, icon, iconButton } from "./dom.js";
+import { fill, h, icon, iconButton } from "../base/dom.js";
 import { send, stop } from "./conversation.js";
 import { changed, on, openCalls, state } from "./store.js";
 

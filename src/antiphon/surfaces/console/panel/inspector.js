@@ -1,12 +1,12 @@
 // The prompt inspector: what the model saw, or would see now, by /v1/messages/render.
 
-import { fill, h, choice, offer, iconButton } from "./dom.js";
-import { json } from "./api.js";
-import { written } from "./composer.js";
-import { draft } from "./conversation.js";
-import { bodyFor } from "./figures.js";
+import { fill, h, choice, offer, iconButton } from "../base/dom.js";
+import { json } from "../base/api.js";
+import { written } from "../conversation/composer.js";
+import { draft } from "../conversation/conversation.js";
+import { bodyFor } from "../reply/figures.js";
 import { legend, marked, numbered } from "./promptview.js";
-import { on, openCalls, state } from "./store.js";
+import { on, openCalls, state } from "../conversation/store.js";
 
 const count = new Intl.NumberFormat("en");
 

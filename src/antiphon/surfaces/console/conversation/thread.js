@@ -1,10 +1,10 @@
 // The turns of the conversation, each drawn once and brought up to date while it grows.
 
-import { fill, h, iconButton, copy } from "./dom.js";
-import { viewOf } from "./blocks.js";
+import { fill, h, iconButton, copy } from "../base/dom.js";
+import { viewOf } from "../reply/blocks.js";
 import { edit, remove, retry, turnTo } from "./conversation.js";
-import { beside, failure } from "./figures.js";
-import { reading } from "./reply.js";
+import { beside, failure } from "../reply/figures.js";
+import { reading } from "../reply/reply.js";
 import { on, state } from "./store.js";
 import { versions } from "./tree.js";
 import { welcome } from "./welcome.js";

@@ -1,6 +1,6 @@
 // Plots from plain elements. What is drawn is hidden from screen readers; a table beside it says the same.
 
-import { h } from "./dom.js";
+import { h } from "../base/dom.js";
 
 const count = new Intl.NumberFormat("en");
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });

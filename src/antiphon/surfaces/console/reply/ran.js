@@ -1,7 +1,7 @@
 // Tools that ran on the server, as they look in a reply: what was called, and below it, folded, what came of it.
 
-import { fill, h } from "./dom.js";
-import { code, link } from "./markdown.js";
+import { fill, h } from "../base/dom.js";
+import { code, link } from "../base/markdown.js";
 
 /** Whether a block is the result of a tool that ran on the server. */
 export const isResult = ({ type }) => type.endsWith("_tool_result");

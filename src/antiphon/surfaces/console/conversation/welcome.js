@@ -1,8 +1,8 @@
 // What one sees before anything is said: what can be tried, and how to point a program here.
 
-import { code } from "./markdown.js";
-import { base } from "./api.js";
-import { h } from "./dom.js";
+import { code } from "../base/markdown.js";
+import { base } from "../base/api.js";
+import { h } from "../base/dom.js";
 import { WEATHER } from "./known.js";
 import { changed, choose, DEFAULTS, state } from "./store.js";
 

@@ -1,6 +1,6 @@
 // Two views of a rendered prompt: the text with its spans told apart, and the tokens with their ids.
 
-import { h } from "./dom.js";
+import { h } from "../base/dom.js";
 
 const MOST = 20000;
 

@@ -1,9 +1,9 @@
 // The keys page: what one's own key may do and has left; for an admin, all keys.
 
-import { json, key as keyInUse, setKey } from "./api.js";
+import { json, key as keyInUse, setKey } from "../base/api.js";
 import { full, meter } from "./charts.js";
-import { askForKey, confirm, menu } from "./dialogs.js";
-import { announce, fill, h, iconButton } from "./dom.js";
+import { askForKey, confirm, menu } from "../base/dialogs.js";
+import { announce, fill, h, iconButton } from "../base/dom.js";
 import { askForKeyRights, askForOverlap, showSecret } from "./keyforms.js";
 import { spanOf } from "./periods.js";
 

@@ -1,6 +1,6 @@
 // The same request elsewhere: curl, and the official SDKs for Python and TypeScript.
 
-import { base } from "./api.js";
+import { base } from "../base/api.js";
 
 /** A program that sends this body. */
 export function snippet(kind, body) {

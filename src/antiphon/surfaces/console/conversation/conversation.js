@@ -1,8 +1,8 @@
 // What can be done with the conversation: send, stop, retry, edit, answer calls.
 
-import { announce } from "./dom.js";
-import { ApiError, stream } from "./api.js";
-import { begin, end, figures, resume, take } from "./reply.js";
+import { announce } from "../base/dom.js";
+import { ApiError, stream } from "../base/api.js";
+import { begin, end, figures, resume, take } from "../reply/reply.js";
 import { bodyOf } from "./request.js";
 import { changed, freshId, openCalls, setTurns, state } from "./store.js";
 import { through, versions, without } from "./tree.js";

@@ -1,9 +1,9 @@
 // Conversations as files.
 
 import { load } from "./archive.js";
-import { save, toast } from "./dom.js";
+import { save, toast } from "../base/dom.js";
 import { begin } from "./library.js";
-import { freshId, choose, DEFAULTS, open, setTurns, snapshot, state } from "./store.js";
+import { freshId, choose, DEFAULTS, open, setTurns, snapshot, state } from "../conversation/store.js";
 
 const FORMAT = "antiphon-conversation";
 

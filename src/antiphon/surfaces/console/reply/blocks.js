@@ -1,10 +1,10 @@
 // How each kind of content block looks. A view is drawn once and then told what its block has become.
 
-import { field, fill, h } from "./dom.js";
-import { folded } from "./fold.js";
-import { Prose } from "./markdown.js";
+import { field, fill, h } from "../base/dom.js";
+import { folded } from "../base/fold.js";
+import { Prose } from "../base/markdown.js";
 import { citedView, isResult, ranView } from "./ran.js";
-import { changed, openCalls, state } from "./store.js";
+import { changed, openCalls, state } from "../conversation/store.js";
 
 /** The view of a block of this kind: `{node, update(block)}`. */
 export function viewOf(block, turn) {

@@ -1,7 +1,7 @@
-// The dialogs about a key: what it may do, its secret, and how long the one before still works.
+// The dialogs about a key: what it may do, its secret, and how long the old secret goes on working.
 
-import { dialog } from "./dialogs.js";
-import { choice, copy, field, fill, h } from "./dom.js";
+import { dialog } from "../base/dialogs.js";
+import { choice, copy, field, fill, h } from "../base/dom.js";
 
 const SCALES = { "": 1, k: 1e3, M: 1e6, G: 1e9 };
 const LIMITS = [["requests", "Requests a minute"], ["input_tokens", "Input tokens a minute"], ["output_tokens", "Output tokens a minute"], ["tool_calls", "Tool calls a minute"]];
@@ -35,17 +35,17 @@ export function askForKeyRights(title, known, send) {
     field("Name", name), field("Models: names or patterns, commas between", models),
     h("div.pair", {}, limits.map(([, label, input]) => field(label, input))),
     h("div.pair", {}, field("Tokens a month", budget), field("Expires on (UTC)", expires)),
-    h("label.check", {}, admin, "Admin: sees what all use, and changes keys"));
+    h("label.check", {}, admin, "Admin: sees everybody's usage and may change keys"));
 }
 
 /** A day that was not changed keeps its hour. */
 const expiry = (chosen, known) => (!chosen ? null : chosen === known?.slice(0, 10) ? known : `${chosen}T00:00:00Z`);
 
-/** Ask how long the secret before still works. `send` is given seconds. */
+/** Ask how long the old secret goes on working. `send` is given seconds. */
 export function askForOverlap(key, send) {
   const overlap = choice(OVERLAPS, "0", () => {});
   form(`Exchange the secret of ${key.name}?`, "Exchange", () => send(Number(overlap.value)),
-    h("p", {}, "It gets a new one, with the same rights, files and budget."), field("The one before still works", overlap));
+    h("p", {}, "It gets a new one, with the same rights, files and budget."), field("The old secret goes on working for", overlap));
 }
 
 /** Show a secret: the only time that it is seen. */

@@ -1,8 +1,8 @@
 // The usage page: what was used by day, model and key, as plots and as tables.
 
-import { json } from "./api.js";
+import { json } from "../base/api.js";
 import { bar, columns, full, legend, short, table, total } from "./charts.js";
-import { announce, choice, fill, h, offer, save } from "./dom.js";
+import { announce, choice, fill, h, offer, save } from "../base/dom.js";
 import { PERIODS, spanOf, steps } from "./periods.js";
 
 const MEASURES = {
