@@ -1,9 +1,11 @@
 """How real schemas are held: `make schemas DATA=folder`, over the schemas and instances of MaskBench.
 
-It takes about half an hour of a processor. With `--keep FILE` and `--seconds N` several runs make one.
+It takes about half an hour of a processor. With `--keep FILE` and `--seconds N` several runs make one. With `--xgrammar
+PYTHON`, one that has xgrammar, that is asked as well.
 
 DATA is the folder `maskbench/data` of github.com/guidance-ai/jsonschemabench. Objects are not closed here, so that it
-is the schema itself that is judged; members are written in the order of the schema, the only one that grammars know.
+is the schema itself that is judged. Members are written in the order of the schema, the only one that grammars know;
+others are asked for the instance as it is, too, and may allow either.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import multiprocessing
 import os
 import re
+import subprocess
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -36,8 +39,8 @@ _COLUMNS = (
     ("refused", "no value can match"),
     ("valid", "valid instances allowed"),
     ("invalid", "invalid ones caught, by the grammar"),
-    ("plain", "llguidance as it comes"),
-    ("plain valid", "valid instances it allows"),
+    ("llguidance", "llguidance as it comes takes, allows, catches"),
+    ("xgrammar", "xgrammar takes, allows, catches"),
     ("llama.cpp", "llama.cpp's converter takes"),
 )
 
@@ -60,25 +63,27 @@ def judged(path: Path) -> Judgement:
     valid = [test["data"] for test in tests if test["valid"]]
     invalid = [test["data"] for test in tests if not test["valid"]]
     told["valid of"], told["invalid of"] = len(valid), len(invalid)
-    _beside(schema, valid, told)
     before, start = _memory(), time.process_time()
     try:
         lowered, grammar = _compiled(schema)
     except BadRequest as refused:
         told["refused"] = 1
         told["valid of"] -= len(valid)
+        _beside(schema, [], [], told)
         return Judgement(told, time.process_time() - start, _peak() - before, refused.message if valid else "")
     seconds, memory = time.process_time() - start, _peak() - before
+    orders = [[{_json(each), _json(ordered(each, lowered.schema))} for each in values] for values in (valid, invalid)]
+    _beside(schema, orders[0], orders[1], told)
     matcher = _matcher(grammar.removeprefix("%llguidance {}"))
     told["part" if lowered.unheld else "exact"] = 1
     note = matcher.get_error()[:100]
     for value in valid:
-        if _allows(matcher, json.dumps(ordered(value, lowered.schema), ensure_ascii=False)):
+        if _allows(matcher, _json(ordered(value, lowered.schema))):
             told["valid"] += 1
         else:
             note = f"refused {json.dumps(value)[:100]}"
     for value in invalid:
-        text = json.dumps(ordered(value, lowered.schema), ensure_ascii=False)
+        text = _json(ordered(value, lowered.schema))
         held = not _allows(matcher, text)
         told["invalid by grammar"] += held
         told["invalid"] += held or bool(violation(schema, text))
@@ -111,13 +116,22 @@ def _status(name: str) -> int:
     return int(line.split()[1]) << 10
 
 
-def _beside(schema: Any, valid: list[Any], told: Counter[str]) -> None:
-    """The same schema with others."""
-    guided = {"x-guidance": {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}}
-    matcher = _matcher(f"start: %json {json.dumps({**guided, **schema})}")
-    told["plain"] = not matcher.is_error()
-    if not matcher.is_error():
-        told["plain valid"] = sum(_allows(matcher, json.dumps(value, ensure_ascii=False)) for value in valid)
+def _beside(schema: Any, valid: list[set[str]], invalid: list[set[str]], told: Counter[str]) -> None:
+    """The same schema with others. Each instance is given in the orders of its members."""
+    instances = [sorted(texts) for texts in (*valid, *invalid)]
+    others = {"llguidance": _allowed_by_llguidance(schema, instances)}
+    if _xgrammar:
+        question, answer = _xgrammar[0].stdin, _xgrammar[0].stdout
+        assert question is not None
+        assert answer is not None
+        question.write(json.dumps([schema, instances]) + "\n")
+        question.flush()
+        others["xgrammar"] = json.loads(answer.readline())
+    for name, allowed in others.items():
+        if allowed is not None:
+            told[name] = 1
+            told[f"{name} valid"] = sum(allowed[: len(valid)])
+            told[f"{name} invalid"] = len(invalid) - sum(allowed[len(valid) :])
     try:
         xllamacpp.json_schema_to_grammar(json.dumps(schema))
     except Exception:  # whatever native code raises
@@ -125,8 +139,30 @@ def _beside(schema: Any, valid: list[Any], told: Counter[str]) -> None:
     told["llama.cpp"] = 1
 
 
+def _allowed_by_llguidance(schema: Any, instances: list[list[str]]) -> list[bool] | None:
+    guided = {"x-guidance": {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}}
+    matcher = _matcher(f"start: %json {json.dumps({**guided, **schema})}")
+    if matcher.is_error():
+        return None
+    return [any(_allows(matcher, text) for text in texts) for texts in instances]
+
+
+_xgrammar: list[subprocess.Popen[str]] = []
+"""The program that is asked, of this process, if there is one."""
+
+
+def _start(python: Path | None) -> None:
+    if python:
+        command = [str(python), str(Path(__file__).with_name("xgrammar_schemas.py"))]
+        _xgrammar.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+
+
 def _matcher(grammar: str) -> llguidance.LLMatcher:
     return llguidance.LLMatcher(BYTES, llguidance.grammar_from("lark", grammar), log_level=0)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _allows(matcher: llguidance.LLMatcher, text: str) -> bool:
@@ -148,12 +184,13 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="the page that has the table")
     parser.add_argument("--keep", type=Path, help="the file for what is found of each")
     parser.add_argument("--seconds", type=float, default=0, help="how long to begin with more (0: to the end)")
+    parser.add_argument("--xgrammar", type=Path, help="a Python that has xgrammar, which is asked as well")
     options = parser.parse_args()
     files = sorted(path for path in options.data.glob("*.json") if path.is_file())
     paths = {path.name: path for path in files[:: options.every]}
     kept = Kept(options.keep, options.seconds)
     due = kept.due(paths)
-    with multiprocessing.Pool(os.cpu_count()) as pool:
+    with multiprocessing.Pool(os.cpu_count(), _start, [options.xgrammar]) as pool:
         while names := list(itertools.islice(due, _ONCE)):
             found = pool.map(judged, [paths[name] for name in names], chunksize=8)
             for name, judgement in zip(names, found, strict=True):
@@ -181,12 +218,20 @@ def _table(judgements: dict[Path, Judgement], of: int) -> str:
     memory = max(each.memory for each in judgements.values()) >> 20
 
     def share(told: Counter[str], key: str) -> str:
-        if key == "schemas":
-            return f"{told[key]:,}"
-        if key == "invalid":
-            return f"{_part(told[key], told['invalid of'])}, {_part(told['invalid by grammar'], told['invalid of'])}"
-        of = {"valid": "valid of", "plain valid": "valid of"}.get(key, "schemas")
-        return _part(told[key], told[of])
+        parts: tuple[tuple[str, str], ...]
+        match key:
+            case "schemas":
+                return f"{told[key]:,}"
+            case "valid":
+                parts = ((key, "valid of"),)
+            case "invalid":
+                return (
+                    f"{_part(told[key], told['invalid of'])}, {_part(told['invalid by grammar'], told['invalid of'])}"
+                )
+            case "llguidance" | "xgrammar":
+                parts = ((key, "schemas"), (f"{key} valid", "valid of"), (f"{key} invalid", "invalid of"))
+                return ", ".join(_part(told[part], told[of]) for part, of in parts)
+        return _part(told[key], told["schemas"])
 
     rows = [
         f"| {name} | " + " | ".join(share(told, key) for key, _ in _COLUMNS) + " |"
