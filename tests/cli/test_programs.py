@@ -268,7 +268,7 @@ def test_launch_says_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_key_is_never_printed() -> None:
     """Neither the banner nor the environment shows a configured key."""
     settings = sources.Settings(api_keys=("sesame",))
-    shown = banner.banner(settings, [banner.Served(name="it's")], sources=["m.gguf"], notes=["a note"])
+    shown = banner.banner(settings, [banner.Served(name="it's")], sources={"it's": "m.gguf"}, notes=["a note"])
     assert "sesame" not in shown
     assert "x-api-key: your-key" in shown
     assert "a note" in shown

@@ -73,7 +73,8 @@ STORY = [user("Tell me a long story about the sea. " * 8)]
 
 
 def test_each_is_a_model(server: Server) -> None:
-    """By its name, or behind that of its model; and it is listed."""
+    """By its name, or behind that of its model; it is listed, and told of when the server is up."""
+    assert "sea  (adapter of plain)" in server.log.read_text()
     headers = {"anthropic-version": "2023-06-01"}
     with urllib.request.urlopen(urllib.request.Request(server.url + "/v1/models", headers=headers)) as response:
         assert [model["id"] for model in json.load(response)["data"]] == ["plain", "sea", "land"]

@@ -96,6 +96,7 @@ async def test_one_resolver_for_every_path(tmp_path: Path) -> None:
                 assert f'antiphon_replies_total{{key="",model="{model}",reason="end_turn"}} 9.0' in metrics
     log = server.log.read_text()
     assert "also claude-haiku-*, *flash*" in log
+    assert f"large  (scripted+{tmp_path}/large.json)" in log
 
 
 @pytest.mark.xdist_group("engine")

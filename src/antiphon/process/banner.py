@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +16,10 @@ PLACEHOLDER = "your-key"
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
     """A model as a running server describes it. Numbers are tokens, 0 when not told; `parsers` is a sentence; `thinks`
-    and `sees` say what it can do."""
+    and `sees` say what it can do; an adapter has the name of its model as `base`."""
 
     name: str
+    base: str = ""
     aliases: tuple[str, ...] = ()
     window: int = 0
     max_output: int = 0
@@ -51,10 +52,13 @@ def exports(variables: dict[str, str]) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
 
 
-def banner(settings: Settings, models: Sequence[Served], *, sources: Sequence[str], notes: Sequence[str] = ()) -> str:
-    """What `serve` prints once it answers. The first model is the default; `sources` are their files or engines."""
+def banner(
+    settings: Settings, models: Sequence[Served], *, sources: Mapping[str, str], notes: Sequence[str] = ()
+) -> str:
+    """What `serve` prints once it answers. The first model is the default; `sources` are the files or engines of the
+    models that are no adapters, by name."""
     base, key = address(settings), PLACEHOLDER if settings.api_keys else "any"
-    rows = [row for model, source in zip(models, sources, strict=True) for row in _rows(model, source)]
+    rows = [row for model in models for row in _rows(model, sources.get(model.name, ""))]
     rows += [("note", note) for note in notes]
     rows += [
         ("address", base),
@@ -82,8 +86,9 @@ def banner(settings: Settings, models: Sequence[Served], *, sources: Sequence[st
 
 
 def _rows(model: Served, source: str) -> list[tuple[str, str]]:
+    source = source or (f"adapter of {model.base}" if model.base else "")
     rows = [
-        ("model", f"{model.name}  ({source})"),
+        ("model", f"{model.name}  ({source})" if source else model.name),
         ("", f"also {', '.join(model.aliases)}" if model.aliases else ""),
         ("window", f"{model.window} tokens" if model.window else ""),
         ("parsers", model.parsers),

@@ -222,7 +222,7 @@ class Banner:
         while not self._over.wait(0.1):
             health = ask_health(settings)
             if health is not None:
-                sources = [place.gguf or place.engine for place in self._runtime.models]
+                sources = {place.name: place.gguf or place.engine for place in self._runtime.models}
                 models = banner.served(health) or [banner.Served(name=place.name) for place in self._runtime.models]
                 with contextlib.suppress(OSError):
                     print(banner.banner(settings, models, sources=sources, notes=self._notes), flush=True)

@@ -16,7 +16,7 @@ from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surf
 
 class ServedModel(msgspec.Struct):
     """A model as `/health` tells of it. `window` is in tokens; `parsers` says which are in force, and why. Where the
-    model is loaded when it is needed, `state` says whether it is."""
+    model is loaded when it is needed, `state` says whether it is. An adapter has the name of its model as `base`."""
 
     name: str
     aliases: tuple[str, ...]
@@ -25,6 +25,7 @@ class ServedModel(msgspec.Struct):
     reasoning_parser: str
     parsers: str
     state: State | msgspec.UnsetType = msgspec.UNSET
+    base: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Health(msgspec.Struct):
@@ -44,6 +45,7 @@ def _served(card: ModelCard, states: Mapping[str, ModelState]) -> ServedModel:
         reasoning_parser=card.reasoning_parser,
         parsers=card.parsers,
         state=loaded.state if loaded else msgspec.UNSET,
+        base=card.base or msgspec.UNSET,
     )
 
 
