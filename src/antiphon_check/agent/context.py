@@ -65,7 +65,7 @@ def count_usage(server: Server) -> None:
 
 @check(
     "agent.count_refused",
-    "It refuses what is wrong with a request, like the route itself.",
+    "It refuses a bad request, like the route itself.",
     reason="Programs count first, and would learn of it only later.",
     source=_COUNT,
 )
@@ -75,7 +75,7 @@ def count_refused(server: Server) -> None:
 
 @check(
     "agent.max_tokens_large",
-    "`max_tokens` of 32,000 is no reason to refuse.",
+    "`max_tokens` of 32,000 is accepted.",
     reason="Assistants send it with every request, whatever the model.",
     source="Claude Code 2, as recorded",
 )

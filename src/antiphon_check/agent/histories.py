@@ -98,7 +98,7 @@ def result_own(server: Server) -> None:
 @check(
     "agent.result_missing",
     "A call without a result in the next turn is a 400 that names it.",
-    reason="Agents mend their history by this error.",
+    reason="Agents repair their history by this error.",
     source=API + "messages",
 )
 def result_missing(server: Server) -> None:
@@ -121,7 +121,7 @@ def result_unasked(server: Server) -> None:
 
 @check(
     "agent.history_long",
-    "A history of forty turns with calls is taken.",
+    "A history of forty turns with calls is accepted.",
     reason="Agents work for hours.",
     source=_USE,
 )
@@ -136,7 +136,7 @@ def history_long(server: Server) -> None:
 
 @check(
     "agent.cache_marks",
-    "`cache_control` is taken wherever the API has it.",
+    "`cache_control` is accepted wherever the API has it.",
     reason="Assistants mark system, tools and the last message in each request.",
     source=GUIDE + "prompt-caching",
 )
@@ -178,7 +178,7 @@ def assistant_request(server: Server) -> None:
 
 @check(
     "agent.unknown_beta",
-    "A beta header that the server does not know is no reason to refuse.",
+    "A beta header that the server does not know is accepted.",
     reason="Programs are newer than the servers that people host.",
     source="Claude Code 2, as recorded",
 )

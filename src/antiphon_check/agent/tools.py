@@ -160,7 +160,7 @@ def tool_stream(server: Server) -> None:
 
 @check(
     "agent.tool_none",
-    "`tool_choice: none` lets the model call nothing.",
+    "With `tool_choice: none` the model calls nothing.",
     reason="Assistants keep their tools in a request that must end in words, so that the cache holds.",
     source=_TOOLS,
 )
@@ -202,7 +202,7 @@ def tool_single(server: Server) -> None:
 
 @check(
     "agent.tool_extras",
-    "Fields that newer programs add to tools are taken: `cache_control`, `strict`, `eager_input_streaming`, examples.",
+    "Fields that newer programs add to tools are accepted: `cache_control`, `strict`, `eager_input_streaming` …",
     reason="A server that refuses them refuses every request of such a program.",
     source=SDK + "types/tool_param.py",
 )
@@ -217,7 +217,7 @@ def tool_extras(server: Server) -> None:
 
 @check(
     "agent.tool_known",
-    "The tools that the API itself defines for clients are taken by their types.",
+    "The tools that the API itself defines for clients are accepted by their types.",
     reason="Assistants declare `bash`, the text editor and `memory` without a schema.",
     source=SDK + "types/tool_union_param.py",
 )
@@ -247,7 +247,7 @@ def tool_twice(server: Server) -> None:
 @check(
     "agent.tool_schema",
     "A tool whose schema is not one of an object is a 400.",
-    reason="Told early, it is a bug found; told late, it is a call that never comes.",
+    reason="Reported early, it is a bug found; reported late, it is a call that never comes.",
     source=API + "messages",
 )
 def tool_schema(server: Server) -> None:

@@ -58,7 +58,7 @@ def error_type(server: Server) -> None:
             expect(found == right, f"status {exchange.status} has the error type {found!r}, not {right!r}")
 
 
-@check("basic.error_json", "A body that is no JSON is a 400.", reason=_RAISES, source=_ERRORS)
+@check("basic.error_json", "A body that is not JSON is a 400.", reason=_RAISES, source=_ERRORS)
 def error_json(server: Server) -> None:
     server.refused(server.request("POST", "/v1/messages", raw=b'{"model": "x", '), 400)
 
@@ -114,7 +114,7 @@ def error_model(server: Server) -> None:
 
 @check(
     "basic.error_path",
-    "A path that is not there is a 404 in the envelope.",
+    "A path that does not exist is a 404 in the envelope.",
     reason="Programs probe for routes, and show the message.",
     source=_ERRORS,
 )
@@ -126,7 +126,7 @@ def error_path(server: Server) -> None:
 
 @check(
     "basic.error_key",
-    "Where a key is asked for, a wrong one is a 401.",
+    "Where a key is required, a wrong one is a 401.",
     reason="The SDKs raise `AuthenticationError`, and assistants ask for another key.",
     source=_ERRORS,
 )
@@ -142,7 +142,7 @@ def error_key(server: Server) -> None:
 
 @check(
     "basic.bearer",
-    "A key is taken as a bearer token as well as in `x-api-key`.",
+    "A key is accepted as a bearer token as well as in `x-api-key`.",
     reason="The newest SDKs send bearer tokens, older ones the header.",
     source="anthropic 2.12.0, _client.py",
 )

@@ -104,7 +104,7 @@ def usage(server: Server) -> None:
 
 @check(
     "basic.max_tokens",
-    "A reply that its limit ends says `max_tokens`.",
+    "A reply that reaches its limit says `max_tokens`.",
     reason="Agents ask for more when the limit ended a reply.",
     source=API + "messages",
 )
@@ -154,7 +154,7 @@ def content_forms(server: Server) -> None:
 
 @check(
     "basic.turns",
-    "Conversations of several turns are taken, also with two turns of the same role in a row.",
+    "Conversations of several turns are accepted, also with two turns of the same role in a row.",
     reason="The API joins turns of the same role; agents send such histories.",
     source=API + "messages",
 )
@@ -171,7 +171,7 @@ def turns(server: Server) -> None:
 
 @check(
     "basic.optional_fields",
-    "Sampling parameters, `metadata` and `service_tier` are taken.",
+    "Sampling parameters, `metadata` and `service_tier` are accepted.",
     reason="Programs of the first version of the API send them with every request.",
     source=SDK + "types/message_create_params.py",
 )
@@ -213,7 +213,7 @@ def headers(server: Server) -> None:
 
 @check(
     "basic.at_once",
-    "Four requests at once are each answered.",
+    "Four requests at once are all answered.",
     reason="Agents run sub-agents beside one another.",
     source=API + "messages",
 )

@@ -118,7 +118,7 @@ def stream_pieces(server: Server) -> None:
 
 @check(
     "basic.stream_refused",
-    "What is wrong with a request is told by a status, also when a stream was asked for.",
+    "A bad request gets a status, also when it asks for a stream.",
     reason="The SDKs raise by the status, and retry by it; an error in a stream is neither.",
     source=API + "errors",
 )

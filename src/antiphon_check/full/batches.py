@@ -35,7 +35,7 @@ def _ended(server: Server, id: str) -> dict[str, Any]:
 
 @check(
     "full.batch_fields",
-    "A batch that was created says its id, its state and its counts.",
+    "A new batch has an id, a state and counts.",
     reason="The SDKs' `MessageBatch` declares them.",
     source=SDK + "types/messages/message_batch.py",
 )
@@ -85,7 +85,7 @@ def batch_list(server: Server) -> None:
 @check(
     "full.batch_refused",
     "Two requests of one id are a 400; an unknown batch is a 404.",
-    reason="Results are told apart by id alone.",
+    reason="Results are matched by id alone.",
     source=_SOURCE,
 )
 def batch_refused(server: Server) -> None:

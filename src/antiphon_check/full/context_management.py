@@ -47,7 +47,7 @@ def clear_tool_uses(server: Server) -> None:
 
 @check(
     "full.count_edited",
-    "`count_tokens` says what would remain, and what there was.",
+    "`count_tokens` says how much would remain, and how much there was.",
     reason="Programs plan by it.",
     source=SDK + "types/beta/beta_message_tokens_count.py",
 )

@@ -66,8 +66,8 @@ def document_content(server: Server) -> None:
 
 @check(
     "full.search_result",
-    "Blocks of type `search_result` are taken.",
-    reason="Programs with a search of their own give what it found so.",
+    "Blocks of type `search_result` are accepted.",
+    reason="Programs with their own search pass on its results this way.",
     source=SDK + "types/search_result_block_param.py",
 )
 def search_result(server: Server) -> None:
@@ -78,7 +78,7 @@ def search_result(server: Server) -> None:
 
 @check(
     "full.image",
-    "A picture is taken, or refused with a 400 by a model that sees nothing.",
+    "A picture is accepted, or refused with a 400 by a model without vision.",
     reason="Assistants paste screenshots; a 500 ends the conversation.",
     source=GUIDE + "vision",
 )
@@ -91,7 +91,12 @@ def image(server: Server) -> None:
         server.refused(exchange, 400)
 
 
-@check("full.image_broken", "A picture that is none is a 400.", reason="It is found early.", source=GUIDE + "vision")
+@check(
+    "full.image_broken",
+    "A file that is not a picture is a 400.",
+    reason="The mistake is found early.",
+    source=GUIDE + "vision",
+)
 def image_broken(server: Server) -> None:
     source = {"type": "base64", "media_type": "image/png", "data": "bm8gcGljdHVyZQ=="}
     body = server.plain(messages=_asked({"type": "image", "source": source}))
@@ -100,7 +105,7 @@ def image_broken(server: Server) -> None:
 
 @check(
     "full.citations",
-    "What is cited stands in the document, at the place that the citation names.",
+    "The cited text is in the document, at the place that the citation names.",
     reason="Programs highlight the place; a citation that was made up is worse than none.",
     source=GUIDE + "citations",
 )

@@ -50,7 +50,7 @@ def structured(server: Server) -> None:
 
 @check(
     "full.structured_stream",
-    "So it is when it is streamed.",
+    "The same holds when it is streamed.",
     reason="The SDKs parse what the text deltas join to.",
     source=_GUIDE,
 )
@@ -60,7 +60,7 @@ def structured_stream(server: Server) -> None:
 
 @check(
     "full.structured_refused",
-    "A schema that is none is a 400.",
+    "An invalid schema is a 400.",
     reason="A program learns of its mistake before it pays for an output.",
     source=API + "messages",
 )

@@ -27,7 +27,7 @@ def _thought(server: Server) -> dict[str, Any]:
 @check(
     "full.thinking",
     "Thinking comes in blocks of its own, before the text, each with a signature.",
-    reason="Programs show it apart, and must send it back as it was.",
+    reason="Programs show it separately, and must send it back unchanged.",
     source=SDK + "types/thinking_block.py",
 )
 def thinking(server: Server) -> None:
@@ -68,7 +68,7 @@ def thinking_back(server: Server) -> None:
 
 @check(
     "full.thinking_off",
-    "With thinking disabled there is none.",
+    "With thinking disabled there is no thinking.",
     reason="Programs that show every block would show it.",
     source=_GUIDE,
 )
