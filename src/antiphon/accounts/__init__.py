@@ -1,4 +1,4 @@
-"""Who may use a server, and what they used: API keys that are managed while it runs, the usage that is kept, budgets.
+"""Who may use a server, and how much they have used: managed API keys, usage, budgets.
 
 Knows: api, settings, storage.
 """

@@ -1,4 +1,4 @@
-"""Message batches: requests that nobody waits for, answered as engines have room, by whichever server has some.
+"""Message batches: requests that nobody waits for, answered by whichever server has room.
 
 `store` is what a client sees of them, `queue` what those that work on them do, and `worker` does the work. Its writes
 go together by way of the `journal`. What clients are told is a surface's business (`surfaces/messages/batches.py`).

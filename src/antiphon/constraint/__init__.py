@@ -1,4 +1,4 @@
-"""What must be true of the output, as a small grammar of nodes that belongs to no engine.
+"""What a model may write, as a small grammar of nodes that belongs to no engine.
 
 A format builds one from the tools on offer; a dialect (one file here each) lowers it to what an engine understands.
 

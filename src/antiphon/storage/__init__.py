@@ -1,8 +1,8 @@
-"""What is written to disk: files that are whole or not there, files of whole lines, and the store of what is kept.
+"""What is written to disk: files that are either whole or absent, files of whole lines, and the store.
 
 All of it raises OSError as it comes, and leaves things as they were: a disk that is full or read-only costs what had to
-be written, and nothing else. `files.refusal` says it to whoever wanted something kept.
-The store (`store.py`) may also lie on other machines.
+be written, and nothing else. `files.refusal` makes the message for it. The store
+(`store.py`) may also be on other machines.
 
 Knows: nothing.
 """

@@ -1,5 +1,8 @@
 """The HTTP APIs of the server. Every module here that exports a `SURFACE` is one; `build` makes them an application.
 
+A folder is one API, or the routes for one purpose (`accounts`, `training`). What several share is in `http`, `content`,
+`anthropic` and `openai`, and these know none of the others; `surface` says what a surface is.
+
 Knows: accounts, api, batches, observability, prompt, server_tools, serving, storage, trajectories.
 """
 

@@ -1,1 +1,1 @@
-"""What a prompt has beside text: pictures and documents, told by their bytes."""
+"""What a prompt has beside text: pictures and documents, recognised by their bytes."""

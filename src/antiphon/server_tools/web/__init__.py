@@ -1,1 +1,1 @@
-"""The web: search by the backends that there are, fetching pages, and what may be asked of whom."""
+"""The web: the search backends, fetching pages, and which addresses may be fetched."""
