@@ -1,5 +1,5 @@
-"""Keys and usage over HTTP: for admins, who manage keys and see everybody's usage, and for each key, which sees its own.
-The pages of the console are made from it.
+"""Keys and usage over HTTP: for admins, who manage keys and see everybody's usage, and for each key, which sees its
+own. The pages of the console are made from it.
 
 `managed_keys`, `own` and `used` have the routes of our own. The part of the Admin API that is served, which can neither
 add a key nor say what one may use, is a surface by itself: `organization`, with its `usage_report`.
