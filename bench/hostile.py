@@ -183,7 +183,7 @@ _KINDS: list[Callable[[random.Random], Schema]] = [
 def outcome(schema: Schema) -> str:
     """What becomes of a schema: `held`, `in part` or `refused`. Raises for everything else."""
     try:
-        lowered = lower(schema, "llguidance", at="output_config.format.schema", window=4096)
+        lowered = lower(schema, "llguidance", path="output_config.format.schema", window=4096)
     except BadRequest:
         return "refused"
     if problem := lark.problem(lark.lower(Json(lowered.schema), lambda text: None)):

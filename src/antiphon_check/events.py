@@ -14,7 +14,7 @@ class Event:
 
     name: str
     data: str
-    at: float
+    time: float
 
     def value(self) -> dict[str, Any]:
         """The data; empty where it is no JSON object."""

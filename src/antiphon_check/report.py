@@ -118,7 +118,7 @@ def _cell(text: str) -> str:
 
 def _fields(result: Result) -> dict[str, Any]:
     check = result.check
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "id": check.id,
         "level": check.level,
         "sentence": check.sentence,
@@ -127,11 +127,11 @@ def _fields(result: Result) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
     }
     if result.exchange:
-        found |= {
+        fields |= {
             "reason": check.reason,
             "source": check.source,
             "page": check.page,
             "curl": result.exchange.curl(),
             "reply": result.exchange.reply(),
         }
-    return found
+    return fields

@@ -133,15 +133,15 @@ class Server:
     def _begun(
         self, method: str, path: str, body: Any, headers: dict[str, str] | None = None, raw: bytes = b""
     ) -> Exchange:
-        sent = raw or (b"" if body is None else json.dumps(body, ensure_ascii=False).encode())
+        payload = raw or (b"" if body is None else json.dumps(body, ensure_ascii=False).encode())
         all_headers = {"anthropic-version": VERSION}
-        if sent:
+        if payload:
             all_headers["content-type"] = "application/json"
         if self.target.key:
             all_headers["x-api-key"] = self.target.key
         all_headers |= headers or {}
         kept = {name: value for name, value in all_headers.items() if value}
-        exchange = Exchange(method, self.target.url.rstrip("/") + path, kept, sent)
+        exchange = Exchange(method, self.target.url.rstrip("/") + path, kept, payload)
         self.exchanges.append(exchange)
         return exchange
 

@@ -89,7 +89,7 @@ def _read(target: Target, asked: str) -> _Reading:
     messages = [{"role": "user", "content": asked}]
     begun = time.monotonic()
     events = Server(target).stream(max_tokens=_TOKENS, messages=messages).events
-    pieces = [event.at for event in events if event.type == "content_block_delta"]
+    pieces = [event.time for event in events if event.type == "content_block_delta"]
     gaps = [later - earlier for earlier, later in itertools.pairwise(pieces)]
     return _Reading(pieces[0] - begun if pieces else 0.0, gaps, _sampled(events))
 
@@ -105,7 +105,7 @@ def _growing(target: Target) -> Iterator[Turn]:
         messages.append({"role": "user", "content": f"Question {turn}: why?"})
         begun = time.monotonic()
         stream = Server(target).stream(max_tokens=16, system=system, messages=messages)
-        first = next((event.at for event in stream.events if event.type == "content_block_delta"), begun) - begun
+        first = next((event.time for event in stream.events if event.type == "content_block_delta"), begun) - begun
         reply = stream.message
         used = reply.get("usage") or {}
         yield Turn(prompt_tokens(used), used.get("cache_read_input_tokens"), first)

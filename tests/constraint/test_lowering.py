@@ -191,7 +191,7 @@ def test_what_nothing_can_match_is_refused(name):
     """What no value can match is refused before anything is generated, with the place in the client's schema."""
     schema, place = IMPOSSIBLE[name]
     with pytest.raises(BadRequest) as refused:
-        lower(schema, "llguidance", at="tools.3.input_schema", window=4096)
+        lower(schema, "llguidance", path="tools.3.input_schema", window=4096)
     assert refused.value.message.startswith(f"tools.3.input_schema at {place}")
 
 

@@ -41,7 +41,7 @@ SCHEMAS = {
         "required": ["p", "l"],
     },
     **{
-        kind: lower(known(kind, {})[0].schema, "llguidance", at="tool").schema
+        kind: lower(known(kind, {})[0].schema, "llguidance", path="tool").schema
         for kind in ("text_editor_20250728", "bash_20250124", "memory_20250818")
     },
 }

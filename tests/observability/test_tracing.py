@@ -210,7 +210,7 @@ async def test_a_sampler_may_keep_nothing(collector: Collector, monkeypatch: pyt
 )
 def test_traces_are_sent_when_the_variables_ask_for_them(given: dict[str, str], expected: bool) -> None:
     """By an endpoint or by name; and what switches them off wins."""
-    assert tracing.wanted(given) is expected
+    assert tracing.is_enabled(given) is expected
 
 
 def test_a_protocol_that_is_not_spoken_is_told(caplog: pytest.LogCaptureFixture) -> None:

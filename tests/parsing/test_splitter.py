@@ -28,7 +28,7 @@ def run(read: Callable[[Splitter], Reading[Any]], pieces: list[str]) -> tuple[An
         while True:
             next(reading)
     except StopIteration as stop:
-        used = len("".join(pieces)) - len(source.text[source.at :])
+        used = len("".join(pieces)) - len(source.text[source.position :])
         return stop.value, "".join(pieces)[:used]
 
 

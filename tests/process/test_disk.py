@@ -58,7 +58,7 @@ def test_slots_are_given_or_left_to_the_engine(tmp_path: Path, monkeypatch: pyte
         slots.leave(taken, None)
     disk.heal()
     held = [slots.take(Pages(ids=[n] * 100)) for n in (1, 2)]
-    assert {each.at for each in held if each} == {0, 1}
+    assert {each.index for each in held if each} == {0, 1}
 
 
 def test_limits_hold_without_the_shared_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:

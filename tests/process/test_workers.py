@@ -38,7 +38,7 @@ def test_the_first_signal_drains_and_the_second_forces() -> None:
     server, said = Server(), list[str]()
     signals = Signals(server, 10.0, said.append, lambda: None)
     signals.on_signal(15, None)
-    assert signals.come
+    assert signals.received
     assert server.interrupt_by_parent
     assert all(server.interrupted.acquire(timeout=60) for _ in range(3))
     assert "stopping" in said[0]

@@ -188,10 +188,10 @@ def _named(connection: Connection, name: str, *, usable: bool = False) -> list[K
 
 def _one(connection: Connection, named: str) -> Key:
     label = named.removeprefix("apikey_")
-    found = _keys(connection, _KEYS.c.label == label) or _named(connection, named)
-    if not found:
+    matches = _keys(connection, _KEYS.c.label == label) or _named(connection, named)
+    if not matches:
         raise UnknownKey(named)
-    return max(found, key=lambda key: (key.revoked is None, key.number))
+    return max(matches, key=lambda key: (key.revoked is None, key.number))
 
 
 def _keys(connection: Connection, which: Any) -> list[Key]:

@@ -46,10 +46,10 @@ class Keyring:
 
     def find(self, presented: str) -> Key | None:
         """The key whose secret was presented. It may be one that opens nothing any more."""
-        found = self._by_digest.get(hashed(presented))
-        if found is None:
+        entry = self._by_digest.get(hashed(presented))
+        if entry is None:
             return None
-        key, secret = found
+        key, secret = entry
         return key if secret.expires is None or secret.expires > self._clock() else None
 
     def get(self, label: str) -> Key | None:

@@ -78,19 +78,19 @@ class Ledger:
         self.entered[entry.key] += entry.counts.spent
         self._dirty = True
         self._unwritten.append(entry)
-        with self._telling():
+        with self._reporting():
             self._write()
 
     async def tend(self) -> None:
         """Add to the store what comes, until cancelled."""
         while True:
-            with self._telling():
+            with self._reporting():
                 await asyncio.to_thread(take_over, self._store, self.folder)
                 break
             await asyncio.sleep(INTERVAL)
         while True:
             await asyncio.sleep(INTERVAL)
-            with self._telling():
+            with self._reporting():
                 await self.commit()
 
     async def commit(self) -> None:
@@ -123,7 +123,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Add what is left, and let go of the journal, which is no more where all of it was added."""
-        with self._telling():
+        with self._reporting():
             await self.commit()
             if self._journal is not None:
                 await self._give_way(self._journal)
@@ -142,7 +142,7 @@ class Ledger:
             del self._unwritten[0]
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _reporting(self) -> Iterator[None]:
         """Tell of a failure, once; it is tried again."""
         try:
             yield

@@ -30,9 +30,9 @@ class UsageRow(msgspec.Struct, frozen=True):
 
 def report(cells: Mapping[Cell, Counts], by: Sequence[Dimension], *, whole: bool = False) -> list[UsageRow]:
     """The lines of a report, in the order of their places; with `whole`, of replies alone that came to their end."""
-    found: dict[tuple[str | int, ...], Counts] = {}
+    totals: dict[tuple[str | int, ...], Counts] = {}
     for cell, counts in cells.items():
         if cell.whole or not whole:
             place = tuple(_PLACES[dimension](cell) for dimension in by)
-            found[place] = found.get(place, Counts()).plus(counts)
-    return [UsageRow(place, found[place]) for place in sorted(found)]
+            totals[place] = totals.get(place, Counts()).plus(counts)
+    return [UsageRow(place, totals[place]) for place in sorted(totals)]

@@ -72,8 +72,8 @@ class Cell(msgspec.Struct, frozen=True):
 
 def summed(entries: Iterable[Entry]) -> dict[Cell, Counts]:
     """The sums of each cell."""
-    found: dict[Cell, Counts] = {}
+    totals: dict[Cell, Counts] = {}
     for entry in entries:
         cell = Cell(entry.time // HOUR * HOUR, entry.key, entry.model, entry.tier, entry.whole)
-        found[cell] = found.get(cell, Counts()).plus(entry.counts)
-    return found
+        totals[cell] = totals.get(cell, Counts()).plus(entry.counts)
+    return totals

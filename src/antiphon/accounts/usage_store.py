@@ -109,7 +109,7 @@ class UsageStore:
             journals = sorted(folder.glob("*.lines")) if folder.is_dir() else []
             if not journals and not self._records.keeps(_TABLES):
                 return {}
-            found, read = self._records.run(_TABLES, lambda one: _snapshot(one, since, until), writes=not journals)
+            totals, read = self._records.run(_TABLES, lambda one: _snapshot(one, since, until), writes=not journals)
             try:
                 placed = [each for file in journals for each in _entries(file, read.get(file.name, 0))[0]]
             except FileNotFoundError:
@@ -118,8 +118,8 @@ class UsageStore:
             waiting = self._records.run(_TABLES, partial(_counted, placed=placed), writes=False)
             for cell, counts in summed(waiting).items():
                 if since <= cell.hour < until:
-                    found[cell] = found.get(cell, Counts()).plus(counts)
-            return found
+                    totals[cell] = totals.get(cell, Counts()).plus(counts)
+            return totals
         raise OSError("usage is added faster than it can be read; try again")
 
 

@@ -97,17 +97,17 @@ async def _add_ended(place: Path, batch: Batch, batches: BatchStore) -> None:
     await batches.store.records.write(TABLES, lambda one: one.execute(BATCHES.insert().values(row_of(batch))))
 
 
-async def _add(kept: _Kept, batches: BatchStore) -> None:
-    batch = kept.batch
-    shares = await batches.write_requests(batch, kept.lines)
-    ids = [item.custom_id for item in requests.read(kept.lines, 0)]
+async def _add(previous: _Kept, batches: BatchStore) -> None:
+    batch = previous.batch
+    shares = await batches.write_requests(batch, previous.lines)
+    ids = [item.custom_id for item in requests.read(previous.lines, 0)]
     share_of = {id: share["number"] for share in shares for id in ids[share["first"] : share["first"] + share["count"]]}
-    for row in (*kept.answers, *kept.deaths):
+    for row in (*previous.answers, *previous.deaths):
         row |= {"batch": batch.id, "share": share_of.get(row["custom_id"], 0)}
 
     def work(connection: Connection) -> None:
         connection.execute(BATCHES.insert().values(row_of(batch)))
-        for table, rows in ((SHARES, shares), (ANSWERS, kept.answers), (ATTEMPTS, kept.deaths)):
+        for table, rows in ((SHARES, shares), (ANSWERS, previous.answers), (ATTEMPTS, previous.deaths)):
             if rows:
                 connection.execute(table.insert(), rows)
 
@@ -146,13 +146,13 @@ def _clear(folder: Path) -> None:
 
 def _answers(place: Path) -> list[dict[str, Any]]:
     """The answers that can be read, one for each request."""
-    found = dict[str, dict[str, Any]]()
+    rows = dict[str, dict[str, Any]]()
     for line in _lines(place / "results.jsonl"):
         with contextlib.suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             answer = msgspec.json.decode(line, type=_Answer)
             row = {"custom_id": answer.custom_id, "outcome": answer.result.type, "line": line}
-            found.setdefault(answer.custom_id, row)
-    return list(found.values())
+            rows.setdefault(answer.custom_id, row)
+    return list(rows.values())
 
 
 def _deaths(place: Path) -> list[dict[str, Any]]:

@@ -62,11 +62,11 @@ class Queue:
         )
         return [batch_of(row) for row in rows]
 
-    async def unwanted(self, ids: Collection[str]) -> set[str]:
+    async def abandoned(self, ids: Collection[str]) -> set[str]:
         """Those of these batches whose rest nobody wants any more: cancelled, expired, or not there."""
         query = select(BATCHES.c.id).where(BATCHES.c.id.in_(ids), ~self._given_up())
-        wanted = await self._store.records.read(TABLES, lambda one: one.scalars(query).all()) if ids else ()
-        return set(ids).difference(wanted)
+        alive = await self._store.records.read(TABLES, lambda one: one.scalars(query).all()) if ids else ()
+        return set(ids).difference(alive)
 
     async def claim(self, batch: Batch) -> Share | None:
         """The next share of a batch, if there is one that is free."""
@@ -126,10 +126,10 @@ class Queue:
         lines: list[bytes] = []
         with contextlib.suppress(FileNotFoundError):
             lines = await self._lines(share.batch, share.start, share.end)
-        found = list(requests.read(lines, share.first))
-        seen = share.answered.union(item.custom_id for item in found)
+        items = list(requests.read(lines, share.first))
+        seen = share.answered.union(item.custom_id for item in items)
         lost = requests.lost(share.count, share.first, seen)
-        return [item for item in chain(found, lost) if item.custom_id not in share.answered]
+        return [item for item in chain(items, lost) if item.custom_id not in share.answered]
 
     async def _lines(self, batch: Batch, start: int, end: int) -> list[bytes]:
         if start == end:

@@ -76,13 +76,13 @@ async def post(application: ASGIApp, item: Item, batch: Batch) -> Answer:
         else:
             chunks.append(message.get("body", b""))
 
-    sent = {"content-type": "application/json", **batch.headers}
+    request_headers = {"content-type": "application/json", **batch.headers}
     scope = {
         "type": "http",
         "method": "POST",
         "path": "/v1/messages",
         "query_string": b"",
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in sent.items()],
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request_headers.items()],
         INSIDE: Origin(batch.owner, f"{batch.id}/{item.custom_id}"),
     }
     await application(scope, receive, send)
@@ -134,7 +134,7 @@ class Worker:
 
     async def _look_around(self) -> None:
         asking = {share.batch.id for share in self._claimed if share.count}
-        for id in await self._queue.unwanted(asking):
+        for id in await self._queue.abandoned(asking):
             if task := self._running.get(id):
                 task.cancel()
         for batch in await self._queue.waiting():
@@ -171,13 +171,13 @@ class Worker:
     async def _shares(self, batch: Batch) -> bool:
         """Work on one share after another until none is free; the next is claimed when all requests of the last are
         begun. Says whether there was one."""
-        found = False
+        claimed = False
         async with asyncio.TaskGroup() as group:
             while share := await self._queue.claim(batch):
-                found, begun = True, asyncio.Event()
+                claimed, begun = True, asyncio.Event()
                 group.create_task(self._share(share, begun))
                 await begun.wait()
-        return found
+        return claimed
 
     async def _share(self, share: Share, begun: asyncio.Event) -> None:
         self._claimed.add(share)

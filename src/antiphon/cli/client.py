@@ -35,13 +35,13 @@ class Server(msgspec.Struct, frozen=True):
 
 def listed(server: Server) -> list[Served]:
     """The models that the server lists, the default one first, at least one. Raises Unreachable."""
-    models = _got(server, "/v1/models?limit=1000", lambda page: [_described(model) for model in page["data"]])
+    models = _fetch(server, "/v1/models?limit=1000", lambda page: [_described(model) for model in page["data"]])
     if not models:
         raise Unreachable(f"the server at {server.base} lists no models")
     return models
 
 
-def _got(server: Server, path: str, take: Callable[[Any], _Taken]) -> _Taken:
+def _fetch(server: Server, path: str, take: Callable[[Any], _Taken]) -> _Taken:
     """What is taken out of the server's answer. Raises Unreachable."""
 
     async def ask() -> Any:
@@ -72,7 +72,7 @@ def model_named(server: Server, name: str | None) -> Served:
     if name is None:
         return listed(server)[0]
     # An alias is not listed, but the server knows which model it is for.
-    model = _got(server, f"/v1/models/{quote(name)}", _described)
+    model = _fetch(server, f"/v1/models/{quote(name)}", _described)
     return msgspec.structs.replace(model, name=name)
 
 

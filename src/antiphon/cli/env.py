@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon.cli.client import Server, Unreachable, listed
 from antiphon.cli.launch import target
-from antiphon.cli.options import Failed, given, model_option, most_option, server_options, small_model_option
+from antiphon.cli.options import Failed, is_given, model_option, most_option, server_options, small_model_option
 from antiphon.cli.programs import PROGRAMS
 from antiphon.process import banner
 
@@ -28,7 +28,7 @@ def env(server: Server, program: str, name: str | None, small: str | None, most:
     assistant compacts its conversation in time. A key of the settings is not printed, but one given with --key is.
     Further models of the server are named in comments.
     """
-    key = server.key if given("key") or not server.key else banner.PLACEHOLDER
+    key = server.key if is_given("key") or not server.key else banner.PLACEHOLDER
     try:
         aim = target(server, model=name, small=small, most=most)
     except Unreachable as error:

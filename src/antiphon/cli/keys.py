@@ -181,10 +181,10 @@ def _allowance(limits: tuple[str, ...]) -> Allowance:
 
 
 def _number(text: str, option: str) -> int:
-    found = _NUMBER.fullmatch(text.replace("_", ""))
-    if not found:
+    match = _NUMBER.fullmatch(text.replace("_", ""))
+    if not match:
         raise Failed(f"{option} is {text!r}: it takes a whole number, as in 500k or 5M")
-    return int(found[1]) * _SCALES[found[2]]
+    return int(match[1]) * _SCALES[match[2]]
 
 
 def _span(text: str) -> float | None:

@@ -38,7 +38,7 @@ def target(server: Server, *, model: str | None = None, small: str | None = None
     )
 
 
-def found(program: Program) -> str:
+def executable(program: Program) -> str:
     """Where the program is. Raises CannotLaunch."""
     path = shutil.which(program.command)
     if path is None:
@@ -52,7 +52,7 @@ def start(program: Program, path: str, aim: Target, arguments: Sequence[str], sa
     """Become the program, so that its exit status and its signals are this process' own. Returns only by raising
     CannotLaunch."""
     dropped = [name for name in program.without if name in os.environ]
-    for line in told(program, aim, dropped):
+    for line in summary(program, aim, dropped):
         say(line)
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
     try:
@@ -62,7 +62,7 @@ def start(program: Program, path: str, aim: Target, arguments: Sequence[str], sa
         raise CannotLaunch(f"{path} cannot be started: {error.strerror or error}") from None
 
 
-def told(program: Program, aim: Target, dropped: Sequence[str]) -> list[str]:
+def summary(program: Program, aim: Target, dropped: Sequence[str]) -> list[str]:
     """What is set, line by line, and what may go wrong. The key is not shown."""
     hidden = msgspec.structs.replace(aim, key="…")
     lines = [f"{program.title} on {aim.model.name} at {aim.base}, with"]
@@ -131,7 +131,7 @@ def launch(
     if program is None:
         raise click.UsageError(f"name a program: {', '.join(PROGRAMS)}")
     try:
-        path = found(PROGRAMS[program])
+        path = executable(PROGRAMS[program])
         aim = target(server, model=name, small=small, most=most)
         if PROGRAMS[program].reads_catalogue:
             folder = Path(sources.load({}).cache_dir) / "programs"

@@ -39,10 +39,10 @@ def models(settings: sources.Settings) -> None:
         default = ["default"] if served is next(iter(settings.served.values())) else []
         notes = ", ".join([*default, *(f"also {alias}" for alias in served.aliases)])
         click.echo("\t".join([f"[models.{name}]", served.model or "the small default model", notes]).rstrip())
-    found = cached(Path(settings.cache_dir))
-    if not found:
+    models = cached(Path(settings.cache_dir))
+    if not models:
         click.echo("The cache is empty; `antiphon pull` fetches the default model.", err=True)
-    for model in found:
+    for model in models:
         click.echo(f"{model.name}\t{model.size / 1e6:.0f} MB\t{model.window} tokens\t{model.path}")
 
 

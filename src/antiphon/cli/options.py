@@ -95,7 +95,7 @@ most_option = click.option(
 )
 
 
-def given(parameter: str) -> bool:
+def is_given(parameter: str) -> bool:
     """Whether a parameter of the running command was really given."""
     source = click.get_current_context().get_parameter_source(parameter)
     return source is not click.core.ParameterSource.DEFAULT

@@ -81,15 +81,15 @@ def look() -> Machine:
 
 def recommended(models: Sequence[ModelFacts], here: Machine, parallel: int) -> list[Recommendation]:
     """The best model for each use: of those that fit, the first that is fast enough, or else the fastest."""
-    found = []
+    recommendations = []
     for use in get_args(Use):
         fitting = [each for model in models if use in model.uses for each in _fitting(model, use, here, parallel)]
         if not fitting:
             continue
         best = next((each for each in fitting if not each.slow), max(fitting, key=lambda each: each.speed))
         better = next(iter(fitting[: fitting.index(best)]), None)
-        found.append(msgspec.structs.replace(best, passed_over=better))
-    return found
+        recommendations.append(msgspec.structs.replace(best, passed_over=better))
+    return recommendations
 
 
 def _fitting(model: ModelFacts, use: Use, here: Machine, parallel: int) -> list[Recommendation]:
@@ -98,7 +98,7 @@ def _fitting(model: ModelFacts, use: Use, here: Machine, parallel: int) -> list[
     def slot_bytes(window: int, kind: CacheType) -> int:
         return int(window * model.cache_bytes * (_Q8_SHARE if kind == "q8_0" else 1))
 
-    found = []
+    fitting = []
     for file in model.files:
         room = memory.fit(
             window=model.window,
@@ -110,7 +110,7 @@ def _fitting(model: ModelFacts, use: Use, here: Machine, parallel: int) -> list[
         )
         name = model.name if file is model.files[0] else f"{model.name}:{file.quantisation}"
         if file.bytes < here.memory and room.window >= min(_LEAST_WINDOW[use], model.window):
-            found.append(
+            fitting.append(
                 Recommendation(
                     use=use,
                     name=name,
@@ -126,7 +126,7 @@ def _fitting(model: ModelFacts, use: Use, here: Machine, parallel: int) -> list[
                     command=f"antiphon serve {name}",
                 )
             )
-    return found
+    return fitting
 
 
 @click.command()
@@ -153,14 +153,14 @@ def recommend(settings: Settings, everything: bool, gigabytes: float | None, as_
     here = look()
     if gigabytes is not None:
         here = msgspec.structs.replace(here, memory=int(gigabytes * 1e9))
-    found = recommended(known.model, here, settings.parallel)
+    recommendations = recommended(known.model, here, settings.parallel)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode({"machine": here, "models": found})))
+        click.echo(msgspec.json.format(msgspec.json.encode({"machine": here, "models": recommendations})))
         return
-    _tell(here, found)
+    _tell(here, recommendations)
 
 
-def _tell(here: Machine, found: Sequence[Recommendation]) -> None:
+def _tell(here: Machine, recommendations: Sequence[Recommendation]) -> None:
     cores = f"{here.cores} core{'s' * (here.cores > 1)}"
     speed = f", which gives {here.bandwidth / 1e9:.0f} GB/s (measured just now)" if here.bandwidth else ""
     gpus = f"; GPU: {', '.join(here.gpus)}" if here.gpus else "; no GPU that the engine can use"
@@ -168,12 +168,12 @@ def _tell(here: Machine, found: Sequence[Recommendation]) -> None:
     if here.unused:
         click.secho(f"{here.unused.sentence}.", fg="yellow", bold=True)
         click.echo(f"  Install the build for it: {here.unused.install}")
-    if missing := set(get_args(Use)) - {each.use for each in found}:
+    if missing := set(get_args(Use)) - {each.use for each in recommendations}:
         click.echo(
             f"No known model fits for {', '.join(sorted(missing))}; the small default one always does: antiphon serve"
         )
     grouped: dict[tuple[str, str], list[Recommendation]] = {}
-    for each in found:
+    for each in recommendations:
         grouped.setdefault((each.name, each.passed_over.name if each.passed_over else ""), []).append(each)
     for same in grouped.values():
         *others, last = (each.use for each in same)
@@ -220,7 +220,7 @@ def update_models(settings: Settings, url: str | None) -> None:
             data = response.read(_LONGEST_CATALOGUE + 1)
         if len(data) > _LONGEST_CATALOGUE:
             raise ValueError("it is longer than a list of models can be")
-        found = catalogue.update(Path(settings.cache_dir), data)
+        updated = catalogue.update(Path(settings.cache_dir), data)
     except (OSError, ValueError) as error:
         raise Failed(f"the list at {source} cannot be used: {error}") from None
-    click.echo(f"{len(found.model)} models, of {found.date}; `antiphon recommend` chooses among them")
+    click.echo(f"{len(updated.model)} models, of {updated.date}; `antiphon recommend` chooses among them")

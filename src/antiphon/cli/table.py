@@ -10,8 +10,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozens
     lines = [tuple(heads), *map(tuple, rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
 
-    def told(line: Sequence[str]) -> str:
+    def formatted(line: Sequence[str]) -> str:
         cells = zip(line, widths, range(len(line)), strict=True)
         return "  ".join(c.rjust(w) if place in right else c.ljust(w) for c, w, place in cells).rstrip() + "\n"
 
-    return "".join(map(told, lines))
+    return "".join(map(formatted, lines))

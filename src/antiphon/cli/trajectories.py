@@ -29,10 +29,10 @@ def list_(folder: Path) -> None:
     for name, tree in _read(folder).items():
         leaves = list(tree.leaves())
         last = leaves[-1]
-        told = [name, f"{len(tree.nodes)} samples", f"{len(leaves)} trajectories", f"{len(last.ids)} tokens"]
-        told += [f"{sum(last.sampled)} sampled", last.line.label or "-"]
-        told.append(f"reward {rewards[last.line.label]:g}" if last.line.label in rewards else "-")
-        click.echo("\t".join(told))
+        cells = [name, f"{len(tree.nodes)} samples", f"{len(leaves)} trajectories", f"{len(last.ids)} tokens"]
+        cells += [f"{sum(last.sampled)} sampled", last.line.label or "-"]
+        cells.append(f"reward {rewards[last.line.label]:g}" if last.line.label in rewards else "-")
+        click.echo("\t".join(cells))
 
 
 @trajectories.command()
@@ -40,10 +40,10 @@ def list_(folder: Path) -> None:
 @click.argument("conversation")
 def show(folder: Path, conversation: str) -> None:
     """Show the samples of a CONVERSATION (the beginning of its name will do) as a tree."""
-    found = [tree for name, tree in _read(folder).items() if name.startswith(conversation)]
-    if len(found) != 1:
-        raise Failed(f"{len(found)} conversations in {folder} begin with {conversation!r}; name one of them")
-    for node in found[0].nodes:
+    trees = [tree for name, tree in _read(folder).items() if name.startswith(conversation)]
+    if len(trees) != 1:
+        raise Failed(f"{len(trees)} conversations in {folder} begin with {conversation!r}; name one of them")
+    for node in trees[0].nodes:
         line = node.line
         where = "begins" if line.parent is None else f"goes on from {line.parent} behind {line.shared} tokens"
         told = [f"{node.number}", where, f"prompt {node.prompt}", f"output {len(line.output)}", line.stop]

@@ -77,12 +77,12 @@ def usage(
 
 
 def _dimensions(by: str) -> list[Dimension]:
-    found: list[Dimension] = []
+    dimensions: list[Dimension] = []
     for name in filter(None, by.split(",")):
         if name not in DIMENSIONS:
             raise Failed(f"--by {name!r} is not one of {', '.join(DIMENSIONS)}")
-        found.append(name)
-    return found
+        dimensions.append(name)
+    return dimensions
 
 
 def _lines(

@@ -48,10 +48,10 @@ def problem_within(kind: Kind, grammar: str, opening: bytes, *, fuel: int, step_
     if library is None:
         return packaged(kind, grammar, fuel)
     costs = {"fuel": fuel, "step_fuel": step_fuel}
-    found, allowed = library.step(kind, grammar, opening, **costs)
+    problem, allowed = library.step(kind, grammar, opening, **costs)
     letter = next((bytes([byte]) for byte in _LIKELY if byte in allowed), b"")
     # What was worked out for the last place is not worked out again: another matcher costs what a long token does.
-    return found or (library.step(kind, grammar, opening + letter, **costs)[0] if letter else "")
+    return problem or (library.step(kind, grammar, opening + letter, **costs)[0] if letter else "")
 
 
 def packaged(kind: Kind, grammar: str, fuel: int = FUEL) -> str:
@@ -141,10 +141,10 @@ class Library:
     def problem(self, kind: Kind, grammar: str, *, fuel: int = FUEL) -> str:
         """What is wrong with a grammar; empty when it compiles."""
         message = buffer(_MESSAGE_BYTES)
-        found = self._functions.llg_validate_grammar(
+        status = self._functions.llg_validate_grammar(
             byref(self._init(fuel, STEP_FUEL)), kind.encode(), grammar.encode(), message, _MESSAGE_BYTES
         )
-        return _read(message.value) if found < 0 else ""
+        return _read(message.value) if status < 0 else ""
 
     def step(self, kind: Kind, grammar: str, opening: bytes, *, fuel: int, step_fuel: int) -> tuple[str, bytes]:
         """What is wrong with a grammar, or behind the `opening`, and the bytes that may come there."""
@@ -183,10 +183,10 @@ class Library:
             slices=cast(self._no_slices, c_void_p),
         )
         message = buffer(_MESSAGE_BYTES)
-        found = self._functions.llg_new_tokenizer(byref(init), message, _MESSAGE_BYTES)
-        if not found:
+        tokenizer = self._functions.llg_new_tokenizer(byref(init), message, _MESSAGE_BYTES)
+        if not tokenizer:
             raise ValueError(_read(message.value))
-        return int(found)
+        return int(tokenizer)
 
 
 def _read(message: bytes) -> str:

@@ -183,12 +183,12 @@ def _depth(start: str, rules: list[str]) -> int:
     deepest, met, path = 0, {""}, [iter(inner[""])]
     while path:
         deepest = max(deepest, len(path))
-        found = next(path[-1], None)
-        if found is None:
+        child = next(path[-1], None)
+        if child is None:
             path.pop()
-        elif found in inner and found not in met:
-            met.add(found)
-            path.append(iter(inner[found]))
+        elif child in inner and child not in met:
+            met.add(child)
+            path.append(iter(inner[child]))
     return deepest
 
 

@@ -22,9 +22,9 @@ def split(marker: str, token_id: TokenId) -> list[str | int]:
         return [whole]
     parts: list[str | int] = []
     begin = 0
-    for found in _CONTROL.finditer(marker):
-        token = token_id(found[0])
+    for match in _CONTROL.finditer(marker):
+        token = token_id(match[0])
         if token is not None:
-            parts += [marker[begin : found.start()], token]
-            begin = found.end()
+            parts += [marker[begin : match.start()], token]
+            begin = match.end()
     return [part for part in (*parts, marker[begin:]) if part != ""]

@@ -119,14 +119,14 @@ def plan(
         schemas, parts = _schemas(named, speech, dialect, forced=True, compiled=compiled)
         answer = format.grammar(schemas, most) if schemas and format.grammar else None
     elif params.output_schema is not None:
-        found = lower(
-            params.output_schema, dialect, at="output_config.format.schema", window=speech.window, compiled=compiled
+        lowered = lower(
+            params.output_schema, dialect, path="output_config.format.schema", window=speech.window, compiled=compiled
         )
         schemas, parts = (
             _schemas(named, speech, dialect, forced=True, compiled=compiled) if choice.mode == "auto" else ([], ())
         )
-        parts = (*parts, Part(name="", unheld=found.unheld))
-        answer = Json(found.schema)
+        parts = (*parts, Part(name="", unheld=lowered.unheld))
+        answer = Json(lowered.schema)
         if schemas and format.grammar:
             answer = Either((format.grammar(schemas, most), format.answer(answer) if format.answer else answer))
     elif choice.mode == "auto":
@@ -216,13 +216,13 @@ def triggers(format: Format, tools: Many[Called], released: Many[str], most: int
         usual = next(iter(known))
         ways = {opener: opener if opener in known else usual for opener in _openers(format)}
         return tuple((opener, Either((known[way], *names[way]))) for opener, way in ways.items())
-    found = [(opener, calls) for opener in _openers(format)]
+    pairs = [(opener, calls) for opener in _openers(format)]
     for name, _ in tools:
         begun = _named(heads[name], "", name).text if name in heads[name] else ""
         if not begun.endswith(_NAME_ENDS):
             return ()
-        found.append((begun, _rest(calls, begun, begun)))
-    return tuple(found)
+        pairs.append((begun, _rest(calls, begun, begun)))
+    return tuple(pairs)
 
 
 def _rest(calls: Node, start: str, opener: str) -> Node:
@@ -249,8 +249,8 @@ def _schemas(
     format, schemas, parts = speech.format, list[Called](), list[Part]()
     for tool in tools:
         try:
-            at = f"tools.{tool.name}.input_schema"
-            found = lower(tool.schema, dialect, at=at, window=speech.window, compiled=compiled)
+            path = f"tools.{tool.name}.input_schema"
+            lowered = lower(tool.schema, dialect, path=path, window=speech.window, compiled=compiled)
         except BadRequest as reason:
             if forced or tool.strict:
                 raise
@@ -259,8 +259,8 @@ def _schemas(
         if not forced and "properties" not in tool.schema and _apart(format):
             parts.append(Part(name=tool.name, free=_UNNAMED))
             continue
-        schemas.append((tool.name, found.schema))
-        parts.append(Part(name=tool.name, unheld=(*found.unheld, *loose(format, tool.schema))))
+        schemas.append((tool.name, lowered.schema))
+        parts.append(Part(name=tool.name, unheld=(*lowered.unheld, *loose(format, tool.schema))))
     return schemas, tuple(parts)
 
 

@@ -14,10 +14,10 @@ _ASCII = {r"\d": "[0-9]", r"\D": "[^0-9]", r"\w": "[a-zA-Z0-9_]", r"\W": "[^a-zA
 
 def searched(pattern: str) -> str | None:
     """The expression as one that matches whole texts; None where it does not begin and end in one way."""
-    branches, at, depth, group = [""], 0, 0, False
-    while at < len(pattern):
-        step = pattern[at : at + 2] if pattern[at] == "\\" else pattern[at]
-        at += len(step)
+    branches, index, depth, group = [""], 0, 0, False
+    while index < len(pattern):
+        step = pattern[index : index + 2] if pattern[index] == "\\" else pattern[index]
+        index += len(step)
         if step in (r"\b", r"\B"):
             return None
         if not group and step == "|" and depth == 0:

@@ -191,14 +191,14 @@ class EngineKind(msgspec.Struct, frozen=True, kw_only=True):
 
 def kinds() -> dict[str, EngineKind]:
     """Every engine of this folder by its scheme. Raises ValueError when two claim the same one."""
-    found: dict[str, EngineKind] = {}
+    by_scheme: dict[str, EngineKind] = {}
     for info in pkgutil.iter_modules(__path__):
         kind = getattr(importlib.import_module(f"{__name__}.{info.name}"), "ENGINE", None)
         if isinstance(kind, EngineKind):
-            if kind.scheme in found:
+            if kind.scheme in by_scheme:
                 raise ValueError(f"two engines claim the scheme {kind.scheme!r}")
-            found[kind.scheme] = kind
-    return found
+            by_scheme[kind.scheme] = kind
+    return by_scheme
 
 
 def connect(target: str, reach: Reach | None = None) -> Engine | ChatServer:

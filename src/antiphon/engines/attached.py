@@ -146,7 +146,7 @@ class Attached:
         except (msgspec.MsgspecError, UnicodeDecodeError) as trouble:
             raise self.upstream.unreadable(question, b"\n".join(events), trouble) from None
         except ReportedFailure as told:
-            raise self.upstream.told(question, told.error) from None
+            raise self.upstream.failure_of(question, told.error) from None
 
     def _why(self) -> str:
         """What a server that closed the connection has said of its end, if it has."""

@@ -14,7 +14,7 @@ import msgspec
 from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
-from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, given, pictures, tokens
+from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, pictures, sampling_fields, tokens
 from antiphon.engines.upstream import ReportedFailure
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
@@ -83,7 +83,7 @@ _chatted = msgspec.json.Decoder(_Chatted)
 class LMDeploy(TokenServer):
     """An LMDeploy API server."""
 
-    async def _asked(self) -> Runs:
+    async def _ask_server(self) -> Runs:
         card = (await self._server.ask("GET", "/v1/models", Cards)).first
         model = card.id or "lmdeploy"
         return Runs(model=model, grammar="json_schema", places=(model,), created=card.created or 0, alternatives=0)
@@ -95,7 +95,7 @@ class LMDeploy(TokenServer):
             "stream": True,
             "skip_special_tokens": not shows_special,
             "spaces_between_special_tokens": False,
-            **given(job, "temperature", "top_p", "top_k"),
+            **sampling_fields(job, "temperature", "top_p", "top_k"),
         }
         if job.images:
             body["image_data"] = pictures(job)
@@ -104,7 +104,7 @@ class LMDeploy(TokenServer):
                 body["return_logprob"] = True
             return "/generate", body
         assert self._runs
-        body |= {"model": self._runs.model, "messages": [], "return_token_ids": True, **given(job, "seed")}
+        body |= {"model": self._runs.model, "messages": [], "return_token_ids": True, **sampling_fields(job, "seed")}
         body["stream_options"] = {"include_usage": True}
         if job.alternatives is not None:
             body |= {"logprobs": True, "top_logprobs": 1}

@@ -109,12 +109,12 @@ class Scripted:
         """Control tokens get the first ids, every other word one made from its text."""
         ids: list[int] = []
         for segment in segments:
-            at = 0
-            for found in self._control.finditer(segment):
-                ids.extend(self._words(segment[at : found.start()]))
-                ids.append(self._control_ids[found[0]])
-                at = found.end()
-            ids.extend(self._words(segment[at:]))
+            position = 0
+            for match in self._control.finditer(segment):
+                ids.extend(self._words(segment[position : match.start()]))
+                ids.append(self._control_ids[match[0]])
+                position = match.end()
+            ids.extend(self._words(segment[position:]))
         self._texts[hash(tuple(ids))] = "".join(segments)
         while len(self._texts) > 1000:
             self._texts.popitem(last=False)

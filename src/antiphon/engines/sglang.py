@@ -15,7 +15,17 @@ from antiphon.api.tokens import MOST_ALTERNATIVES, Token
 from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
-from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures, tokens
+from antiphon.engines.token_server import (
+    BANNED,
+    Delta,
+    Dialect,
+    Reader,
+    Runs,
+    TokenServer,
+    pictures,
+    sampling_fields,
+    tokens,
+)
 from antiphon.engines.upstream import ReportedFailure
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
@@ -69,7 +79,7 @@ _event = msgspec.json.Decoder(_Event)
 class SGLang(TokenServer):
     """An SGLang server."""
 
-    async def _asked(self) -> Runs:
+    async def _ask_server(self) -> Runs:
         model = await self._server.ask("GET", "/model_info", _ModelInfo)
         server = await self._server.ask("GET", "/server_info", _ServerInfo)
         listed = await self._server.ask("GET", "/v1/models", Cards)
@@ -87,7 +97,7 @@ class SGLang(TokenServer):
 
     def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
         sampling: dict[str, Any] = {
-            **given(job, *_SAMPLING),
+            **sampling_fields(job, *_SAMPLING),
             "max_new_tokens": job.max_tokens,
             "skip_special_tokens": not shows_special,
             "spaces_between_special_tokens": False,

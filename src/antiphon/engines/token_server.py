@@ -80,7 +80,7 @@ class TokenServer(abc.ABC):
         self._hidden: dict[int, str] = {}
 
     @abc.abstractmethod
-    async def _asked(self) -> Runs:
+    async def _ask_server(self) -> Runs:
         """What the server says of itself."""
 
     @abc.abstractmethod
@@ -93,7 +93,7 @@ class TokenServer(abc.ABC):
 
     async def describe(self) -> Description:
         """From the server and from the tokenizer files. Raises ValueError where neither says what must be known."""
-        self._runs = runs = await self._asked()
+        self._runs = runs = await self._ask_server()
         self._files = files = await asyncio.to_thread(tokenizer_files.find, self._tokenizer, runs.places)
         window = runs.window or (files.window if files else 0)
         if not window:
@@ -192,7 +192,7 @@ class TokenServer(abc.ABC):
                         last = found
                     over = over or delta.over
                 if over and not last:
-                    raise self._server.upstream.told(f"POST {path}", "it ended the reply without saying why")
+                    raise self._server.upstream.failure_of(f"POST {path}", "it ended the reply without saying why")
                 if batch := [*pieces, *last] if over else pieces:
                     yield batch
                 if over:
@@ -225,7 +225,7 @@ def pictures(job: Job) -> list[str]:
     return [f"data:image/png;base64,{base64.b64encode(image).decode()}" for image in job.images]
 
 
-def given(job: Job, *names: str) -> dict[str, Any]:
+def sampling_fields(job: Job, *names: str) -> dict[str, Any]:
     """Those of the sampling settings with these names that were given."""
     return {name: value for name in names if (value := getattr(job.sampling, name)) is not None}
 

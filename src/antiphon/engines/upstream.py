@@ -46,7 +46,7 @@ class Upstream(msgspec.Struct, frozen=True):
             return meant
         return EngineFailed(f"{self} answered {question} with {status}: {reason}; {self._remedy(status)}")
 
-    def told(self, question: str, error: Any) -> Failure:
+    def failure_of(self, question: str, error: Any) -> Failure:
         """An error told within a stream means what the status means that it tells with it."""
         status = error.get("code", error.get("status_code")) if isinstance(error, dict) else None
         reason = message(error)
@@ -124,16 +124,16 @@ def _because(cause: str) -> str:
 
 def message(body: bytes | Any) -> str:
     """The sentence in a server's error, whichever of the shapes in use it has."""
-    found = body
+    reason = body
     if isinstance(body, bytes):
         try:
-            found = msgspec.json.decode(body)
+            reason = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             text = " ".join(body[:_LONGEST_REASON].decode(errors="replace").split())
-            found = "an HTML page" if text.startswith("<") else text
-    while isinstance(found, dict) and (inner := next((found[key] for key in _NESTED if found.get(key)), None)):
-        found = inner
-    return (found if isinstance(found, str) else str(found))[:_LONGEST_REASON] or "it says no more"
+            reason = "an HTML page" if text.startswith("<") else text
+    while isinstance(reason, dict) and (inner := next((reason[key] for key in _NESTED if reason.get(key)), None)):
+        reason = inner
+    return (reason if isinstance(reason, str) else str(reason))[:_LONGEST_REASON] or "it says no more"
 
 
 # `{"error": {"message"}}` (llama.cpp, vLLM, SGLang), `{"message"}` (LMDeploy, older SGLang), `{"detail"}` (FastAPI).

@@ -17,7 +17,17 @@ from antiphon.api.tokens import MOST_ALTERNATIVES, Token
 from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
-from antiphon.engines.token_server import BANNED, Delta, Dialect, Reader, Runs, TokenServer, given, pictures, tokens
+from antiphon.engines.token_server import (
+    BANNED,
+    Delta,
+    Dialect,
+    Reader,
+    Runs,
+    TokenServer,
+    pictures,
+    sampling_fields,
+    tokens,
+)
 from antiphon.engines.upstream import ReportedFailure
 
 _ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
@@ -76,7 +86,7 @@ _event = msgspec.json.Decoder(_Event)
 class VLLM(TokenServer):
     """A vLLM server."""
 
-    async def _asked(self) -> Runs:
+    async def _ask_server(self) -> Runs:
         listed = await self._server.ask("GET", "/v1/models", Cards)
         card = listed.first
         return Runs(
@@ -103,7 +113,7 @@ class VLLM(TokenServer):
 
     def _request(self, job: Job, *, shows_special: bool) -> tuple[str, dict[str, Any]]:
         sampling: dict[str, Any] = {
-            **given(job, *_SAMPLING),
+            **sampling_fields(job, *_SAMPLING),
             "max_tokens": job.max_tokens,
             "skip_special_tokens": not shows_special,
             "spaces_between_special_tokens": False,
@@ -173,12 +183,12 @@ def _read(data: bytes) -> Delta:
     )
 
 
-def _tokens(ids: Sequence[int], told: _Logprobs) -> list[Token]:
-    if told.content:
-        logprobs: Sequence[float | None] = [each.logprob for each in told.content]
-        tops = [{likely.token: likely.logprob for likely in each.top_logprobs} for each in told.content]
+def _tokens(ids: Sequence[int], likelihoods: _Logprobs) -> list[Token]:
+    if likelihoods.content:
+        logprobs: Sequence[float | None] = [each.logprob for each in likelihoods.content]
+        tops = [{likely.token: likely.logprob for likely in each.top_logprobs} for each in likelihoods.content]
     else:
-        logprobs, tops = told.token_logprobs, [top or {} for top in told.top_logprobs]
+        logprobs, tops = likelihoods.token_logprobs, [top or {} for top in likelihoods.top_logprobs]
     named = [{int(name.rpartition(":")[2]): logprob for name, logprob in top.items()} for top in tops]
     return tokens(ids, logprobs, [list(top.items()) for top in named])
 

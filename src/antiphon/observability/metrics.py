@@ -46,7 +46,7 @@ class _Metrics:
             return Gauge(f"antiphon_{name}", text, ("model",), multiprocess_mode="livesum", registry=registry)
 
         self.requests = counter("requests", "Requests answered", "surface", "status")
-        self.gone = counter("clients_gone", "Requests whose client went away before the end", "surface")
+        self.clients_gone = counter("clients_gone", "Requests whose client went away before the end", "surface")
         self.broken = counter("streams_broken", "Streams that ended in an error event", "surface", "kind")
         self.replies = counter("replies", "Whole replies, by why they ended", "reason")
         self.input = counter("input_tokens", "Prompt tokens, re-used from the cache or new", "kind")
@@ -111,12 +111,12 @@ def unread(model: str, change: int) -> None:
     _metrics.unread.labels(model).inc(change)
 
 
-def count(seen: Watch, *, surface: str, status: int, gone: bool) -> None:
-    """A request is over: add what its watch has seen to the metrics. `gone` says that its client went away."""
+def count(seen: Watch, *, surface: str, status: int, client_gone: bool) -> None:
+    """A request is over: add what its watch has seen to the metrics. `client_gone` says that its client went away."""
     whose = seen.model, seen.key
     _metrics.requests.labels(surface, str(status) if status else "none", *whose).inc()
-    if gone:
-        _metrics.gone.labels(surface, *whose).inc()
+    if client_gone:
+        _metrics.clients_gone.labels(surface, *whose).inc()
     if seen.failure:
         _metrics.broken.labels(surface, seen.failure, *whose).inc()
     if not seen.model:
@@ -130,7 +130,7 @@ def count(seen: Watch, *, surface: str, status: int, gone: bool) -> None:
         cached = seen.earlier_cached + seen.cached
         _metrics.input.labels("cached", *whose).inc(cached)
         _metrics.input.labels("new", *whose).inc(max(seen.earlier_prompt + seen.prompt - cached, 0))
-        _metrics.output.labels(*whose).inc(seen.output - seen.told)
+        _metrics.output.labels(*whose).inc(seen.output - seen.reported)
     if seen.reading.seconds:
         _metrics.prefill.labels(*whose).observe(seen.reading.seconds)
     for call in seen.tools:

@@ -43,11 +43,11 @@ class PromptReading:
         before = self.progress or PromptProgress(prompt=0, read=progress.cached)
         metrics.prefilled(asker.model, asker.key, max(progress.read - before.read, 0))
         metrics.unread(asker.model, _left(progress) - _left(self.progress))
-        took = now - self._began
-        self.progress, self.seconds = progress, self._before + took
-        if took >= self._tell_at and _left(progress):
-            log.info("%s %s", asker.request_id, _sentence(progress, took))
-            while self._tell_at <= took:
+        elapsed = now - self._began
+        self.progress, self.seconds = progress, self._before + elapsed
+        if elapsed >= self._tell_at and _left(progress):
+            log.info("%s %s", asker.request_id, _sentence(progress, elapsed))
+            while self._tell_at <= elapsed:
                 self._tell_at *= 2
 
     def end(self, now: float) -> None:

@@ -71,11 +71,11 @@ class Watch:
         "reading",
         "reason",
         "remembered",
+        "reported",
         "request_id",
         "rounds",
         "stages",
         "tokenised",
-        "told",
         "told_at",
         "tools",
     )
@@ -95,7 +95,7 @@ class Watch:
         self.last = 0.0
         self.gaps = [0] * (len(GAPS) + 1)
         self.gap_sum = 0.0
-        self.prompt = self.cached = self.output = self.told = 0
+        self.prompt = self.cached = self.output = self.reported = 0
         self.told_at = self.began
         self.cleared: tuple[AppliedEdit, ...] = ()
         self.remembered = self.fallbacks = self.parse_failures = self.lost = 0
@@ -103,7 +103,7 @@ class Watch:
         self.tools: list[ToolCall] = []
         self.reading = PromptReading()
 
-    def asked(self, prompt: int) -> None:
+    def begin_prompt(self, prompt: int) -> None:
         """The model is asked, with a prompt of so many tokens: for the reply, or for a further round of it."""
         self.earlier_prompt += self.prompt
         self.earlier_cached += self.cached
@@ -155,9 +155,9 @@ class Watch:
         if now - self.told_at >= 1.0:
             self.told_at = now
             # Of several replies at once, another may have more.
-            if (more := self.output + tokens - self.told) > 0:
+            if (more := self.output + tokens - self.reported) > 0:
                 metrics.written(self.model, self.key, more)
-                self.told += more
+                self.reported += more
 
     def finished(self, reply: Reply) -> None:
         """A reply is whole. A call that breaks off without a limit's doing is one that the model got wrong."""

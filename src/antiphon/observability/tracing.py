@@ -29,7 +29,7 @@ _FAREWELL = 3.0
 """Seconds that the last spans have to reach the collector when the server ends."""
 
 
-def wanted(environment: Mapping[str, str]) -> bool:
+def is_enabled(environment: Mapping[str, str]) -> bool:
     """Whether the variables ask for traces: by an endpoint, or by naming the exporter `otlp`."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
@@ -39,7 +39,7 @@ def wanted(environment: Mapping[str, str]) -> bool:
 
 def begin(environment: Mapping[str, str]) -> Traces | None:
     """What takes traces down, None when they are not asked for or cannot be sent; the latter is said in the log."""
-    if not wanted(environment):
+    if not is_enabled(environment):
         return None
     protocol = next((environment[name] for name in _PROTOCOLS if environment.get(name)), "http/protobuf")
     if protocol != "http/protobuf":
@@ -111,7 +111,7 @@ class Traces:
 
 def _request(route: str, facts: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
     """What was asked, in the words of the conventions; samplers see this much."""
-    found = {
+    attributes = {
         "http.request.method": facts["method"],
         "http.route": route,
         "url.path": facts["path"],
@@ -121,16 +121,16 @@ def _request(route: str, facts: Mapping[str, Any], headers: Mapping[str, str]) -
         "gen_ai.request.stream": facts.get("stream"),
         "antiphon.request_id": facts["id"],
     }
-    return {name: value for name, value in found.items() if value not in (None, "")}
+    return {name: value for name, value in attributes.items() if value not in (None, "")}
 
 
 def _answer(watch: Watch, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What became of it."""
-    found: dict[str, Any] = {"http.response.status_code": facts["status"] or None, "antiphon.key": watch.key}
+    attributes: dict[str, Any] = {"http.response.status_code": facts["status"] or None, "antiphon.key": watch.key}
     if "problem" in facts:
-        found["antiphon.problem"] = facts["problem"]
+        attributes["antiphon.problem"] = facts["problem"]
     if watch.model:
-        found |= {
+        attributes |= {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "antiphon",
             "gen_ai.response.model": watch.model,
@@ -144,4 +144,4 @@ def _answer(watch: Watch, facts: Mapping[str, Any]) -> dict[str, Any]:
             "antiphon.parse_failures": watch.parse_failures,
             "antiphon.constraint_fallbacks": watch.fallbacks,
         }
-    return {name: value for name, value in found.items() if value not in (None, "")}
+    return {name: value for name, value in attributes.items() if value not in (None, "")}

@@ -27,7 +27,7 @@ class BareCalls:
         # Only declared names make a call here.
         reader.tentative = True
         self._held: list[AnyEvent] = []
-        self._found: list[tuple[str, str]] = []
+        self._calls: list[tuple[str, str]] = []
         self._run = self._read()
         self.possible = bool(reader.tools)
         """Whether the reply may still be such a one."""
@@ -68,8 +68,8 @@ class BareCalls:
             next(self._run)
         except StopIteration as over:
             if over.value:
-                self.possible, self.calls = False, len(self._found)
-                for name, arguments in self._found:
+                self.possible, self.calls = False, len(self._calls)
+                for name, arguments in self._calls:
                     self._reader.call(name, arguments)
                 return self._reader.events
         return self.released()
@@ -96,14 +96,14 @@ class BareCalls:
         return (yield from source.peek()) == ""
 
     def _call(self) -> Reading[bool]:
-        found: dict[str, str] = {}
-        if not (yield from self._members(found)) or found.keys() != {"name", "arguments"}:
+        members: dict[str, str] = {}
+        if not (yield from self._members(members)) or members.keys() != {"name", "arguments"}:
             return False
-        self._found.append((found["name"], found["arguments"]))
+        self._calls.append((members["name"], members["arguments"]))
         return True
 
-    def _members(self, found: dict[str, str]) -> Reading[bool]:
-        """The members of the object that begins here. `found` takes the `name` of the tool and its `arguments`."""
+    def _members(self, members: dict[str, str]) -> Reading[bool]:
+        """The members of the object that begins here. `members` takes the `name` of the tool and its `arguments`."""
         source = self._reader.source
         if not (yield from source.accept("{")):
             return False
@@ -114,7 +114,7 @@ class BareCalls:
             if key is None or not (yield from source.accept(":")):
                 return False
             yield from source.space()
-            if not (yield from self._member(key, found)):
+            if not (yield from self._member(key, members)):
                 return False
             yield from source.space()
             if (yield from source.accept("}")):
@@ -122,18 +122,18 @@ class BareCalls:
             if not (yield from source.accept(",")):
                 return False
 
-    def _member(self, key: str, found: dict[str, str]) -> Reading[bool]:
+    def _member(self, key: str, members: dict[str, str]) -> Reading[bool]:
         """The value of a member. Returns whether a call object may have it."""
         if key == "function" and (yield from self._reader.source.peek()) == "{":
-            return (yield from self._members(found))
-        if key in ARGUMENT_KEYS and "arguments" not in found:
-            found["arguments"] = yield from self._arguments()
-            return found["arguments"] != ""
+            return (yield from self._members(members))
+        if key in ARGUMENT_KEYS and "arguments" not in members:
+            members["arguments"] = yield from self._arguments()
+            return members["arguments"] != ""
         text = yield from self._short(",}")
-        if text is None or key not in (*NAME_KEYS, "function") or "name" in found:
+        if text is None or key not in (*NAME_KEYS, "function") or "name" in members:
             return text is not None and key in _ASIDES
         name = self._reader.resolve(text)
-        found["name"] = name or ""
+        members["name"] = name or ""
         return name is not None
 
     def _arguments(self) -> Reading[str]:

@@ -34,10 +34,10 @@ def _up_to(most: int) -> str:
     """The regular expression of the numbers from 1 to `most`."""
     digits = str(most)
     ways = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"] if len(digits) > 1 else []
-    for at, digit in enumerate(digits):
-        least = 0 if at else 1
+    for index, digit in enumerate(digits):
+        least = 0 if index else 1
         if int(digit) > least:
-            ways.append(f"{digits[:at]}[{least}-{int(digit) - 1}]" + "[0-9]" * (len(digits) - at - 1))
+            ways.append(f"{digits[:index]}[{least}-{int(digit) - 1}]" + "[0-9]" * (len(digits) - index - 1))
     return "|".join([*ways, digits])
 
 
@@ -92,14 +92,14 @@ class CitationReader:
         return events
 
     def _labels(self, tag: str) -> tuple[Citation, ...]:
-        found: dict[str, Citation] = {}
+        by_label: dict[str, Citation] = {}
         for label, first, last in _LABEL.findall(tag) if not tag.startswith("</") else ():
             source = self._sources.get(label)
             start, stop = sorted((int(first), int(last or first)))
             if source is not None and 0 < start <= stop <= len(source.passages):
                 citation = source.cite(start - 1, stop)
-                found.setdefault(citation.label, citation)
-        return tuple(found.values())
+                by_label.setdefault(citation.label, citation)
+        return tuple(by_label.values())
 
     def _turn(self, citations: tuple[Citation, ...], events: list[AnyEvent]) -> None:
         """What follows is cited so. White space belongs to the run that it ends, if that has any text."""

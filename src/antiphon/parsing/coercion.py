@@ -54,7 +54,7 @@ class Coercion:
             if character in ", \n\t\r":
                 yield from source.run(_BETWEEN, emit)
             elif character in "]}":
-                source.at += 1
+                source.position += 1
                 emit(character)
                 open.pop()
             elif open and open[-1].wants_key:
@@ -63,7 +63,7 @@ class Coercion:
                 shape = open[-1].next() if open else root
                 kind = _KINDS.get(character, "number")
                 if kind in ("object", "array") and (not open or takes(shape, kind)):
-                    source.at += 1
+                    source.position += 1
                     emit(character)
                     open.append(_Open(shape, kind))
                 elif takes(shape, kind):
@@ -87,7 +87,7 @@ class Coercion:
         if kind != "string":
             yield from source.run(_WORD, emit)
             return
-        source.at += 1
+        source.position += 1
         emit('"')
         yield from self._text(self._written)
 
@@ -95,15 +95,15 @@ class Coercion:
         """The rest of a string after its opening quote, the closing one included."""
         source = self._source
         while True:
-            found = _TEXT.match(source.text, source.at)
-            if found:
-                parts.append(found[0])
-                source.at = found.end()
-            if source.text.startswith('"', source.at):
-                source.at += 1
+            match = _TEXT.match(source.text, source.position)
+            if match:
+                parts.append(match[0])
+                source.position = match.end()
+            if source.text.startswith('"', source.position):
+                source.position += 1
                 parts.append('"')
                 return
-            self._in_text = parts is self._written and source.at == len(source.text)
+            self._in_text = parts is self._written and source.position == len(source.text)
             yield
             self._in_text = False
 
@@ -113,15 +113,15 @@ class Coercion:
         while True:
             character = yield from source.peek()
             if character == '"':
-                source.at += 1
+                source.position += 1
                 parts.append('"')
                 yield from self._text(parts)
             elif character in "[]{}":
-                source.at += 1
+                source.position += 1
                 parts.append(character)
                 depth += 1 if character in "[{" else -1
             elif depth and character in ", \n\t\r:":
-                source.at += 1
+                source.position += 1
                 parts.append(character)
             else:
                 parts.append((yield from source.run(_WORD)))
@@ -136,7 +136,7 @@ class _Open:
         self._shape = shape
         self.keyed = kind == "object"
         self.wants_key = self.keyed
-        self._given: set[str] = set()
+        self._keys: set[str] = set()
         self._key = ""
         self._index = -1
 
@@ -144,8 +144,8 @@ class _Open:
         """The key, as JSON, under which the value that follows is to be told."""
         written = lenient.decoded(key)
         name = self._shape.named(written)
-        self._key = written if name in self._given else name
-        self._given.add(self._key)
+        self._key = written if name in self._keys else name
+        self._keys.add(self._key)
         self.wants_key = False
         return key if self._key == written else lenient.quoted(self._key)
 

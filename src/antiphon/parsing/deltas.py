@@ -70,7 +70,7 @@ class _Call:
         # An object written as a string, a word in place of one, or nothing.
         while not self._source.ended:
             yield
-        text, whole = lenient.whole(self._source.text[self._source.at :])
+        text, whole = lenient.whole(self._source.text[self._source.position :])
         if text.startswith('"'):
             text, whole = lenient.whole(lenient.decoded(text))
         self.complete = whole or not first
@@ -114,15 +114,15 @@ class Deltas:
 
     def call(self, index: int | None, id: str | None, name: str | None, arguments: str) -> None:
         """A part of a call. One that says neither index nor id belongs to the last call, unless it has a name."""
-        found = self._meant(index, id or "", named=bool(name))
-        if found is None:
-            found = _Call(index, id or "")
-            self._open.append(found)
-            self._queue.append(found)
-        found.id = found.id or id or ""
-        if name and not found.begun:
-            found.name += name
-        found.feed(arguments)
+        entry = self._meant(index, id or "", named=bool(name))
+        if entry is None:
+            entry = _Call(index, id or "")
+            self._open.append(entry)
+            self._queue.append(entry)
+        entry.id = entry.id or id or ""
+        if name and not entry.begun:
+            entry.name += name
+        entry.feed(arguments)
 
     def _meant(self, index: int | None, id: str, *, named: bool) -> _Call | None:
         for call in reversed(self._open):

@@ -19,7 +19,7 @@ def hinted(read: Read) -> Read:
             return (yield from read(reader, opener))
         source = reader.source
         if opener != "```json":
-            source.at -= len(opener)
+            source.position -= len(opener)
             return (yield from read(reader, ""))
         found = yield from read(reader, "")
         if found:

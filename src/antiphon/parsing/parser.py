@@ -66,7 +66,7 @@ class Parser:
     @property
     def stop_sequence(self) -> str | None:
         """The stop sequence that has come, after which nothing is read."""
-        return self._reader.stopper.found
+        return self._reader.stopper.sequence
 
     @property
     def calls(self) -> int:

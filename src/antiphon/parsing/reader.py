@@ -88,7 +88,7 @@ class Reader:
         self._check_stopped()
 
     def _check_stopped(self) -> None:
-        if self.stopper.found is not None:
+        if self.stopper.sequence is not None:
             raise Stopped
 
     def thinking(self, text: str) -> None:

@@ -137,13 +137,13 @@ class _Expansion:
 
     def alternatives(self, schemas: Iterable[Iterable[Any]]) -> list[Alternative]:
         """All alternatives, at least one."""
-        found = list[Alternative]()
+        options = list[Alternative]()
         for together in schemas:
             inner: list[Alternative] = [()]
             for schema in together:
                 inner = _both(inner, self._of(schema, ()))
-            found += inner
-        return found if 0 < len(found) <= _MOST_ALTERNATIVES else [()]
+            options += inner
+        return options if 0 < len(options) <= _MOST_ALTERNATIVES else [()]
 
     def _of(self, schema: Any, above: tuple[int, ...]) -> list[Alternative] | None:
         """The alternatives of a schema; None of one that is only a part of itself, and so says nothing more. `above`
@@ -154,18 +154,18 @@ class _Expansion:
             return None
         self._left -= 1
         above = (*above, id(schema))
-        found: list[Alternative] = [()]
+        options: list[Alternative] = [()]
         if isinstance(reference := schema.get("$ref"), str):
             referred = self._of(_target(self._root, reference), above)
             if referred is None:
                 return None
-            found = referred
+            options = referred
         for member in _list(schema, "allOf"):
-            found = _both(found, self._of(member, above))
+            options = _both(options, self._of(member, above))
         for part in ("anyOf", "oneOf"):
             each = [self._of(member, above) for member in _list(schema, part)]
-            found = _both(found, [option for options in each if options for option in options] or None)
-        return _both(found, [(schema,)])
+            options = _both(options, [option for options in each if options for option in options] or None)
+        return _both(options, [(schema,)])
 
 
 def _both(some: list[Alternative], others: list[Alternative] | None) -> list[Alternative]:
@@ -203,16 +203,16 @@ def _list(schema: Schema, name: str) -> list[Any]:
 
 
 def _kinds(alternative: Alternative) -> frozenset[str]:
-    found = frozenset[str]()
+    kinds = frozenset[str]()
     for schema in alternative:
         own = _declared(schema)
-        found = (_narrowed(found, own) or found) if found else own
-    if not found and any(_part(schema, name) for schema in alternative for name in ("properties", "patternProperties")):
-        found = frozenset(("object",))
-    if not found and any("items" in schema or "prefixItems" in schema for schema in alternative):
-        found = frozenset(("array",))
+        kinds = (_narrowed(kinds, own) or kinds) if kinds else own
+    if not kinds and any(_part(schema, name) for schema in alternative for name in ("properties", "patternProperties")):
+        kinds = frozenset(("object",))
+    if not kinds and any("items" in schema or "prefixItems" in schema for schema in alternative):
+        kinds = frozenset(("array",))
     nullable = any(schema.get("nullable") is True for schema in alternative)
-    return found | {"null"} if found and nullable else found
+    return kinds | {"null"} if kinds and nullable else kinds
 
 
 def _declared(schema: Schema) -> frozenset[str]:
@@ -237,11 +237,11 @@ def _limited(schema: Schema) -> list[Any]:
 
 
 def _matched(schema: Schema, key: str) -> list[Any]:
-    found = list[Any]()
+    matched = list[Any]()
     for pattern, inner in _part(schema, "patternProperties").items():
         with suppress(re.error):
-            found += [inner] if re.search(pattern, key) else []
-    return found
+            matched += [inner] if re.search(pattern, key) else []
+    return matched
 
 
 def _member(schema: Schema, key: str) -> tuple[list[Any], Any]:

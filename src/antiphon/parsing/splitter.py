@@ -32,26 +32,26 @@ class Markers:
         self._prefixes = {marker[:size] for marker in ordered for size in range(1, len(marker))}
         self._first = re.compile(f"[{re.escape(''.join({marker[0] for marker in ordered}))}]") if ordered else None
 
-    def absent(self, text: str, at: int) -> bool:
-        """Whether no marker begins in `text` from `at` on, not even one that more text would make whole."""
-        return self._first is None or self._first.search(text, at) is None
+    def absent(self, text: str, position: int) -> bool:
+        """Whether no marker begins in `text` from `position` on, not even one that more text would make whole."""
+        return self._first is None or self._first.search(text, position) is None
 
-    def find(self, text: str, at: int) -> re.Match[str] | None:
-        """The first marker in `text` from `at` on."""
-        return self._any.search(text, at) if self._any else None
+    def find(self, text: str, position: int) -> re.Match[str] | None:
+        """The first marker in `text` from `position` on."""
+        return self._any.search(text, position) if self._any else None
 
-    def undecided(self, found: re.Match[str], at: int) -> bool:
-        """Whether the text at the end, from `found` or from before it on, may be the beginning of another marker."""
-        text = found.string
-        return len(text) - found.start() < self.longest and len(text) - self.held(text, at) <= found.start()
+    def undecided(self, match: re.Match[str], position: int) -> bool:
+        """Whether the text at the end, from `match` or from before it on, may be the beginning of another marker."""
+        text = match.string
+        return len(text) - match.start() < self.longest and len(text) - self.held(text, position) <= match.start()
 
-    def held(self, text: str, at: int) -> int:
+    def held(self, text: str, position: int) -> int:
         """How many characters at the end of `text` may be the beginning of a marker."""
-        place = max(at, len(text) - self.longest + 1)
-        while self._first and (found := self._first.search(text, place)):
-            if text[found.start() :] in self._prefixes:
-                return len(text) - found.start()
-            place = found.end()
+        place = max(position, len(text) - self.longest + 1)
+        while self._first and (match := self._first.search(text, place)):
+            if text[match.start() :] in self._prefixes:
+                return len(text) - match.start()
+            place = match.end()
         return 0
 
 
@@ -65,27 +65,27 @@ class Splitter:
     """The text that has come and has not been used. `ended` says that no more will come. `barriers` are texts
     that no JSON value goes beyond, such as the closing marker of a call."""
 
-    __slots__ = ("_kept", "_tokens", "at", "barriers", "ended", "text")
+    __slots__ = ("_mark", "_tokens", "barriers", "ended", "position", "text")
 
     def __init__(self) -> None:
         self.text = ""
-        self.at = 0
+        self.position = 0
         self.ended = False
         self.barriers: tuple[str, ...] = ()
-        self._kept: int | None = None
+        self._mark: int | None = None
         self._tokens: list[int] = []
 
     def feed(self, text: str) -> None:
         """More text has come. What was used is forgotten, but for what a mark keeps."""
-        if self._kept is None and self.at >= len(self.text) and not self._tokens:
+        if self._mark is None and self.position >= len(self.text) and not self._tokens:
             # Nearly always.
-            self.text, self.at = text, 0
+            self.text, self.position = text, 0
             return
-        start = self.at if self._kept is None else self._kept
+        start = self.position if self._mark is None else self._mark
         self.text = self.text[start:] + text
-        self.at -= start
-        if self._kept is not None:
-            self._kept = 0
+        self.position -= start
+        if self._mark is not None:
+            self._mark = 0
         if self._tokens:
             self._tokens = [place - start for place in self._tokens if place >= start]
 
@@ -105,47 +105,47 @@ class Splitter:
 
     def mark(self) -> None:
         """Keep the text from here on, so that `rewind` can come back. One mark at a time."""
-        self._kept = self.at
+        self._mark = self.position
 
     def rewind(self) -> None:
         """Go back to the mark and drop it."""
-        assert self._kept is not None
-        self.at, self._kept = self._kept, None
+        assert self._mark is not None
+        self.position, self._mark = self._mark, None
 
     def release(self) -> None:
         """Drop the mark: what was read since is settled."""
-        self._kept = None
+        self._mark = None
 
     @property
     def settled(self) -> bool:
         """Whether all that has come is used up for good."""
-        return self._kept is None and self.at >= len(self.text)
+        return self._mark is None and self.position >= len(self.text)
 
     @property
     def passed(self) -> int:
         """How many characters were used up since the mark."""
-        assert self._kept is not None
-        return self.at - self._kept
+        assert self._mark is not None
+        return self.position - self._mark
 
     def peek(self) -> Reading[str]:
         """The next character, not used up; empty at the end."""
-        while self.at >= len(self.text):
+        while self.position >= len(self.text):
             if self.ended:
                 return ""
             yield
-        return self.text[self.at]
+        return self.text[self.position]
 
     def next(self) -> Reading[str]:
         """The next character, used up; empty at the end."""
         character = yield from self.peek()
-        self.at += len(character)
+        self.position += len(character)
         return character
 
     def ahead(self, size: int) -> Reading[str]:
         """Up to `size` characters, not used up; fewer only at the end."""
-        while len(self.text) - self.at < size and not self.ended:
+        while len(self.text) - self.position < size and not self.ended:
             yield
-        return self.text[self.at : self.at + size]
+        return self.text[self.position : self.position + size]
 
     def accept(self, *texts: str) -> Reading[str]:
         """Use up the first of these texts that stands here and return it; empty when none does. Reads only as
@@ -158,7 +158,7 @@ class Splitter:
                 if got != text[:size]:
                     break
             else:
-                self.at += len(text)
+                self.position += len(text)
                 return text
         return ""
 
@@ -170,9 +170,9 @@ class Splitter:
         """Use up what the end of the output has left of one of these texts. Whether there was any."""
         if (yield from self.stands(*texts)) or not self.ended:
             return False
-        rest = self.text[self.at :]
+        rest = self.text[self.position :]
         cut = rest != "" and any(text.startswith(rest) for text in texts)
-        self.at += len(rest) if cut else 0
+        self.position += len(rest) if cut else 0
         return cut
 
     def stands(self, *texts: str, offset: int = 0) -> Reading[bool]:
@@ -192,15 +192,15 @@ class Splitter:
         while True:
             if (yield from self.peek()) == "":
                 break
-            found = pattern.match(self.text, self.at)
-            if not found:
+            match = pattern.match(self.text, self.position)
+            if not match:
                 break
-            self.at = found.end()
+            self.position = match.end()
             if emit:
-                emit(found[0])
+                emit(match[0])
             else:
-                parts.append(found[0])
-            if self.at < len(self.text):
+                parts.append(match[0])
+            if self.position < len(self.text):
                 break
         return "".join(parts)
 
@@ -216,35 +216,35 @@ class Splitter:
         """The characters that belong, from `offset` characters ahead on, and the one after them, none used up."""
         size = offset
         while True:
-            if self.at + size < len(self.text):
-                if not belongs(self.text[self.at + size]):
+            if self.position + size < len(self.text):
+                if not belongs(self.text[self.position + size]):
                     break
                 size += 1
             elif self.ended:
                 break
             else:
                 yield
-        end = self.at + size
-        return self.text[self.at + offset : end], self.text[end : end + 1]
+        end = self.position + size
+        return self.text[self.position + offset : end], self.text[end : end + 1]
 
     def until(self, stops: Markers, emit: Emit) -> Reading[str]:
         """Hand on text up to the next of the wanted markers; use the marker up and return it. Empty at the end."""
         while True:
             held = 0
-            if not stops.absent(self.text, self.at):
-                found = stops.find(self.text, self.at)
-                if found and not (stops.undecided(found, self.at) and not self.ended):
-                    if found.start() > self.at:
-                        emit(self.text[self.at : found.start()])
-                    self.at = found.end()
-                    return found[0]
-                held = 0 if self.ended else stops.held(self.text, self.at)
-                if found:
-                    held = max(held, len(self.text) - found.start())
+            if not stops.absent(self.text, self.position):
+                match = stops.find(self.text, self.position)
+                if match and not (stops.undecided(match, self.position) and not self.ended):
+                    if match.start() > self.position:
+                        emit(self.text[self.position : match.start()])
+                    self.position = match.end()
+                    return match[0]
+                held = 0 if self.ended else stops.held(self.text, self.position)
+                if match:
+                    held = max(held, len(self.text) - match.start())
             ready = len(self.text) - held
-            if ready > self.at:
-                emit(self.text[self.at : ready])
-                self.at = ready
+            if ready > self.position:
+                emit(self.text[self.position : ready])
+                self.position = ready
             if self.ended:
                 return ""
             yield

@@ -48,20 +48,20 @@ class Stopper:
     """Passes text on until a stop sequence has come. Holds back only what may be the beginning of one."""
 
     def __init__(self, sequences: Sequence[str]) -> None:
-        self._wanted = markers(*sequences) if sequences else None
+        self._sequences = markers(*sequences) if sequences else None
         self._held = ""
-        self.found: str | None = None
+        self.sequence: str | None = None
 
     def feed(self, text: str) -> str:
         """The part of the text so far that is certainly before any stop sequence and was not returned yet."""
-        if self._wanted is None or self.found is not None:
-            return "" if self.found is not None else text
+        if self._sequences is None or self.sequence is not None:
+            return "" if self.sequence is not None else text
         text = self._held + text
-        match = self._wanted.find(text, 0)
+        match = self._sequences.find(text, 0)
         if match:
-            self.found, self._held = match[0], ""
+            self.sequence, self._held = match[0], ""
             return text[: match.start()]
-        held = self._wanted.held(text, 0)
+        held = self._sequences.held(text, 0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
 

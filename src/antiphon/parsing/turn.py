@@ -86,7 +86,7 @@ def _bare_call(reader: Reader, format: Format) -> Reading[bool]:
 def _opens_thinking(reader: Reader, reasoning: Reasoning, marker: str) -> bool:
     """Whether a marker in the midst of text, just used up, opens thinking: where it was sampled as its token. As long
     as nobody tells that, the markers do that are control tokens."""
-    if reader.source.is_token(reader.source.at - len(marker)):
+    if reader.source.is_token(reader.source.position - len(marker)):
         return True
     return reasoning.anywhere and not marker.startswith(reader.told_thinking)
 
@@ -119,15 +119,15 @@ def _think(reader: Reader, format: Format, reasoning: Reasoning, openers: tuple[
 def attempt(reader: Reader, format: Format, marker: str, otherwise: Callable[[str], None]) -> Reading[bool]:
     """Read a call after its opening marker, which was just used up. When there is none, the marker was text."""
     source = reader.source
-    source.at -= len(marker)
+    source.position -= len(marker)
     source.mark()
-    source.at += len(marker)
+    source.position += len(marker)
     calls = reader.calls
     found = yield from format.read(reader, marker)
     if found or reader.calls > calls:
         source.release()
         return True
     source.rewind()
-    source.at += len(marker)
+    source.position += len(marker)
     otherwise(marker)
     return False

@@ -144,7 +144,7 @@ def _planned(
     demand: _Demand,
     budget: int,
     free: int,
-    kept: Prefixes | None,
+    store: Prefixes | None,
     together: int,
 ) -> Planned:
     room = memory.fit(
@@ -173,12 +173,12 @@ def _planned(
         lora=tuple(model.adapters.values()),
         gpu_layers=model.gpu_layers,
         # What is on disk is in the system's own cache, too.
-        cache_mb=0 if kept else min(_MOST_CACHE_MB, int(free * _CACHE_SHARE) >> 20),
-        prefixes=kept.folder if kept else "",
+        cache_mb=0 if store else min(_MOST_CACHE_MB, int(free * _CACHE_SHARE) >> 20),
+        prefixes=store.folder if store else "",
         log="" if settings.log_level == "debug" else f"{own}.log",
         cause=f"{own}.cause",
     )
-    here = kept and msgspec.structs.replace(kept, engine=identity.of_engine(launch))
+    here = store and msgspec.structs.replace(store, engine=identity.of_engine(launch))
     windows = _windows_bytes(demand, room.window, room.parallel, room.cache_type)
     return Planned(launch, room.note, here, windows, windows + _files_bytes(launch) + (launch.cache_mb << 20))
 

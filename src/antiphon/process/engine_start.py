@@ -68,19 +68,19 @@ class EngineStarter:
         self._say(f"{missing.sentence}\n  install the build for it: {missing.install}")
         return [f"{missing.sentence}; install the build for it: {missing.install}"]
 
-    def restart(self, asked: Restart) -> None:
+    def restart(self, request: Restart) -> None:
         """Start the engine of a model again, from its file as it is now, and tell the workers how that went. One that
         is loaded on demand is unloaded, and loaded when it is needed."""
-        name = asked.model
+        name = request.model
         engine = next((each for each in self._engines if each.launch.name == name), None)
-        error = engine.restart() if engine else self._unload(asked)
+        error = engine.restart() if engine else self._unload(request)
         self._say(f"{name} does not come back: {error}" if error else f"{name} has reloaded its weights")
         self._sharing.note_reloaded(name, Reloaded(time.time(), error))
 
-    def _unload(self, asked: Restart) -> str:
+    def _unload(self, request: Restart) -> str:
         if self._loader is None:
             return "it is not started here"
-        file = self._loader.unload(asked.model, abort=asked.abort)
+        file = self._loader.unload(request.model, abort=request.abort)
         try:
             gguf.read(file)
         except (OSError, ValueError) as error:

@@ -89,11 +89,11 @@ class WorkerReloader:
                 self._busy.discard(model)
         return loaded
 
-    async def _restarted(self, asked: Restart) -> float:
-        model = asked.model
+    async def _restarted(self, request: Restart) -> float:
+        model = request.model
         before = self._shared.reloaded(model)
         try:
-            self._shared.restart(asked)
+            self._shared.restart(request)
         except OSError as error:
             raise EngineFailed(f"the engine of {model} cannot be started again: {error}") from None
         await until(lambda: self._shared.reloaded(model) != before)

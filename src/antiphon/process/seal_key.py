@@ -20,16 +20,16 @@ def seal_key(state_dir: str, shared: str = "") -> bytes:
     that the workers share, for as long as the server runs; where there is none, by this process alone. What was sealed
     with a key that is gone cannot be opened again."""
     try:
-        return _kept(Path(state_dir))
+        return _stored_key(Path(state_dir))
     except OSError as error:
         log.warning("%s", files.refusal("the key that seals thinking", error, state_dir, "--state-dir"))
     if shared:
         with contextlib.suppress(OSError):
-            return _kept(Path(shared))
+            return _stored_key(Path(shared))
     return secrets.token_bytes(_SIZE)
 
 
-def _kept(folder: Path) -> bytes:
+def _stored_key(folder: Path) -> bytes:
     place = folder / "seal.key"
     with contextlib.suppress(FileNotFoundError):
         return place.read_bytes()

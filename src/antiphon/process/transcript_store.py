@@ -58,13 +58,13 @@ class TranscriptFolder:
 
     def _sweep(self) -> None:
         """Take the files away that were not used for the longest time."""
-        found = []
+        entries = []
         for entry in os.scandir(self._folder):
             with contextlib.suppress(FileNotFoundError):
                 status = entry.stat()
-                found.append((status.st_mtime_ns, status.st_size, entry.path))
-        excess = sum(size for _, size, _ in found) - self._capacity
-        for _, size, path in sorted(found):
+                entries.append((status.st_mtime_ns, status.st_size, entry.path))
+        excess = sum(size for _, size, _ in entries) - self._capacity
+        for _, size, path in sorted(entries):
             if excess <= 0:
                 break
             with contextlib.suppress(FileNotFoundError):

@@ -148,11 +148,11 @@ class WorkerState:
         """A model's engine has taken its weights anew, or could not. Raises OSError."""
         files.write(reload_file(self._folder, model), msgspec.json.encode(outcome), durable=False)
 
-    def restart(self, asked: Restart) -> None:
+    def restart(self, request: Restart) -> None:
         """Have a model's engine started again; `reloaded` tells when that is done. Raises OSError."""
         pipe = os.open(Path(self._folder) / "restarts", os.O_WRONLY | os.O_NONBLOCK)
         try:
-            os.write(pipe, msgspec.json.encode(asked) + b"\n")
+            os.write(pipe, msgspec.json.encode(request) + b"\n")
         finally:
             os.close(pipe)
 

@@ -81,7 +81,7 @@ def run(
         server.serve(target_loader=load)
     except SystemExit as ending:
         # Granian ends so when a worker died again and again, or on the way out when one died by itself.
-        return 0 if signals.come else ending.code if isinstance(ending.code, int) else 1
+        return 0 if signals.received else ending.code if isinstance(ending.code, int) else 1
     return 0
 
 
@@ -106,7 +106,7 @@ class Signals:
     def __init__(
         self, server: Any, grace_period: float, say: Callable[[str], None], stopping: Callable[[], None]
     ) -> None:
-        self.come = False
+        self.received = False
         """Whether there was one."""
         self._server = server
         self._grace_period = grace_period
@@ -122,7 +122,7 @@ class Signals:
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """What Python calls. It takes no lock."""
-        self.come = True
+        self.received = True
         for worker in list(self._server.wrks):
             # Ctrl-C reaches the workers too; one that leaves by that is no accident.
             worker.interrupt_by_parent = True

@@ -158,11 +158,11 @@ def _spent(turns: Sequence[Turn], cleared: Sequence[_Use], before: Mapping[int, 
         and call + 1 in gains
         and all(isinstance(part, ToolResult) for part in turns[call + 1].parts)
     ]
-    found = {}
+    spent = {}
     for call in pairs[: (len(pairs) + 1) // 2]:
-        found[call] = sum(map(sizes.part, turns[call].parts))
-        found[call + 1] = sum(map(sizes.part, turns[call + 1].parts)) - gains[call + 1]
-    return found
+        spent[call] = sum(map(sizes.part, turns[call].parts))
+        spent[call + 1] = sum(map(sizes.part, turns[call + 1].parts)) - gains[call + 1]
+    return spent
 
 
 def _ends_request(turns: Sequence[Turn], index: int) -> bool:

@@ -50,10 +50,10 @@ class Fence:
         if self._control is None:
             return []
         if _JOINER not in text:
-            return [found.span() for found in self._control.finditer(text)]
+            return [match.span() for match in self._control.finditer(text)]
         places = [index for index, character in enumerate(text) if character != _JOINER]
         bare = self._control.finditer(text.replace(_JOINER, ""))
-        return [(places[found.start()], places[found.end() - 1] + 1) for found in bare]
+        return [(places[match.start()], places[match.end() - 1] + 1) for match in bare]
 
     def _broken(self, text: str, cut: str) -> str:
         """`text` with a cut in the middle of each control token's text. Halves can hold shorter ones, and the second

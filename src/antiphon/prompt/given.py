@@ -12,7 +12,7 @@ TAIL = 64
 """So many of the last ids tell whether the reply to a prompt begins inside thinking."""
 
 
-def given(ids: Sequence[int], *, starts_thinking: bool) -> Prompt:
+def prompt_of_ids(ids: Sequence[int], *, starts_thinking: bool) -> Prompt:
     """The prompt of these ids. Nothing is known of what it is made of, so it is not remembered."""
     return Prompt(
         text="",
@@ -29,7 +29,7 @@ def given(ids: Sequence[int], *, starts_thinking: bool) -> Prompt:
         unthought=0,
         ids=list(ids),
         remembered=0,
-        kept=0,
+        reused=0,
         thoughts=(),
         picture_tokens=0,
     )

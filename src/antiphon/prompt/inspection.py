@@ -65,7 +65,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt taken apart. `tokens` are the texts of the `ids`; joined they are the `text`. It takes `length` tokens,
-    pictures included, which have neither ids nor text. `kept` of the first ids were sampled or prompted in an earlier
+    pictures included, which have neither ids nor text. `reused` of the first ids were sampled or prompted in an earlier
     turn and remembered; `cached` of them an engine that still holds the conversation need not compute again. `previous`
     is None where no prompt before this one is known."""
 
@@ -74,7 +74,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     tokens: list[str]
     spans: list[Span]
     length: int
-    kept: int
+    reused: int
     cached: int
     previous: Comparison | None
 
@@ -99,7 +99,7 @@ async def inspect(
         if previous.diverged is not None:
             was = token_texts(await spell(before.numbers[previous.shared : previous.shared + _SHOWN]))
             previous = msgspec.structs.replace(previous, before="".join(was))
-    kept = max(prompt.kept, previous.shared if previous else 0)
+    reused = max(prompt.reused, previous.shared if previous else 0)
     spans = await offload(prompt.large, partial(_spans, prompter, policy, prompt, tokens))
     return Inspection(
         text="".join(tokens),
@@ -107,8 +107,8 @@ async def inspect(
         tokens=tokens,
         spans=spans,
         length=prompt.length,
-        kept=prompt.kept,
-        cached=min(kept, len(prompt.ids) - 1),
+        reused=prompt.reused,
+        cached=min(reused, len(prompt.ids) - 1),
         previous=previous,
     )
 
@@ -138,18 +138,18 @@ def _sources(prompter: Prompter, policy: ThinkingPolicy, prompt: Prompt) -> list
     guarded, cut = prompt.guarded, prompt.cut
     prefill = guarded.turns[-1:] if guarded.prefill else ()
     bare = msgspec.structs.replace(guarded, turns=guarded.turns[: len(guarded.turns) - len(prefill)])
-    found = list(_unmarked(_trial(prompter.renderer, bare, policy)))
-    if "".join(stretch.text for stretch in found) != prompt.rendered:
+    stretches = list(_unmarked(_trial(prompter.renderer, bare, policy)))
+    if "".join(stretch.text for stretch in stretches) != prompt.rendered:
         # The template compares or trims what it is given, or a client's text holds a mark.
-        found = by_search(prompt.rendered, _said(bare))
-    found = with_roles(found, {prompter.seams.text, prompter.seams.call} - {""})
+        stretches = by_search(prompt.rendered, _said(bare))
+    stretches = with_roles(stretches, {prompter.seams.text, prompter.seams.call} - {""})
     if cut:
-        found = [stretch._replace(text=stretch.text.replace(cut, "")) for stretch in found]
+        stretches = [stretch._replace(text=stretch.text.replace(cut, "")) for stretch in stretches]
     begun = prompt.continued.replace(cut, "") if cut else prompt.continued
     said = "".join(text for _, text in _said(Conversation(turns=prefill)))
     said = said.replace(cut, "") if cut else said
     ending = len(begun) - len(said)
-    return [*found, Stretch("template", "assistant", begun[:ending]), Stretch("text", "assistant", begun[ending:])]
+    return [*stretches, Stretch("template", "assistant", begun[:ending]), Stretch("text", "assistant", begun[ending:])]
 
 
 def _trial(renderer: Renderer, conversation: Conversation, policy: ThinkingPolicy) -> str:
@@ -222,7 +222,7 @@ class _Place(NamedTuple):
 def _spans(prompter: Prompter, policy: ThinkingPolicy, prompt: Prompt, tokens: Sequence[str]) -> list[Span]:
     """The spans of a prompt whose tokens have these texts. What the assistant says in what was kept was sampled, and
     never had to be fenced."""
-    found, fence, kept = _sources(prompter, policy, prompt), prompter.fence, prompt.kept
+    stretches, fence, reused = _sources(prompter, policy, prompt), prompter.fence, prompt.reused
     text = "".join(tokens)
     begins = [0, *accumulate(map(len, tokens))]
     controls = {
@@ -230,8 +230,8 @@ def _spans(prompter: Prompter, policy: ThinkingPolicy, prompt: Prompt, tokens: S
     }
     places = [
         place
-        for stretch, begin in _placed(aligned(found, text))
-        for place in _divided(stretch, begin, fence.spelled(stretch.text), controls, begins[kept])
+        for stretch, begin in _placed(aligned(stretches, text))
+        for place in _divided(stretch, begin, fence.spelled(stretch.text), controls, begins[reused])
     ]
     spans: list[Span] = []
     first = 0

@@ -44,13 +44,13 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prompt(Rendered, frozen=True, kw_only=True):
-    """A prompt with its ids. `remembered` of the turns were taken from memory, which are the first `kept` of the ids;
+    """A prompt with its ids. `remembered` of the turns were taken from memory, which are the first `reused` of the ids;
     the turns whose `thoughts` are in the ids are for remembering the next. The pictures take `picture_tokens` beside
     the ids."""
 
     ids: list[int]
     remembered: int
-    kept: int
+    reused: int
     thoughts: tuple[int, ...]
     picture_tokens: int
 
@@ -111,7 +111,7 @@ class Prompter:
             **msgspec.structs.asdict(draft),
             ids=ids,
             remembered=known.turns if known else 0,
-            kept=len(known.ids) if known else 0,
+            reused=len(known.ids) if known else 0,
             thoughts=self._thought(draft, known),
             picture_tokens=await self._picture_tokens(draft.pictures),
         )
@@ -185,14 +185,16 @@ class Prompter:
         seam = msgspec.structs.replace(draft.guarded, turns=marked(draft.guarded.turns, turns))
         return self.renderer.prompt(seam, policy)
 
-    async def after(self, prompt: Prompt, sent: Conversation, policy: ThinkingPolicy, count: int | None) -> int | None:
+    async def after(
+        self, prompt: Prompt, conversation: Conversation, policy: ThinkingPolicy, count: int | None
+    ) -> int | None:
         """How many of the prompt's last tokens stand behind the end of so many leading turns of the conversation as it
         was sent (the header of the turn that follows is counted to them). At the very end that is what opens the reply.
         None for no count."""
         if count is None:
             return None
         # Repair merges turns and looks only backwards: the leading ones give the leading ones.
-        leading = repaired(msgspec.structs.replace(sent, turns=sent.turns[:count]))
+        leading = repaired(msgspec.structs.replace(conversation, turns=conversation.turns[:count]))
         return await self._behind(prompt, policy, len(leading.turns))
 
     async def _behind(self, prompt: Prompt, policy: ThinkingPolicy, turns: int) -> int:

@@ -37,15 +37,15 @@ class Stretch(NamedTuple):
 
 def by_search(rendered: str, texts: Iterable[tuple[Source, str]]) -> list[Stretch]:
     """The stretches of a rendered prompt, by looking for the client's texts one after the other."""
-    found: list[Stretch] = []
+    stretches: list[Stretch] = []
     position = 0
     for source, text in texts:
         core = text.strip()
         begin = rendered.find(core, position) if core else -1
         if begin >= 0:
-            found += [Stretch("template", "", rendered[position:begin]), Stretch("text", source, core)]
+            stretches += [Stretch("template", "", rendered[position:begin]), Stretch("text", source, core)]
             position = begin + len(core)
-    return [*found, Stretch("template", "", rendered[position:])]
+    return [*stretches, Stretch("template", "", rendered[position:])]
 
 
 def with_roles(found: Sequence[Stretch], closings: set[str]) -> list[Stretch]:

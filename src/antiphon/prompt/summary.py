@@ -10,7 +10,7 @@ from antiphon.prompt.edits import Sizes, edited
 from antiphon.prompt.templates.render import introduced
 
 
-def told(summary: str) -> str:
+def summary_text(summary: str) -> str:
     """The text of the user turn that stands in place of what was summarised."""
     return (
         f"<summary>\n{summary.strip()}\n</summary>\n\nThis is what happened in the conversation so far. Go on from it."
@@ -19,7 +19,7 @@ def told(summary: str) -> str:
 
 def continued(conversation: Conversation, summary: str) -> Conversation:
     """The conversation with a summary in place of its turns. Tools that came up in these are told of again."""
-    turns = [Turn(role="user", parts=(Text(told(summary)),))]
+    turns = [Turn(role="user", parts=(Text(summary_text(summary)),))]
     brought = [introduced(tool) for tool in conversation.tools if tool.in_turns and not tool.withdrawn]
     if brought:
         turns.append(Turn(role="system", parts=(Text("\n".join(brought)),)))

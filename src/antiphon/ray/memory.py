@@ -36,10 +36,10 @@ class Memory:
 
     async def first(self, names: Sequence[bytes]) -> tuple[int, bytes] | None:
         """The place of the first of these names that is known, and its value."""
-        for at, name in enumerate(names):
+        for index, name in enumerate(names):
             if (value := self._values.get(name)) is not None:
                 self._values.move_to_end(name)
-                return at, value
+                return index, value
         return None
 
 

@@ -28,22 +28,22 @@ _DEEP = 8
 def told_result(
     fields: Mapping[str, Any],
     seal: Seal,
-    untold: Callable[[str], Tool | None],
+    reveal: Callable[[str], Tool | None],
     *,
     sees: bool,
     sources: Sources | None = None,
 ) -> tuple[ToolResult, list[Tool]]:
-    """The result that a block tells of, and the tools that it is the first to bring up: those that `untold` still
+    """The result that a block tells of, and the tools that it is the first to bring up: those that `reveal` still
     gives, by name. They are told of behind the result. A model that `sees` gets pictures in the place of the words for
     them. Pages that were found join the `sources` that can be cited, if there are any; of those that were fetched, the
     ones that the request wants cited."""
     content = fields.get("content")
-    found = [tool for name in references(content) if (tool := untold(name)) is not None]
+    tools = [tool for name in references(content) if (tool := reveal(name)) is not None]
     code = error_code(content)
     said = [_failure(code, content)] if code else _said(content, seal, sources, sees=sees)
     wrong = bool(code) or fields.get("is_error") is True
-    parts = _parts([*said, *map(introduced, found)])
-    return ToolResult(tool_use_id=str(fields.get("tool_use_id", "")), parts=parts, is_error=wrong), found
+    parts = _parts([*said, *map(introduced, tools)])
+    return ToolResult(tool_use_id=str(fields.get("tool_use_id", "")), parts=parts, is_error=wrong), tools
 
 
 def slow(fields: Mapping[str, Any]) -> bool:
@@ -92,11 +92,11 @@ def words(content: Any, depth: int = 0) -> str:
         return f"- {_text(content, 'title')} {_text(content, 'url')}".rstrip()
     if name := _text(content, "tool_name"):
         return f"- {name}"
-    kept = [_text(content, key) for key in ("title", "url", "text", "stdout", "stderr")]
+    texts = [_text(content, key) for key in ("title", "url", "text", "stdout", "stderr")]
     if _text(content, "type") == "text" or _text(content, "media_type") == "text/plain":
-        kept.append(_text(content, "data"))
-    kept += [words(content.get(key), depth + 1) for key in ("content", "source", "tool_references", "lines")]
-    return "\n".join(filter(None, kept))
+        texts.append(_text(content, "data"))
+    texts += [words(content.get(key), depth + 1) for key in ("content", "source", "tool_references", "lines")]
+    return "\n".join(filter(None, texts))
 
 
 def _said(content: Any, seal: Seal, sources: Sources | None, *, sees: bool) -> list[str | Image]:
@@ -151,11 +151,11 @@ def _search_result(number: int, fields: Fields, seal: Seal, sources: Sources | N
     if sources is not None and (passages := sentences.of_text(inside)):
         instructions = sources.instructions()
         source = sources.add("web_search_result", 0, passages, title=title, address=url)
-        told = titled("search_result", shown(source), id=source.label, title=title, source=url, age=age)
+        text = titled("search_result", shown(source), id=source.label, title=title, source=url, age=age)
     else:
         instructions, head = "", f"{number}. {title}\n{url}" + (f" ({age})" if age else "")
-        told = "\n".join(filter(None, [head, inside]))
-    return "\n\n".join(filter(None, [instructions, told]))
+        text = "\n".join(filter(None, [head, inside]))
+    return "\n\n".join(filter(None, [instructions, text]))
 
 
 def _fetched(fields: Fields, sources: Sources | None) -> str:

@@ -81,7 +81,7 @@ class Rounds:
     def __init__(
         self,
         conversation: Conversation,
-        wanted: GenerationParams,
+        params: GenerationParams,
         *,
         declared: Mapping[str, Declared],
         deferred: Mapping[str, Tool],
@@ -98,7 +98,7 @@ class Rounds:
         opening: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._conversation = conversation
-        self._wanted = wanted
+        self._params = params
         self._declared = declared
         self._deferred = dict(deferred)
         self._searchable = searchable
@@ -143,7 +143,7 @@ class Rounds:
 
         async def passing(batch: list[AnyEvent]) -> None:
             await folding.take(batch)
-            if told := [event for each in batch for event in self._told(each)]:
+            if told := [event for each in batch for event in self._translated(each)]:
                 await emit(told)
 
         await generate(passing)
@@ -151,7 +151,7 @@ class Rounds:
         self._rounds.append(reply.usage)
         return reply
 
-    def _told(self, event: AnyEvent) -> Sequence[AnyEvent]:
+    def _translated(self, event: AnyEvent) -> Sequence[AnyEvent]:
         kind = type(event)
         if kind is ToolStart and (declared := self._declared.get(event.name)):  # type: ignore[union-attr]
             id = declared.wire_id(event.id)  # type: ignore[union-attr]
@@ -238,24 +238,24 @@ class Rounds:
         turns = list(before.turns)
         if before.prefill:
             said = Turn(role="assistant", parts=(*turns.pop().parts, *said.parts))
-        found: list[Tool] = []
+        new_tools: list[Tool] = []
         answers = []
         for result in results:
             reading = partial(
-                told_result, result.block, self._seal, self._untold, sees=self._sees, sources=self._sources
+                told_result, result.block, self._seal, self._reveal, sees=self._sees, sources=self._sources
             )
             part, brought = await offload(slow(result.block), reading)
             answers.append(part)
-            found += brought
+            new_tools += brought
         done = {part.tool_use_id for part in answers}
         calls = (part.id for part in said.parts if isinstance(part, ToolUse) and not part.id.startswith("toolu_"))
         answers += [not_run(id) for id in calls if id not in done]
         turns += [said, Turn(role="user", parts=tuple(answers))]
-        tools = (*before.tools, *(msgspec.structs.replace(tool, in_turns=True) for tool in found))
+        tools = (*before.tools, *(msgspec.structs.replace(tool, in_turns=True) for tool in new_tools))
         sources = before.sources if self._sources is None else self._sources.all()
         self._conversation = msgspec.structs.replace(before, turns=tuple(turns), tools=tools, sources=sources)
 
-    def _untold(self, name: str) -> Tool | None:
+    def _reveal(self, name: str) -> Tool | None:
         return self._deferred.pop(name, None)
 
     def _part(self, block: object) -> Part:
@@ -271,15 +271,15 @@ class Rounds:
         raise AssertionError(f"a model does not write {block!r}")
 
     def _left(self) -> int | None:
-        most = self._wanted.max_tokens
+        most = self._params.max_tokens
         return None if most is None else most - sum(each.output for each in self._rounds)
 
     def _wanted_next(self) -> GenerationParams:
         """What is wanted of a further round. That a tool must be called was kept by the first."""
-        choice = self._wanted.tool_choice
+        choice = self._params.tool_choice
         if choice.mode in ("any", "tool"):
             choice = ToolChoice(parallel=choice.parallel)
-        return msgspec.structs.replace(self._wanted, max_tokens=self._left(), tool_choice=choice)
+        return msgspec.structs.replace(self._params, max_tokens=self._left(), tool_choice=choice)
 
     def _finished(self, reply: Reply, reason: StopReason) -> Finished:
         rounds = self._rounds

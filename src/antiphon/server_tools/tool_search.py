@@ -88,10 +88,10 @@ def matching(pattern: str, tools: Mapping[str, Tool]) -> list[str]:
     writes. Raises ToolFailed for what is no expression."""
     options = jsonschema_rs.RegexOptions(size_limit=1 << 20)
     try:
-        found = jsonschema_rs.validator_for({"pattern": pattern}, pattern_options=options)
+        validator = jsonschema_rs.validator_for({"pattern": pattern}, pattern_options=options)
     except (jsonschema_rs.ValidationError, ValueError):
         raise ToolFailed("invalid_tool_input", "query: it is not a regular expression, or is too large") from None
-    return [name for name, tool in tools.items() if found.is_valid("\n".join(_texts(tool)))]
+    return [name for name, tool in tools.items() if validator.is_valid("\n".join(_texts(tool)))]
 
 
 def ranked(query: str, tools: Mapping[str, Tool]) -> list[str]:

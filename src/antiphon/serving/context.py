@@ -34,7 +34,7 @@ class ContextEditor:
 
     def __init__(self, model: Model, *, clears: bool = False) -> None:
         self._model = model
-        self._unasked: tuple[Edit, ...] = (ClearToolUses(),) if clears else ()
+        self._defaults: tuple[Edit, ...] = (ClearToolUses(),) if clears else ()
         self._sizes: OrderedDict[bytes, int] = OrderedDict()
         self._turn: int | None = None
 
@@ -45,7 +45,7 @@ class ContextEditor:
 
     async def edited(self, conversation: Conversation, params: GenerationParams) -> Edited:
         """The conversation after the edits that clear."""
-        edits = self._unasked if params.edits is None else params.edits
+        edits = self._defaults if params.edits is None else params.edits
         thinking = next((edit for edit in edits if isinstance(edit, ClearThinking)), None)
         tool_uses = next((edit for edit in edits if isinstance(edit, ClearToolUses)), None)
         if conversation.ids or (tool_uses is None and (thinking is None or thinking.keep is None)):
@@ -82,20 +82,20 @@ class ContextEditor:
 
     async def sizes(self, conversation: Conversation) -> Sizes:
         """The sizes of everything in a conversation."""
-        wanted = {text for turn in conversation.turns for part in turn.parts for text in texts(part)}
-        found: dict[str, int] = {}
+        contents = {text for turn in conversation.turns for part in turn.parts for text in texts(part)}
+        counts: dict[str, int] = {}
         missing: list[str] = []
-        for text in {*wanted, CLEARED, "{}"}:
+        for text in {*contents, CLEARED, "{}"}:
             if (size := self._remembered(_digest(text.encode("utf-8", "replace")))) is None:
                 missing.append(text)
             else:
-                found[text] = size
+                counts[text] = size
         counted = await self._model.measure(missing) if missing else []
         for text, size in zip(missing, counted, strict=True):
-            found[text] = size
+            counts[text] = size
             self._remember(_digest(text.encode("utf-8", "replace")), size)
         base, turn = await asyncio.gather(self._base(conversation), self._around())
-        return Sizes(base=base, turn=turn, text=found.__getitem__)
+        return Sizes(base=base, turn=turn, text=counts.__getitem__)
 
     async def _base(self, conversation: Conversation) -> int:
         """The tokens before the first turn."""

@@ -113,14 +113,14 @@ class RateLimiter:
 
     def headers(self, key: str) -> list[Header]:
         """The `anthropic-ratelimit-*` headers: limit, what remains, and when the bucket will be full again."""
-        found: list[Header] = []
+        fields: list[Header] = []
         for standing in self.standings(key):
             if standing.kind in _TOLD:
                 reset = datetime.fromtimestamp(math.ceil(standing.full), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                 values = {"limit": str(standing.limit), "remaining": str(standing.remaining), "reset": reset}
                 name = f"anthropic-ratelimit-{standing.kind}"
-                found += [(f"{name}-{part}".encode(), value.encode()) for part, value in values.items()]
-        return found
+                fields += [(f"{name}-{part}".encode(), value.encode()) for part, value in values.items()]
+        return fields
 
     def close(self) -> None:
         """Let go of the file."""

@@ -90,13 +90,13 @@ class Service:
     async def ready(self) -> list[tuple[str, bool, str]]:
         """For each model its name, whether its engine can take work, and a sentence."""
         answers = await asyncio.gather(*(model.health() for model in self._models))
-        found = []
+        states = []
         for model, health in zip(self._models, answers, strict=True):
             queue, ready, detail = self._queues[model.card.name], health.ready, health.detail
             if ready and not health.loading and queue.silence() > self._stall:
                 ready, detail = False, f"{queue.running} requests run, but nothing came for {queue.silence():.0f} s"
-            found.append((model.card.name, ready, detail))
-        return found
+            states.append((model.card.name, ready, detail))
+        return states
 
     async def count(self, model: str, conversation: Conversation, generation: GenerationParams) -> int:
         """The length in tokens of the prompt that this request would have, also where it is longer than the window."""
@@ -178,7 +178,7 @@ class Service:
             watch.cleared = edited.applied
         task = await served.task(edited.conversation, generation, session)
         watch.fallbacks += task.unheld
-        watch.asked(task.usage.prompt)
+        watch.begin_prompt(task.usage.prompt)
         if self._rate_limiter:
             self._rate_limiter.spend_input(watch.key, watch.prompt, further=further)
         continuation = None

@@ -90,26 +90,26 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 def declared(record: type[msgspec.Struct]) -> list[Option]:
     """Every option of a record of settings, in the order of declaration: the fields that have a note."""
     bare, noted = get_type_hints(record), get_type_hints(record, include_extras=True)
-    found = []
+    options = []
     for field in msgspec.structs.fields(record):
         notes = getattr(noted[field.name], "__metadata__", ())
         about = next((note for note in notes if isinstance(note, About)), None)
         if about is None:
             continue
-        found.append(
+        options.append(
             Option(
                 field=field.name,
                 name=about.name or field.name,
-                type=_given(bare[field.name]),
-                annotation=_given(noted[field.name]),
+                type=_value_type(bare[field.name]),
+                annotation=_value_type(noted[field.name]),
                 default=None if field.default is msgspec.NODEFAULT else field.default,
                 about=about,
             )
         )
-    return found
+    return options
 
 
-def _given(type: Any) -> Any:
+def _value_type(type: Any) -> Any:
     """The type of a value that is given, where the field may also have none: `float` of `float | None`."""
     inner = type.__origin__ if get_origin(type) is Annotated else type
     if get_origin(inner) not in (Union, UnionType):

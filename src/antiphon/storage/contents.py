@@ -95,7 +95,7 @@ class FolderContents:
         return await asyncio.to_thread(self._names, folder, age)
 
     def _names(self, folder: str, age: float) -> list[str]:
-        found = list[str]()
+        names = list[str]()
         with contextlib.suppress(FileNotFoundError), os.scandir(self._folder / folder) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
@@ -104,8 +104,8 @@ class FolderContents:
                     if entry.name.startswith(files.DRAFT):
                         os.unlink(entry.path)
                     else:
-                        found.append(f"{folder}/{entry.name}")
-        return found
+                        names.append(f"{folder}/{entry.name}")
+        return names
 
 
 def _publish(draft: str, path: Path) -> None:

@@ -139,10 +139,12 @@ class FileStore(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         found = await self._select(*conditions, limit=limit, oldest_first=backwards)
         return found[::-1] if backwards else found
 
-    async def _select(self, *wanted: ColumnElement[bool], limit: int, oldest_first: bool = False) -> list[FileRecord]:
+    async def _select(
+        self, *conditions: ColumnElement[bool], limit: int, oldest_first: bool = False
+    ) -> list[FileRecord]:
         order = (_FILES.c.created, _FILES.c.id)
         placed = order if oldest_first else tuple(each.desc() for each in order)
-        query = select(_FILES).where(_lasts(), *wanted).order_by(*placed).limit(limit)
+        query = select(_FILES).where(_lasts(), *conditions).order_by(*placed).limit(limit)
         rows = await self.store.records.read(_TABLES, lambda connection: connection.execute(query).all())
         return [_record(row) for row in rows]
 

@@ -152,17 +152,17 @@ class Records:
     def _bring_up(self, tables: TableSet, connection: Connection) -> None:
         """Make the tables, or take those that are there to the version of this server."""
         mine = _versions.c.name == tables.name
-        found = connection.scalar(select(_versions.c.version).where(mine))
-        if found is None:
+        stored = connection.scalar(select(_versions.c.version).where(mine))
+        if stored is None:
             tables.tables.create_all(connection)
             connection.execute(_versions.insert().values(name=tables.name, version=tables.version))
             return
-        if found > tables.version:
+        if stored > tables.version:
             raise NewerTables(
-                f"the tables of {tables.name} there have version {found}, and this server knows {tables.version} at "
+                f"the tables of {tables.name} there have version {stored}, and this server knows {tables.version} at "
                 "most; start the newer server again"
             )
-        for version in range(found, tables.version):
+        for version in range(stored, tables.version):
             tables.migrations[version](connection)
         connection.execute(_versions.update().where(mine).values(version=tables.version))
 

@@ -25,14 +25,14 @@ __all__ = ["Options", "Surface", "build", "find", "fresh_id", "routes", "tending
 
 def find() -> dict[str, Surface]:
     """The surfaces in this folder and its rooms, by name."""
-    found: dict[str, Surface] = {}
+    surfaces: dict[str, Surface] = {}
     for module in pkgutil.walk_packages(__path__, f"{__name__}."):
         surface = getattr(import_module(module.name), "SURFACE", None)
         if isinstance(surface, Surface):
-            if surface.name in found:
+            if surface.name in surfaces:
                 raise ValueError(f"two surfaces are named {surface.name!r}")
-            found[surface.name] = surface
-    return found
+            surfaces[surface.name] = surface
+    return surfaces
 
 
 def routes(service: Service, options: Options) -> list[tuple[Surface, Route]]:

@@ -127,13 +127,13 @@ class Recorder:
             output_text=_text(sample.spelled[len(sample.prompt) :]),
         )
 
-    def _shrink(self, kept: Path) -> None:
+    def _shrink(self, current: Path) -> None:
         found = [(each.stat(), each) for each in self._folder.glob("*" + _SUFFIX) if each.name != REWARDS]
         size = sum(stat.st_size for stat, _ in found)
         for stat, path in sorted(found, key=lambda one: one[0].st_mtime):
             if size <= self._capacity:
                 return
-            if path != kept:
+            if path != current:
                 path.unlink(missing_ok=True)
                 self._known.pop(path.name, None)
                 size -= stat.st_size

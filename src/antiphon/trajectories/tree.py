@@ -74,10 +74,10 @@ class Tree:
 
     def path(self, node: Node) -> list[Node]:
         """A sample and those before it, the first one first."""
-        found = [node]
-        while (parent := found[-1].line.parent) is not None:
-            found.append(self.nodes[parent])
-        return found[::-1]
+        nodes = [node]
+        while (parent := nodes[-1].line.parent) is not None:
+            nodes.append(self.nodes[parent])
+        return nodes[::-1]
 
 
 def _packed(ids: Sequence[int]) -> bytes:

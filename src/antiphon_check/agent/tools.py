@@ -62,11 +62,11 @@ def forced(server: Server, *tools: dict[str, Any], **fields: Any) -> dict[str, A
 
 
 def _one(message: dict[str, Any]) -> dict[str, Any]:
-    found = calls(message)
+    found_calls = calls(message)
     if message.get("stop_reason") == "max_tokens":
         raise Unjudged("the model did not end its call within max_tokens")
-    expect(found, "there is no tool call, though one was forced")
-    return found[0]
+    expect(found_calls, "there is no tool call, though one was forced")
+    return found_calls[0]
 
 
 @check(
@@ -178,13 +178,13 @@ def tool_none(server: Server) -> None:
 )
 def tool_auto(server: Server) -> None:
     reply = server.message(max_tokens=120, messages=ASKED, tools=[WEATHER, TIME])
-    found = calls(reply)
-    for call in found:
+    found_calls = calls(reply)
+    for call in found_calls:
         expect(call.get("name") in ("get_weather", "get_time"), f"it calls {call.get('name')!r}")
         expect(isinstance(call.get("input"), dict), f"`input` is {call.get('input')!r}")
     ended = reply.get("stop_reason")
-    expect(bool(found) or ended != "tool_use", "`stop_reason` is 'tool_use' without a call")
-    expect(not found or ended in ("tool_use", "max_tokens"), f"`stop_reason` is {ended!r} with a call")
+    expect(bool(found_calls) or ended != "tool_use", "`stop_reason` is 'tool_use' without a call")
+    expect(not found_calls or ended in ("tool_use", "max_tokens"), f"`stop_reason` is {ended!r} with a call")
 
 
 @check(

@@ -16,7 +16,7 @@ _FACTS = "The lighthouse was built in 1853. It has 97 steps. Its keeper was call
 _TYPES = SDK + "types/document_block_param.py"
 
 
-def _asked(*blocks: dict[str, Any]) -> list[dict[str, Any]]:
+def _question(*blocks: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [*blocks, {"type": "text", "text": "How many steps are there?"}]}]
 
 
@@ -45,7 +45,7 @@ def png(size: int = 16) -> str:
 )
 def document_text(server: Server) -> None:
     short, long = (
-        prompt_tokens(server.message(messages=_asked(document(data))).get("usage") or {})
+        prompt_tokens(server.message(messages=_question(document(data))).get("usage") or {})
         for data in ("It has 97 steps.", _FACTS * 5)
     )
     expect(long > short + 40, f"the prompt has {short} tokens with a short document, {long} with a long one")
@@ -61,7 +61,7 @@ def document_content(server: Server) -> None:
     pieces = [{"type": "text", "text": each} for each in _FACTS.split(". ")]
     source = {"type": "content", "content": pieces}
     block = {"type": "document", "source": source, "title": "Lighthouses", "context": "From a leaflet."}
-    server.message(messages=_asked(block))
+    server.message(messages=_question(block))
 
 
 @check(
@@ -73,7 +73,7 @@ def document_content(server: Server) -> None:
 def search_result(server: Server) -> None:
     content = [{"type": "text", "text": _FACTS}]
     block = {"type": "search_result", "source": "https://example.com", "title": "Lighthouses", "content": content}
-    server.message(messages=_asked(block))
+    server.message(messages=_question(block))
 
 
 @check(
@@ -84,7 +84,7 @@ def search_result(server: Server) -> None:
 )
 def image(server: Server) -> None:
     block = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": png()}}
-    exchange = server.request("POST", "/v1/messages", server.plain(messages=_asked(block)))
+    exchange = server.request("POST", "/v1/messages", server.plain(messages=_question(block)))
     if exchange.status == 200:
         server.accepted(exchange, "content")
     else:
@@ -99,7 +99,7 @@ def image(server: Server) -> None:
 )
 def image_broken(server: Server) -> None:
     source = {"type": "base64", "media_type": "image/png", "data": "bm8gcGljdHVyZQ=="}
-    body = server.plain(messages=_asked({"type": "image", "source": source}))
+    body = server.plain(messages=_question({"type": "image", "source": source}))
     server.refused(server.request("POST", "/v1/messages", body), 400)
 
 
@@ -111,11 +111,11 @@ def image_broken(server: Server) -> None:
 )
 def citations(server: Server) -> None:
     block = document(citations={"enabled": True}, title="Lighthouses")
-    reply = server.message(max_tokens=200, messages=_asked(block))
-    found = [each for part in reply["content"] for each in part.get("citations") or []]
-    if not found:
+    reply = server.message(max_tokens=200, messages=_question(block))
+    cited = [each for part in reply["content"] for each in part.get("citations") or []]
+    if not cited:
         raise Unjudged("the reply cites nothing")
-    for each in found:
+    for each in cited:
         expect(each.get("type") == "char_location", f"a citation of a text has the type {each.get('type')!r}")
         place = _FACTS[each.get("start_char_index", 0) : each.get("end_char_index", 0)]
         expect(each.get("cited_text") == place, f"it cites {each.get('cited_text')!r}, at the place stands {place!r}")
@@ -130,7 +130,7 @@ def citations(server: Server) -> None:
 )
 def citations_mixed(server: Server) -> None:
     blocks = (document(citations={"enabled": True}), document("Another leaflet."))
-    server.refused(server.request("POST", "/v1/messages", server.plain(messages=_asked(*blocks))), 400)
+    server.refused(server.request("POST", "/v1/messages", server.plain(messages=_question(*blocks))), 400)
 
 
 @check(

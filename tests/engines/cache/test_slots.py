@@ -43,7 +43,7 @@ class Engine:
         """Gives how many tokens are re-used."""
         with taken(self._slots, prompt, conversation) as slot:
             assert slot is not None
-            before, self.held[slot.at] = self.held[slot.at], prompt
+            before, self.held[slot.index] = self.held[slot.index], prompt
             yield next((i for i, (a, b) in enumerate(zip(before, prompt, strict=False)) if a != b), len(before))
 
     def asked(self, prompt: list[int], conversation: str) -> int:
@@ -103,7 +103,7 @@ def test_no_slot_twice() -> None:
     with taken(slots, INSTRUCTIONS, "a") as one, taken(slots, INSTRUCTIONS, "a") as other:
         assert one is not None
         assert other is not None
-        assert {one.at, other.at} == {0, 1}
+        assert {one.index, other.index} == {0, 1}
         with taken(slots, INSTRUCTIONS, "a") as none:
             assert none is None
 
@@ -114,7 +114,7 @@ def test_a_domain_has_slots_of_its_own() -> None:
     for domain in (b"", b"sea", b"", b"sea"):
         with taken(slots, INSTRUCTIONS, "a", domain) as one:
             assert one is not None
-            found.append(one.at)
+            found.append(one.index)
     assert found[:2] == found[2:]
     assert found[0] != found[1]
 
@@ -136,10 +136,10 @@ def test_processes_share_what_they_know_of_slots(tmp_path: Path) -> None:
     with taken(mine, [*INSTRUCTIONS, *tokens(1, 1)], "a") as one, taken(yours, tokens(2, 9), "b") as other:
         assert one is not None
         assert other is not None
-        assert {one.at, other.at} == {0, 1}
+        assert {one.index, other.index} == {0, 1}
     with taken(yours, [*INSTRUCTIONS, *tokens(1, 2)]) as again:
         assert again is not None
-        assert again.at == one.at
+        assert again.index == one.index
 
 
 def test_an_engine_that_started_again_holds_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from antiphon.engines.scripted import Script, Scripted
-from antiphon.prompt.templates.lint import parting, told
+from antiphon.prompt.templates.lint import describe, parting
 from antiphon.serving.model import Choices
 from antiphon.serving.token_model import load
 from tests.prompt.templates.test_render import SMALL, TEMPLATES, renderer
@@ -30,7 +30,7 @@ async def test_every_template_is_judged(name: str) -> None:
     """Whatever the template, the answer is nothing, or the first token in which two prompts part and those around."""
     found, engine = parting(renderer(name)), Scripted(Script())
     if found is not None:
-        place = await told(found, engine.tokenise, engine.spell)
+        place = await describe(found, engine.tokenise, engine.spell)
         number = int(place.partition("at token ")[2].partition(",")[0])
         one, other = [await engine.tokenise([text]) for text in (found.before, found.after)]
         assert one[:number] == other[:number]
@@ -44,6 +44,6 @@ async def test_told_once_at_load(caplog: pytest.LogCaptureFixture) -> None:
         caplog.clear()
         with caplog.at_level(logging.INFO, "antiphon"):
             await load(Scripted(Script(template=source)), Choices())
-        told = [record.getMessage() for record in caplog.records if "changes earlier turns" in record.getMessage()]
-        assert len(told) == expected
-        assert all(r"assistant\n<think>\n" in message for message in told)
+        describe = [record.getMessage() for record in caplog.records if "changes earlier turns" in record.getMessage()]
+        assert len(describe) == expected
+        assert all(r"assistant\n<think>\n" in message for message in describe)

@@ -152,11 +152,11 @@ async def test_a_container_is_used_by_one_run_at_a_time(tmp_path: Path) -> None:
     kept = Containers(tmp_path)
     id = (await kept.make("")).id
     async with kept.use(id, "") as first:
-        first.kept.write(b"one")
+        first.replacement.write(b"one")
         first.keep()
     async with kept.use(id, "") as second:
         assert second.archive.read_bytes() == b"one"
-        second.kept.write(b"two")
+        second.replacement.write(b"two")
     async with kept.use(id, "") as third:
         assert third.archive.read_bytes() == b"one"
     (folder,) = files(tmp_path)

@@ -165,7 +165,7 @@ async def test_a_conversation_keeps_the_list_that_it_began_with() -> None:
         assert message["content"][0]["mcp_server_name"] == "things"
         assert message["content"][0]["tools"] == [tool]
         names.append("subtract")
-        connector._kept.clear()
+        connector._lists.clear()
         turn = {"role": "assistant", "content": message["content"]}
         again = await client.beta.messages.create(messages=[*messages, turn, user("And?")], betas=[BETA], **fields)
         assert kinds(again.model_dump()) == ["text"]

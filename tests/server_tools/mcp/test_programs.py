@@ -159,7 +159,7 @@ async def test_a_server_that_stops_does_not_wait_for_one_that_starts() -> None:
     """What waited for it has failed."""
     async with clients() as client:
         listing = asyncio.ensure_future(client.tools(server("deaf")))
-        while not client._sessions._kept:  # noqa: ASYNC110 (the process is nobody's to wait for)
+        while not client._sessions._sessions:  # noqa: ASYNC110 (the process is nobody's to wait for)
             await asyncio.sleep(0)
         await client.close()
         with pytest.raises(ToolFailed):

@@ -147,8 +147,8 @@ def test_only_what_is_needed_is_fetched() -> None:
     url = "http://example.com/a.png"
     content = [PICTURE, *[{"type": "image_url", "image_url": {"url": url}}] * 2]
     request, _ = decode.read(json.dumps({"model": "m", "messages": [{"role": "user", "content": content}]}).encode())
-    assert decode.wanted(request, SEEING) == {url: "messages.0.content.1.image_url.url"}
-    assert decode.wanted(request, CARD) == {}
+    assert decode.remote_addresses(request, SEEING) == {url: "messages.0.content.1.image_url.url"}
+    assert decode.remote_addresses(request, CARD) == {}
 
 
 def test_a_blind_model_says_so_when_asked_and_goes_on_later() -> None:

@@ -28,12 +28,12 @@ def tools(settings: Settings) -> Iterator[Finding]:
 
 
 async def _tried(offered: ServerTools, settings: Settings) -> list[Finding]:
-    found = [await _finding(each.name, each.trial(), settings.tool_timeout) for each in offered.families]
+    findings = [await _finding(each.name, each.trial(), settings.tool_timeout) for each in offered.families]
     if offered.connector is not None:
         trials = ((f"MCP server {name}", offered.connector.trial(name)) for name in settings.mcp)
-        found += [await _finding(name, trial, settings.tool_timeout) for name, trial in trials]
+        findings += [await _finding(name, trial, settings.tool_timeout) for name, trial in trials]
     await offered.close()
-    return found
+    return findings
 
 
 async def _finding(check: str, trial: Awaitable[str], seconds: float) -> Finding:

@@ -47,7 +47,7 @@ LAYERS = (
 
 def declared() -> dict[str, Room]:
     """Every room by name. Raises ValueError where a docstring does not say what the room knows."""
-    found = {}
+    rooms = {}
     for path in sorted(PACKAGE.glob("*/__init__.py")):
         text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
         *_, last = text.split("\n\n")
@@ -55,20 +55,20 @@ def declared() -> dict[str, Room]:
             raise ValueError(f"{path.parent.name}/__init__.py: the end of its docstring is not `{_KNOWS}…`")
         names = " ".join(last.removeprefix(_KNOWS).removesuffix(".").split())
         knows = frozenset() if names == "nothing" else frozenset(names.split(", "))
-        found[path.parent.name] = Room(text.split("\n\n")[0].replace("\n", " "), knows)
-    return found
+        rooms[path.parent.name] = Room(text.split("\n\n")[0].replace("\n", " "), knows)
+    return rooms
 
 
 def actual(folder: str, depth: int = 1) -> frozenset[str]:
     """The other folders that the files of this one import from: rooms for a `depth` of 1, folders of its room for 2."""
     parts = ("antiphon", *folder.split("/"))
-    found = {
+    modules = {
         name[depth]
         for path in (PACKAGE / folder).rglob("*.py")
         for name in _imports(path)
         if name[:depth] == parts[:depth] and len(name) > depth and name[depth] != parts[depth]
     }
-    return frozenset(name for name in found if (PACKAGE.joinpath(*parts[1:depth]) / name).is_dir())
+    return frozenset(name for name in modules if (PACKAGE.joinpath(*parts[1:depth]) / name).is_dir())
 
 
 def _imports(path: Path) -> Iterator[tuple[str, ...]]:
@@ -99,10 +99,10 @@ def rows(graph: Graph) -> list[list[str]]:
             heights[name] = 1 + max((height(known, (*above, name)) for known in sorted(graph[name])), default=-1)
         return heights[name]
 
-    found: dict[int, list[str]] = {}
+    levels: dict[int, list[str]] = {}
     for name in graph:
-        found.setdefault(height(name), []).append(name)
-    return [found[level] for level in sorted(found, reverse=True)]
+        levels.setdefault(height(name), []).append(name)
+    return [levels[level] for level in sorted(levels, reverse=True)]
 
 
 def direct(name: str, graph: Graph) -> frozenset[str]:

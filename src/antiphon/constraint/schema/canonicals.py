@@ -60,12 +60,12 @@ class Canonicals:
 
     def standing(self, *nodes: Node) -> Schema:
         """A schema that says all that these say, with the definitions that they refer to."""
-        found: dict[str, Node] = {}
+        definitions: dict[str, Node] = {}
         waiting = list(references(*nodes))
         while waiting:
             name = definition(waiting.pop())
-            if name not in found:
-                found[name] = self._definitions[name]
-                waiting += references(found[name])
+            if name not in definitions:
+                definitions[name] = self._definitions[name]
+                waiting += references(definitions[name])
         root: Schema = {**nodes[0]} if len(nodes) == 1 and isinstance(nodes[0], dict) else {"allOf": list(nodes)}
-        return {**root, "$defs": found} if found else root
+        return {**root, "$defs": definitions} if definitions else root

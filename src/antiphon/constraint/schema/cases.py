@@ -50,7 +50,7 @@ class Cases:
         self.canonicals = Canonicals(definitions)
         self._places = places
         self._say = say
-        self._made: dict[str, Schema] = {}
+        self._derived: dict[str, Schema] = {}
         self._made_ids: set[int] = set()
         self._besides: dict[int, list[Node]] = {}
         self._choices: dict[int, list[Fork]] = {}
@@ -61,14 +61,14 @@ class Cases:
         """The part that a reference of the document points to."""
         return self._definitions[definition(reference)]
 
-    def made(self, schema: Schema, origin: Schema) -> Schema:
+    def derived(self, schema: Schema, origin: Schema) -> Schema:
         """A part that was not written but follows from one that was; the same one each time."""
         key = json.dumps([self._places.get(id(origin), ""), schema], default=id)
-        if key not in self._made:
-            self._made[key] = schema
+        if key not in self._derived:
+            self._derived[key] = schema
             self._made_ids.add(id(schema))
             self._places[id(schema)] = self._places.get(id(origin), "#")
-        return self._made[key]
+        return self._derived[key]
 
     def is_made(self, node: Schema) -> bool:
         """Whether a part was not written by the client."""
@@ -200,19 +200,19 @@ class Cases:
                 return True
             else:
                 return True
-        return self.made(held, node)
+        return self.derived(held, node)
 
     def _dependent(self, node: Schema, name: str, keyword: str, present: Schema) -> Fork:
         # Of what is no object nothing is demanded: both say so.
-        absent = self.made({"properties": {name: False}}, node)
-        return Fork((absent, self.made(present, node)), node, keyword)
+        absent = self.derived({"properties": {name: False}}, node)
+        return Fork((absent, self.derived(present, node)), node, keyword)
 
     def _if(self, node: Schema) -> list[Node]:
-        held = self.made({"allOf": [node["if"], node.get("then", True)]}, node)
+        held = self.derived({"allOf": [node["if"], node.get("then", True)]}, node)
         opposite = self._opposite(node, "if")
         if opposite is None:
             return [held, node.get("else", True)]
-        return [held, self.made({"allOf": [node.get("else", True), opposite]}, node)]
+        return [held, self.derived({"allOf": [node.get("else", True), opposite]}, node)]
 
     def _one_of(self, node: Schema) -> list[Node]:
         nodes: list[Node] = [each for each in node["oneOf"] if each is not False]
@@ -228,7 +228,7 @@ class Cases:
             opposites = {id(each): self._turned(each, node) for each in nodes}
             if all(opposites[id(each)] is not None for others in clashing for each in others):
                 return [
-                    self.made({"allOf": [each, *(opposites[id(other)] for other in others)]}, node)
+                    self.derived({"allOf": [each, *(opposites[id(other)] for other in others)]}, node)
                     for each, others in zip(nodes, clashing, strict=True)
                 ]
         self._say(node, "oneOf", "its alternatives can match together, so it is read as anyOf")
@@ -261,4 +261,4 @@ class Cases:
                 self._made_ids.add(id(each))
                 self._places[id(each)] = self._places.get(id(node), "#")
             waiting += inner(each)
-        return self.made(opposite, node)
+        return self.derived(opposite, node)

@@ -117,16 +117,16 @@ class _Object:
             each: patterns.problem(json.dumps({**_STRING, "pattern": each}))
             for each in node.get("patternProperties", ())
         }
-        kept = {each: inner for each, inner in node.get("patternProperties", {}).items() if not wrong[each]}
+        legible = {each: inner for each, inner in node.get("patternProperties", {}).items() if not wrong[each]}
         lost = [each for each, why in wrong.items() if why not in ("", patterns.NOTHING)]
         if not lost:
-            return node if len(kept) == len(wrong) else {**node, "patternProperties": kept}
+            return node if len(legible) == len(wrong) else {**node, "patternProperties": legible}
         self._lowering.say(node, "patternProperties", f"it cannot be held as a grammar: {wrong[lost[0]]}")
         inners = [
             node["patternProperties"][each] for each in node["patternProperties"] if wrong[each] != patterns.NOTHING
         ]
         others = {"anyOf": [node.get("additionalProperties", True), *inners]}
-        return {**node, "patternProperties": {}, "additionalProperties": self._lowering.cases.made(others, node)}
+        return {**node, "patternProperties": {}, "additionalProperties": self._lowering.cases.derived(others, node)}
 
     def _matching(self) -> dict[str, Part]:
         """The members whose names match expressions. Expressions that may match the same name become one."""

@@ -52,12 +52,12 @@ def lower(
     schema: Schema,
     dialect: str,
     *,
-    at: str = "",
+    path: str = "",
     window: int | None = None,
     closing: bool = True,
     compiled: bool = True,
 ) -> Lowered:
-    """The schema for a dialect (by the name that engines describe themselves with). `at` is where it stands in the
+    """The schema for a dialect (by the name that engines describe themselves with). `path` is where it stands in the
     request, for errors; `window` is the room for a value in tokens, where it is known. With `closing`, objects that
     list their members have no others. Where it is `compiled`, less is held of a schema whose parts can all be held and
     which cannot as a whole; parts are tried in any case. Raises BadRequest, with the path, for a schema that refers to
@@ -66,21 +66,21 @@ def lower(
     try:
         written = json.dumps(schema)
     except RecursionError:
-        raise BadRequest(f"{at or 'schema'}: it is nested too deeply to be read") from None
-    return lowered(written, dialect, at, window, closing, compiled)
+        raise BadRequest(f"{path or 'schema'}: it is nested too deeply to be read") from None
+    return lowered(written, dialect, path, window, closing, compiled)
 
 
 @lru_cache(maxsize=512)
-def lowered(schema: str, dialect: str, at: str, window: int | None, closing: bool, compiled: bool) -> Lowered:
+def lowered(schema: str, dialect: str, path: str, window: int | None, closing: bool, compiled: bool) -> Lowered:
     """What `lower` gives for a schema as JSON, remembered."""
-    read = modern(json.loads(schema), at)
+    read = modern(json.loads(schema), path)
     left: tuple[Unheld, ...] = ()
     for capability in _rungs(CAPABILITIES[dialect]):
         whole = _Lowering(read, capability, closing)
         try:
             held = whole.whole(window)
             if isinstance(held, Dead):
-                raise BadRequest(f"{at or 'schema'} at {held.place}: no value can match: {held.reason}")
+                raise BadRequest(f"{path or 'schema'} at {held.place}: no value can match: {held.reason}")
             if not (problem := _problem(held, dialect, compiled)):
                 return Lowered(held, (*whole.unheld.values(), *left))
         except _TooLarge as reason:
@@ -139,7 +139,7 @@ class _Lowering:
         root = self.part((self._root["$defs"]["d0"],), "#")
         while self._waiting:
             name, nodes, place, self._level = self._waiting.popleft()
-            self._definitions[name] = self._made(nodes, place)
+            self._definitions[name] = self._part(nodes, place)
         if self._count > self.capability.parts:
             self.say(self._root, "*", f"a grammar has up to {self.capability.parts} parts")
         if (size := spread((root, *self._definitions.values()))) > self.capability.parts * _SPREAD:
@@ -174,7 +174,7 @@ class _Lowering:
                 self._parts[key] = {"$ref": f"#/$defs/{name}"}
                 self._waiting.append((name, held, place, self._level + 1))
             else:
-                self._parts[key] = self._made(held, place)
+                self._parts[key] = self._part(held, place)
         return self._parts[key]
 
     def _leave(self, nodes: tuple[Node, ...], keyword: str, reason: str) -> None:
@@ -190,7 +190,7 @@ class _Lowering:
             node = self.cases.target(node["$ref"])
         return node
 
-    def _made(self, nodes: tuple[Node, ...], place: str) -> Part:
+    def _part(self, nodes: tuple[Node, ...], place: str) -> Part:
         flat = self.cases.together(nodes)
         if flat is None:
             return Dead(place, "`false` allows nothing")

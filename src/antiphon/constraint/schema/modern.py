@@ -52,7 +52,7 @@ def modern(schema: Schema, at: str = "") -> Modern:
 class _Reading:
     def __init__(self, schema: Schema, at: str) -> None:
         self._document = schema
-        self._at = at
+        self._path = at
         self._references = References(schema)
         self._alone = any(draft in str(schema.get("$schema", "")) for draft in _ALONE)
         self._names: dict[int, str] = {}
@@ -124,7 +124,7 @@ class _Reading:
             self.broken.append(Unheld(place.rpartition("/")[0], "$ref", str(reason)))
             return {}
         except Unresolved as reason:
-            raise BadRequest(f"{self._at or 'schema'} at {place}: {reason}") from None
+            raise BadRequest(f"{self._path or 'schema'} at {place}: {reason}") from None
 
 
 def _renamed(node: Schema) -> Schema:

@@ -89,7 +89,7 @@ class Trimming:
         if isinstance(part, Dead):
             return part
         if id(part) not in self._trimmed:
-            self._trimmed[id(part)] = self._dead(part) if self._size(part) == math.inf else self._kept(part)
+            self._trimmed[id(part)] = self._dead(part) if self._size(part) == math.inf else self._copy(part)
         return self._trimmed[id(part)]
 
     def _dead(self, part: Schema) -> Dead:
@@ -111,7 +111,7 @@ class Trimming:
                 return worst
             part = worst
 
-    def _kept(self, part: Schema) -> Schema:
+    def _copy(self, part: Schema) -> Schema:
         copy = dict(part)
         if "anyOf" in part:
             copy["anyOf"] = [kept for each in part["anyOf"] if not isinstance(kept := self._trim(each), Dead)]
@@ -130,15 +130,15 @@ class Trimming:
         return copy
 
     def _keep_prefix(self, part: Schema) -> None:
-        kept: list[Schema] = []
+        prefix: list[Schema] = []
         for each in part["prefixItems"]:
             trimmed = self._trim(each)
             if isinstance(trimmed, Dead):
-                part["maxItems"] = len(kept)
+                part["maxItems"] = len(prefix)
                 break
-            kept.append(trimmed)
-        part["prefixItems"] = kept
-        if not kept:
+            prefix.append(trimmed)
+        part["prefixItems"] = prefix
+        if not prefix:
             del part["prefixItems"]
 
 

@@ -54,7 +54,7 @@ class Seat:
     asked), and in `sampled` the ids that followed."""
 
     def __init__(self, taken: Taken | None = None, pages: Pages | None = None) -> None:
-        self.slot = taken.at if taken else ANY
+        self.slot = taken.index if taken else ANY
         self.taken = taken
         self.pages = pages
         self.prefix: Prefix | None = None
@@ -105,10 +105,10 @@ class PrefixCache:
         if store is None:
             return
         if self._worth_writing(before, have):
-            await self._save(taken.at, before)
+            await self._save(taken.index, before)
         found = await asyncio.to_thread(store.find, taken.slot.domain, hashes)
         prefix, tokens = self._best(found)
-        if prefix is not None and tokens >= have + _LEAST and await self._restore(taken.at, prefix):
+        if prefix is not None and tokens >= have + _LEAST and await self._restore(taken.index, prefix):
             seat.prefix, seat.restored, seat.fresh, have = prefix, tokens, False, tokens
             taken.slot.stored = tokens
         seat.beginning = _beginning(taken, found, have)
@@ -161,7 +161,7 @@ class PrefixCache:
             return
         slot = taken.slot
         begun = msgspec.structs.replace(slot, pages=slot.pages[: tokens // PAGE * HASH], tokens=tokens, conversation="")
-        if await self._save(taken.at, begun):
+        if await self._save(taken.index, begun):
             slot.stored = max(slot.stored, tokens)
 
     async def _save(self, index: int, slot: Slot, turn: int | None = None) -> bool:
@@ -267,7 +267,7 @@ def _beginning(taken: Taken, found: Found, have: int) -> int:
     mine, hashes = taken.slot, taken.slot.pages
     both = [
         common(slot.pages, hashes)
-        for slot in (taken.before if at == taken.at else slot for at, slot in enumerate(taken.slots))
+        for slot in (taken.before if at == taken.index else slot for at, slot in enumerate(taken.slots))
         if slot.conversation != mine.conversation or not mine.conversation
         if shared(slot.pages, hashes) < min(len(slot.pages), len(hashes))
     ]
@@ -284,7 +284,7 @@ def _ours(slots: list[Slot]) -> list[int]:
     return [at for at in free if slots[at].user == mine or not alive(slots[at].user)]
 
 
-def _due(slots: list[Slot], at: int, now: float) -> bool:
+def _due(slots: list[Slot], index: int, now: float) -> bool:
     """Whether a slot is to be written now."""
     rest = _RESTING if any(slot.taken for slot in slots) else _QUIET
-    return now - slots[at].used >= rest or now - slots[at].since >= _LONG
+    return now - slots[index].used >= rest or now - slots[index].since >= _LONG

@@ -102,18 +102,18 @@ class PrefixStore:
             with self._index() as index:
                 hashes = _split(pages)
                 shorter = _several("SELECT name FROM prefixes WHERE domain = ? AND conversation != '' AND last", hashes)
-                gone = [row[0] for row in index.execute(shorter, (domain, *hashes))]
+                names = [row[0] for row in index.execute(shorter, (domain, *hashes))]
                 row = (name, domain, hashes[-1], conversation, tokens, size, checksum, time.time())
                 index.execute("INSERT INTO prefixes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
                 index.executemany("INSERT INTO pages VALUES (?, ?, ?)", [(domain, page, name) for page in hashes])
-                gone += _oldest(index, self._capacity)
-                _forget(index, gone)
+                names += _oldest(index, self._capacity)
+                _forget(index, names)
         except (OSError, sqlite3.Error) as error:
             log.warning("a computed prefix could not be kept in %s: %s", self._folder, error)
             self.discard(draft)
             self.discard(name)
             return False
-        self._unlink(gone)
+        self._unlink(names)
         return True
 
     def find(self, domain: bytes, pages: bytes) -> Found:
@@ -237,11 +237,11 @@ class PrefixStore:
 
 
 def _checksum(path: Path) -> int:
-    found = 0
+    checksum = 0
     with path.open("rb", buffering=0) as file:
         while block := file.read(_BLOCK):
-            found = zlib.crc32(block, found)
-    return found
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _split(pages: bytes) -> list[bytes]:

@@ -59,7 +59,7 @@ class Slot(msgspec.Struct, array_like=True):
 class Taken(msgspec.Struct):
     """The slot at this index is held for a prompt. `before` is what it held, `slots` what all held."""
 
-    at: int
+    index: int
     slot: Slot
     before: Slot
     slots: list[Slot]
@@ -108,13 +108,13 @@ class Slots:
         else:
             slot.pages, slot.tokens = pages.hashes, pages.tokens
         slot.busy, slot.used = False, self.now()
-        self._held.discard(taken.at)
-        self._put(taken.at, slot)
+        self._held.discard(taken.index)
+        self._put(taken.index, slot)
 
-    def stored(self, at: int, slot: Slot) -> None:
+    def stored(self, index: int, slot: Slot) -> None:
         """All that the slot holds is on disk, if it is still the same."""
         slot.stored = slot.tokens
-        self._put(at, slot)
+        self._put(index, slot)
 
     def known(self) -> list[Slot]:
         """What is known of all."""

@@ -47,7 +47,7 @@ class Usable(msgspec.Struct, frozen=True):
 
 def present(pci: Path = _PCI, nvidia: Path = _NVIDIA) -> list[Present]:
     """Those in the machine that there is a build of the engine for."""
-    found = [Present("NVIDIA", _model(file)) for file in sorted(nvidia.glob("*/information"))]
+    cards = [Present("NVIDIA", _model(file)) for file in sorted(nvidia.glob("*/information"))]
     for device in sorted(pci.glob("*")):
         try:
             vendor = _VENDORS.get((device / "vendor").read_text().strip(), "")
@@ -55,9 +55,9 @@ def present(pci: Path = _PCI, nvidia: Path = _NVIDIA) -> list[Present]:
         except OSError:
             continue
         # The driver knows its own better.
-        if vendor and display and not (vendor == "NVIDIA" and found):
-            found.append(Present(vendor, f"{vendor} GPU"))
-    return found
+        if vendor and display and not (vendor == "NVIDIA" and cards):
+            cards.append(Present(vendor, f"{vendor} GPU"))
+    return cards
 
 
 def _model(information: Path) -> str:

@@ -121,11 +121,11 @@ class _Header:
 
     def number(self, key: str, otherwise: int, layer: int | None = None) -> int:
         """A positive number, that of a layer where there is one for each."""
-        found = self._lists.get(f"{self._architecture}.{key}", ())
-        if layer is not None and layer < len(found):
-            return int(found[layer])
+        values = self._lists.get(f"{self._architecture}.{key}", ())
+        if layer is not None and layer < len(values):
+            return int(values[layer])
         value = self._values.get(f"{self._architecture}.{key}", otherwise)
-        return value if isinstance(value, int) and value > 0 else max(map(int, found), default=otherwise)
+        return value if isinstance(value, int) and value > 0 else max(map(int, values), default=otherwise)
 
     def values_per_token(self, layer: int, slides: bool) -> int:
         """Keys and values of a token in this layer."""

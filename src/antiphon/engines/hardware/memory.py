@@ -63,10 +63,10 @@ def budgets(demands: Sequence[int], free: int, together: int = 0) -> list[int]:
 def ceilings(needed: Sequence[int], free: int, together: int = 0) -> list[int]:
     """How many bytes each of several engines may take at most that need so many: with a margin for what cannot be known
     beforehand, and together less than what is `free` of the machine, also when the largest of them run `together`."""
-    wanted = [each + max(_MARGIN, int(each * _MARGIN_SHARE)) for each in needed]
-    most = sum(sorted(wanted)[-together:])
+    sizes = [each + max(_MARGIN, int(each * _MARGIN_SHARE)) for each in needed]
+    most = sum(sorted(sizes)[-together:])
     share = min(1.0, free * (1 - _LEFT_TO_OTHERS) / max(most, 1))
-    return [max(int(each * share), _SMALLEST_CEILING) for each in wanted]
+    return [max(int(each * share), _SMALLEST_CEILING) for each in sizes]
 
 
 def fit(

@@ -102,10 +102,10 @@ def packaged() -> Catalogue:
 def load(cache: Path) -> Catalogue:
     """The newer one of the package's and the one in the cache. One that cannot be read is as if it were not there."""
     try:
-        kept = parse(place(cache).read_bytes())
+        downloaded = parse(place(cache).read_bytes())
     except (OSError, ValueError):
         return packaged()
-    return max(packaged(), kept, key=lambda catalogue: catalogue.date)
+    return max(packaged(), downloaded, key=lambda catalogue: catalogue.date)
 
 
 def update(cache: Path, data: bytes) -> Catalogue:

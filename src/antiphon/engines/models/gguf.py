@@ -80,7 +80,7 @@ class _Header:
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data = data
-        self.at = 0
+        self.offset = 0
         self.values: dict[str, Scalar] = {}
         self.lists: dict[str, tuple[int | float | bool, ...]] = {}
         self.spans: dict[str, slice] = {}
@@ -90,8 +90,8 @@ class _Header:
 
     def skip(self, size: int) -> int:
         """Move on by `size` bytes; gives where it was."""
-        start, self.at = self.at, self.at + size
-        if self.at > len(self.data):
+        start, self.offset = self.offset, self.offset + size
+        if self.offset > len(self.data):
             raise ValueError("it ends in the middle of its header")
         return start
 
@@ -104,12 +104,12 @@ class _Header:
     def text(self) -> str:
         size = int(self.number(10))
         start = self.skip(size)
-        return self.data[start : self.at].decode("utf-8", "replace")
+        return self.data[start : self.offset].decode("utf-8", "replace")
 
     def strings(self, count: int, starts: list[int] | None = None) -> None:
         """Walk over `count` strings, noting where each begins. Two loops, because one is run a hundred thousand times
         for the vocabulary and once more for the merges."""
-        offset, unpack, data = self.at, _LENGTH.unpack_from, self.data
+        offset, unpack, data = self.offset, _LENGTH.unpack_from, self.data
         if starts is None:
             for _ in range(count):
                 offset += unpack(data, offset)[0] + 8
@@ -117,7 +117,7 @@ class _Header:
             for _ in range(count):
                 starts.append(offset)
                 offset += unpack(data, offset)[0] + 8
-        self.at = offset
+        self.offset = offset
         self.skip(0)
 
     def array(self, key: str, depth: int = 0) -> None:
@@ -131,9 +131,11 @@ class _Header:
         elif kind in _SIZES:
             start = self.skip(_SIZES[kind] * count)
             if key and count <= _LONGEST_LIST:
-                self.lists[key] = tuple(number for (number,) in _READERS[kind].iter_unpack(self.data[start : self.at]))
+                self.lists[key] = tuple(
+                    number for (number,) in _READERS[kind].iter_unpack(self.data[start : self.offset])
+                )
             if key == _TYPES and _SIZES[kind] == self.token_types.itemsize:
-                self.token_types.frombytes(self.data[start : self.at])
+                self.token_types.frombytes(self.data[start : self.offset])
         else:
             raise ValueError(f"it has an array of the unknown type {kind}")
 
@@ -145,18 +147,18 @@ class _Header:
         if version not in (2, 3):
             raise ValueError(f"its version is {version:#x}; versions 2 and 3, little-endian, can be read")
         for _ in range(count):
-            start, key, kind = self.at, self.text(), self.number(4)
+            start, key, kind = self.offset, self.text(), self.number(4)
             if kind == _ARRAY:
                 self.array(key)
             else:
                 self.values[key] = self.text() if kind == _STRING else self.number(int(kind))
-            self.spans[key] = slice(start, self.at)
+            self.spans[key] = slice(start, self.offset)
 
     def token(self, number: int) -> str:
         """The text of a token, empty when there is no such token."""
         if not 0 <= number < len(self.token_starts):
             return ""
-        self.at = self.token_starts[number]
+        self.offset = self.token_starts[number]
         return self.text()
 
 

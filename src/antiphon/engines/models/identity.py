@@ -48,10 +48,10 @@ def of_file(path: str) -> bytes:
 def of_engine(launch: Launch) -> bytes:
     """A digest of the model's file, the engine's build, and what it is started with. Raises OSError or ValueError where
     the files cannot be read. Adapters are told apart by the requests that ask for them."""
-    given = {name: value for name, value in msgspec.structs.asdict(launch).items() if name not in _INDIFFERENT}
-    files = [path for path in (given.pop("model"), given.pop("mmproj")) if path]
-    given.pop("lora")
-    facts = [importlib.metadata.version("xllamacpp"), given, _stretched(launch)]
+    options = {name: value for name, value in msgspec.structs.asdict(launch).items() if name not in _INDIFFERENT}
+    files = [path for path in (options.pop("model"), options.pop("mmproj")) if path]
+    options.pop("lora")
+    facts = [importlib.metadata.version("xllamacpp"), options, _stretched(launch)]
     digest = hashlib.blake2b(msgspec.json.encode(facts), digest_size=16)
     for path in files:
         digest.update(of_file(path))

@@ -187,19 +187,19 @@ def _from_hub(model: str, cache: Path) -> Path:
 
 def cached(cache: Path) -> list[Cached]:
     """What is in the cache, by name."""
-    found = {path: path.name for path in (cache / "models").glob("*.gguf")}
+    names = {path: path.name for path in (cache / "models").glob("*.gguf")}
     for path in (cache / "hub").glob("models--*/snapshots/*/**/*.gguf"):
         parts = path.relative_to(cache / "hub").parts
         repo = parts[0].removeprefix("models--").replace("--", "/", 1)
-        found[path] = f"hf:{repo}:{'/'.join(parts[3:])}"
+        names[path] = f"hf:{repo}:{'/'.join(parts[3:])}"
     short = {
         model.reference(file): f"{model.name}:{file.quantisation}" if file is not model.files[0] else model.name
         for model in catalogue.load(cache).model
         for file in model.files
     }
-    found = {path: short.get(name, name) for path, name in found.items()}
+    names = {path: short.get(name, name) for path, name in names.items()}
     models = []
-    for path, name in sorted(found.items(), key=lambda item: item[1]):
+    for path, name in sorted(names.items(), key=lambda item: item[1]):
         try:
             window = gguf.read(path).window
         except (ValueError, OSError):

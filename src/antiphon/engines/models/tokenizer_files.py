@@ -152,12 +152,12 @@ def read(folder: Path) -> TokenizerFiles:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode(file.read_bytes())
+        value = msgspec.json.decode(file.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from None
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _text(token: Any) -> str:
@@ -170,11 +170,11 @@ def _template(folder: Path, settings: dict[str, Any]) -> str:
     """The chat template: of its own file where there is one, as newer models have it; of several, the default one."""
     if (file := folder / "chat_template.jinja").is_file():
         return file.read_text("utf-8")
-    found = _json(folder / "chat_template.json").get("chat_template") or settings.get("chat_template") or ""
-    if isinstance(found, list):
-        named = {each.get("name"): each.get("template") for each in found if isinstance(each, dict)}
-        found = named.get("default") or next(iter(named.values()), "")
-    return found if isinstance(found, str) else ""
+    template = _json(folder / "chat_template.json").get("chat_template") or settings.get("chat_template") or ""
+    if isinstance(template, list):
+        named = {each.get("name"): each.get("template") for each in template if isinstance(each, dict)}
+        template = named.get("default") or next(iter(named.values()), "")
+    return template if isinstance(template, str) else ""
 
 
 def _window(model: dict[str, Any]) -> int:

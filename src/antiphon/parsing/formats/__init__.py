@@ -127,15 +127,15 @@ class Reasoning(_Record, frozen=True, kw_only=True):
 
 
 def _collect(attribute: str) -> dict[str, Format | Reasoning]:
-    found: dict[str, Format | Reasoning] = {}
+    records: dict[str, Format | Reasoning] = {}
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
         for record in getattr(module, attribute, ()):
             for name in record.names:
-                if name in found:
+                if name in records:
                     raise ValueError(f"two records of {attribute} are named {name!r}")
-                found[name] = record
-    return found
+                records[name] = record
+    return records
 
 
 @lru_cache(maxsize=1)

@@ -23,7 +23,7 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
     if (yield from _directly(reader)):
         reader.boundary()
         return True
-    source.at -= source.passed - before
+    source.position -= source.passed - before
     return (yield from _calls(reader, opener))
 
 

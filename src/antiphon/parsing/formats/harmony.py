@@ -62,7 +62,7 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
             reader.text(space)
             yield from _spoken(reader, thinking=False)
             continue
-        source.at -= len(started)
+        source.position -= len(started)
         header, ended = yield from source.collect(_HEADER_ENDS)
         if ended == MESSAGE:
             yield from _message(reader, header)
@@ -106,7 +106,7 @@ def _spoken(reader: Reader, *, thinking: bool) -> Reading[None]:
         if marker == MESSAGE:
             continue
         if marker in (START, CHANNEL):
-            source.at -= len(marker)
+            source.position -= len(marker)
         return
 
 

@@ -26,7 +26,7 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
         return (yield from _calls(reader, opener))
     name = yield from source.run(_NAME)
     if not (yield from source.stands(CALL, THINKING, TEXT, *OTHERS)):
-        source.at -= len(name)
+        source.position -= len(name)
     return True
 
 

@@ -71,15 +71,15 @@ def _text(source: Splitter, name: str, emit: Emit, input: Input | None) -> Readi
         found = yield from source.until(markers(_TAGS.begins[0], bare), emit)
         if not found:
             return False
-        source.at -= len(found)
+        source.position -= len(found)
         source.mark()
         if found == bare:
-            source.at += len(bare)
+            source.position += len(bare)
             space, following = yield from source.past_space()
             ends = following == "" or (yield from source.stands(MARK, offset=len(space)))
             source.rewind()
             if ends:
-                source.at += len(bare)
+                source.position += len(bare)
                 return True
         else:
             tag = yield from tag_here(source, _TAGS)
@@ -90,7 +90,7 @@ def _text(source: Splitter, name: str, emit: Emit, input: Input | None) -> Readi
             if tag is not None and (tag.kind != "parameter" or input is None or input.expects(tag.name)):
                 return True
         emit(found)
-        source.at += len(found)
+        source.position += len(found)
 
 
 def _nested(source: Splitter, around: Signature, name: str, depth: int) -> Reading[tuple[str, bool]]:

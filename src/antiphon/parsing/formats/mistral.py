@@ -28,7 +28,7 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
     space, first = yield from source.past_space()
     if (yield from source.stands(CALL, offset=len(space))):
         # The marker written twice.
-        source.at += len(space) + len(CALL)
+        source.position += len(space) + len(CALL)
         _, first = yield from source.past_space()
     if not opener or first in ("[", "{"):
         return (yield from _objects(reader, opener))

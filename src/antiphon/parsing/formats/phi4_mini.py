@@ -15,7 +15,7 @@ _calls = block(CALL_END)
 def read(reader: Reader, opener: str) -> Reading[bool]:
     """The list whose bracket ends the opener, or what stands between the markers of newer templates."""
     if opener in WORDS:
-        reader.source.at -= 1
+        reader.source.position -= 1
     return (yield from _calls(reader, opener))
 
 

@@ -28,7 +28,7 @@ def _read(reader: Reader, opener: str) -> Reading[bool]:
     if opener in _FENCES:
         return (yield from _fenced(reader, opener))
     if opener == "[":
-        reader.source.at -= 1
+        reader.source.position -= 1
     found = yield from _bare(reader, "")
     if found:
         yield from reader.source.space()

@@ -29,7 +29,7 @@ class _Call:
         self.idle = _short() if reader.tentative else _nowhere
 
     @property
-    def given(self) -> bool:
+    def has_arguments(self) -> bool:
         """Whether the arguments have come. The first object counts; a second one would spoil the JSON."""
         return self.begun or bool(self.waiting)
 
@@ -74,7 +74,7 @@ def _goes_on(source: Splitter) -> Reading[bool]:
 def _members(source: Splitter, call: _Call) -> Reading[bool | None]:
     """The members of the object that begins here. True when it was closed, false when it broke off (in the
     arguments or after them), None when it cannot be a call."""
-    source.at += 1
+    source.position += 1
     settled = False
     while True:
         yield from source.space()
@@ -84,7 +84,7 @@ def _members(source: Splitter, call: _Call) -> Reading[bool | None]:
         if character == "}":
             return True
         if character not in ('"', "'"):
-            source.at -= len(character)
+            source.position -= len(character)
             return settled if call.name is not None else None
         key = yield from plain_string(source, character, ":", _LONGEST if call.name is None else 1 << 30)
         yield from source.space()
@@ -104,13 +104,13 @@ def _member(source: Splitter, call: _Call, key: str) -> Reading[bool | None]:
     if call.name is None and (key in NAME_KEYS or (key == "function" and first != "{")):
         if first not in ('"', "'"):
             return None
-        source.at += 1
+        source.position += 1
         written = yield from plain_string(source, first, ",}", _LONGEST)
         call.name = None if written is None else call.reader.resolve(written)
         return None if call.name is None else True
     if key == "function" and first == "{":
         return (yield from _members(source, call))
-    if key in ARGUMENT_KEYS and not call.given:
+    if key in ARGUMENT_KEYS and not call.has_arguments:
         return (yield from _arguments(source, call, first))
     try:
         return (yield from lenient.value(source, _nowhere if call.name else call.idle))
@@ -124,7 +124,7 @@ def _arguments(source: Splitter, call: _Call, first: str) -> Reading[bool | None
             return (yield from lenient.value(source, call.emit))
         if first in ('"', "'"):
             # An object written as a string: read it once more.
-            source.at += 1
+            source.position += 1
             text = yield from plain_string(source, first, ",}")
             inner, complete = lenient.whole(text or "")
             if inner.startswith("{"):
@@ -181,7 +181,7 @@ def call_list(reader: Reader) -> Reading[bool]:
     yield from source.space()
     if (yield from source.peek()) != "[":
         return (yield from call_object(reader))
-    source.at += 1
+    source.position += 1
     any_call = False
     while True:
         yield from source.space()
@@ -237,7 +237,7 @@ def _empty_list(source: Splitter) -> Reading[bool]:
     inner, closing = yield from source.past_space(len(space) + 1)
     if closing != "]":
         return False
-    source.at += len(space) + len(inner) + 2
+    source.position += len(space) + len(inner) + 2
     return True
 
 
@@ -248,7 +248,7 @@ def _separator(source: Splitter) -> Reading[bool]:
     _, following = yield from source.past_space(1)
     if following not in ("{", "["):
         return False
-    source.at += 1
+    source.position += 1
     return True
 
 
@@ -270,7 +270,7 @@ def named_call(reader: Reader, name: str) -> Reading[bool]:
             break
         # A brace too many.
         yield from reader.source.space()
-        reader.source.at += 1
+        reader.source.position += 1
     return complete
 
 

@@ -55,7 +55,7 @@ class KeyedCalls:
         text = yield from source.ahead(size)
         if not text or len(text) == size or not any(marker.startswith(text) for marker in stops):
             return False
-        source.at += len(text)
+        source.position += len(text)
         return True
 
     def _call(self, reader: Reader, first: bool) -> Reading[bool]:
@@ -80,7 +80,7 @@ class KeyedCalls:
 
     def _object(self, source: Splitter, emit: Emit, signature: Signature | None, depth: int) -> Reading[bool]:
         """The object that begins here; `signature` says what its members may be. Returns whether it was complete."""
-        source.at += 1
+        source.position += 1
         emit("{")
         first = True
         while True:
@@ -91,7 +91,7 @@ class KeyedCalls:
                 return True
             if following == ",":
                 continue
-            source.at -= len(following)
+            source.position -= len(following)
             key = yield from self._key(source)
             yield from source.space()
             if key is None or (yield from source.peek()) == "":
@@ -144,7 +144,7 @@ class KeyedCalls:
         return following != "" and following in ",})]"
 
     def _array(self, source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
-        source.at += 1
+        source.position += 1
         emit("[")
         first = True
         while True:
@@ -155,7 +155,7 @@ class KeyedCalls:
                 return True
             if following == ",":
                 continue
-            source.at -= len(following)
+            source.position -= len(following)
             if following in ("", "}", ")") or (yield from source.stands(*self.ends)):
                 emit("]")
                 return following in ("}", ")")
@@ -197,9 +197,9 @@ class KeyedCalls:
                 if not inner and (following in ",]})" or (yield from source.stands(*self.ends, offset=len(space)))):
                     return True
             else:
-                source.at -= len(marker)
+                source.position -= len(marker)
                 source.mark()
-                source.at += len(marker)
+                source.position += len(marker)
                 space, following = yield from source.past_space()
                 if not inner and (not following or (yield from source.stands(self.open, offset=len(space)))):
                     # Without the string's own marker, the last brace is the call's.

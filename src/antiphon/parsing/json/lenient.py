@@ -59,13 +59,13 @@ def value(source: Splitter, emit: Emit, depth: int = 0) -> Reading[bool]:
             return False
         return (yield from _container(source, emit, depth))
     if first in ('"', "'"):
-        source.at += 1
+        source.position += 1
         emit('"')
         return (yield from string(source, emit, first, ",]}"))
     word = yield from source.run(_BARE)
     if not word:
         raise Broken
-    emit(_scalar(word, cut=source.ended and source.at >= len(source.text)))
+    emit(_scalar(word, cut=source.ended and source.position >= len(source.text)))
     return True
 
 
@@ -82,7 +82,7 @@ def whole(text: str, depth: int = 0) -> tuple[str, bool]:
         while True:
             next(reading)
     except StopIteration as stop:
-        return "".join(parts), stop.value and not source.text[source.at :].strip()
+        return "".join(parts), stop.value and not source.text[source.position :].strip()
     except Broken:
         return "null", False
 
@@ -122,7 +122,7 @@ def _container(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
     before = yield from _space(source)
     while (character := (yield from source.peek())) != closing:
         if character == ",":
-            source.at += 1
+            source.position += 1
             before += yield from _space(source)
             continue
         key = (yield from _key(source)) if keyed else ""
@@ -148,7 +148,7 @@ def _container(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
             # Space before a comma belongs before it, so that strict text stays as it was.
             emit(before)
             before = yield from _space(source)
-    source.at += 1
+    source.position += 1
     emit(head + before + closing)
     return True
 
@@ -180,7 +180,7 @@ def _key(source: Splitter) -> Reading[str | None]:
     parts: list[str] = []
     quote = yield from source.peek()
     if quote in ('"', "'"):
-        source.at += 1
+        source.position += 1
         parts.append('"')
         if not (yield from string(source, parts.append, quote, ":")):
             return None
@@ -209,7 +209,7 @@ def string(source: Splitter, emit: Emit, quote: str, followers: str) -> Reading[
         if character == quote:
             space, following = yield from source.past_space(1)
             ends = following == "" or following in followers or (yield from _barrier(source, 1 + len(space)))
-            source.at += 1
+            source.position += 1
             if ends:
                 emit('"')
                 return True
@@ -217,10 +217,10 @@ def string(source: Splitter, emit: Emit, quote: str, followers: str) -> Reading[
         elif character == "\\":
             yield from _escape(source, emit)
         elif character == '"' or character < " ":
-            source.at += 1
+            source.position += 1
             emit(inside(character))
         elif "\ud800" <= character <= "\udfff":
-            source.at += 1
+            source.position += 1
             emit("�")
         else:
             yield from source.run(plain, emit)
@@ -241,29 +241,29 @@ def _barrier(source: Splitter, offset: int) -> Reading[bool]:
 
 
 def _escape(source: Splitter, emit: Emit) -> Reading[None]:
-    source.at += 1
+    source.position += 1
     kind = yield from source.peek()
     if kind == "":
         return
     if kind == "u":
         digits = (yield from source.ahead(5))[1:]
         if len(digits) < 4 and source.ended:
-            source.at += 1 + len(digits)
+            source.position += 1 + len(digits)
         elif _HEX.match(digits):
-            source.at += 5
+            source.position += 5
             yield from code_unit(source, emit, int(digits, 16), digits)
         else:
-            source.at += 1
+            source.position += 1
             emit("\\\\u")
     elif kind in '"\\/bfnrt':
-        source.at += 1
+        source.position += 1
         emit("\\" + kind)
     elif kind == "'":
-        source.at += 1
+        source.position += 1
         emit("'")
     elif kind == "\n":
         # A line continuation of other languages.
-        source.at += 1
+        source.position += 1
     else:
         emit("\\\\")
 
@@ -273,7 +273,7 @@ def code_unit(source: Splitter, emit: Emit, code: int, digits: str) -> Reading[N
     if 0xD800 <= code <= 0xDBFF:
         low = yield from source.ahead(6)
         if low[:2] == "\\u" and _HEX.match(low[2:]) and 0xDC00 <= int(low[2:], 16) <= 0xDFFF:
-            source.at += 6
+            source.position += 6
             emit("\\u" + digits + low)
         else:
             emit("\\ufffd")

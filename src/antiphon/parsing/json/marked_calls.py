@@ -38,7 +38,7 @@ def sections(
         if not (yield from source.stands(*calls, *ends)):
             ahead = yield from source.ahead(FAR)
             call = found_call.find(ahead, 0)
-            source.at += call.start() if call else 0
+            source.position += call.start() if call else 0
         return (yield from marked(reader))
 
     def read(reader: Reader, opener: str) -> Reading[bool]:

@@ -35,11 +35,11 @@ def calls(reader: Reader, *closes: str, brackets: bool = True) -> Reading[bool]:
         space, following = yield from source.past_space()
         if following in (",", ";") or (following == "[" and closes):
             yield from source.space()
-            source.at += 1
+            source.position += 1
             continue
         if following == "]":
             yield from source.space()
-            source.at += 1
+            source.position += 1
             if not closes:
                 break
             continue
@@ -133,10 +133,10 @@ def call(reader: Reader) -> Reading[bool]:
         yield from source.space()
         following = yield from source.peek()
         if following == ")":
-            source.at += 1
+            source.position += 1
             return arguments.settle(True)
         if following == ",":
-            source.at += 1
+            source.position += 1
             continue
         complete = yield from _argument(source, arguments, places, positional=following not in ("", "*"))
         if not complete:
@@ -163,7 +163,7 @@ def _skip(source: Splitter) -> Reading[None]:
     """Use up the rest of a call that cannot be read, up to its closing parenthesis or the end of the line."""
     depth = 0
     while (character := (yield from source.peek())) and not (character == "\n" and not depth):
-        source.at += 1
+        source.position += 1
         if character in _QUOTED:
             yield from source.run(_QUOTED[character])
             yield from source.accept(character)
@@ -180,11 +180,11 @@ def _keyword(source: Splitter) -> Reading[str]:
     word, _ = yield from source.past(in_keyword)
     space, following = yield from source.past_space(len(word))
     if following == "":
-        source.at += len(word)
+        source.position += len(word)
     if not word or following != "=" or word in CONSTANTS:
         return ""
     end = len(word) + len(space) + 1
     if (yield from source.ahead(end + 1))[end:] == "=":
         return ""
-    source.at += end
+    source.position += end
     return word

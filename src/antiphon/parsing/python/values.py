@@ -38,7 +38,7 @@ def value(source: Splitter, emit: Emit, place: str, depth: int = 0) -> Reading[b
     if depth > MAX_DEPTH:
         raise Broken
     if first and first in "[(":
-        source.at += 1
+        source.position += 1
         emit("[")
         return (yield from _sequence(source, emit, depth, "]" if first == "[" else ")"))
     if first == "{":
@@ -96,11 +96,11 @@ def _sequence(source: Splitter, emit: Emit, depth: int, end: str, before: str = 
         yield from source.space()
         character = yield from source.peek()
         if character == end:
-            source.at += 1
+            source.position += 1
             emit("]")
             return True
         if character == ",":
-            source.at += 1
+            source.position += 1
             continue
         try:
             done = yield from value(source, Prefixed(before, emit), "," + end, depth + 1)
@@ -114,17 +114,17 @@ def _sequence(source: Splitter, emit: Emit, depth: int, end: str, before: str = 
 
 def _mapping(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
     """A dictionary; or a set, which is a list in JSON."""
-    source.at += 1
+    source.position += 1
     before = "{"
     while True:
         yield from source.space()
         character = yield from source.peek()
         if character == "}":
-            source.at += 1
+            source.position += 1
             emit("{}" if before == "{" else "}")
             return True
         if character == ",":
-            source.at += 1
+            source.position += 1
             continue
         done = False
         try:
@@ -170,7 +170,7 @@ def _string(source: Splitter, emit: Emit, raw: bool, place: str) -> Reading[bool
     quote = yield from source.next()
     triple = (yield from source.ahead(2)) == quote * 2
     if triple:
-        source.at += 2
+        source.position += 2
     while True:
         character = yield from source.peek()
         if character == "":
@@ -180,18 +180,18 @@ def _string(source: Splitter, emit: Emit, raw: bool, place: str) -> Reading[bool
                 if (yield from source.accept(quote * 3)):
                     return True
             elif (yield from _ends(source, place)):
-                source.at += 1
+                source.position += 1
                 return True
-            source.at += 1
+            source.position += 1
             emit(inside(quote))
         elif character == "\\":
-            source.at += 1
+            source.position += 1
             yield from (_raw_escape(source, emit) if raw else _escape(source, emit))
         elif character < " ":
-            source.at += 1
+            source.position += 1
             emit(inside(character))
         elif "\ud800" <= character <= "\udfff":
-            source.at += 1
+            source.position += 1
             emit("�")
         else:
             yield from source.run(_PLAIN[quote], lambda text: emit(inside(text)))
@@ -235,7 +235,7 @@ def _escape(source: Splitter, emit: Emit) -> Reading[None]:
         size = _DIGITS[kind]
         digits = (yield from source.ahead(size + 1))[1:]
         if re.fullmatch(rf"[0-9a-fA-F]{{{size}}}", digits) and int(digits, 16) <= 0x10FFFF:
-            source.at += size + 1
+            source.position += size + 1
             code = int(digits, 16)
             if code > 0xFFFF:
                 emit(chr(code))
@@ -244,15 +244,15 @@ def _escape(source: Splitter, emit: Emit) -> Reading[None]:
         else:
             emit("\\\\")
     elif kind in _SIMPLE:
-        source.at += 1
+        source.position += 1
         emit(inside(_SIMPLE[kind]))
     elif kind in ('"', "'", "\\") and kind:
-        source.at += 1
+        source.position += 1
         emit(inside(kind))
     elif kind.isascii() and kind.isdigit() and kind < "8":
         octal = _OCTAL.match((yield from source.ahead(3)))
         assert octal
-        source.at += octal.end()
+        source.position += octal.end()
         emit(inside(chr(int(octal[0], 8))))
     elif kind:
         emit("\\\\")

@@ -40,7 +40,7 @@ def tagged(
 
     def read(reader: Reader, opener: str) -> Reading[bool]:
         source = reader.source
-        source.at -= len(opener)
+        source.position -= len(opener)
         calls = _Calls(reader, tags, wrap, value)
         first = yield from tag_here(source, tags)
         if first is None:
@@ -175,12 +175,12 @@ class _Calls:
             written, hint = yield from key_inside(source, self.tags)
         name = input.signature.named(written)
         declared = input.signature.parameters()
-        whole = name in WHOLE and declared and name not in declared and not input.given
+        whole = name in WHOLE and declared and name not in declared and not input.names
         if whole and (yield from source.past_space())[1] == "{":
             return (yield from self._json(input))
         if tag.empty:
             return None
-        input.given.add(name)
+        input.names.add(name)
         closed = yield from (self.value(source, input, written) if self.value else self._text(input, name, hint))
         if not closed:
             input.close()

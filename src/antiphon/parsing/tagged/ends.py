@@ -39,7 +39,7 @@ class Ending:
             begin = yield from source.until(marks, pass_on)
             if not begin:
                 return False
-            source.at -= len(begin)
+            source.position -= len(begin)
             source.mark()
             tag = yield from tag_here(source, self._tags)
             if tag is not None and tag.kind == "cut":
@@ -48,10 +48,10 @@ class Ending:
             ends = tag is not None and (yield from self._ends(tag))
             source.rewind()
             if tag is not None and ends:
-                source.at += size if tag.kind == "parameter_end" else 0
+                source.position += size if tag.kind == "parameter_end" else 0
                 return True
-            pass_on(source.text[source.at : source.at + size])
-            source.at += size
+            pass_on(source.text[source.position : source.position + size])
+            source.position += size
 
     def _ends(self, tag: Tag) -> Reading[bool]:
         """Whether this tag, just used up, ends the value. Keeps count of whole calls that stand in the value."""
@@ -110,19 +110,19 @@ class Ending:
         source, marks = self._source, self._tags.marks
         start = source.passed
         while source.passed - start < FAR:
-            found = marks.find(source.text, source.at)
-            if found is None:
-                source.at = max(source.at, len(source.text) - marks.longest + 1)
+            match = marks.find(source.text, source.position)
+            if match is None:
+                source.position = max(source.position, len(source.text) - marks.longest + 1)
                 if source.ended:
                     return False
                 yield
                 continue
-            source.at = found.start()
+            source.position = match.start()
             if source.passed - start >= FAR:
                 return False
             tag = yield from tag_here(source, self._tags)
             if tag is None:
-                source.at += 1
+                source.position += 1
             elif tag.kind in ("call", "block"):
                 return False
             elif tag.kind == "parameter_end":
@@ -145,7 +145,7 @@ def name_inside(source: Splitter, tags: Tags) -> Reading[str]:
     parts: list[str] = []
     yield from source.space()
     found = yield from source.until(markers("\n", "{", *(begin[0] for begin in tags.begins)), parts.append)
-    source.at -= len(found)
+    source.position -= len(found)
     return "".join(parts).strip()
 
 
@@ -154,7 +154,7 @@ def key_inside(source: Splitter, tags: Tags) -> Reading[tuple[str, str]]:
     key, hint = (yield from _between(source, tags)), ""
     for expected in ("key_end", "type", "value"):
         space = yield from source.past_space()
-        source.at += len(space[0]) if space[1] == "<" else 0
+        source.position += len(space[0]) if space[1] == "<" else 0
         tag = yield from tag_here(source, tags)
         if tag is None or tag.kind != expected:
             break
@@ -168,5 +168,5 @@ def _between(source: Splitter, tags: Tags) -> Reading[str]:
     """The text up to the next tag."""
     parts: list[str] = []
     found = yield from source.until(tags.marks, parts.append)
-    source.at -= len(found)
+    source.position -= len(found)
     return "".join(parts).strip()

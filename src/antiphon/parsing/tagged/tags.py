@@ -97,21 +97,21 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 def tag_here(source: Splitter, tags: Tags) -> Reading[Tag | None]:
     """The tag that stands here, used up. None, and nothing used up, where none does."""
     while True:
-        text = source.text[source.at : source.at + LONGEST]
+        text = source.text[source.position : source.position + LONGEST]
         begin = next((begin for begin in tags.begins if text.startswith(begin)), "")
         if begin:
             end = text.find(tags.end, len(begin))
             if end >= 0:
                 text = text[: end + len(tags.end)]
                 found = None if tags.broken.search(text, len(begin)) else tags.classify(text)
-                source.at += len(text) if found else 0
+                source.position += len(text) if found else 0
                 return found
             if len(text) == LONGEST or tags.broken.search(text, len(begin)) or not _goes_on(tags, text[len(begin) :]):
                 return None
         elif not any(each.startswith(text) for each in tags.begins):
             return None
         if source.ended:
-            source.at += len(text)
+            source.position += len(text)
             return Tag("cut") if text else None
         yield
 

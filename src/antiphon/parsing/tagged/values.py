@@ -24,7 +24,7 @@ class Input:
 
     def __init__(self, reader: Reader, name: str) -> None:
         self.signature: Signature = reader.signature(name)
-        self.given: set[str] = set()
+        self.names: set[str] = set()
         self._argue = reader.argue
         self._opened = False
 
@@ -49,7 +49,7 @@ class Input:
     def expects(self, parameter: str) -> bool:
         """Whether the parameter is declared and was not given yet."""
         name = self.signature.named(parameter)
-        return name not in self.given and name in self.signature.parameters()
+        return name not in self.names and name in self.signature.parameters()
 
     def scalar(self, key: str) -> bool:
         """Whether the value is a number or the like, of which no markup can be part."""

@@ -32,13 +32,13 @@ class Sources:
     """The sources of one conversation, in their order."""
 
     def __init__(self, found: Sequence[Source] = ()) -> None:
-        self._found = list(found)
+        self._sources = list(found)
         self._contents = {source.label: _content(source) for source in found}
         self._counts: Counter[str] = Counter()
 
     def all(self) -> tuple[Source, ...]:
         """Those there are so far."""
-        return tuple(self._found)
+        return tuple(self._sources)
 
     def count(self, kind: Literal["document", "search_result"]) -> int:
         """The index of the next of its kind, whether it can be cited or not."""
@@ -63,12 +63,12 @@ class Sources:
         while self._contents.setdefault(label := _label(content, size), content) != content:
             size += 1
         source = msgspec.structs.replace(source, label=label)
-        self._found.append(source)
+        self._sources.append(source)
         return source
 
     def instructions(self) -> str:
         """What has to be said before the next source: how to cite, if it is the first."""
-        return "" if self._found else INSTRUCTIONS
+        return "" if self._sources else INSTRUCTIONS
 
 
 def shown(source: Source) -> str:

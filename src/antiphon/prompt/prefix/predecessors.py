@@ -132,10 +132,10 @@ class Predecessors:
         if (
             (latest or known is None)
             and self._transcripts is not None
-            and (found := await self._transcripts.first([name]))
+            and (stored := await self._transcripts.first([name]))
         ):
             try:
-                record = _record.decode(found[1])
+                record = _record.decode(stored[1])
             except msgspec.MsgspecError:
                 return known
             # What this worker made itself has its text, too.

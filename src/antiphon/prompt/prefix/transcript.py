@@ -80,10 +80,10 @@ class Transcript:
         while (
             self._transcripts is not None
             and names[start:]
-            and (found := await self._transcripts.first(names[start:])) is not None
+            and (stored := await self._transcripts.first(names[start:])) is not None
         ):
-            start += found[0]
-            known = _read(found[1])
+            start += stored[0]
+            known = _read(stored[1])
             if known is not None and known.turns == turns[names[start]] and fits(known):
                 self._keep(names[start], known)
                 return known
@@ -108,13 +108,13 @@ class Transcript:
             self._size -= len(self._known.popitem(last=False)[1].ids)
 
 
-_kept = msgspec.msgpack.Decoder(tuple[int, bytes, tuple[int, ...]])
+_remembered = msgspec.msgpack.Decoder(tuple[int, bytes, tuple[int, ...]])
 
 
-def _read(kept: bytes) -> Remembered | None:
+def _read(value: bytes) -> Remembered | None:
     """What was put into the store; None when it is something else."""
     try:
-        turns, ids, thoughts = _kept.decode(kept)
+        turns, ids, thoughts = _remembered.decode(value)
         return Remembered(turns, array("i", ids), thoughts)
     except (msgspec.MsgspecError, ValueError):
         return None

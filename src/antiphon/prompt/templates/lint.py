@@ -126,23 +126,25 @@ def parting(renderer: Renderer) -> Parting | None:
     return None
 
 
-async def told(found: Parting, tokenise: Tokenise, spell: Spell) -> str:
+async def describe(parting: Parting, tokenise: Tokenise, spell: Spell) -> str:
     """The first token in which two prompts part, with those around it."""
-    one, other = [await tokenise([text]) for text in (found.before, found.after)]
-    at = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    around = slice(max(at - _AROUND, 0), at + _AROUND)
+    one, other = [await tokenise([text]) for text in (parting.before, parting.after)]
+    index = next(
+        (index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+    around = slice(max(index - _AROUND, 0), index + _AROUND)
     was, becomes = [b"".join(await spell(ids[around])).decode("utf-8", "replace") for ids in (one, other)]
-    return f"with {found.shape} (thinking {found.thinking}), at token {at}, {was!r} becomes {becomes!r}"
+    return f"with {parting.shape} (thinking {parting.thinking}), at token {index}, {was!r} becomes {becomes!r}"
 
 
 def problems(renderer: Renderer) -> list[str]:
     """What the template cannot render, a sentence each; empty when there is nothing it cannot."""
-    found = []
+    failures = []
     for name, conversation in shapes():
         for mode in ("default", "enabled", "disabled"):
             try:
                 renderer.prompt(conversation, ThinkingPolicy(mode=mode))
             except BadRequest as error:
-                found.append(f"{name} (thinking {mode}): {error.message}")
+                failures.append(f"{name} (thinking {mode}): {error.message}")
                 break
-    return found
+    return failures

@@ -78,12 +78,12 @@ class Renderer:
         """The pictures that the media markers of the prompt stand for, in the prompt's order."""
         if not self.media_marker:
             return ()
-        found: list[bytes] = []
+        images: list[bytes] = []
         for turn in conversation.turns:
             for part in sorted(turn.parts, key=lambda part: not isinstance(part, ToolResult)):
                 inner = part.parts if isinstance(part, ToolResult) else (part,)
-                found.extend(each.data for each in inner if isinstance(each, Image))
-        return tuple(found)
+                images.extend(each.data for each in inner if isinstance(each, Image))
+        return tuple(images)
 
     def _assistant(self, turn: Turn, names: _Names) -> Message:
         content = "".join(part.text for part in turn.parts if isinstance(part, Text))

@@ -36,12 +36,12 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     """A container in use: the archive of its files, which need not exist, and where they are to be left."""
 
     archive: Path
-    kept: IO[bytes]
+    replacement: IO[bytes]
 
     def keep(self) -> None:
         """Have what was left take the place of what was there."""
-        self.kept.flush()
-        os.replace(self.kept.name, self.archive)
+        self.replacement.flush()
+        os.replace(self.replacement.name, self.archive)
 
 
 class Containers:
@@ -77,12 +77,12 @@ class Containers:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         async with locked(place):
             os.utime(place)
-            with tempfile.NamedTemporaryFile(dir=place, delete=False) as kept:
+            with tempfile.NamedTemporaryFile(dir=place, delete=False) as replacement:
                 try:
-                    yield Open(archive=place / _ARCHIVE, kept=kept)
+                    yield Open(archive=place / _ARCHIVE, replacement=replacement)
                 finally:
                     with contextlib.suppress(FileNotFoundError):
-                        os.unlink(kept.name)
+                        os.unlink(replacement.name)
 
     def _place(self, id: str, key: str) -> Path:
         return self._folder / hashlib.blake2b(f"{key}\0{id}".encode(), digest_size=16).hexdigest()

@@ -127,7 +127,7 @@ class CodeExecution:
         uploads = {name: b64encode(data).decode() for name, data in session.uploads.items()}
         async with self._containers.use(id, call.key) as files:
             session.container = self._containers.find(id, call.key)
-            answer = await self._sandbox.run(action, {**fields, "uploads": uploads}, files.archive, files.kept)
+            answer = await self._sandbox.run(action, {**fields, "uploads": uploads}, files.archive, files.replacement)
             # Also what code left that ran for too long.
             if not answer.get("lost"):
                 files.keep()
@@ -143,22 +143,22 @@ class CodeExecution:
 
     @staticmethod
     def _python(input: Fields) -> tuple[str, Fields]:
-        return "python", {"code": _given(input, "code")}
+        return "python", {"code": _text_input(input, "code")}
 
     @staticmethod
     def _bash(input: Fields) -> tuple[str, Fields]:
-        return "bash", {"code": _given(input, "command")}
+        return "bash", {"code": _text_input(input, "command")}
 
     @staticmethod
     def _edit(input: Fields) -> tuple[str, Fields]:
-        action, path = _given(input, "command"), _given(input, "path")
+        action, path = _text_input(input, "command"), _text_input(input, "path")
         match action:
             case "view":
                 return action, {"path": path, "view_range": _range(input.get("view_range"))}
             case "create":
-                return action, {"path": path, "file_text": _given(input, "file_text", empty=True)}
+                return action, {"path": path, "file_text": _text_input(input, "file_text", empty=True)}
             case "str_replace":
-                texts = {"old_str": _given(input, "old_str"), "new_str": _given(input, "new_str", empty=True)}
+                texts = {"old_str": _text_input(input, "old_str"), "new_str": _text_input(input, "new_str", empty=True)}
                 return action, {"path": path, **texts}
         raise ToolFailed("invalid_tool_input", "command: it should be view, create or str_replace")
 
@@ -168,7 +168,7 @@ class CodeExecution:
         session.container = await self._containers.make("")
         async with self._containers.use(session.container.id, "") as files:
             code = {"code": "import sys; print('Python', sys.version.split()[0])"}
-            answer = await self._sandbox.run("python", code, files.archive, files.kept)
+            answer = await self._sandbox.run("python", code, files.archive, files.replacement)
         if error := answer.get("error"):
             raise ToolFailed(str(error), str(answer.get("message", "")))
         return f"code runs in bubblewrap, with {answer['stdout'].strip()}"
@@ -181,7 +181,7 @@ def _text(description: str) -> Fields:
     return {"type": "string", "description": description}
 
 
-def _given(input: Fields, key: str, *, empty: bool = False) -> str:
+def _text_input(input: Fields, key: str, *, empty: bool = False) -> str:
     value = input.get(key)
     if not isinstance(value, str) or not (value or empty):
         raise ToolFailed("invalid_tool_input", f"{key}: a text is required")

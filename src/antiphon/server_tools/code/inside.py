@@ -48,7 +48,7 @@ class Failed(Exception):
     """What was asked cannot be done: the API's error code, and why."""
 
 
-def main(files: int, kept: int) -> None:
+def main(files: int, target: int) -> None:
     """Do what standard input says with the files of an archive (a descriptor; negative: none), and leave them in
     another."""
     # When the machine has no memory left, this and all that comes of it goes first.
@@ -74,7 +74,7 @@ def main(files: int, kept: int) -> None:
             answer = edit(request)
     except Failed as failure:
         answer = {"error": failure.args[0], "message": failure.args[1]}
-    answer["lost"] = pack(kept, limits)
+    answer["lost"] = pack(target, limits)
     json.dump(answer, sys.stdout)
 
 
@@ -100,14 +100,14 @@ def take_in(uploads: dict[str, str]) -> None:
 def shown() -> dict[str, tuple[int, int]]:
     """The files of the home folder that a client may want, with what tells whether they change: all but hidden ones,
     what Python compiles, and those whose names are no text."""
-    found = {}
+    files = {}
     for path, status in paths():
         name = os.path.relpath(path, HOME)
         parts = name.split(os.sep)
         hidden = "__pycache__" in parts or any(part.startswith(".") for part in parts)
         if stat.S_ISREG(status.st_mode) and not hidden and name.isprintable():
-            found[name] = (status.st_size, status.st_mtime_ns)
-    return found
+            files[name] = (status.st_size, status.st_mtime_ns)
+    return files
 
 
 def pack(descriptor: int, limits: Fields) -> str:
@@ -215,15 +215,15 @@ def watch(main: int, stdout: int, stderr: int, limits: Fields) -> Fields:
 def reaped(main: int) -> int | None:
     """How the main process ended, if it did: a negative signal, or its exit status. Every other process that is over is
     taken off the list."""
-    found = None
+    code = None
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 break
             if pid == main:
-                found = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    return found
+                code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    return code
 
 
 def kill_all() -> None:

@@ -62,7 +62,7 @@ class Sandbox:
         self._inside = files("antiphon.server_tools.code").joinpath("inside.py").read_text("utf-8")
         self._free = asyncio.Semaphore(most)
 
-    async def run(self, action: str, fields: dict[str, Any], archive: Path, kept: IO[bytes]) -> dict[str, Any]:
+    async def run(self, action: str, fields: dict[str, Any], archive: Path, target: IO[bytes]) -> dict[str, Any]:
         """Do something with the files of an archive, which need not exist, and leave them in another file. Gives what
         `inside` answers: an `error` with a `message`, or what the action gives; with a `lost` that is not empty, the
         files were not kept. Raises ToolFailed."""
@@ -76,11 +76,11 @@ class Sandbox:
                 raise ToolFailed("too_many_requests", "every sandbox was in use")
             asked = msgspec.json.encode({**fields, "action": action, "limits": limits})
             with _descriptors(archive) as (source, rules):
-                return await self._answer(asked, source, kept.fileno(), rules, limits.seconds + _PACKING_SECONDS)
+                return await self._answer(asked, source, target.fileno(), rules, limits.seconds + _PACKING_SECONDS)
 
-    async def _answer(self, request: bytes, source: int, kept: int, rules: int, seconds: float) -> dict[str, Any]:
+    async def _answer(self, request: bytes, source: int, target: int, rules: int, seconds: float) -> dict[str, Any]:
         command = [*(_AS_NOBODY if os.geteuid() == 0 else ()), *self._arguments(rules)]
-        command += ["/usr/bin/env", "python3", "-I", "-S", "-c", self._inside, str(source), str(kept)]
+        command += ["/usr/bin/env", "python3", "-I", "-S", "-c", self._inside, str(source), str(target)]
         try:
             async with (
                 asyncio.timeout(seconds),
@@ -88,7 +88,7 @@ class Sandbox:
                     *command,
                     input=request,
                     errors=True,
-                    descriptors=[each for each in (source, kept, rules) if each >= 0],
+                    descriptors=[each for each in (source, target, rules) if each >= 0],
                     folder="/",
                     environment={"PATH": "/usr/local/bin:/usr/bin:/bin"},
                 ) as program,

@@ -102,12 +102,12 @@ class McpClient:
             raise ToolFailed("unavailable", f"it took more than {_LISTING:g} seconds to list its tools") from None
 
     async def _pages(self, server: Server, key: str) -> list[Listed]:
-        found: list[Listed] = []
+        tools: list[Listed] = []
         async with self._connected(server, key) as client:
             cursor: str | None = None
             for _ in range(MAX_PAGES):
                 page = await client.list_tools(cursor=cursor)
-                found += [
+                tools += [
                     Listed(
                         name=each.name,
                         description=each.description,
@@ -117,10 +117,10 @@ class McpClient:
                     for each in page.tools
                 ]
                 cursor = page.next_cursor
-                if len(found) > MAX_TOOLS:
+                if len(tools) > MAX_TOOLS:
                     raise ToolFailed("unavailable", f"it lists more than {MAX_TOOLS} tools")
                 if not cursor:
-                    return found
+                    return tools
         raise ToolFailed("unavailable", f"its list has more than {MAX_PAGES} pages")
 
     async def call(self, server: Server, tool: str, input: dict[str, Any], key: str = "") -> tuple[list[Fields], bool]:
@@ -149,11 +149,11 @@ class McpClient:
             async with opening as client:
                 yield client
         except BaseExceptionGroup as group:
-            raise _told(group) from None
+            raise _tool_failure(group) from None
         except ToolFailed:
             raise
         except Exception as trouble:
-            raise _told(trouble) from None
+            raise _tool_failure(trouble) from None
 
     @contextlib.asynccontextmanager
     async def _greeted(self, server: Server) -> AsyncIterator[Client]:
@@ -246,7 +246,7 @@ async def _unchecked(name: str, result: CallToolResult) -> None:
     """Takes a result as it is."""
 
 
-def _told(trouble: BaseException) -> ToolFailed:
+def _tool_failure(trouble: BaseException) -> ToolFailed:
     """A failure in a sentence that tells nothing of the network behind the server."""
     while isinstance(trouble, BaseExceptionGroup):
         trouble = trouble.exceptions[0]

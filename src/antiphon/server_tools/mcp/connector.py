@@ -46,7 +46,7 @@ class Toolset(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[Listed] | None = None
 
 
-class Found(NamedTuple):
+class ServerListing(NamedTuple):
     """The tools of a request's MCP servers, and what those servers listed that were asked, by their names."""
 
     declared: list[Declared]
@@ -61,7 +61,7 @@ class Connector:
         self._client = client
         self._own = {server.name: server for server in own}
         self._open = open
-        self._kept: dict[Server, tuple[float, list[Listed]]] = {}
+        self._lists: dict[Server, tuple[float, list[Listed]]] = {}
 
     @staticmethod
     def takes(kind: str) -> bool:
@@ -75,7 +75,7 @@ class Connector:
         taken: Iterable[str],
         seconds: float,
         key: str = "",
-    ) -> Found:
+    ) -> ServerListing:
         """The tools of a request's servers and toolsets, each with its dotted path. `taken` are the names that other
         tools have, `key` is the label of the client's key. Raises BadRequest for what is wrong, or for a server that
         does not say in time what it has."""
@@ -89,17 +89,17 @@ class Connector:
         placed = [(where, toolset, self._server(toolset.mcp_server_name, named, where)) for where, toolset in requested]
         lists = await asyncio.gather(*(self._listed(each[2], each[1], seconds, key) for each in placed))
         names = set(taken)
-        found = Found([], {})
+        listing = ServerListing([], {})
         for (_, toolset, server), listed in zip(placed, lists, strict=True):
             if toolset.tools is None:
-                found.listings[server.name] = listed
+                listing.listings[server.name] = listed
             configs = ((each, _config(toolset, each.name)) for each in listed)
-            found.declared.extend(
+            listing.declared.extend(
                 self._declared(server, each, names, deferred=config.get("defer_loading") is True)
                 for each, config in configs
                 if config.get("enabled") is not False
             )
-        return found
+        return listing
 
     def _named(self, servers: Sequence[tuple[str, Any]]) -> dict[str, tuple[str, Server, dict[str, Any] | None]]:
         if servers and not self._open:
@@ -130,9 +130,9 @@ class Connector:
         if toolset.tools is not None:
             return toolset.tools
         now = asyncio.get_running_loop().time()
-        kept = self._kept.get(server)
-        if kept and now - kept[0] < KEPT_SECONDS:
-            return kept[1]
+        cached = self._lists.get(server)
+        if cached and now - cached[0] < KEPT_SECONDS:
+            return cached[1]
         try:
             async with asyncio.timeout(seconds):
                 listed = await self._client.tools(server, key)
@@ -140,10 +140,10 @@ class Connector:
             raise BadRequest(_unconnected(server, f"it did not answer within {seconds:g} seconds")) from None
         except ToolFailed as failure:
             raise BadRequest(_unconnected(server, failure.message)) from None
-        self._kept.pop(server, None)
-        self._kept[server] = (now, listed)
-        while len(self._kept) > MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
+        self._lists.pop(server, None)
+        self._lists[server] = (now, listed)
+        while len(self._lists) > MOST_KEPT:
+            del self._lists[next(iter(self._lists))]
         return listed
 
     def _declared(self, server: Server, listed: Listed, names: set[str], *, deferred: bool) -> Declared:
@@ -188,10 +188,10 @@ def _unconnected(server: Server, why: str) -> str:
 
 def _old(name: str, configuration: Mapping[str, Any] | None) -> Toolset | None:
     """The toolset that `tool_configuration` of the connector's first version means."""
-    given = configuration or {}
-    if given.get("enabled") is False:
+    settings = configuration or {}
+    if settings.get("enabled") is False:
         return None
-    allowed = given.get("allowed_tools")
+    allowed = settings.get("allowed_tools")
     if not isinstance(allowed, list):
         return Toolset(mcp_server_name=name)
     configs = {str(each): {"enabled": True} for each in allowed}

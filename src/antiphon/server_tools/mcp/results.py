@@ -91,12 +91,12 @@ def _bytes(data: str) -> bytes:
 
 def _cut(whole: Sequence[Fields]) -> list[Fields]:
     """The blocks, with no more text than a result may have."""
-    left, kept = MAX_TEXT, list[Fields]()
+    left, head = MAX_TEXT, list[Fields]()
     for block in whole:
         text = block["text"]
         if len(text) > left:
             size = sum(len(each["text"]) for each in whole)
-            return [*kept, _text(text[:left] + f"\n[cut here: the result has {size} characters]")]
-        kept.append(block)
+            return [*head, _text(text[:left] + f"\n[cut here: the result has {size} characters]")]
+        head.append(block)
         left -= len(text)
-    return kept
+    return head

@@ -112,7 +112,7 @@ class Sessions:
         self._max_bytes = max_bytes
         self._most = most
         self._idle = idle
-        self._kept: OrderedDict[Owner, _Session] = OrderedDict()
+        self._sessions: OrderedDict[Owner, _Session] = OrderedDict()
         self._leaving: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
@@ -143,37 +143,37 @@ class Sessions:
 
     async def close(self) -> None:
         """End all processes."""
-        for owner, session in list(self._kept.items()):
+        for owner, session in list(self._sessions.items()):
             self._drop(owner, session)
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
     async def _usable(self, owner: Owner) -> _Session:
         """The owner's session: the one that is kept, if it still answers."""
-        session = self._kept.get(owner)
+        session = self._sessions.get(owner)
         if session is not None and not session.over and session.doubtful and not await _answers(session):
             log.warning("the MCP server %s does not answer; it is started again", owner.name)
             self._drop(owner, session)
-        session = self._kept.get(owner)
+        session = self._sessions.get(owner)
         if session is None or session.over:
             if session is not None:
                 self._drop(owner, session)
             self._make_room()
-            session = self._kept[owner] = _Session(owner, self._max_bytes)
-        self._kept.move_to_end(owner)
+            session = self._sessions[owner] = _Session(owner, self._max_bytes)
+        self._sessions.move_to_end(owner)
         return session
 
     def _make_room(self) -> None:
         """End what was not used for the longest time, where there are too many. Raises ToolFailed."""
-        if len(self._kept) < self._most:
+        if len(self._sessions) < self._most:
             return
-        unused = next(((owner, each) for owner, each in self._kept.items() if not each.users), None)
+        unused = next(((owner, each) for owner, each in self._sessions.items() if not each.users), None)
         if unused is None:
             raise ToolFailed("unavailable", f"all {self._most} processes of MCP servers are in use")
         self._drop(*unused)
 
     def _drop(self, owner: Owner, session: _Session) -> None:
-        if self._kept.get(owner) is session:
-            del self._kept[owner]
+        if self._sessions.get(owner) is session:
+            del self._sessions[owner]
         if session.ending is not None:
             session.ending.cancel()
         session.end()

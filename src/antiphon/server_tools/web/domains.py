@@ -69,8 +69,8 @@ def _begins(path: str, pattern: str) -> bool:
         return False
     position = len(first)
     for piece in others:
-        found = path.find(piece, position)
-        if found < 0:
+        index = path.find(piece, position)
+        if index < 0:
             return False
-        position = found + len(piece)
+        position = index + len(piece)
     return True

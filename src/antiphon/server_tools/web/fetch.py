@@ -58,7 +58,7 @@ class WebFetch:
     def __init__(self, outward: Outward, reading: Reading) -> None:
         self._outward = outward
         self._reading = reading
-        self._kept: OrderedDict[str, tuple[float, Page]] = OrderedDict()
+        self._pages: OrderedDict[str, tuple[float, Page]] = OrderedDict()
         self._size = 0
 
     def takes(self, kind: str) -> bool:
@@ -117,9 +117,9 @@ class WebFetch:
 
     async def _page(self, url: str, *, fresh: bool) -> Page:
         now = asyncio.get_running_loop().time()
-        kept = self._kept.get(url)
-        if kept and now - kept[0] < KEPT_SECONDS and not fresh:
-            return kept[1]
+        cached = self._pages.get(url)
+        if cached and now - cached[0] < KEPT_SECONDS and not fresh:
+            return cached[1]
         page = await self._fetched(url)
         self._keep(url, now, page)
         return page
@@ -141,12 +141,12 @@ class WebFetch:
         return page
 
     def _keep(self, url: str, now: float, page: Page) -> None:
-        if before := self._kept.pop(url, None):
+        if before := self._pages.pop(url, None):
             self._size -= len(before[1].data)
-        self._kept[url] = (now, page)
+        self._pages[url] = (now, page)
         self._size += len(page.data)
         while self._size > KEPT_BYTES:
-            self._size -= len(self._kept.popitem(last=False)[1][1].data)
+            self._size -= len(self._pages.popitem(last=False)[1][1].data)
 
     async def _document(self, page: Page, most: int) -> Fields:
         if page.media_type == "application/pdf":

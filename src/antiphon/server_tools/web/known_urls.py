@@ -42,10 +42,12 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, settings: Mapping[str, Any], where: str) -> Sources:
         """As a declaration has them; what it leaves out counts."""
-        given = settings.get("url_sources") or {}
-        if not isinstance(given, Mapping):
+        sources = settings.get("url_sources") or {}
+        if not isinstance(sources, Mapping):
             raise BadRequest(f"{where}.url_sources: Input should be a valid dictionary")
-        kinds = {key: _tools(given[key], f"{where}.url_sources.{key}") for key in cls.__struct_fields__ if key in given}
+        kinds = {
+            key: _tools(sources[key], f"{where}.url_sources.{key}") for key in cls.__struct_fields__ if key in sources
+        }
         return cls(**kinds)
 
 

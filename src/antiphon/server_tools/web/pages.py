@@ -36,10 +36,10 @@ class Reading:
         data = page.data[:MAX_HTML]
         # Without a word of the server's, the library finds out the encoding by itself.
         source = _decoded(page)[:MAX_HTML] if page.charset else data
-        found = self._library.extract(
+        extracted = self._library.extract(
             source, url=page.url, output_format="json", with_metadata=True, include_links=True, include_comments=False
         )
-        fields = json.loads(found) if found else {}
+        fields = json.loads(extracted) if extracted else {}
         text = fields.get("text") or self._library.html2txt(source) or ""
         return str(fields.get("title") or ""), text
 

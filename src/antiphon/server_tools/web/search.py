@@ -85,7 +85,7 @@ class WebSearch:
         place = _place(settings, where)
 
         async def run(call: Call) -> Fields:
-            return await self._found(call, domains, place)
+            return await self._search(call, domains, place)
 
         tool = Tool(name="web_search", description=_DESCRIPTION + _near(place), schema=_SCHEMA)
         return [
@@ -101,14 +101,14 @@ class WebSearch:
             )
         ]
 
-    async def _found(self, call: Call, domains: Domains, place: UserLocation) -> Fields:
+    async def _search(self, call: Call, domains: Domains, place: UserLocation) -> Fields:
         query = call.input.get("query")
         if not isinstance(query, str) or not query.strip():
             raise ToolFailed("invalid_tool_input", "query: a text is required")
         if len(query) > LONGEST_QUERY:
             raise ToolFailed("query_too_long", f"query: {LONGEST_QUERY} characters at most")
         hits = await self._backend.search(domains.narrowed(query.strip()), place)
-        kept = [hit for hit in hits if _is_page(hit.url) and domains.allow(hit.url)]
+        pages = [hit for hit in hits if _is_page(hit.url) and domains.allow(hit.url)]
         content = [
             {
                 "type": "web_search_result",
@@ -117,7 +117,7 @@ class WebSearch:
                 "encrypted_content": call.seal.sign(hit.text[:MOST_CHARACTERS], withheld=True),
                 "page_age": hit.age,
             }
-            for hit in kept[:MOST_RESULTS]
+            for hit in pages[:MOST_RESULTS]
         ]
         return {"caller": DIRECT, "content": content}
 

@@ -24,7 +24,7 @@ class CallCheck:
         self._call: ToolStart | None = None
         self._input: list[str] = []
         self._failures = 0
-        self.kept = 0
+        self.released = 0
         """How many of the reply's pieces the client has all of: from there a call is asked for again."""
         self.problem = ""
         """What is wrong with the last call, which was held back; empty when nothing."""
@@ -41,7 +41,7 @@ class CallCheck:
                 return []
         self._held += events
         if self._call is None and (settled or (self._held and isinstance(self._held[-1], ToolEnd))):
-            self.kept = pieces
+            self.released = pieces
         elif self._call is None or self._call.name in self._schemas:
             return []
         told, self._held = self._held, []

@@ -156,12 +156,12 @@ class GenerationRun:
         events: list[AnyEvent] = []
         for piece in pieces:
             self._written.add(piece, thinking=self._parser.in_thinking)
-            found = self._taken(self._parser.feed(piece.text, piece.ids))
+            batch = self._taken(self._parser.feed(piece.text, piece.ids))
             if self._reporter and piece.tokens:
-                found.insert(0, self._reporter.sampled(piece.tokens))
+                batch.insert(0, self._reporter.sampled(piece.tokens))
             if self._plan.checked:
-                found = self._check.passed(found, pieces=len(self._written.pieces), settled=self._parser.settled)
-            events += found
+                batch = self._check.passed(batch, pieces=len(self._written.pieces), settled=self._parser.settled)
+            events += batch
             self._limit, self._ended = piece.end == "length", piece.end == "stop"
             self._enough = self._over or self._overdrawn() or bool(self._check.problem)
             if self._enough or piece.end != "none":
@@ -198,7 +198,7 @@ class GenerationRun:
         log.warning("a call breaks its tool's schema and is sampled again: %s", self._check.again())
         before = self._written
         self._written, self._parser = Written(), self._plan.parser()
-        for piece in before.pieces[: self._check.kept]:
+        for piece in before.pieces[: self._check.released]:
             self._written.add(piece, thinking=self._parser.in_thinking)
             self._parser.feed(piece.text, piece.ids)
         self._discarded += before.count - self._written.count

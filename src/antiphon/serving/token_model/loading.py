@@ -13,7 +13,7 @@ from antiphon.prompt.fence import Fence
 from antiphon.prompt.prefix.seams import Seams
 from antiphon.prompt.prefix.transcript import TranscriptStore
 from antiphon.prompt.prompter import Prompter
-from antiphon.prompt.templates.lint import parting, problems, told
+from antiphon.prompt.templates.lint import describe, parting, problems
 from antiphon.prompt.templates.render import Renderer
 from antiphon.prompt.templates.template import Template
 from antiphon.prompt.templates.thoughts import Thoughts
@@ -121,7 +121,7 @@ async def _report_template(renderer: Renderer, seams: Seams, engine: Engine) -> 
     for problem in problems(renderer):
         log.warning("the chat template cannot render %s", problem)
     if found := parting(renderer):
-        place = await told(found, engine.tokenise, engine.spell)
+        place = await describe(found, engine.tokenise, engine.spell)
         log.info("the chat template changes earlier turns as a conversation grows: %s", place)
     if not (seams.text and seams.call):
         kind = "a tool call" if seams.text else "a reply"

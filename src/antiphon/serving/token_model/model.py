@@ -20,7 +20,7 @@ from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
 from antiphon.parsing.parser import Parser
 from antiphon.prompt import inspection
-from antiphon.prompt.given import TAIL, given
+from antiphon.prompt.given import TAIL, prompt_of_ids
 from antiphon.prompt.infill import infill_of
 from antiphon.prompt.inspection import FindPredecessor, Inspection
 from antiphon.prompt.prefix.predecessors import conversation_name
@@ -78,7 +78,7 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
         if not conversation.ids:
             return await self.prompter.prompt(repaired(conversation), params.thinking)
         tail = await self.decode(conversation.ids[-TAIL:])
-        return given(conversation.ids, starts_thinking=not params.raw and self.reasoning.opened_by(tail))
+        return prompt_of_ids(conversation.ids, starts_thinking=not params.raw and self.reasoning.opened_by(tail))
 
     async def encode(self, text: str, suffix: str | None) -> list[int]:
         """The ids of a text, control tokens and all."""
@@ -101,11 +101,11 @@ class TokenModel(msgspec.Struct, frozen=True, kw_only=True):
 
     async def measure(self, texts: Sequence[str]) -> list[int]:
         """By the engine's tokenizer, which takes control tokens' texts for what they spell: a few tokens too few."""
-        found: list[int] = []
+        lengths: list[int] = []
         for first in range(0, len(texts), _AT_ONCE):
             some = texts[first : first + _AT_ONCE]
-            found += [len(ids) for ids in await asyncio.gather(*(self.engine.tokenise([text]) for text in some))]
-        return found
+            lengths += [len(ids) for ids in await asyncio.gather(*(self.engine.tokenise([text]) for text in some))]
+        return lengths
 
     async def inspect(
         self, conversation: Conversation, params: GenerationParams, find: FindPredecessor | None

@@ -169,7 +169,7 @@ class ManagedKeys:
             summary="Exchange the secret of a key", body=Exchanged, replies=secret, parameters=label, rest="label"
         )
         revoked = Operation(summary="Revoke a key permanently", replies=one, parameters=label, rest="label")
-        told: tuple[tuple[Literal["GET", "POST"], str, Any, Operation], ...] = (
+        table: tuple[tuple[Literal["GET", "POST"], str, Any, Operation], ...] = (
             ("GET", "/keys", self.all, listed),
             ("POST", "/keys", self.add, added),
             ("POST", "/keys/*", self.change, changed),
@@ -178,24 +178,24 @@ class ManagedKeys:
         )
         return [
             Route(method=method, path=path, answer=answer, operator=True, operation=operation)
-            for method, path, answer, operation in told
+            for method, path, answer, operation in table
         ]
 
 
-def _rights(wanted: Change) -> dict[str, Any]:
+def _rights(changes: Change) -> dict[str, Any]:
     """What is named, as fields of a `Key`. Raises BadRequest."""
-    found = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}
-    if "name" in found and not is_name(found["name"]):
+    fields = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
+    if "name" in fields and not is_name(fields["name"]):
         raise BadRequest(
             "name: it may not be empty, begin or end with whitespace, or contain characters that cannot be printed"
         )
-    if "models" in found:
-        found["models"] = tuple(found["models"])
-    if "limits" in found:
-        found["allowance"] = Allowance(**msgspec.structs.asdict(found.pop("limits")))
-    if "expires_at" in found:
-        found["expires"] = _seconds(found.pop("expires_at"))
-    return found
+    if "models" in fields:
+        fields["models"] = tuple(fields["models"])
+    if "limits" in fields:
+        fields["allowance"] = Allowance(**msgspec.structs.asdict(fields.pop("limits")))
+    if "expires_at" in fields:
+        fields["expires"] = _seconds(fields.pop("expires_at"))
+    return fields
 
 
 def _seconds(moment: datetime | None) -> float | None:

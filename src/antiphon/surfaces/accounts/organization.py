@@ -91,7 +91,7 @@ class _Organization:
         status = exchange.query.get("status")
         if status is not None and status not in get_args(_Status):
             raise BadRequest(f"status: Input should be one of {', '.join(get_args(_Status))}")
-        found = [_told(key) for key in await self._with_keys(lambda store: [] if store.untouched else store.all())]
+        found = [_described(key) for key in await self._with_keys(lambda store: [] if store.untouched else store.all())]
         mine = [key for key in found if status in (None, key.status)]
         places, more = pages.cut([key.id for key in mine], exchange.query, usual="20", kind="API key")
         data = [mine[place] for place in places]
@@ -100,7 +100,7 @@ class _Organization:
 
     async def key(self, exchange: Exchange) -> None:
         found = await self._with_keys(lambda store: store.find(exchange.rest))
-        await exchange.reply(200, msgspec.json.encode(_told(found)))
+        await exchange.reply(200, msgspec.json.encode(_described(found)))
 
     async def change(self, exchange: Exchange) -> None:
         self._accounts.require_admin(exchange.watch.key)
@@ -120,7 +120,7 @@ class _Organization:
             key = store.change(key.label, **rights) if rights else key
             return store.revoke(key.label) if change.status == "archived" and key.revoked is None else key
 
-        await exchange.reply(200, msgspec.json.encode(_told(await self._with_keys(work))))
+        await exchange.reply(200, msgspec.json.encode(_described(await self._with_keys(work))))
 
     async def usage(self, exchange: Exchange) -> None:
         query = read(exchange.queries, self._options.clock())
@@ -131,7 +131,7 @@ class _Organization:
         return await with_keys(self._accounts, work, called="API key")
 
 
-def _told(key: Key) -> ApiKey:
+def _described(key: Key) -> ApiKey:
     return ApiKey(
         id=key.id,
         name=key.name,

@@ -50,7 +50,7 @@ def own_account(options: Options) -> Route:
         admin = key is not None and key.admin
         standings = limiter.standings(label) if limiter else []
         budget = await accounts.budgets.standing(label) if accounts.budgets else None
-        told = Own(
+        account = Own(
             key=described(key) if key else None,
             manages_keys=admin and accounts.key_store is not None,
             sees_all_usage=accounts.sees_all(label),
@@ -58,7 +58,7 @@ def own_account(options: Options) -> Route:
             limits=[MinuteLimit(one.kind, one.limit, one.remaining, _moment(one.full)) for one in standings],
             budget=Budget(budget.budget, budget.spent, budget.end) if budget else None,
         )
-        await exchange.reply(200, msgspec.json.encode(told))
+        await exchange.reply(200, msgspec.json.encode(account))
 
     operation = Operation(
         summary="Describe the key of the request, and what it may still use", replies={"application/json": Own}

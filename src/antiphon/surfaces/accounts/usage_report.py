@@ -124,18 +124,18 @@ def messages_report(query: Query, cells: Mapping[Cell, Counts]) -> Report:
     """The buckets of a page, from what was used in its time."""
     time: Dimension = "day" if query.width == DAY else "hour"
     names = [name for name in query.by if name in _DIMENSIONS]
-    mine = {cell: counts for cell, counts in cells.items() if _wanted(cell, query)}
-    found: dict[int, list[Result]] = {}
+    mine = {cell: counts for cell, counts in cells.items() if _matches(cell, query)}
+    results: dict[int, list[Result]] = {}
     for line in report(mine, (time, *(_DIMENSIONS[name] for name in names))):
         begin, *places = line.place
-        found.setdefault(int(begin), []).append(_result(line.counts, dict(zip(names, places, strict=True))))
+        results.setdefault(int(begin), []).append(_result(line.counts, dict(zip(names, places, strict=True))))
     begins = range(query.since, query.until, query.width)
-    data = [Bucket(timestamp(begin), timestamp(begin + query.width), found.get(begin, [])) for begin in begins]
+    data = [Bucket(timestamp(begin), timestamp(begin + query.width), results.get(begin, [])) for begin in begins]
     more = query.until < query.end
     return Report(data, more, _page(query.until) if more else None)
 
 
-def _wanted(cell: Cell, asked: Query) -> bool:
+def _matches(cell: Cell, asked: Query) -> bool:
     pairs = ((cell.key, asked.keys), (cell.model, asked.models), (cell.tier, asked.tiers))
     return all(value in only for value, only in pairs if only)
 

@@ -95,15 +95,15 @@ def used(options: Options) -> Route:
     accounts = options.accounts
 
     async def answer(exchange: Exchange) -> None:
-        asked = read(exchange.queries, options.clock())
-        cells = await usage_cells(accounts, asked.since, asked.until)
+        query = read(exchange.queries, options.clock())
+        cells = await usage_cells(accounts, query.since, query.until)
         label = exchange.watch.key
         if not accounts.sees_all(label):
             cells = {cell: counts for cell, counts in cells.items() if cell.key == label}
         names = {cell.key: key.name if (key := accounts.keys.get(cell.key)) else "" for cell in cells}
-        lines = report({cell: counts for cell, counts in cells.items() if _meant(cell, asked)}, asked.by)
-        told = UsedReport(_time(asked.since), _time(asked.until), [_used(line, asked.by, names) for line in lines])
-        await exchange.reply(200, msgspec.json.encode(told))
+        lines = report({cell: counts for cell, counts in cells.items() if _meant(cell, query)}, query.by)
+        body = UsedReport(_time(query.since), _time(query.until), [_used(line, query.by, names) for line in lines])
+        await exchange.reply(200, msgspec.json.encode(body))
 
     operation = Operation(
         summary="Report usage, by day, hour, key, model or tier",

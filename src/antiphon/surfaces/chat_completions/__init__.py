@@ -42,16 +42,16 @@ class _StreamEncoder:
         return b"".join(choice.start() for choice in self._choices)
 
     def batch(self, events: ChoiceBatch) -> bytes:
-        index, told = events[0], b""
+        index, frames = events[0], b""
         if index and not self._opened:
             # Some clients expect the choices to begin in their order.
-            told = self.opening()
+            frames = self.opening()
         self._opened = True
-        told += self._choices[index].batch(events[1])
+        frames += self._choices[index].batch(events[1])
         if len(self._choices) > 1 and self.finished:
             usage = total([choice.usage for choice in self._choices], len(self._choices))
-            told += encode.closing(self._style, usage)
-        return told
+            frames += encode.closing(self._style, usage)
+        return frames
 
     def failure(self, failure: Failure) -> bytes:
         # No [DONE] follows: a client that does not know error chunks must not take the rest for the whole.
@@ -100,7 +100,7 @@ class _ChatCompletions:
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         take_label(exchange, (request.metadata or {}).get(LABEL))
         card = self._service.card(request.model)
-        addresses = decode.wanted(request, card) if b'"image_url"' in body else {}
+        addresses = decode.remote_addresses(request, card) if b'"image_url"' in body else {}
         fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
         decoded = await offload(large, partial(decode.decode, request, unknown, card, fetched))
         tell_ignored(exchange, decoded.ignored)

@@ -24,7 +24,7 @@ from antiphon.surfaces.chat_completions.parts import pieces
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.openai import efforts
 from antiphon.surfaces.openai.content import Reader, addresses
-from antiphon.surfaces.openai.functions import arguments, given
+from antiphon.surfaces.openai.functions import arguments, raw_bytes
 from antiphon.surfaces.openai.sampling import sampling, stop_sequences
 from antiphon.surfaces.openai.token_logprobs import TokenStyle, token_style
 
@@ -55,14 +55,14 @@ def read(body: bytes) -> tuple[wire.Request, list[str]]:
     return request, unknown
 
 
-def wanted(request: wire.Request, card: ModelCard) -> dict[str, str]:
+def remote_addresses(request: wire.Request, card: ModelCard) -> dict[str, str]:
     """The addresses that must be fetched first, each with the path of the first part that needs it."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for index, message in enumerate(request.messages):
         placed = pieces(message.content, f"messages.{index}.content")
         for address, where in addresses(placed, vision=card.vision):
-            found.setdefault(address, where)
-    return found
+            paths.setdefault(address, where)
+    return paths
 
 
 def decode(
@@ -154,12 +154,14 @@ class _Turns:
             if call.id in self._waiting:
                 raise BadRequest(f"{where}.tool_calls: ids must be unique; {call.id!r} is there twice")
             self._waiting.append(call.id)
-            parts.append(ToolUse(id=call.id, name=call.function.name, input=arguments(given(call.function.arguments))))
+            parts.append(
+                ToolUse(id=call.id, name=call.function.name, input=arguments(raw_bytes(call.function.arguments)))
+            )
         if message.function_call is not None:
             # The older form has no ids; the place of the message in the conversation makes one.
             id, name = f"function_{where.rpartition('.')[2]}", message.function_call.name
             self._functions[name] = id
-            parts.append(ToolUse(id=id, name=name, input=arguments(given(message.function_call.arguments))))
+            parts.append(ToolUse(id=id, name=name, input=arguments(raw_bytes(message.function_call.arguments))))
         return tuple(parts)
 
     def _answered(self, message: wire.Message, where: str) -> str:

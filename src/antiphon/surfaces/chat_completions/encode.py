@@ -167,10 +167,10 @@ class Encoder:
         if self._started:
             raise Internal("a reply cannot start twice")
         self._started = True
-        told = self._head + b'"role":"assistant","content":""' + self._tail
+        frame = self._head + b'"role":"assistant","content":""' + self._tail
         if self._style.tokens.ids and self._index == 0:
-            told = told.removesuffix(b"}\n\n") + b',"prompt_token_ids":%b}\n\n' % _to_json(self._style.prompt_ids)
-        return told
+            frame = frame.removesuffix(b"}\n\n") + b',"prompt_token_ids":%b}\n\n' % _to_json(self._style.prompt_ids)
+        return frame
 
     def batch(self, events: Iterable[AnyEvent]) -> bytes:
         """The chunks for what came at once: neighbouring deltas of one kind become one."""
@@ -178,24 +178,24 @@ class Encoder:
         held: list[str] = []
         kind: type[AnyEvent] = Started
         for event in events:
-            at = type(event)
+            current = type(event)
             # By exact type: this runs for every token, and a chain of isinstance is slow.
             text: str | None = None
-            if at is TextDelta or at is ThinkingDelta:
+            if current is TextDelta or current is ThinkingDelta:
                 text = event.text  # type: ignore[union-attr]
-            elif at is ToolDelta:
+            elif current is ToolDelta:
                 text = event.json  # type: ignore[union-attr]
             if text == "":
                 continue
-            if at is TokensSampled:
+            if current is TokensSampled:
                 self._tokens += event.tokens  # type: ignore[union-attr]
                 self._spelled |= event.spelled  # type: ignore[union-attr]
                 continue
-            if at is not kind:
+            if current is not kind:
                 if held:
                     self._delta(kind, "".join(held), out)
                     held = []
-                kind = at
+                kind = current
             if text is None:
                 self._boundary(event, out)
             else:

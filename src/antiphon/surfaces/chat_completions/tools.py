@@ -8,7 +8,7 @@ from antiphon.api.conversation import Tool, ToolChoice
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.chat_completions import wire
 from antiphon.surfaces.openai import functions
-from antiphon.surfaces.openai.functions import choice_by_name, choice_by_word, given
+from antiphon.surfaces.openai.functions import choice_by_name, choice_by_word, raw_bytes
 
 
 class Tooling(NamedTuple):
@@ -32,7 +32,7 @@ def tooling(request: wire.Request) -> Tooling:
         if function.name in tools:
             raise BadRequest(f"{where}.name: names must be unique; {function.name!r} is there twice")
         tools[function.name] = functions.function(
-            function.name, function.description, given(function.parameters), function.strict, where
+            function.name, function.description, raw_bytes(function.parameters), function.strict, where
         )
     # The older form has room for one call in its reply.
     parallel = request.parallel_tool_calls is not False and not legacy
@@ -58,7 +58,7 @@ def output_schema(format: wire.ResponseFormat | None) -> dict[str, Any] | None:
             schema, where = format.json_schema.schema, f"{where}.json_schema.schema"
         case _:
             raise BadRequest(f"{where}.type: Input should be 'text', 'json_object' or 'json_schema'")
-    return functions.output_schema(given(schema), where)
+    return functions.output_schema(raw_bytes(schema), where)
 
 
 def _function(tool: wire.Tool, where: str) -> tuple[str, wire.Function]:
@@ -89,7 +89,7 @@ def _choice(
     raise BadRequest("tool_choice.type: Input should be 'function' or 'allowed_tools'")
 
 
-def _legacy_choice(given: str | wire.Named | None, tools: dict[str, Tool]) -> ToolChoice:
-    if isinstance(given, wire.Named):
-        return choice_by_name(given.name, tools, False, "function_call.name")
-    return choice_by_word(given or "auto", tools, False, "function_call")
+def _legacy_choice(choice: str | wire.Named | None, tools: dict[str, Tool]) -> ToolChoice:
+    if isinstance(choice, wire.Named):
+        return choice_by_name(choice.name, tools, False, "function_call.name")
+    return choice_by_word(choice or "auto", tools, False, "function_call")

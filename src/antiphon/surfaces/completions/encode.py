@@ -105,7 +105,7 @@ class _Progress:
     def __init__(self, echo: str) -> None:
         self.begun = False
         self.echo = echo
-        self.told = len(echo)
+        self.length = len(echo)
         self.usage: Usage | None = None
 
 
@@ -147,19 +147,19 @@ class StreamEncoder:
         choice = sent.Choice(
             index=index,
             text=echo + text,
-            logprobs=_logprobs(style.tokens, tokens, spelled, progress.told) if tokens else None,
+            logprobs=_logprobs(style.tokens, tokens, spelled, progress.length) if tokens else None,
             finish_reason=_reason(end.reason) if end else None,
             token_ids=[token.id for token in tokens] if style.tokens.ids else msgspec.UNSET,
             prompt_token_ids=style.prompt_ids(index) if first else msgspec.UNSET,
         )
-        progress.begun, progress.told = True, progress.told + len(_text(tokens, spelled))
+        progress.begun, progress.length = True, progress.length + len(_text(tokens, spelled))
         progress.usage = end.usage if end else None
         return _frame(style.completion([choice])) + (self._ending() if self.finished else b"")
 
     def _ending(self) -> bytes:
         usages = [each.usage for each in self._progress if each.usage is not None]
-        told = _frame(self._style.completion([], self._style.usage_sent(usages))) if self._style.usage else b""
-        return told + DONE
+        frames = _frame(self._style.completion([], self._style.usage_sent(usages))) if self._style.usage else b""
+        return frames + DONE
 
 
 def _frame(chunk: sent.Completion) -> bytes:

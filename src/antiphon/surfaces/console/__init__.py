@@ -65,10 +65,10 @@ class _Console:
 
     async def file(self, exchange: Exchange) -> None:
         """A file that the page consists of."""
-        found = self._files.get(exchange.rest)
-        if found is None:
+        file = self._files.get(exchange.rest)
+        if file is None:
             raise NotFound(f"the console has no file {exchange.rest!r}")
-        await self._send(exchange, found)
+        await self._send(exchange, file)
 
     async def _send(self, exchange: Exchange, file: _File) -> None:
         headers = [*_HEADERS, _VARIES, (b"etag", file.tag)]
@@ -80,16 +80,16 @@ class _Console:
 
 
 def _read(folder: Traversable, below: str = "") -> list[tuple[str, _File]]:
-    found: list[tuple[str, _File]] = []
+    files: list[tuple[str, _File]] = []
     for entry in folder.iterdir():
         ending = entry.name.rpartition(".")[2]
         if entry.is_dir():
-            found += _read(entry, f"{below}{entry.name}/")
+            files += _read(entry, f"{below}{entry.name}/")
         elif ending in _TYPES:
             body = entry.read_bytes()
             tag = b'"' + hashlib.sha256(body).hexdigest()[:20].encode() + b'"'
-            found.append((below + entry.name, _File(body, _TYPES[ending], tag)))
-    return found
+            files.append((below + entry.name, _File(body, _TYPES[ending], tag)))
+    return files
 
 
 def _wants_page(accept: str) -> bool:

@@ -32,13 +32,13 @@ async def fetch(urls: Mapping[str, str], *, allow_private: bool) -> dict[str, Fe
         raise BadRequest(f"a request may point at {MAX_ADDRESSES} URLs at most; this one points at {len(urls)}")
     outward = Outward(allow_private=allow_private)
     async with outward.session(seconds=MAX_SECONDS) as session:
-        found = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(_one(outward, session, url, where) for url, where in urls.items()), return_exceptions=True
         )
-    for each in found:
+    for each in outcomes:
         if isinstance(each, BaseException):
             raise each
-    return {url: each for url, each in zip(urls, found, strict=True) if isinstance(each, Fetched)}
+    return {url: each for url, each in zip(urls, outcomes, strict=True) if isinstance(each, Fetched)}
 
 
 async def _one(outward: Outward, session: aiohttp.ClientSession, url: str, where: str) -> Fetched:

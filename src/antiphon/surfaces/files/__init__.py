@@ -46,24 +46,24 @@ class _Files:
         ]
 
     async def _upload(self, exchange: Exchange) -> None:
-        kept = self._kept()
+        store = self._file_store()
         if (exchange.header("content-encoding") or "identity").strip().lower() != "identity":
             raise BadRequest("content-encoding: an upload must be sent without one")
-        form = Form(exchange.header("content-type") or "", exchange.chunks(kept.largest + _FRAME))
+        form = Form(exchange.header("content-type") or "", exchange.chunks(store.largest + _FRAME))
 
         async def checked() -> AsyncIterator[bytes]:
             """The bytes, which are not kept where the rest of the form is wrong."""
             async for piece in form.pieces():
                 yield piece
             shapes.name_and_type(form.filename, form.media_type)
-            _lifetime(form.fields, kept.keep)
+            _lifetime(form.fields, store.keep)
 
         id = self._options.new_id("file_")
         with self._store("this file"):
-            size = await kept.write(id, checked())
+            size = await store.write(id, checked())
         created = self._options.clock()
         filename, mime_type = shapes.name_and_type(form.filename, form.media_type)
-        lifetime = _lifetime(form.fields, kept.keep)
+        lifetime = _lifetime(form.fields, store.keep)
         record = FileRecord(
             id=id,
             owner=exchange.watch.key,
@@ -72,41 +72,41 @@ class _Files:
             size=size,
             created=created,
             expires=created + lifetime if lifetime else None,
-            downloadable=kept.downloadable,
+            downloadable=store.downloadable,
         )
         try:
             with self._store("this file"):
-                await kept.add(record)
+                await store.add(record)
         except OverQuota as over:
             raise Forbidden(
                 f"the files of this key would take more than it may keep: {over.used} of {over.quota} bytes are in "
                 f"use, and this file has {size}; delete some first"
             ) from None
-        await _tell(exchange, shapes.told(record))
+        await _tell(exchange, shapes.metadata(record))
 
     async def _list(self, exchange: Exchange) -> None:
-        kept = self._kept()
+        store = self._file_store()
         with self._store("files"):
-            page = await shapes.page(kept, exchange.watch.key, exchange.queries)
+            page = await shapes.page(store, exchange.watch.key, exchange.queries)
         await _tell(exchange, page)
 
     async def _one(self, exchange: Exchange) -> None:
-        await _tell(exchange, shapes.told(await self._found(exchange)))
+        await _tell(exchange, shapes.metadata(await self._record(exchange)))
 
     async def _delete(self, exchange: Exchange) -> None:
-        record = await self._found(exchange)
+        record = await self._record(exchange)
         with self._store("the deletion"):
-            await self._kept().delete(record.id)
+            await self._file_store().delete(record.id)
         await _tell(exchange, DeletedFile(record.id))
 
     async def _content(self, exchange: Exchange) -> None:
-        record = await self._found(exchange)
+        record = await self._record(exchange)
         if not record.downloadable:
             raise BadRequest(
                 f"{record.id} is not downloadable: it was uploaded, and this server does not give uploads back "
                 "(its operator can allow it with --files-downloadable)"
             )
-        pieces = self._kept().read(record.id)
+        pieces = self._file_store().read(record.id)
         with self._store("this file"):
             first = await anext(aiter(pieces), b"")
         await exchange.open(
@@ -123,16 +123,16 @@ class _Files:
             await exchange.write(piece)
         await exchange.write(b"", more=False)
 
-    async def _found(self, exchange: Exchange) -> FileRecord:
+    async def _record(self, exchange: Exchange) -> FileRecord:
         """The file that the path names, if it is one of this client's."""
-        kept = self._kept()
+        store = self._file_store()
         with self._store("files"):
-            record = await kept.get(exchange.rest, exchange.watch.key)
+            record = await store.get(exchange.rest, exchange.watch.key)
         if record is None:
             raise NotFound(f"File not found: {exchange.rest}")
         return record
 
-    def _kept(self) -> FileStore:
+    def _file_store(self) -> FileStore:
         if self._options.files is None:
             raise NotFound("this server keeps no files")
         return self._options.files
@@ -143,7 +143,7 @@ class _Files:
         try:
             yield
         except OSError as error:
-            place, option = self._kept().store.source(error)
+            place, option = self._file_store().store.source(error)
             raise NotKept(files.refusal(what, error, place, option)) from error
 
 
@@ -166,10 +166,10 @@ def _tend(service: Service, application: ASGIApp, options: Options) -> Coroutine
     return _sweep(options.files) if options.files else None
 
 
-async def _sweep(kept: FileStore) -> None:
+async def _sweep(store: FileStore) -> None:
     while True:
         try:
-            await kept.sweep()
+            await store.sweep()
         except OSError as error:
             log.warning("expired files could not be deleted and stay for now: %s", files.reason(error))
         await asyncio.sleep(_SWEEP)

@@ -63,7 +63,7 @@ class DeletedFile(msgspec.Struct):
     type: Literal["file_deleted"] = "file_deleted"
 
 
-def told(record: FileRecord) -> FileMetadata:
+def metadata(record: FileRecord) -> FileMetadata:
     """A file as its client sees it."""
     return FileMetadata(
         id=record.id,
@@ -100,12 +100,12 @@ async def page(files: FileStore, owner: str, query: Mapping[str, list[str]]) -> 
         after = await _place_of(files, owner, one["after_id"], "after_id")
     before = await _place_of(files, owner, one["before_id"], "before_id") if one.get("before_id") else None
     most = int(limit)
-    found = await files.page(owner, most + 1, after=after, before=before)
-    more = len(found) > most
+    records = await files.page(owner, most + 1, after=after, before=before)
+    more = len(records) > most
     if more:
         # Backwards, the one too many is the first.
-        found = found[1:] if before and not after else found[:most]
-    return _page(found, more)
+        records = records[1:] if before and not after else records[:most]
+    return _page(records, more)
 
 
 async def _named(files: FileStore, owner: str, ids: list[str], query: Mapping[str, str]) -> FilePage:
@@ -116,10 +116,10 @@ async def _named(files: FileStore, owner: str, ids: list[str], query: Mapping[st
     return _page(await files.find(ids, owner), more=False)
 
 
-def _page(found: list[FileRecord], more: bool) -> FilePage:
-    first, last = (found[0], found[-1]) if found else (None, None)
+def _page(records: list[FileRecord], more: bool) -> FilePage:
+    first, last = (records[0], records[-1]) if records else (None, None)
     return FilePage(
-        data=[told(record) for record in found],
+        data=[metadata(record) for record in records],
         next_page=_cursor(last) if last and more else None,
         has_more=more,
         first_id=first.id if first else None,

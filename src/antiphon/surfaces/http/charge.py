@@ -27,17 +27,17 @@ class Charge:
         self._watch = watch
         self._batched = batched
         self._clock = clock
-        self._made = False
+        self._charged = False
 
     def make(self, usage: Usage) -> None:
         """Charge a reply that is whole."""
-        if not self._made:
+        if not self._charged:
             self._enter(_counts(usage, requests=1))
 
     def end(self) -> None:
         """The request is over: if its reply broke off, charge what it had used by then."""
         watch = self._watch
-        if self._made or self._batched or not (watch.output or watch.first is not None):
+        if self._charged or self._batched or not (watch.output or watch.first is not None):
             return
         usage = Usage(
             prompt=watch.earlier_prompt + watch.prompt,
@@ -64,7 +64,7 @@ class Charge:
         return charged if self._ledger is not None else run
 
     def _enter(self, counts: Counts) -> None:
-        self._made = True
+        self._charged = True
         if self._ledger is None:
             return
         watch = self._watch

@@ -124,7 +124,7 @@ class Gate:
                 exchange.charge.end()
             if not quiet:
                 self._note(exchange, route)
-                metrics.count(exchange.watch, surface=surface, status=exchange.status, gone=gone)
+                metrics.count(exchange.watch, surface=surface, status=exchange.status, client_gone=gone)
 
     def _find(self, exchange: Exchange) -> Placed:
         exchange.path, exchange.anthropic = canonical(exchange.path)
@@ -149,12 +149,12 @@ class Gate:
     def _check_key(self, exchange: Exchange, route: Route) -> None:
         keys, presented = self._options.accounts.keys, _presented(exchange)
         # Some clients send a stale x-api-key beside the right bearer token: either one will do.
-        found = [key for candidate in presented.values() if (key := keys.find(candidate))]
-        usable = next((key for key in found if keys.status(key) == "active"), None)
+        matches = [key for candidate in presented.values() if (key := keys.find(candidate))]
+        usable = next((key for key in matches if keys.status(key) == "active"), None)
         if usable is not None:
             exchange.watch.key = usable.label
-        elif found:
-            self._refuse_unusable(found[0])
+        elif matches:
+            self._refuse_unusable(matches[0])
         elif keys.required:
             self._refuse(presented)
         elif self._options.local_only and not _is_loopback(exchange.scope.get("server")):

@@ -25,11 +25,11 @@ _LONGEST_SHOWN = 100
 def address(name: str) -> Address | None:
     """The address that is written as `name` (IPv6 with or without brackets), None for a name that is none."""
     try:
-        found = ipaddress.ip_address(name.strip("[]").partition("%")[0])
+        ip = ipaddress.ip_address(name.strip("[]").partition("%")[0])
     except ValueError:
         return None
-    mapped = found.ipv4_mapped if found.version == 6 else None
-    return mapped or found
+    mapped = ip.ipv4_mapped if ip.version == 6 else None
+    return mapped or ip
 
 
 def local(name: str) -> bool:

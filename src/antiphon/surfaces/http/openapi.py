@@ -75,11 +75,11 @@ class _About:
 
     def __init__(self, surface: Surface, routes: list[Route]) -> None:
         self._surface = surface
-        self._told = [(route, route.operation) for route in routes if route.operation is not None]
-        if len(self._told) < len(routes):
+        self._operations = [(route, route.operation) for route in routes if route.operation is not None]
+        if len(self._operations) < len(routes):
             raise ValueError(f"a route of the surface {surface.name!r} does not say what it is")
         types: list[Any] = [surface.failure, *surface.types.values()]
-        for _, operation in self._told:
+        for _, operation in self._operations:
             types += [operation.body, *operation.replies.values(), *(each.type for each in operation.parameters)]
         self._types = [type for type in types if type is not None]
         self._place = f"#/components/schemas/{surface.name}."
@@ -106,13 +106,13 @@ class _About:
 
     def operations(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Path, method and description of each."""
-        found = []
-        for route, operation in self._told:
+        entries = []
+        for route, operation in self._operations:
             path = self._surface.base + route.path
             for name in operation.rest.split("/"):
                 path = path.replace("*", "{" + name + "}", 1)
-            found.append((path, route.method.lower(), self._described(path, route, operation)))
-        return found
+            entries.append((path, route.method.lower(), self._described(path, route, operation)))
+        return entries
 
     def _described(self, path: str, route: Route, operation: Operation) -> dict[str, Any]:
         good = {kind: self._schema(type) for kind, type in operation.replies.items()}

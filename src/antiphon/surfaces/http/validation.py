@@ -33,15 +33,15 @@ def complaint(trouble: str, where: str = "") -> str:
 
 
 def _sentence(message: str) -> str:
-    if found := _LENGTH.match(message):
-        kind, side, length = found.groups()
+    if match := _LENGTH.match(message):
+        kind, side, length = match.groups()
         what = "String" if kind == "str" else "List"
         unit = ("character" if kind == "str" else "item") + ("" if length == "1" else "s")
         return f"{what} should have {'at least' if side == '>=' else 'at most'} {length} {unit}"
-    if found := _BOUND.match(message):
-        return f"Input should be {_BOUNDS[found[1]]} {found[2].removesuffix('.0')}"
-    if (found := _TYPE.match(message)) and found[1] in _KINDS:
-        return f"Input should be {_KINDS[found[1]]}"
+    if match := _BOUND.match(message):
+        return f"Input should be {_BOUNDS[match[1]]} {match[2].removesuffix('.0')}"
+    if (match := _TYPE.match(message)) and match[1] in _KINDS:
+        return f"Input should be {_KINDS[match[1]]}"
     return message
 
 

@@ -38,7 +38,7 @@ class _StreamEncoder:
         self._encoder = encode.Encoder(style)
         self._prepared = prepared
         self._request_id = exchange.request_id
-        self._reading = exchange.watch.reading if progress.wanted(exchange) else None
+        self._reading = exchange.watch.reading if progress.is_requested(exchange) else None
 
     @property
     def ping(self) -> bytes:

@@ -97,7 +97,7 @@ class _Batches:
         ]
 
     async def _create(self, exchange: Exchange) -> None:
-        kept = await self._kept()
+        store = await self._batch_store()
         body = await exchange.body(_BODIES * self._options.max_body)
         requests = await asyncio.to_thread(_read, body)
         batch = Batch(
@@ -109,46 +109,46 @@ class _Batches:
         )
         lines = (one_line(msgspec.json.encode(request)) for request in requests)
         with self._store("this batch", len(body)):
-            await kept.create(batch, lines)
+            await store.create(batch, lines)
         await self._tell(exchange, batch)
 
     async def _list(self, exchange: Exchange) -> None:
-        kept = await self._kept()
+        store = await self._batch_store()
         with self._store("message batches"):
-            mine = await kept.all(exchange.watch.key)
+            mine = await store.all(exchange.watch.key)
         names = [batch.id for batch in mine]
         places, more = pages.cut(names, exchange.query, usual="20", kind="message batch")
-        data = [_told(mine[place], exchange) for place in places]
+        data = [_encoded(mine[place], exchange) for place in places]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         await exchange.reply(200, msgspec.json.encode(BatchPage(data, more, first, last)))
 
     async def _one(self, exchange: Exchange) -> None:
-        await self._tell(exchange, await self._found(await self._kept(), exchange))
+        await self._tell(exchange, await self._batch(await self._batch_store(), exchange))
 
     async def _cancel(self, exchange: Exchange) -> None:
-        kept = await self._kept()
-        batch = await self._found(kept, exchange)
+        store = await self._batch_store()
+        batch = await self._batch(store, exchange)
         if batch.ended is None:
             with self._store("the cancellation"):
-                await kept.cancel(batch.id)
-            batch = await self._found(kept, exchange)
+                await store.cancel(batch.id)
+            batch = await self._batch(store, exchange)
         await self._tell(exchange, batch)
 
     async def _delete(self, exchange: Exchange) -> None:
-        kept = await self._kept()
-        batch = await self._found(kept, exchange)
+        store = await self._batch_store()
+        batch = await self._batch(store, exchange)
         if batch.ended is None:
             raise BadRequest(f"{batch.id} has not ended: cancel it first, or wait until it has")
         with self._store("the deletion"):
-            await kept.delete(batch)
+            await store.delete(batch)
         await exchange.reply(200, msgspec.json.encode(DeletedBatch(batch.id)))
 
     async def _results(self, exchange: Exchange) -> None:
-        kept = await self._kept()
-        batch = await self._found(kept, exchange)
+        store = await self._batch_store()
+        batch = await self._batch(store, exchange)
         if batch.ended is None:
             raise BadRequest(f"{batch.id} has not ended: it has no results yet")
-        pieces = kept.results(batch)
+        pieces = store.results(batch)
         with self._store("the results"):
             first = await anext(aiter(pieces), b"")
         await exchange.open([(b"content-type", b"application/x-jsonl")])
@@ -157,10 +157,10 @@ class _Batches:
             await exchange.write(piece)
         await exchange.write(b"", more=False)
 
-    async def _found(self, kept: BatchStore, exchange: Exchange) -> Batch:
+    async def _batch(self, store: BatchStore, exchange: Exchange) -> Batch:
         """The batch that the path names, if it is one of this client's."""
         with self._store("this batch"):
-            batch = await kept.get(exchange.rest, exchange.watch.key)
+            batch = await store.get(exchange.rest, exchange.watch.key)
         if batch is None:
             raise NotFound(f"message batch: {exchange.rest}")
         return batch
@@ -175,7 +175,7 @@ class _Batches:
             place, option = self._options.store.source(error)
             raise NotKept(files.refusal(what, error, place, option, size)) from error
 
-    async def _kept(self) -> BatchStore:
+    async def _batch_store(self) -> BatchStore:
         if self._options.store is None:
             raise NotFound("this server keeps no message batches")
         batches = BatchStore(self._options.store)
@@ -185,7 +185,7 @@ class _Batches:
         return batches
 
     async def _tell(self, exchange: Exchange, batch: Batch) -> None:
-        await exchange.reply(200, msgspec.json.encode(_told(batch, exchange)))
+        await exchange.reply(200, msgspec.json.encode(_encoded(batch, exchange)))
 
 
 def _read(body: bytes) -> list[BatchRequest]:
@@ -204,7 +204,7 @@ def _read(body: bytes) -> list[BatchRequest]:
 _creation = msgspec.json.Decoder(Creation)
 
 
-def _told(batch: Batch, exchange: Exchange) -> MessageBatch:
+def _encoded(batch: Batch, exchange: Exchange) -> MessageBatch:
     ended = batch.ended is not None
     return MessageBatch(
         id=batch.id,

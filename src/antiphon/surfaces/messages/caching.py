@@ -30,16 +30,16 @@ class Mark(msgspec.Struct, frozen=True):
 def last_mark(request: wire.Request) -> Mark | None:
     """The last mark of a request, or None."""
     if not isinstance(request.cache_control, msgspec.UnsetType):
-        found = _control(_value(request.cache_control))
-        if found is not None:
-            return Mark(len(request.messages), found)
+        control = _control(_value(request.cache_control))
+        if control is not None:
+            return Mark(len(request.messages), control)
     for count in range(len(request.messages), 0, -1):
         content = request.messages[count - 1].content
-        if isinstance(content, list) and (found := _last(content)) is not None:
-            return Mark(count, found)
+        if isinstance(content, list) and (control := _last(content)) is not None:
+            return Mark(count, control)
     for blocks in (request.system, request.tools):
-        if isinstance(blocks, list) and (found := _last(blocks)) is not None:
-            return Mark(0, found)
+        if isinstance(blocks, list) and (control := _last(blocks)) is not None:
+            return Mark(0, control)
     return None
 
 

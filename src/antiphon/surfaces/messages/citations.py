@@ -134,19 +134,19 @@ class Citing:
 
     def cited(self, sent: Iterable[Any]) -> tuple[Citation, ...]:
         """What citations that a client sends back were made of, as far as their sources are still there."""
-        return tuple(found for each in sent if (found := _found(each, self.sources.all())) is not None)
+        return tuple(found for each in sent if (found := _decoded(each, self.sources.all())) is not None)
 
 
-def _found(sent: Any, sources: Sequence[Source]) -> Citation | None:
-    if not isinstance(sent, dict):
+def _decoded(citation: Any, sources: Sequence[Source]) -> Citation | None:
+    if not isinstance(citation, dict):
         return None
-    if sent.get("type") == "web_search_result_location":
-        return _indexed(sent.get("encrypted_index"), sources)
-    if (place := _PLACES.get(str(sent.get("type")))) is None:
+    if citation.get("type") == "web_search_result_location":
+        return _indexed(citation.get("encrypted_index"), sources)
+    if (place := _PLACES.get(str(citation.get("type")))) is None:
         return None
-    kind, index, start = place[0], sent.get(place[1]), sent.get(place[2])
+    kind, index, start = place[0], citation.get(place[1]), citation.get(place[2])
     source = next((each for each in sources if each.kind == kind and each.index == index), None)
-    text = sent.get("cited_text")
+    text = citation.get("cited_text")
     if source is None or not isinstance(text, str):
         return None
     for first, passage in enumerate(source.passages):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from antiphon.api.context_management import Compact, Edit
 from antiphon.api.errors import BadRequest
-from antiphon.prompt.summary import told
+from antiphon.prompt.summary import summary_text
 from antiphon.surfaces.messages.request import tools, wire
 from antiphon.surfaces.messages.request.checks import Indexed
 
@@ -23,7 +23,7 @@ def resumed(messages: list[Indexed]) -> list[Indexed]:
             gone = [block for _, _, earlier in messages[:position] for block in earlier] + blocks[:place]
             changes = list(_changes(gone))
             empty: list[Indexed] = [(at, "system", []) for at in range(max(position - 1, 0))]
-            head: list[Indexed] = [(index, "user", [wire.Text(told(summary))])]
+            head: list[Indexed] = [(index, "user", [wire.Text(summary_text(summary))])]
             if changes:
                 head.append((index, "system", changes))
             rest = blocks[place + 1 :]

@@ -53,7 +53,7 @@ _STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _END = b"}}\n\n"
 
 
-class _At(Enum):
+class _State(Enum):
     FRESH = "nothing sent yet"
     IDLE = "no block open"
     TEXT = "a block of text open"
@@ -83,14 +83,14 @@ def ending(style: Style, end: Finished, more: Mapping[str, Any]) -> bytes:
 
 
 _DELTAS = {
-    _At.TEXT: (b'"text_delta","text":', b'{"type":"text","text":""}'),
-    _At.THINKING: (b'"thinking_delta","thinking":', b'{"type":"thinking","thinking":"","signature":""}'),
-    _At.TOOL: (b'"input_json_delta","partial_json":', b""),
-    _At.RESULT: (b"", b""),
+    _State.TEXT: (b'"text_delta","text":', b'{"type":"text","text":""}'),
+    _State.THINKING: (b'"thinking_delta","thinking":', b'{"type":"thinking","thinking":"","signature":""}'),
+    _State.TOOL: (b'"input_json_delta","partial_json":', b""),
+    _State.RESULT: (b"", b""),
 }
 _CITED = b'{"type":"text","text":"","citations":[]}'
-_OPENED_BY: dict[type, _At] = {TextDelta: _At.TEXT, ThinkingDelta: _At.THINKING, ToolDelta: _At.TOOL}
-_DONE, _THINKING, _TOOL = _At.DONE, _At.THINKING, _At.TOOL
+_OPENED_BY: dict[type, _State] = {TextDelta: _State.TEXT, ThinkingDelta: _State.THINKING, ToolDelta: _State.TOOL}
+_DONE, _THINKING, _TOOL = _State.DONE, _State.THINKING, _State.TOOL
 
 
 class Encoder:
@@ -98,7 +98,7 @@ class Encoder:
 
     def __init__(self, style: Style) -> None:
         self._style = style
-        self._at = _At.FRESH
+        self._state = _State.FRESH
         self._index = -1
         self._prefix = b""
         self._thought: list[str] = []
@@ -109,13 +109,13 @@ class Encoder:
     @property
     def finished(self) -> bool:
         """Whether the message has come to its end."""
-        return self._at is _At.DONE
+        return self._state is _State.DONE
 
     def start(self, usage: Usage) -> bytes:
         """The first frame. `usage` may still lack what was cached; the last frame tells it again."""
-        if self._at is not _At.FRESH:
+        if self._state is not _State.FRESH:
             raise Internal("a message cannot start twice")
-        self._at = _At.IDLE
+        self._state = _State.IDLE
         # The API counts a token as soon as it starts to answer; some clients divide by this figure.
         opening = usage_sent(self._style, msgspec.structs.replace(usage, output=1, thinking=0))
         return frame("message_start", {"type": "message_start", "message": message_sent(self._style, [], opening)})
@@ -124,23 +124,23 @@ class Encoder:
         """The frames for what came at once: neighbouring deltas of one kind become one."""
         out: list[bytes] = []
         held: list[str] = []
-        kind: _At | None = None
+        kind: _State | None = None
         for event in events:
-            if self._at is _DONE:
+            if self._state is _DONE:
                 break
             # By exact type: this runs for every token, and a chain of isinstance is slow.
             if type(event) is TokensSampled:
                 self._tokens += event.tokens
                 continue
-            at, text = _OPENED_BY.get(type(event)), ""
-            if at is not None:
-                text = event.json if at is _TOOL else event.text  # type: ignore[union-attr]
+            state, text = _OPENED_BY.get(type(event)), ""
+            if state is not None:
+                text = event.json if state is _TOOL else event.text  # type: ignore[union-attr]
                 if not text:
                     continue
-            if at is not kind and kind is not None:
+            if state is not kind and kind is not None:
                 self._delta(kind, "".join(held), out)
                 held = []
-            kind = at
+            kind = state
             if text:
                 held.append(text)
                 self._due = len(self._tokens)
@@ -153,27 +153,27 @@ class Encoder:
     def _boundary(self, event: AnyEvent, out: list[bytes]) -> None:
         match event:
             case Started(usage):
-                if self._at is _At.FRESH:
+                if self._state is _State.FRESH:
                     out.append(self.start(usage))
             case ToolStart(id, name):
                 call = _to_json(tool_sent(self._style, id, name, msgspec.Raw(b"{}")))
-                self._open(_At.TOOL, call, out)
+                self._open(_State.TOOL, call, out)
             case Cited(citations):
                 self._close(out)
                 self._cited = citations
             case ServerToolStart(_, block):
-                self._open(_At.TOOL, _to_json(block), out)
+                self._open(_State.TOOL, _to_json(block), out)
             case Compacted(summary):
-                self._open(_At.RESULT, _to_json(compaction_sent(self._style, None, summary)), out)
+                self._open(_State.RESULT, _to_json(compaction_sent(self._style, None, summary)), out)
                 delta = {"type": "compaction_delta", "content": summary, "encrypted_content": None}
                 data = {"type": "content_block_delta", "index": self._index, "delta": delta}
                 out.append(frame("content_block_delta", data))
                 self._close(out)
             case ServerResult(block):
-                self._open(_At.RESULT, _to_json(block), out)
+                self._open(_State.RESULT, _to_json(block), out)
                 self._close(out)
             case ToolEnd():
-                if self._at is not _At.TOOL:
+                if self._state is not _State.TOOL:
                     raise Internal("a tool call ended that was never begun")
                 self._close(out)
             case Finished():
@@ -181,18 +181,18 @@ class Encoder:
                 style = self._style
                 more = style.tokens.members(self._tokens) if style.tokens and self._tokens else {}
                 out.append(ending(style, event, more))
-                self._at = _At.DONE
+                self._state = _State.DONE
             case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled():
                 pass
             case _:
                 assert_never(event)
 
-    def _delta(self, at: _At, text: str, out: list[bytes]) -> None:
-        if self._at is not at:
-            if at is _At.TOOL:
+    def _delta(self, state: _State, text: str, out: list[bytes]) -> None:
+        if self._state is not state:
+            if state is _State.TOOL:
                 raise Internal("input for a tool call that was never begun")
-            self._open(at, _CITED if self._cited and at is _At.TEXT else _DELTAS[at][1], out)
-        if at is _THINKING:
+            self._open(state, _CITED if self._cited and state is _State.TEXT else _DELTAS[state][1], out)
+        if state is _THINKING:
             self._thought.append(text)
             if self._style.withheld:
                 return
@@ -201,14 +201,14 @@ class Encoder:
     def _end_with(self, count: int) -> bytes:
         """The end of a delta, with the first so many of the tokens that are to be told."""
         assert self._style.tokens
-        told, self._due = self._tokens, 0
-        if count == len(told):
+        tokens, self._due = self._tokens, 0
+        if count == len(tokens):
             self._tokens = []
         else:
-            told, self._tokens = told[:count], told[count:]
-        return b"}%b}\n\n" % self._style.tokens.beside(told)
+            tokens, self._tokens = tokens[:count], tokens[count:]
+        return b"}%b}\n\n" % self._style.tokens.beside(tokens)
 
-    def _open(self, at: _At, block: bytes, out: list[bytes]) -> None:
+    def _open(self, state: _State, block: bytes, out: list[bytes]) -> None:
         self._close(out)
         self._index += 1
         index = str(self._index).encode()
@@ -220,10 +220,10 @@ class Encoder:
             out.append(PING)
         self._prefix = (
             b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%b,"delta":{"type":%b'
-            % (index, _DELTAS[at][0])
+            % (index, _DELTAS[state][0])
         )
-        self._at = at
-        cited, self._cited = self._cited if at is _At.TEXT else (), ()
+        self._state = state
+        cited, self._cited = self._cited if state is _State.TEXT else (), ()
         out.extend(
             b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%b,'
             b'"delta":{"type":"citations_delta","citation":%b}}\n\n' % (index, _to_json(location(citation)))
@@ -231,15 +231,15 @@ class Encoder:
         )
 
     def _close(self, out: list[bytes]) -> None:
-        if self._at is _At.FRESH or self._at is _At.DONE:
-            raise Internal(f"an event came while {self._at.value}")
-        if self._at is _At.IDLE:
+        if self._state is _State.FRESH or self._state is _State.DONE:
+            raise Internal(f"an event came while {self._state.value}")
+        if self._state is _State.IDLE:
             return
         index = str(self._index).encode()
         if self._tokens:
             # What was sampled without any text to be told with: the markers around a call, the end of a turn.
             out.append(self._prefix + b'""' + self._end_with(len(self._tokens)))
-        if self._at is _At.THINKING:
+        if self._state is _State.THINKING:
             signature = self._style.seal.sign("".join(self._thought), withheld=self._style.withheld)
             self._thought = []
             out.append(
@@ -247,4 +247,4 @@ class Encoder:
                 b'"delta":{"type":"signature_delta","signature":%b}}\n\n' % (index, _to_json(signature))
             )
         out.append(b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%b}\n\n' % index)
-        self._at = _At.IDLE
+        self._state = _State.IDLE

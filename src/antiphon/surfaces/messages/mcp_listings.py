@@ -26,13 +26,13 @@ def expected(exchange: Exchange) -> bool:
 def known(messages: Iterable[checks.Indexed]) -> dict[str, list[Any]]:
     """What the listings of a conversation say of each server: the last is the one that the model saw last. Raises
     BadRequest."""
-    found: dict[str, list[Any]] = {}
+    listings: dict[str, list[Any]] = {}
     for index, role, blocks in messages:
         for place, block in enumerate(blocks):
             if role == "assistant" and isinstance(block, wire.Other) and block.type == _KIND:
                 _check(block.fields, f"messages.{index}.content.{place}.{_KIND}")
-                found[block.fields["mcp_server_name"]] = block.fields["tools"]
-    return found
+                listings[block.fields["mcp_server_name"]] = block.fields["tools"]
+    return listings
 
 
 def pinned(

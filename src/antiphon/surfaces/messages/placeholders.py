@@ -37,10 +37,10 @@ def _server_use(fields: Fields) -> str:
 
 
 def _server_result(fields: Fields) -> str:
-    found = words(fields.get("content"))
-    if not found:
+    text = words(fields.get("content"))
+    if not text:
         return ""
-    return f"[{str(fields.get('type', 'tool result')).removesuffix('_tool_result')} result]\n{found}"
+    return f"[{str(fields.get('type', 'tool result')).removesuffix('_tool_result')} result]\n{text}"
 
 
 def _container_upload(fields: Fields) -> str:

@@ -15,14 +15,14 @@ HEADER = "antiphon-progress"
 _INTERVAL = 1.0
 
 
-def wanted(exchange: Exchange) -> bool:
+def is_requested(exchange: Exchange) -> bool:
     """Whether the client asks for it."""
     return exchange.header(HEADER) == "1"
 
 
 def interval(exchange: Exchange, usual: float) -> float:
     """The longest silence of the stream, in seconds."""
-    return min(_INTERVAL, usual) if wanted(exchange) else usual
+    return min(_INTERVAL, usual) if is_requested(exchange) else usual
 
 
 def ping(progress: PromptProgress | None) -> bytes:

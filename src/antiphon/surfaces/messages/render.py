@@ -101,7 +101,7 @@ class _Render:
             max_input_tokens=card.window,
             input_tokens=inspection.length,
             cached_tokens=inspection.cached,
-            remembered_tokens=inspection.kept,
+            remembered_tokens=inspection.reused,
             previous=_comparison(inspection.previous) if inspection.previous else None,
             text=inspection.text,
             ids=inspection.ids,

@@ -123,7 +123,7 @@ class Threads:
     def keeping(self, turn: ThreadTurn, style: message.Style, run: Run) -> Run:
         """The run that keeps its reply as a turn before the client is told that it has ended."""
 
-        async def kept(emit: Emit) -> None:
+        async def keeping_run(emit: Emit) -> None:
             await self._claim(turn)
             folding = Fold()
 
@@ -138,7 +138,7 @@ class Threads:
             finally:
                 await self._release(turn)
 
-        return kept
+        return keeping_run
 
     async def _going_on(
         self, previous: str | None, owner: str, members: dict[str, Raw]

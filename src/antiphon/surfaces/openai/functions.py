@@ -17,7 +17,7 @@ _NAME = re.compile(r"^[a-zA-Z0-9_.-]{1,128}$")
 _INVALID = "JSON schema is invalid. It must match JSON Schema draft 2020-12."
 
 
-def given(raw: msgspec.Raw | msgspec.UnsetType) -> bytes:
+def raw_bytes(raw: msgspec.Raw | msgspec.UnsetType) -> bytes:
     """What the client wrote; nothing where it wrote null or left it out."""
     return b"" if isinstance(raw, msgspec.UnsetType) or bytes(raw) == b"null" else bytes(raw)
 

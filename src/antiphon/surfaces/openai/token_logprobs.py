@@ -56,11 +56,11 @@ class TokenStyle(msgspec.Struct, frozen=True, kw_only=True):
         return Logprobs([self._likelihood(token, spelled) for token in tokens])
 
     def _likelihood(self, token: Token, spelled: Mapping[int, bytes]) -> Likelihood:
-        tops = [Alternative(*_told(id, logprob, spelled)) for id, logprob in token.top[: self.alternatives]]
-        return Likelihood(*_told(token.id, token.logprob, spelled), top_logprobs=tops)
+        tops = [Alternative(*_entry(id, logprob, spelled)) for id, logprob in token.top[: self.alternatives]]
+        return Likelihood(*_entry(token.id, token.logprob, spelled), top_logprobs=tops)
 
 
-def _told(id: int, logprob: float | None, spelled: Mapping[int, bytes]) -> tuple[str, float, list[int]]:
+def _entry(id: int, logprob: float | None, spelled: Mapping[int, bytes]) -> tuple[str, float, list[int]]:
     raw = spelled[id]
     return raw.decode("utf-8", "replace"), UNKNOWN if logprob is None else logprob, list(raw)
 

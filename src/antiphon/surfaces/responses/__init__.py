@@ -43,17 +43,17 @@ class _Responses:
         self._service = service
         self._options = options
         self._seal = Seal(options.seal_key)
-        self._kept = KeptResponses(options.store)
+        self._responses = KeptResponses(options.store)
         self._conversations = Conversations(options.store, options.new_id)
-        self._background = Background(self._kept, options.leaving)
-        self._reader = RequestReader(service, options, self._seal, self._kept, self._conversations)
+        self._background = Background(self._responses, options.leaving)
+        self._reader = RequestReader(service, options, self._seal, self._responses, self._conversations)
 
     def routes(self) -> list[Route]:
         return [
             Route(method="POST", path="/responses", answer=self._create, operation=_CREATE),
             Route(method="POST", path="/responses/input_tokens", answer=self._count, operation=_COUNT),
             Compacting(self._service, self._reader, self._seal, self._options).route(),
-            *StoredResponses(self._kept, self._background, self._options.ping_interval).routes(),
+            *StoredResponses(self._responses, self._background, self._options.ping_interval).routes(),
             *ConversationRoutes(self._conversations, self._options).routes(),
         ]
 
@@ -67,7 +67,7 @@ class _Responses:
         run = exchange.charge.making(run)
         style = self._style(draft, decoded, prompt_ids)
         exchange.watch.message = style.id
-        keeper = Keeper(self._kept, self._conversations, draft, exchange.watch.key)
+        keeper = Keeper(self._responses, self._conversations, draft, exchange.watch.key)
         if request.background:
             await self._begin(exchange, keeper, style, run, streaming=bool(request.stream))
         elif request.stream:
@@ -80,9 +80,9 @@ class _Responses:
                 interval=self._options.ping_interval,
             )
         else:
-            made = await _whole(exchange, style, run)
-            made.store = await keeper.finish(made)
-            await exchange.reply(200, msgspec.json.encode(made))
+            result = await _whole(exchange, style, run)
+            result.store = await keeper.finish(result)
+            await exchange.reply(200, msgspec.json.encode(result))
 
     async def _begin(self, exchange: Exchange, keeper: Keeper, style: Style, run: Run, *, streaming: bool) -> None:
         """Have a response made in the background, and say that it is, or stream it as long as the client listens."""
@@ -107,7 +107,7 @@ class _Responses:
         new_id, box, request = self._options.new_id, decoded.box, draft.request
         lists = [ToolList(new_id("mcpl_"), label, tools) for label, tools in box.lists.items()]
         # A prompt of ids has no items that could be gone on from.
-        stored = request.store is not False and self._kept.available and request.input_ids is None
+        stored = request.store is not False and self._responses.available and request.input_ids is None
         return Style(
             id=new_id("resp_"),
             created=int(self._options.clock()),

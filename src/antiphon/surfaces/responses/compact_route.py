@@ -55,8 +55,8 @@ class Compacting:
     async def _compact(self, exchange: Exchange) -> None:
         draft, decoded = await self._reader.read(exchange)
         exchange.facts |= {"model": draft.request.model, "stream": False}
-        wanted = replace(decoded.generation, edits=(Compact(on_demand=True, pause=True),))
-        summary = await self._service.compaction(draft.request.model, decoded.conversation, wanted)
+        params = replace(decoded.generation, edits=(Compact(on_demand=True, pause=True),))
+        summary = await self._service.compaction(draft.request.model, decoded.conversation, params)
         if summary is None:
             raise BadRequest("there is no conversation to compact: send it as `input`")
         prepared = await self._service.prepare(draft.request.model, summary.conversation, summary.params)
@@ -70,23 +70,23 @@ class Compacting:
         compacted = Compacted(
             id=new_id("resp_"),
             created_at=int(self._options.clock()),
-            output=[*self._said(draft), item],
+            output=[*self._user_messages(draft), item],
             usage=usage_sent(reply.usage),
         )
         await exchange.reply(200, msgspec.json.encode(compacted))
 
-    def _said(self, draft: decode.Draft) -> list[dict[str, Any]]:
+    def _user_messages(self, draft: decode.Draft) -> list[dict[str, Any]]:
         """The messages of the user that no summary stands for, each with an id."""
-        said: list[dict[str, Any]] = []
+        messages: list[dict[str, Any]] = []
         for raw in (*draft.earlier, *msgspec.json.decode(decode.own_items(draft), type=list[Raw])):
             _, item = input_items.item(raw, "input")
             if isinstance(item, input_items.Message) and item.role == "user":
-                told = msgspec.json.decode(raw)
-                said.append(listed({**told, "id": told.get("id") or self._options.new_id("msg_")}))
+                message = msgspec.json.decode(raw)
+                messages.append(listed({**message, "id": message.get("id") or self._options.new_id("msg_")}))
             elif isinstance(item, input_items.Compaction):
                 summary = opened(item.encrypted_content or "", self._seal)
-                said = [] if summary and summary.whole else said
-        return said
+                messages = [] if summary and summary.whole else messages
+        return messages
 
 
 _COMPACT = Operation(

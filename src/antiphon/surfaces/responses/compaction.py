@@ -17,7 +17,7 @@ from antiphon.api.conversation import Conversation
 from antiphon.api.seal import Forged, Seal
 from antiphon.prompt import summary as summaries
 from antiphon.surfaces.responses.request import wire
-from antiphon.surfaces.responses.server_items import Told
+from antiphon.surfaces.responses.server_items import ItemEvents
 from antiphon.surfaces.responses.tools.shapes import Fields
 from antiphon.surfaces.responses.truncation import instructions
 
@@ -38,11 +38,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 def opened(sealed: str, seal: Seal) -> Summary | None:
     """What an item carried; None where it was sealed elsewhere. Raises Forged."""
-    told = seal.open("", sealed)
-    if not told:
+    content = seal.open("", sealed)
+    if not content:
         return None
     try:
-        return msgspec.json.decode(told, type=Summary)
+        return msgspec.json.decode(content, type=Summary)
     except msgspec.DecodeError:
         raise Forged from None
 
@@ -59,7 +59,7 @@ class Compaction:
         """Without the summary."""
         return self._item("")
 
-    def opened(self) -> Told:
+    def opened(self) -> ItemEvents:
         """That it is being written."""
         yield "response.compaction.compacting", {}
 
@@ -67,7 +67,7 @@ class Compaction:
         """It comes whole."""
         return ""
 
-    def closing(self, complete: bool) -> Told:
+    def closing(self, complete: bool) -> ItemEvents:
         """Nothing."""
         return iter(())
 

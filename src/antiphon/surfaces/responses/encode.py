@@ -94,23 +94,23 @@ class Encoder:
         held: list[str] = []
         kind: type[AnyEvent] = Started
         for event in events:
-            at = type(event)
+            current = type(event)
             # By exact type: this runs for every token, and a chain of isinstance is slow.
             text: str | None = None
-            if at is TextDelta or at is ThinkingDelta:
+            if current is TextDelta or current is ThinkingDelta:
                 text = event.text  # type: ignore[union-attr]
-            elif at is ToolDelta:
+            elif current is ToolDelta:
                 text = event.json  # type: ignore[union-attr]
             if text == "":
                 continue
-            if at is TokensSampled:
+            if current is TokensSampled:
                 self._tokens.add(event)  # type: ignore[arg-type]
                 continue
-            if at is not kind:
+            if current is not kind:
                 if held:
                     self._delta(kind, "".join(held), out)
                     held = []
-                kind = at
+                kind = current
             if text is None:
                 self._boundary(event, out)
             else:
@@ -135,9 +135,9 @@ class Encoder:
             style = self._style.items
             self._open(kind, items.Message(style) if kind is TextDelta else items.Reasoning(style), out)
         assert self._item is not None
-        told, beside = self._item.take(text), self._tokens.beside(self._item)
-        if told and self._prefix:
-            out.append(b'%b%b%b,"sequence_number":%d}\n\n' % (self._prefix, text_json(told), beside, self._frames))
+        delta, beside = self._item.take(text), self._tokens.beside(self._item)
+        if delta and self._prefix:
+            out.append(b'%b%b%b,"sequence_number":%d}\n\n' % (self._prefix, text_json(delta), beside, self._frames))
             self._frames += 1
 
     def _boundary(self, event: AnyEvent, out: list[bytes]) -> None:
@@ -179,8 +179,8 @@ class Encoder:
         if not isinstance(item, items.WholeCall):
             self._begin(item, out)
         name, fields = item.delta
-        told = _to_json({"type": name, "item_id": item.id, "output_index": self._index, **fields})[:-1]
-        self._prefix = b'event: %b\ndata: %b,"delta":' % (name.encode(), told) if name else b""
+        head = _to_json({"type": name, "item_id": item.id, "output_index": self._index, **fields})[:-1]
+        self._prefix = b'event: %b\ndata: %b,"delta":' % (name.encode(), head) if name else b""
 
     def _begin(self, item: Item, out: list[bytes]) -> None:
         self._tell("response.output_item.added", {"output_index": self._index, "item": item.opening()}, out)
@@ -190,7 +190,7 @@ class Encoder:
         item, self._kind, self._item = self._item, None, None
         if isinstance(item, ServerCall):
             # Its result is still to come.
-            self._tell_all(item, self._index, item.asked(), out)
+            self._tell_all(item, self._index, item.input_done(), out)
             self._running[self._index] = item
         elif item is not None:
             if isinstance(item, items.WholeCall):
@@ -213,8 +213,8 @@ class Encoder:
         self._tell("response.output_item.done", {"output_index": index, "item": whole}, out)
         self._output[index] = whole
 
-    def _tell_all(self, item: Item, index: int, told: items.Told, out: list[bytes]) -> None:
-        for name, fields in told:
+    def _tell_all(self, item: Item, index: int, events: items.ItemEvents, out: list[bytes]) -> None:
+        for name, fields in events:
             place = {} if name.startswith(_WITHOUT_ID) else {"item_id": item.id}
             self._tell(name, {**place, "output_index": index, **fields}, out)
 

@@ -63,8 +63,8 @@ class Generation:
 
     async def _go_on(self, conversation: Conversation, *, further: bool = False) -> tuple[Run, Sequence[int]]:
         """The reply to a conversation whose calls all have results, after a summary of it where one is due."""
-        model, wanted = self._draft.request.model, self._decoded.generation
-        summary = await self._service.compaction(model, conversation, wanted)
+        model, params = self._draft.request.model, self._decoded.generation
+        summary = await self._service.compaction(model, conversation, params)
         if summary is None:
             return await self._reply(conversation, further=further)
         prepared = await self._prepare(summary.conversation, summary.params, further=further)
@@ -92,11 +92,11 @@ class Generation:
             return first, prepared.prompt_ids if self._decoded.tokens.ids else ()
         return partial(self._rounds(conversation, served).run, first), ()
 
-    async def _prepare(self, conversation: Conversation, wanted: GenerationParams, *, further: bool) -> Prepared:
+    async def _prepare(self, conversation: Conversation, params: GenerationParams, *, further: bool) -> Prepared:
         key = self._draft.request.prompt_cache_key
         session = key[:256] if key else None
         return await self._service.prepare(
-            self._draft.request.model, conversation, wanted, session=session, further=further
+            self._draft.request.model, conversation, params, session=session, further=further
         )
 
     @property
@@ -106,8 +106,8 @@ class Generation:
     def _rounds(self, conversation: Conversation, declared: Mapping[str, Declared]) -> Rounds:
         box = self._decoded.box
 
-        async def further(conversation: Conversation, wanted: GenerationParams) -> Run:
-            return partial(self._service.run, await self._prepare(conversation, wanted, further=True))
+        async def further(conversation: Conversation, params: GenerationParams) -> Run:
+            return partial(self._service.run, await self._prepare(conversation, params, further=True))
 
         return Rounds(
             conversation,

@@ -16,7 +16,7 @@ from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai.token_logprobs import Likelihood
 from antiphon.surfaces.responses.tools.shapes import Acting, Fields, Shape
 
-Told = Iterator[tuple[str, Fields]]
+ItemEvents = Iterator[tuple[str, Fields]]
 """Events, each by its name and its members apart from the item's id and place."""
 
 
@@ -46,13 +46,13 @@ class Item(Protocol):
     def opening(self) -> Fields:
         """The item as it opens."""
 
-    def opened(self) -> Told:
+    def opened(self) -> ItemEvents:
         """What follows its opening at once."""
 
     def take(self, piece: str) -> str:
         """What is told of a further piece."""
 
-    def closing(self, complete: bool) -> Told:
+    def closing(self, complete: bool) -> ItemEvents:
         """What is told before it closes."""
 
     def whole(self, complete: bool) -> Fields:
@@ -79,7 +79,7 @@ class Message:
         """Without content."""
         return self._item("in_progress", [])
 
-    def opened(self) -> Told:
+    def opened(self) -> ItemEvents:
         """Its one part opens."""
         yield "response.content_part.added", {"content_index": 0, "part": self._content(b'""')}
 
@@ -88,7 +88,7 @@ class Message:
         self._text.append(piece)
         return piece
 
-    def closing(self, complete: bool) -> Told:
+    def closing(self, complete: bool) -> ItemEvents:
         """Its text and its part are whole."""
         text = text_json("".join(self._text))
         yield f"{self._event}.done", {**self._place, self._member: msgspec.Raw(text)}
@@ -127,7 +127,7 @@ class Reasoning:
         """Without a thought."""
         return {"type": "reasoning", "id": self.id, "status": "in_progress", "summary": []}
 
-    def opened(self) -> Told:
+    def opened(self) -> ItemEvents:
         """Its one part opens."""
         yield f"{self._part}.added", {**self._place, "part": {"type": self._kind, "text": ""}}
 
@@ -136,7 +136,7 @@ class Reasoning:
         self._text.append(piece)
         return piece
 
-    def closing(self, complete: bool) -> Told:
+    def closing(self, complete: bool) -> ItemEvents:
         """Its text and its part are whole."""
         text = msgspec.Raw(text_json("".join(self._text)))
         yield f"{self._event}.done", {**self._place, "text": text}
@@ -145,9 +145,9 @@ class Reasoning:
     def whole(self, complete: bool) -> Fields:
         """With the thought, and sealed where that was asked for."""
         thought = "".join(self._text)
-        told = [{"type": self._kind, "text": msgspec.Raw(text_json(thought))}]
+        content = [{"type": self._kind, "text": msgspec.Raw(text_json(thought))}]
         item: Fields = {"type": "reasoning", "id": self.id, "status": "completed" if complete else "incomplete"}
-        item |= {"summary": told} if self._style.summary else {"summary": [], "content": told}
+        item |= {"summary": content} if self._style.summary else {"summary": [], "content": content}
         if self._style.sealed:
             item["encrypted_content"] = self._style.seal.sign(thought, withheld=True)
         return item
@@ -163,32 +163,32 @@ class Call:
         self._event, self._member = shape.told_as
         self._reader = shape.reader()
         self._input: list[str] = []
-        self._told: list[str] = []
+        self._sent: list[str] = []
         self.delta = (f"{self._event}.delta" if self._event else "", dict[str, Any]())
 
     def opening(self) -> Fields:
         """Without its input."""
         return self._item("in_progress", self._shape.opening())
 
-    def opened(self) -> Told:
+    def opened(self) -> ItemEvents:
         """Nothing."""
         return iter(())
 
     def take(self, piece: str) -> str:
         """What can be told of the input already."""
         self._input.append(piece)
-        told = self._reader.feed(piece)
-        self._told.append(told)
-        return told
+        delta = self._reader.feed(piece)
+        self._sent.append(delta)
+        return delta
 
-    def closing(self, complete: bool) -> Told:
+    def closing(self, complete: bool) -> ItemEvents:
         """Its input is whole; what of it was not told yet is told first."""
         if not self._event:
             return
         raw = self._shape.whole(self._json)[self._member]
-        whole, told = msgspec.json.decode(raw), "".join(self._told)
-        if whole != told and whole.startswith(told):
-            yield f"{self._event}.delta", {"delta": msgspec.Raw(text_json(whole[len(told) :]))}
+        whole, sent = msgspec.json.decode(raw), "".join(self._sent)
+        if whole != sent and whole.startswith(sent):
+            yield f"{self._event}.delta", {"delta": msgspec.Raw(text_json(whole[len(sent) :]))}
         yield f"{self._event}.done", {self._member: raw}
 
     def whole(self, complete: bool) -> Fields:
@@ -214,7 +214,7 @@ class WholeCall(Call):
         """With what an item of its type has from the beginning."""
         return self._item("in_progress", self._acting.opening(self._json))
 
-    def opened(self) -> Told:
+    def opened(self) -> ItemEvents:
         """What it consists of."""
         return self._acting.events(self._json)
 

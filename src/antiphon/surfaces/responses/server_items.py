@@ -18,7 +18,7 @@ from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.responses import items
 from antiphon.surfaces.responses.tools.shapes import Fields
 
-Told = Iterator[tuple[str, Fields]]
+ItemEvents = Iterator[tuple[str, Fields]]
 SEALED = "encrypted_content"
 
 
@@ -30,13 +30,13 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     prefix: str
     begun: tuple[str, ...] = ()
-    asked: tuple[str, ...] = ()
+    input_done: tuple[str, ...] = ()
     ended: tuple[str, ...] = ("completed",)
     told_as: tuple[str, str] = ("", "")
     fields: Callable[[Fields, Fields, Fields | None], Fields]
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class SealedCall(msgspec.Struct, frozen=True, kw_only=True):
     """What an item carries sealed: the call as the model made it, its result's block, the number of the round it was
     made in, and the ids of the calls of the client's tools in that round."""
 
@@ -66,7 +66,7 @@ class ServerCall:
         _, member = self.shape.told_as
         return {**self._item("in_progress"), **({member: ""} if member else {})}
 
-    def opened(self) -> Told:
+    def opened(self) -> ItemEvents:
         """That it has begun."""
         for stage in self.shape.begun:
             yield f"response.{self.shape.type}.{stage}", {}
@@ -76,7 +76,7 @@ class ServerCall:
         self._input.append(piece)
         return ""
 
-    def asked(self) -> Told:
+    def input_done(self) -> ItemEvents:
         """That the input is known, and what it is."""
         event, member = self.shape.told_as
         if event:
@@ -84,14 +84,14 @@ class ServerCall:
             if text != "":
                 yield f"response.{event}.delta", {"delta": text}
             yield f"response.{event}.done", {member: text}
-        for stage in self.shape.asked:
+        for stage in self.shape.input_done:
             yield f"response.{self.shape.type}.{stage}", {}
 
     def answer(self, result: Mapping[str, Any], beside: list[str]) -> None:
         """Take the result in, and which calls of the client's tools were made in the same round."""
         self._result, self._beside = dict(result), beside
 
-    def closing(self, complete: bool) -> Told:
+    def closing(self, complete: bool) -> ItemEvents:
         """How it ended."""
         if self.shape.ended and self._result is not None:
             yield f"response.{self.shape.type}.{self.shape.ended[-1 if self._failed else 0]}", {}
@@ -105,16 +105,16 @@ class ServerCall:
         if self._result is None:
             return {}
         input = "".join(self._input) or "{}"
-        kept = Kept(name=self._name, input=input, result=self._result, round=self._round, beside=self._beside)
-        return {SEALED: seal.sign(msgspec.json.encode(kept).decode(), withheld=True)}
+        sealed = SealedCall(name=self._name, input=input, result=self._result, round=self._round, beside=self._beside)
+        return {SEALED: seal.sign(msgspec.json.encode(sealed).decode(), withheld=True)}
 
     def follower(self, new_id: Callable[[str], str], definitions: Mapping[str, msgspec.Raw]) -> Fields | None:
         """The item of its own that the result is, where it is one: of the tools that were found, their definitions."""
         if self.shape is not _TOOL_SEARCH or self._result is None:
             return None
-        found = [definitions[name] for name in references(self._result.get("content")) if name in definitions]
+        tools = [definitions[name] for name in references(self._result.get("content")) if name in definitions]
         item = {"type": "tool_search_output", "id": new_id("tso_"), "call_id": None, "execution": "server"}
-        return {**item, "status": "completed", "tools": found}
+        return {**item, "status": "completed", "tools": tools}
 
     @property
     def _failed(self) -> bool:
@@ -172,13 +172,13 @@ class ServerCalls:
             self._round, self._answered, self._beside = self._round + 1, False, []
 
 
-def opened(sealed: str, seal: Seal) -> Kept | None:
+def opened(sealed: str, seal: Seal) -> SealedCall | None:
     """What an item carried; None where it was sealed elsewhere. Raises Forged."""
-    told = seal.open("", sealed)
-    if not told:
+    content = seal.open("", sealed)
+    if not content:
         return None
     try:
-        return msgspec.json.decode(told, type=Kept)
+        return msgspec.json.decode(content, type=SealedCall)
     except msgspec.DecodeError:
         raise Forged from None
 
@@ -186,9 +186,9 @@ def opened(sealed: str, seal: Seal) -> Kept | None:
 def _search(block: Fields, input: Fields, result: Fields | None) -> Fields:
     query = input.get("query")
     action: Fields = {"type": "search", "query": query if isinstance(query, str) else ""}
-    found = (result or {}).get("content")
-    if isinstance(found, list):
-        action["sources"] = [{"type": "url", "url": each["url"]} for each in found if "url" in each]
+    content = (result or {}).get("content")
+    if isinstance(content, list):
+        action["sources"] = [{"type": "url", "url": each["url"]} for each in content if "url" in each]
     return {"action": action}
 
 
@@ -222,8 +222,12 @@ def _tools(block: Fields, input: Fields, result: Fields | None) -> Fields:
     return {"call_id": None, "execution": "server", "arguments": input}
 
 
-_WEB_SEARCH = Shape(type="web_search_call", prefix="ws_", begun=("in_progress",), asked=("searching",), fields=_search)
-_WEB_FETCH = Shape(type="web_search_call", prefix="ws_", begun=("in_progress",), asked=("searching",), fields=_page)
+_WEB_SEARCH = Shape(
+    type="web_search_call", prefix="ws_", begun=("in_progress",), input_done=("searching",), fields=_search
+)
+_WEB_FETCH = Shape(
+    type="web_search_call", prefix="ws_", begun=("in_progress",), input_done=("searching",), fields=_page
+)
 _MCP = Shape(
     type="mcp_call",
     prefix="mcp_",
@@ -236,7 +240,7 @@ _CODE = Shape(
     type="code_interpreter_call",
     prefix="ci_",
     begun=("in_progress",),
-    asked=("interpreting",),
+    input_done=("interpreting",),
     told_as=("code_interpreter_call_code", "code"),
     fields=_code,
 )

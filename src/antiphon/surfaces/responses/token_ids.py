@@ -61,7 +61,7 @@ class Tokens:
         self._style = style
         self._all: list[Token] = []
         self._spelled: dict[int, bytes] = {}
-        self._told = self._due = 0
+        self._sent = self._due = 0
 
     def add(self, sampled: TokensSampled) -> None:
         """Take the next ones in."""
@@ -76,14 +76,14 @@ class Tokens:
         """What stands in the frame of a delta of this item, which learns of it what it tells when it closes."""
         if not self._all:
             return b""
-        told, self._told = self._all[self._told : self._due], self._due
+        tokens, self._sent = self._all[self._sent : self._due], self._due
         beside = b""
         if self._style.logprobs and isinstance(item, items.Message):
-            scored = self._style.content(told, self._spelled)
+            scored = self._style.content(tokens, self._spelled)
             assert scored
             item.scores += scored.content
             beside = b',"logprobs":' + _to_json(scored.content)
-        return beside + b',"token_ids":' + _to_json([token.id for token in told]) if self._style.ids else beside
+        return beside + b',"token_ids":' + _to_json([token.id for token in tokens]) if self._style.ids else beside
 
     def whole(self) -> dict[str, Any]:
         """What a response has of all its tokens."""
@@ -94,7 +94,7 @@ def members(style: TokenStyle, tokens: list[Token]) -> dict[str, Any]:
     """What a response has of these tokens."""
     if not style.ids:
         return {}
-    told: dict[str, Any] = {"token_ids": [token.id for token in tokens]}
+    fields: dict[str, Any] = {"token_ids": [token.id for token in tokens]}
     if style.logprobs:
-        told["token_logprobs"] = [token.logprob for token in tokens]
-    return told
+        fields["token_logprobs"] = [token.logprob for token in tokens]
+    return fields

@@ -15,14 +15,14 @@ def shortened(conversation: Conversation, failure: PromptTooLong) -> Conversatio
     None where only the last question is left. What the model is told before the first question stays."""
     turns, head = conversation.turns, instructions(conversation)
     first = len(head)
-    questions = [at for at in range(first + 1, len(turns)) if _asks(turns[at])]
+    questions = [index for index in range(first + 1, len(turns)) if _asks(turns[index])]
     if not questions:
         return None
     surplus = conversation.size * (failure.tokens - failure.maximum) / failure.tokens
-    for at in questions:
-        if replace(conversation, system="", tools=(), turns=turns[first:at]).size >= surplus:
+    for index in questions:
+        if replace(conversation, system="", tools=(), turns=turns[first:index]).size >= surplus:
             break
-    return replace(conversation, turns=(*head, *turns[at:]))
+    return replace(conversation, turns=(*head, *turns[index:]))
 
 
 def instructions(conversation: Conversation) -> tuple[Turn, ...]:

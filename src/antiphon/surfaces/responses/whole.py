@@ -104,14 +104,14 @@ def whole(style: Style, reply: Reply) -> sent.Response:
     end = Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation)
     output = _Output(style.items, style.first)
     last = len(reply.blocks) - 1
-    for at, block in enumerate(reply.blocks):
-        output.add(block, cut=at == last and cut_short(end))
-    told = output.items()
+    for index, block in enumerate(reply.blocks):
+        output.add(block, cut=index == last and cut_short(end))
+    fields = output.items()
     if reply.explanation:
         refusal = items.Message(style.items, "refusal")
         refusal.take(reply.explanation)
-        told.append(refusal.whole(True))
-    return ended(style, told, end, members(style.tokens, list(reply.tokens)))
+        fields.append(refusal.whole(True))
+    return ended(style, fields, end, members(style.tokens, list(reply.tokens)))
 
 
 class _Output:
@@ -132,11 +132,11 @@ class _Output:
             case ToolBlock():
                 self._calls.beside(block.id)
                 self._add(client_call(self._style, block.id, block.name), block.input, block.complete)
-            case ServerToolBlock(told, input):
-                self._items.append(call := self._calls.begin(told))
+            case ServerToolBlock(use, input):
+                self._items.append(call := self._calls.begin(use))
                 call.take(input)
-            case ServerResultBlock(told):
-                call = self._calls.end(told)
+            case ServerResultBlock(result):
+                call = self._calls.end(result)
                 self._items[self._items.index(call)] = self._calls.whole(call)
                 if follower := self._calls.follower(call):
                     self._items.append(follower)

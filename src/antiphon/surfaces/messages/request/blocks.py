@@ -31,10 +31,10 @@ from antiphon.surfaces.messages.request import tools, uploads, wire
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
     """What blocks are read with: what can be cited (what server tools found only if it `cites_found`), whether the
-    model sees, what was fetched (by address or file id),
-    the seal, the names of toolset members as the model knows them, by member and toolset. `uploads` are the names of
-    files in the container where code runs, by id. `untold` are tools that the next block to refer to them tells the
-    model of, by name; `served` the names of server tools as the model knows them."""
+    model sees, what was fetched (by address or file id), the seal, the names of toolset members as the model knows
+    them, by member and toolset. `uploads` are the names of files in the container where code runs, by id.
+    `introductions` are tools that the next block to refer to them tells the model of, by name; `served` the names of
+    server tools as the model knows them."""
 
     citing: Citing
     cites_found: bool = True
@@ -43,7 +43,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     fetched: Mapping[str, Fetched] = {}
     uploads: Mapping[str, str] = {}
     members: Mapping[tuple[str, str], str] = {}
-    untold: Mapping[str, list[Tool]] = {}
+    introductions: Mapping[str, list[Tool]] = {}
     served: history.Names = {}
 
     def turns(self, content: list[wire.AnyBlock], role: Role, where: str, *, asking: bool) -> list[Turn]:
@@ -59,18 +59,18 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
         """The parts of a message in their order; `ours` takes in the ids of its calls of server tools."""
         gathering: Gathering[Part] = Gathering()
         for index, block in enumerate(content):
-            at = f"{where}.{index}"
+            path = f"{where}.{index}"
             match block:
                 case wire.Text(text, citations) if citations and role == "assistant":
                     gathering.text(written(text, self.citing.cited(citations)))
                 case wire.ThinkingBlock():
-                    thought = self._thinking(block, at)
+                    thought = self._thinking(block, path)
                     if thought and role == "assistant":
                         gathering.part(Thinking(thought))
                 case wire.ToolUse():
-                    gathering.part(self._tool_use(block, at))
+                    gathering.part(self._tool_use(block, path))
                 case wire.ToolResult():
-                    gathering.part(self._tool_result(block, at))
+                    gathering.part(self._tool_result(block, path))
                 case wire.Other(kind, fields) if role == "assistant" and (
                     call := history.call(kind, fields, self.served)
                 ):
@@ -78,9 +78,10 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                     gathering.part(call)
                 case wire.Other(kind, fields) if history.answers(kind, fields, ours):
                     sources = self.citing.sources if self.cites_found else None
-                    gathering.part(told_result(fields, self.seal, self._untold, sees=self.vision, sources=sources)[0])
+                    reveal = self._next_introduction
+                    gathering.part(told_result(fields, self.seal, reveal, sees=self.vision, sources=sources)[0])
                 case _:
-                    self._showing(block, gathering, at, asking=asking and role == "user", sees=role == "user")
+                    self._showing(block, gathering, path, asking=asking and role == "user", sees=role == "user")
         return gathering.done()
 
     def _showing(
@@ -100,8 +101,8 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
                 into.stand_in(f"[uploaded file {name}: it is in the folder where code runs]")
             case wire.Other(kind, fields):
                 into.stand_in(placeholder(kind, fields))
-                for told in self._tools(block):
-                    into.stand_in(introduced(told))
+                for tool in self._tools(block):
+                    into.stand_in(introduced(tool))
             case wire.ThinkingBlock():
                 pass
             case wire.ToolUse() | wire.ToolResult():
@@ -109,14 +110,14 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             case _:
                 assert_never(block)
 
-    def _untold(self, name: str) -> Tool | None:
-        waiting = self.untold.get(name)
+    def _next_introduction(self, name: str) -> Tool | None:
+        waiting = self.introductions.get(name)
         return waiting.pop(0) if waiting else None
 
     def _tools(self, block: wire.Other) -> Iterator[Tool]:
         """The tools that this block is the first to tell of."""
         for kind, fields in tools.references(block, nested=False):
-            if kind != "tool_removal" and (told := self._untold(tools.named(kind, fields))):
+            if kind != "tool_removal" and (told := self._next_introduction(tools.named(kind, fields))):
                 yield told
 
     def _thinking(self, block: wire.ThinkingBlock, where: str) -> str:
@@ -148,11 +149,11 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
         if not self.vision or not sees:
             into.stand_in(pictures.NO_VISION if not self.vision else "[image omitted]")
             return
-        at = f"{where}.image.source"
-        media_type, data = self._bytes(source, at)
+        path = f"{where}.image.source"
+        media_type, data = self._bytes(source, path)
         if source.type == "file" and pictures.kind(data) is None:
-            raise BadRequest(f"{at}.file.file_id: the file is {media_type}, and an image was expected")
-        into.part(pictures.image(media_type, data, at))
+            raise BadRequest(f"{path}.file.file_id: the file is {media_type}, and an image was expected")
+        into.part(pictures.image(media_type, data, path))
 
     def _search_result(self, block: wire.SearchResult, into: Gathering[Part] | Gathering[Image], where: str) -> None:
         inner: Gathering[Image] = Gathering()
@@ -171,19 +172,23 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     def _document(
         self, block: wire.Document, into: Gathering[Part] | Gathering[Image], where: str, *, asking: bool, sees: bool
     ) -> None:
-        source, at = block.source, f"{where}.document.source"
+        source, path = block.source, f"{where}.document.source"
         enabled = bool(block.citations and block.citations.enabled)
         index = self.citing.count("document", enabled, where)
-        found = self._citable(source, at) if enabled else None
+        citable = self._citable(source, path) if enabled else None
         parts: tuple[Image | Text, ...] = ()
-        if found is None or source.type == "content":
-            parts = self._document_parts(source, at, asking=asking, sees=sees)
-        if found is None:
+        if citable is None or source.type == "content":
+            parts = self._document_parts(source, path, asking=asking, sees=sees)
+        if citable is None:
             body, id = _text_of(parts), None
         else:
             into.stand_in(self.citing.sources.instructions())
             cited = self.citing.sources.add(
-                found[0], index, found[1], title=block.title, file_id=source.file_id if source.type == "file" else None
+                citable[0],
+                index,
+                citable[1],
+                title=block.title,
+                file_id=source.file_id if source.type == "file" else None,
             )
             body, id = shown(cited), cited.label
         into.stand_in(titled("document", body, id=id, title=block.title, context=block.context))
@@ -191,7 +196,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             if isinstance(part, Image):
                 into.part(part)
 
-    def _document_parts(self, source: wire.Source, at: str, *, asking: bool, sees: bool) -> tuple[Image | Text, ...]:
+    def _document_parts(self, source: wire.Source, base: str, *, asking: bool, sees: bool) -> tuple[Image | Text, ...]:
         """What a document says and shows."""
         inner: Gathering[Image] = Gathering()
         match source.type:
@@ -200,10 +205,10 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             case "content":
                 if isinstance(source.content, str):
                     inner.text(source.content)
-                for path, each in wire.listed(source.content, f"{at}.content"):
+                for path, each in wire.listed(source.content, f"{base}.content"):
                     self._showing(each, inner, path, asking=asking, sees=sees)
             case "base64" | "url" | "file":
-                media_type, data = self._bytes(source, at)
+                media_type, data = self._bytes(source, base)
                 inner.text(documents.text_of(media_type, data))
             case other:
                 inner.stand_in(f"[document omitted: unknown source {other[:40]!r}]")
@@ -247,10 +252,10 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             case "file":
                 if source.file_id is None:
                     raise BadRequest(f"{where}.file.file_id: Field required")
-                kept = self.fetched.get(source.file_id)
-                if kept is None:
+                file = self.fetched.get(source.file_id)
+                if file is None:
                     raise BadRequest(f"{where}.file.file_id: no file was read for this block")
-                return kept.media_type, kept.data
+                return file.media_type, file.data
             case other:
                 raise BadRequest(
                     f"{where}: Input tag '{other[:60]}' found using 'type' does not match any of the expected tags: "

@@ -79,11 +79,11 @@ def decode(
         fetched=fetched,
         uploads=uploads,
         members={there: name for name, there in box.members.items()},
-        untold=box.told,
+        introductions=box.introductions,
         served=_names_of_served(box),
     )
     messages = _turns(draft.messages, reader)
-    turns = (*chain.from_iterable(messages), *_untold(draft, reader))
+    turns = (*chain.from_iterable(messages), *_introductions(draft, reader))
     ids = tuple(request.input_ids or ())
     citable = citing.sources.all()
     conversation = Conversation(system=_system(request), turns=turns, tools=box.all(), ids=ids, sources=citable)
@@ -165,15 +165,15 @@ def _edits(request: wire.Request) -> tuple[Edit, ...] | None:
 
 def _turns(messages: list[checks.Indexed], reader: Reader) -> list[list[Turn]]:
     """The turns of each message."""
-    last = max((at for at, (_, role, _) in enumerate(messages) if role == "assistant"), default=-1)
+    last = max((position for position, (_, role, _) in enumerate(messages) if role == "assistant"), default=-1)
     turns = []
-    for at, (index, role, blocks) in enumerate(messages):
+    for position, (index, role, blocks) in enumerate(messages):
         where = f"messages.{index}.content"
         if role == "system":
-            (turn,) = reader.turns(_unbilled(blocks), role, where, asking=at > last)
+            (turn,) = reader.turns(_unbilled(blocks), role, where, asking=position > last)
             turns.append([Turn(role=role, parts=tuple(part for part in turn.parts if isinstance(part, Text)))])
         else:
-            turns.append(reader.turns(blocks, role, where, asking=at > last))
+            turns.append(reader.turns(blocks, role, where, asking=position > last))
     return turns
 
 
@@ -181,9 +181,9 @@ def _unbilled(blocks: list[wire.AnyBlock]) -> list[wire.AnyBlock]:
     return [wire.Text(_BILLING.sub("", block.text)) if isinstance(block, wire.Text) else block for block in blocks]
 
 
-def _untold(draft: Draft, reader: Reader) -> Iterator[Turn]:
+def _introductions(draft: Draft, reader: Reader) -> Iterator[Turn]:
     """A last turn for a deferred tool that must be called although nothing in the conversation told of it."""
-    untold = [introduced(tool) for waiting in reader.untold.values() for tool in waiting]
+    untold = [introduced(tool) for waiting in reader.introductions.values() for tool in waiting]
     if untold and draft.messages and draft.messages[-1][1] != "assistant":
         yield Turn(role="system", parts=(Text("\n".join(untold)),))
 

@@ -62,14 +62,14 @@ def read_draft(body: bytes, offered: ServerTools) -> Draft:
 def addresses(draft: Draft, card: ModelCard, kind: Literal["url", "file"]) -> dict[str, str]:
     """The addresses (or the ids of files) that must be fetched first, each with the path of the first block that needs
     it."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for index, _, blocks in draft.messages if draft.pointing else ():
         placed = ((f"messages.{index}.content.{place}", block) for place, block in enumerate(blocks))
         for where, source in sources(placed, vision=card.vision):
             name = source.url if kind == "url" else source.file_id
             if source.type == kind and name is not None:
-                found.setdefault(name, f"{where}.{'url.url' if kind == 'url' else 'file.file_id'}")
-    return found
+                paths.setdefault(name, f"{where}.{'url.url' if kind == 'url' else 'file.file_id'}")
+    return paths
 
 
 def last_text(draft: Draft) -> str:

@@ -99,7 +99,7 @@ class RequestReader:
         card = self._service.card(request.model)
         listings = await _ask(draft, offered, exchange.watch.key)
         container = _container(draft, offered, exchange.watch.key)
-        uploaded = uploads.wanted(draft.messages) if _runs_code(draft) else {}
+        uploaded = uploads.container_uploads(draft.messages) if _runs_code(draft) else {}
         fetched = await self._fetched(draft, card, exchange.watch.key, uploaded)
         names = uploads.names(uploaded, fetched)
         decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched, names))
@@ -154,10 +154,10 @@ async def _ask(draft: Draft, offered: ServerTools, key: str) -> Mapping[str, lis
         placed = [(f"mcp_servers.{index}", each) for index, each in enumerate(servers)]
         taken = draft.box.names()
         toolsets = mcp_listings.pinned(draft.box.asking, mcp_listings.known(draft.messages))
-        found = await offered.connector.declared(placed, toolsets, taken, offered.bounds.seconds, key)
-        for declared in found.declared:
+        listing = await offered.connector.declared(placed, toolsets, taken, offered.bounds.seconds, key)
+        for declared in listing.declared:
             draft.box.serve(declared, "tools")
-        return found.listings
+        return listing.listings
     return {}
 
 

@@ -52,14 +52,14 @@ class Toolbox(msgspec.Struct, kw_only=True):
     """What a request brings: tools by the names the model knows them by; `served` are those that run here, `server`
     the server tools that nothing here runs, name → type; members of toolsets, name → (member, toolset). The prompt
     begins with the `first` tools, of which some may be `withdrawn`; the `later` ones came up in the conversation.
-    `told` are all that ever did, in that order, by name; `searchable` all that were declared as deferred;
+    `introductions` are all that ever did, in that order, by name; `searchable` all that were declared as deferred;
     `asking` the declarations behind which others have to be asked what there is."""
 
     first: dict[str, Tool] = {}
     later: dict[str, Tool] = {}
     withdrawn: set[str] = set()
     deferred: dict[str, Tool] = {}
-    told: dict[str, list[Tool]] = {}
+    introductions: dict[str, list[Tool]] = {}
     searchable: dict[str, Tool] = {}
     served: dict[str, Declared] = {}
     asking: list[tuple[str, dict[str, Any]]] = []
@@ -86,7 +86,7 @@ class Toolbox(msgspec.Struct, kw_only=True):
         """The conversation referred to a tool."""
         if name in self.deferred:
             self.later[name] = self.deferred.pop(name)
-            self.told.setdefault(name, []).append(self.later[name])
+            self.introductions.setdefault(name, []).append(self.later[name])
         elif name not in self.later:
             self.withdrawn.discard(name)
 
@@ -95,7 +95,7 @@ class Toolbox(msgspec.Struct, kw_only=True):
         self.conceal(tool.name)
         self.deferred.pop(tool.name, None)
         self.later[tool.name] = tool
-        self.told.setdefault(tool.name, []).append(tool)
+        self.introductions.setdefault(tool.name, []).append(tool)
 
     def conceal(self, name: str) -> None:
         """Take a tool away that the conversation removed."""

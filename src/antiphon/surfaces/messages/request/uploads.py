@@ -10,16 +10,16 @@ from antiphon.surfaces.messages.request import checks, wire
 KIND = "container_upload"
 
 
-def wanted(messages: Iterable[checks.Indexed]) -> dict[str, str]:
+def container_uploads(messages: Iterable[checks.Indexed]) -> dict[str, str]:
     """The ids of the files, each with the path of the field that first names it."""
-    found = dict[str, str]()
+    paths = dict[str, str]()
     for index, _, blocks in messages:
         for place, block in enumerate(blocks):
             if not isinstance(block, wire.Other) or block.type != KIND:
                 continue
             if isinstance(id := block.fields.get("file_id"), str):
-                found.setdefault(id, f"messages.{index}.content.{place}.{KIND}.file_id")
-    return found
+                paths.setdefault(id, f"messages.{index}.content.{place}.{KIND}.file_id")
+    return paths
 
 
 def names(ids: Iterable[str], fetched: Mapping[str, Fetched]) -> dict[str, str]:

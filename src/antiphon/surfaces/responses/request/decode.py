@@ -15,7 +15,7 @@ from antiphon.serving.service import ModelCard
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.openai import efforts
 from antiphon.surfaces.openai.content import Reader, addresses
-from antiphon.surfaces.openai.functions import given, output_schema
+from antiphon.surfaces.openai.functions import output_schema, raw_bytes
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
 from antiphon.surfaces.responses import compaction, sent
 from antiphon.surfaces.responses.request import input_items, wire
@@ -67,7 +67,7 @@ def read(body: bytes, offered: ServerTools) -> Draft:
     if request.truncation is not None and request.truncation not in _TRUNCATIONS:
         raise BadRequest("truncation: Input should be 'auto' or 'disabled'")
     check_prompt(request)
-    if given(request.prompt):
+    if raw_bytes(request.prompt):
         # To leave it out would ask the model something else.
         raise BadRequest("prompt: this server stores no prompts; send the input itself")
     if request.conversation and request.previous_response_id:
@@ -92,22 +92,22 @@ def references(draft: Draft) -> list[str]:
     return [item.id for _, _, item in draft.items if isinstance(item, input_items.Reference)]
 
 
-def resolve(draft: Draft, found: Mapping[str, msgspec.Raw]) -> None:
+def resolve(draft: Draft, items: Mapping[str, msgspec.Raw]) -> None:
     """Put the items that were found in the places where they are referred to."""
     draft.items = [
-        (where, *input_items.item(found[item.id], where))
-        if isinstance(item, input_items.Reference) and item.id in found
+        (where, *input_items.item(items[item.id], where))
+        if isinstance(item, input_items.Reference) and item.id in items
         else (where, kind, item)
         for where, kind, item in draft.items
     ]
 
 
-def wanted(draft: Draft, card: ModelCard) -> dict[str, str]:
+def remote_addresses(draft: Draft, card: ModelCard) -> dict[str, str]:
     """The addresses that must be fetched first, each with the path of the first part that needs it."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for address, where in addresses(addressed(draft.items), vision=card.vision):
-        found.setdefault(address, where)
-    return found
+        paths.setdefault(address, where)
+    return paths
 
 
 def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetched]) -> DecodedRequest:
@@ -141,8 +141,8 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
 
 def summarised(request: wire.Request) -> bool:
     """Whether thinking is asked for as a summary."""
-    told = request.reasoning
-    return told is not None and (told.summary or told.generate_summary) in _SUMMARIES
+    reasoning = request.reasoning
+    return reasoning is not None and (reasoning.summary or reasoning.generate_summary) in _SUMMARIES
 
 
 def echo(draft: Draft, *, stored: bool = False) -> sent.Echo:
@@ -185,14 +185,14 @@ def own_items(draft: Draft) -> bytes:
 
 def _raw(draft: Draft, name: str, otherwise: bytes) -> msgspec.Raw:
     """What the client wrote, on one line: it is repeated in the frames of a stream."""
-    written = given(draft.members.get(name, msgspec.UNSET))
+    written = raw_bytes(draft.members.get(name, msgspec.UNSET))
     return msgspec.Raw(msgspec.json.format(written, indent=-1) if written else otherwise)
 
 
 def _text(draft: Draft) -> dict[str, Any]:
-    told = wire.value(_raw(draft, "text", b"{}"), "text")
-    verbosity = {"verbosity": told["verbosity"]} if "verbosity" in told else {}
-    return {"format": told.get("format") or {"type": "text"}, **verbosity}
+    config = wire.value(_raw(draft, "text", b"{}"), "text")
+    verbosity = {"verbosity": config["verbosity"]} if "verbosity" in config else {}
+    return {"format": config.get("format") or {"type": "text"}, **verbosity}
 
 
 def _ignored(request: wire.Request) -> list[str]:
@@ -206,14 +206,14 @@ def _ignored(request: wire.Request) -> list[str]:
 
 
 def _output_schema(text: wire.TextConfig | None) -> dict[str, Any] | None:
-    told = text.format if text else None
-    match told:
+    format = text.format if text else None
+    match format:
         case None | wire.TextFormat(type="text"):
             return None
         case wire.TextFormat(type="json_object"):
             return {"type": "object"}
         case wire.TextFormat(type="json_schema", schema=schema):
-            if not given(schema):
+            if not raw_bytes(schema):
                 raise BadRequest("text.format.schema: Field required")
-            return output_schema(given(schema), "text.format.schema")
+            return output_schema(raw_bytes(schema), "text.format.schema")
     raise BadRequest("text.format.type: Input should be 'text', 'json_object' or 'json_schema'")

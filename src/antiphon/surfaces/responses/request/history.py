@@ -17,15 +17,15 @@ from msgspec.structs import replace
 from antiphon.api.conversation import Conversation, Part, Text, Thinking, ToolResult, ToolUse, Turn
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
-from antiphon.prompt.summary import told as told_summary
+from antiphon.prompt.summary import summary_text
 from antiphon.prompt.templates.render import introduced
 from antiphon.server_tools.result import told_result
 from antiphon.surfaces.openai.content import Reader
-from antiphon.surfaces.openai.functions import arguments, given
+from antiphon.surfaces.openai.functions import arguments, raw_bytes
 from antiphon.surfaces.responses import compaction
 from antiphon.surfaces.responses.request import input_items, wire
 from antiphon.surfaces.responses.request.parts import output_pieces, pieces
-from antiphon.surfaces.responses.server_items import Kept, opened
+from antiphon.surfaces.responses.server_items import SealedCall, opened
 from antiphon.surfaces.responses.tools import approvals
 from antiphon.surfaces.responses.tools.toolbox import Toolbox, bring
 
@@ -37,16 +37,16 @@ _DENIED = "The user did not approve this call"
 _UNSAFE = re.compile(r"[^a-z0-9_]")
 
 
-def placed(given: str | list[msgspec.Raw] | None) -> list[Placed]:
+def placed(input: str | list[msgspec.Raw] | None) -> list[Placed]:
     """The items of `input`."""
-    if isinstance(given, str):
-        return [("input", "message", input_items.Message(role="user", content=given))]
-    return placed_in("input", given or [])
+    if isinstance(input, str):
+        return [("input", "message", input_items.Message(role="user", content=input))]
+    return placed_in("input", input or [])
 
 
 def placed_in(name: str, raws: list[msgspec.Raw]) -> list[Placed]:
     """The items of a list that is told of by this name."""
-    return [(f"{name}.{at}", *input_items.item(raw, f"{name}.{at}")) for at, raw in enumerate(raws)]
+    return [(f"{name}.{index}", *input_items.item(raw, f"{name}.{index}")) for index, raw in enumerate(raws)]
 
 
 class Turns:
@@ -59,7 +59,7 @@ class Turns:
         self._waiting: dict[str, str] = {}
         self._outcomes: dict[str, tuple[str, input_items.ServerCall]] = {}
         self._approved: set[str] = set()
-        self._round: Kept | None = None
+        self._round: SealedCall | None = None
         self._results: list[ToolResult] = []
 
     def read(self, items: list[Placed]) -> tuple[Turn, ...]:
@@ -69,13 +69,13 @@ class Turns:
             for where, _, item in items
             if isinstance(item, input_items.ServerCall) and item.approval_request_id
         }
-        last = max((at for at, (_, _, item) in enumerate(items) if input_items.is_said(item)), default=-1)
+        last = max((index for index, (_, _, item) in enumerate(items) if input_items.is_said(item)), default=-1)
         turns: list[Turn] = []
-        for at, (where, kind, item) in enumerate(items):
+        for index, (where, kind, item) in enumerate(items):
             if isinstance(item, input_items.Compaction) and (summary := self._summary(item, where)):
                 turns = self._compacted(turns, summary, where)
             else:
-                turns += self._turns(where, kind, item, asking=at > last)
+                turns += self._turns(where, kind, item, asking=index > last)
         turns += self._round_ended()
         self._check_answered()
         if not turns or all(turn.role == "system" for turn in turns):
@@ -87,8 +87,8 @@ class Turns:
         if isinstance(item, input_items.ServerCall) and item.approval_request_id in self._approved:
             return  # Its result stands where it was approved.
         sealed = item.encrypted_content if isinstance(item, input_items.ServerCall | input_items.Call) else None
-        if sealed and (kept := self._kept(sealed, where)):
-            yield from self._ran(kept)
+        if sealed and (call := self._sealed_call(sealed, where)):
+            yield from self._server_call(call)
             return
         if self._round is None or _call_id(item) not in self._round.beside:
             yield from self._round_ended()
@@ -110,8 +110,8 @@ class Turns:
             case input_items.Output():
                 return Turn(role="user", parts=(self._result(kind, item, where),))
             case input_items.Tools(tools):
-                told = "\n".join(map(introduced, bring(self._box, tools, f"{where}.tools")))
-                return Turn(role="system", parts=(Text(told),))
+                text = "\n".join(map(introduced, bring(self._box, tools, f"{where}.tools")))
+                return Turn(role="system", parts=(Text(text),))
             case input_items.ToolList():
                 return None
             case input_items.ApprovalRequest():
@@ -127,14 +127,14 @@ class Turns:
             case _:
                 assert_never(item)
 
-    def _ran(self, kept: Kept) -> Iterator[Turn]:
+    def _server_call(self, call: SealedCall) -> Iterator[Turn]:
         """A call that ran here. Its result stands behind all calls of its round."""
-        if self._round is None or self._round.round != kept.round:
+        if self._round is None or self._round.round != call.round:
             yield from self._round_ended()
-        self._round = kept
-        result, _ = told_result(kept.result, self._seal, self._box.reveal, sees=self._reader.vision)
+        self._round = call
+        result, _ = told_result(call.result, self._seal, self._box.reveal, sees=self._reader.vision)
         self._results.append(result)
-        yield _said(ToolUse(id=result.tool_use_id, name=kept.name, input=kept.input))
+        yield _said(ToolUse(id=result.tool_use_id, name=call.name, input=call.input))
 
     def _round_ended(self) -> Iterator[Turn]:
         results, self._results, self._round = self._results, [], None
@@ -156,8 +156,8 @@ class Turns:
                 raise BadRequest(f"{where}.role: Input should be 'user', 'assistant', 'system' or 'developer'")
 
     def _thought(self, item: input_items.Reasoning, where: str) -> str:
-        told = "".join(part.text or "" for part in item.content or item.summary or ())
-        return (self._opened(item.encrypted_content, where) if item.encrypted_content else "") or told
+        text = "".join(part.text or "" for part in item.content or item.summary or ())
+        return (self._opened(item.encrypted_content, where) if item.encrypted_content else "") or text
 
     def _summary(self, item: input_items.Compaction, where: str) -> compaction.Summary | None:
         try:
@@ -169,7 +169,7 @@ class Turns:
         """The turns so far with a summary, behind them or in place of them."""
         turns = [*turns, *self._round_ended()]
         if not summary.whole:
-            return [*turns, Turn(role="user", parts=(Text(told_summary(summary.text)),))]
+            return [*turns, Turn(role="user", parts=(Text(summary_text(summary.text)),))]
         self._check_answered(where)
         so_far = Conversation(turns=tuple(turns), tools=tuple(self._box.later.values()))
         return list(compaction.resumed(so_far, summary.text).turns)
@@ -181,7 +181,7 @@ class Turns:
         except Forged:
             raise _forged(where) from None
 
-    def _kept(self, sealed: str, where: str) -> Kept | None:
+    def _sealed_call(self, sealed: str, where: str) -> SealedCall | None:
         try:
             return opened(sealed, self._seal)
         except Forged:
@@ -204,16 +204,16 @@ class Turns:
                 raise BadRequest(f"{where}.name: Field required")
             name = self._box.known_as(item.name, item.namespace)
             if kind == "function_call":
-                return name, arguments(given(item.arguments))
+                return name, arguments(raw_bytes(item.arguments))
             return name, msgspec.json.encode({"input": item.input or ""}).decode()
         name = kind.removesuffix("_call")
         member = {"tool_search": "arguments", "apply_patch": "operation"}.get(name, "action")
-        told = wire.value(given(getattr(item, member)) or given(item.actions) or b"{}", f"{where}.{member}")
-        if isinstance(told, list):
-            told = told[0] if told else {}
-        if not isinstance(told, dict):
+        value = wire.value(raw_bytes(getattr(item, member)) or raw_bytes(item.actions) or b"{}", f"{where}.{member}")
+        if isinstance(value, list):
+            value = value[0] if value else {}
+        if not isinstance(value, dict):
             raise BadRequest(f"{where}.{member}: Input should be a valid dictionary")
-        return name, msgspec.json.encode(_meant(name, told)).decode()
+        return name, msgspec.json.encode(_meant(name, value)).decode()
 
     def _result(self, kind: str, item: input_items.Output, where: str) -> ToolResult:
         id = item.call_id or item.id
@@ -223,8 +223,8 @@ class Turns:
             raise BadRequest(f"{where}.call_id: No tool call found for {kind.replace('_', ' ')} with call_id {id}.")
         del self._waiting[id]
         if item.tools is not None:
-            found = "\n".join(map(introduced, bring(self._box, item.tools, f"{where}.tools")))
-            return ToolResult(tool_use_id=id, parts=(Text(found or "nothing"),))
+            names = "\n".join(map(introduced, bring(self._box, item.tools, f"{where}.tools")))
+            return ToolResult(tool_use_id=id, parts=(Text(names or "nothing"),))
         parts = self._reader.parts(output_pieces(item, f"{where}.output"))
         return ToolResult(tool_use_id=id, parts=parts, is_error=item.status == "failed")
 
@@ -246,9 +246,9 @@ class Turns:
             return ToolResult(tool_use_id=id, parts=(Text(_DENIED + why),), is_error=True)
         self._approved.add(item.approval_request_id)
         block: Mapping[str, Any] | None = None
-        if (found := self._outcomes.get(item.approval_request_id)) is not None and found[1].encrypted_content:
-            kept = self._kept(found[1].encrypted_content, found[0])
-            block = kept.result if kept else None
+        if (outcome := self._outcomes.get(item.approval_request_id)) is not None and outcome[1].encrypted_content:
+            call = self._sealed_call(outcome[1].encrypted_content, outcome[0])
+            block = call.result if call else None
         if block is None:
             return ToolResult(tool_use_id=id, parts=(Text(_omitted("mcp_call")),))
         result, _ = told_result(block, self._seal, self._box.reveal, sees=self._reader.vision)
@@ -271,10 +271,10 @@ def _said(part: Part) -> Turn:
     return Turn(role="assistant", parts=() if empty else (part,))
 
 
-def _meant(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
+def _meant(name: str, members: Mapping[str, Any]) -> dict[str, Any]:
     """What the model gave, without what the item says besides."""
     constant = {"local_shell": ("type", "env")}.get(name, ())
-    return {key: value for key, value in told.items() if value is not None and key not in constant}
+    return {key: value for key, value in members.items() if value is not None and key not in constant}
 
 
 def _omitted(kind: str) -> str:

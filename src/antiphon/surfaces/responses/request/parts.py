@@ -10,7 +10,7 @@ import msgspec
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.http.validation import complaint
 from antiphon.surfaces.openai.content import File, Foreign, Picture, Piece, Words, required
-from antiphon.surfaces.openai.functions import given
+from antiphon.surfaces.openai.functions import raw_bytes
 from antiphon.surfaces.responses.request import input_items, wire
 
 _EXPECTED = "'input_text', 'input_image' or 'input_file'"
@@ -27,39 +27,39 @@ def pieces(content: input_items.Content, where: str) -> Iterator[Piece]:
 
 def output_pieces(item: input_items.Output, where: str) -> Iterator[Piece]:
     """The pieces of what a tool answered: text, a list of parts, a screenshot, or what came of each command."""
-    raw = given(item.output)
+    raw = raw_bytes(item.output)
     if not raw:
         yield Words("" if item.status is None else item.status)
         return
-    told = wire.value(raw, where)
-    if isinstance(told, str):
-        yield Words(told)
-    elif isinstance(told, dict):
-        yield from pieces([_part(told, where)], where)
-    elif isinstance(told, list):
-        for index, each in enumerate(told):
+    output = wire.value(raw, where)
+    if isinstance(output, str):
+        yield Words(output)
+    elif isinstance(output, dict):
+        yield from pieces([_part(output, where)], where)
+    elif isinstance(output, list):
+        for index, each in enumerate(output):
             if isinstance(each, dict) and "type" not in each and "outcome" in each:
-                yield Words(_ran(each, last=index == len(told) - 1))
+                yield Words(_command_output(each, last=index == len(output) - 1))
             else:
                 yield _piece(_part(each, f"{where}.{index}"), f"{where}.{index}")
     else:
         raise BadRequest(f"{where}: Input should be a valid string or a valid list")
 
 
-def _part(told: Any, where: str) -> input_items.Part:
+def _part(value: Any, where: str) -> input_items.Part:
     try:
-        return msgspec.convert(told, input_items.Part)
+        return msgspec.convert(value, input_items.Part)
     except msgspec.ValidationError as trouble:
         raise BadRequest(complaint(str(trouble), where)) from None
 
 
-def _ran(told: dict[str, Any], *, last: bool) -> str:
+def _command_output(result: dict[str, Any], *, last: bool) -> str:
     """What a command wrote, and how it ended where that was not well."""
-    outcome = told.get("outcome")
+    outcome = result.get("outcome")
     outcome = outcome if isinstance(outcome, dict) else {}
     code = outcome.get("exit_code")
     ended = "[timed out]" if outcome.get("type") == "timeout" else f"[exit status {code}]" if code else ""
-    written = [text for key in ("stdout", "stderr") if isinstance(text := told.get(key), str)]
+    written = [text for key in ("stdout", "stderr") if isinstance(text := result.get(key), str)]
     shown = "\n".join(text.removesuffix("\n") for text in (*written, ended) if text)
     return shown if last else shown + "\n"
 

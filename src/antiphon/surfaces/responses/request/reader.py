@@ -14,7 +14,7 @@ from antiphon.serving.service import Service
 from antiphon.surfaces.content import remote
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
-from antiphon.surfaces.openai.functions import given
+from antiphon.surfaces.openai.functions import raw_bytes
 from antiphon.surfaces.responses.request import decode, input_items
 from antiphon.surfaces.responses.state.conversations import Conversations
 from antiphon.surfaces.responses.state.kept import KeptResponses
@@ -26,12 +26,12 @@ class RequestReader:
     """Reads requests."""
 
     def __init__(
-        self, service: Service, options: Options, seal: Seal, kept: KeptResponses, conversations: Conversations
+        self, service: Service, options: Options, seal: Seal, responses: KeptResponses, conversations: Conversations
     ) -> None:
         self._service = service
         self._options = options
         self._seal = seal
-        self._kept = kept
+        self._responses = responses
         self._conversations = conversations
 
     async def read(self, exchange: Exchange) -> tuple[decode.Draft, decode.DecodedRequest]:
@@ -45,7 +45,8 @@ class RequestReader:
         await self._go_on(draft, exchange.watch.key)
         await _ask(draft, offered, exchange.watch.key)
         card = self._service.card(draft.request.model)
-        fetched = await remote.fetch(decode.wanted(draft, card), allow_private=self._options.allow_private_urls)
+        addresses = decode.remote_addresses(draft, card)
+        fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
         decoded = await offload(large, partial(decode.decode, draft, card, self._seal, fetched))
         tell_ignored(exchange, decoded.ignored)
         return draft, decoded
@@ -53,11 +54,11 @@ class RequestReader:
     async def _go_on(self, draft: decode.Draft, owner: str) -> None:
         """Put in what the request goes on from, and the items that it refers to."""
         if previous := draft.request.previous_response_id:
-            decode.go_on(draft, "previous_response_id", await self._kept.chain(previous, owner))
+            decode.go_on(draft, "previous_response_id", await self._responses.chain(previous, owner))
         if draft.conversation:
             decode.go_on(draft, "conversation", await self._conversations.items(draft.conversation, owner))
-        if (ids := decode.references(draft)) and self._kept.available:
-            decode.resolve(draft, await self._kept.items(ids, owner))
+        if (ids := decode.references(draft)) and self._responses.available:
+            decode.resolve(draft, await self._responses.items(ids, owner))
 
 
 async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> None:
@@ -73,8 +74,8 @@ async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> None:
         for label, each in servers.items()
     ]
     taken = [*draft.box.tools, *draft.box.deferred]
-    found = await offered.connector.declared(entries, toolsets, taken, offered.bounds.seconds, key)
-    for declared in found.declared:
+    listing = await offered.connector.declared(entries, toolsets, taken, offered.bounds.seconds, key)
+    for declared in listing.declared:
         server = servers[declared.use["server_name"]]
         if needs_approval(server.require_approval, declared, server.where):
             draft.box.guard(declared)
@@ -86,7 +87,7 @@ async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> None:
 
 def _known_lists(draft: decode.Draft) -> dict[str, list[dict[str, Any]]]:
     """The tools of each MCP server that was told of before."""
-    lists = [item for _, _, item in draft.items if isinstance(item, input_items.ToolList) and not given(item.error)]
+    lists = [item for _, _, item in draft.items if isinstance(item, input_items.ToolList) and not raw_bytes(item.error)]
     return {
         each.server_label: [{**tool, "read_only": is_read_only(tool)} for tool in each.tools or ()] for each in lists
     }

@@ -24,7 +24,7 @@ from antiphon.surfaces.responses.state.kept import UNDONE, KeptResponses
 
 log = logging.getLogger("antiphon.http")
 
-Made = Callable[[sent.Response], Awaitable[None]]
+Finish = Callable[[sent.Response], Awaitable[None]]
 
 SECONDS = 1.0
 """How often a response is kept as far as it has come, and read where another worker makes it."""
@@ -33,17 +33,17 @@ SECONDS = 1.0
 class Background:
     """The responses that this worker makes. When `leaving` is done, those that are left fail."""
 
-    def __init__(self, kept: KeptResponses, leaving: asyncio.Future[None] | None) -> None:
-        self._kept = kept
+    def __init__(self, responses: KeptResponses, leaving: asyncio.Future[None] | None) -> None:
+        self._responses = responses
         self._leaving = leaving
         self._streams: dict[str, _Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, id: str, run: Run, encoder: Encoder, made: Made) -> None:
-        """Have a response made that is kept already. It is handed to `made`, and kept as it is then, before its end is
-        told: a client that goes on from it at once finds it."""
+    def begin(self, id: str, run: Run, encoder: Encoder, finish: Finish) -> None:
+        """Have a response made that is kept already. It is handed to `finish`, and kept as it is then, before its end
+        is told: a client that goes on from it at once finds it."""
         stream = self._streams[id] = _Stream(encoder.start())
-        task = asyncio.ensure_future(self._make(id, run, encoder, stream, made))
+        task = asyncio.ensure_future(self._make(id, run, encoder, stream, finish))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -55,16 +55,16 @@ class Background:
             return
         while True:
             # In this order: what ended by then has all of its frames there.
-            kept = await self._kept.find(id, owner)
-            frames = await self._kept.told(id, number)
+            response = await self._responses.find(id, owner)
+            frames = await self._responses.frames_since(id, number)
             number += count(frames)
             if frames:
                 yield frames
-            if kept.status not in UNDONE:
+            if response.status not in UNDONE:
                 return
             await asyncio.sleep(SECONDS)
 
-    async def _make(self, id: str, run: Run, encoder: Encoder, stream: _Stream, made: Made) -> None:
+    async def _make(self, id: str, run: Run, encoder: Encoder, stream: _Stream, finish: Finish) -> None:
         last = b""
 
         async def take(batch: list[AnyEvent]) -> None:
@@ -88,7 +88,7 @@ class Background:
             last = encoder.failure(Internal("Internal server error"))
         try:
             if (response := encoder.response) is not None:
-                await made(response)
+                await finish(response)
                 await self._settle(response, stream, last)
         except Failure as failure:
             log.warning("%s is lost: %s", id, failure.message)
@@ -99,9 +99,9 @@ class Background:
 
     async def _settle(self, response: sent.Response, stream: _Stream, last: bytes) -> None:
         """Keep a response that has come to its end, and what was not kept yet of its stream."""
-        first, frames = stream.unkept()
+        first, frames = stream.unsaved()
         body = msgspec.json.encode(response)
-        await self._kept.settle(response.id, response.status, body, first=first, frames=frames + last)
+        await self._responses.settle(response.id, response.status, body, first=first, frames=frames + last)
 
     async def _watched(self, id: str, work: Coroutine[Any, Any, None], stream: _Stream) -> None:
         """Do the work for as long as it is wanted. Raises _Unwanted, and what the work does."""
@@ -116,10 +116,10 @@ class Background:
                     raise Internal("the server was stopped before the response was made")
                 # A store that does not work now may do so again before the lease is over.
                 with contextlib.suppress(Failure):
-                    first, frames = stream.unkept()
-                    if await self._kept.renew(id, first, frames) not in UNDONE:
+                    first, frames = stream.unsaved()
+                    if await self._responses.renew(id, first, frames) not in UNDONE:
                         raise _Unwanted
-                    stream.kept = first + count(frames)
+                    stream.saved = first + count(frames)
             working.result()
         finally:
             working.cancel()
@@ -131,13 +131,13 @@ class _Unwanted(Exception):
 
 
 class _Stream:
-    """The frames of a response that is being made here. `kept` is how many of them are kept."""
+    """The frames of a response that is being made here. `saved` is how many of them are kept."""
 
     def __init__(self, frames: bytes) -> None:
         self._frames = split(frames)
         self._ended = False
         self._more = asyncio.Event()
-        self.kept = 0
+        self.saved = 0
 
     def add(self, frames: bytes) -> None:
         """Further frames."""
@@ -153,9 +153,9 @@ class _Stream:
         self._more.set()
         self._more = asyncio.Event()
 
-    def unkept(self) -> tuple[int, bytes]:
+    def unsaved(self) -> tuple[int, bytes]:
         """The number of the first frame that is not kept yet, and all from there on."""
-        return self.kept, b"".join(self._frames[self.kept :])
+        return self.saved, b"".join(self._frames[self.saved :])
 
     async def since(self, number: int) -> AsyncIterator[bytes]:
         """The frames from this number on, until there are no more."""

@@ -86,17 +86,17 @@ class ConversationRoutes:
         created, _ = json_body.read(await self._body(exchange) or b"{}", _created)
         metadata = msgspec.json.encode(created.metadata or {})
         items, now = _checked(created.items or []), self._options.clock()
-        made = await self._conversations.create(exchange.watch.key, now, metadata, items)
-        await exchange.reply(200, _told(made))
+        conversation = await self._conversations.create(exchange.watch.key, now, metadata, items)
+        await exchange.reply(200, _encoded(conversation))
 
     async def _retrieve(self, exchange: Exchange) -> None:
-        await exchange.reply(200, _told(await self._conversations.find(exchange.rest, exchange.watch.key)))
+        await exchange.reply(200, _encoded(await self._conversations.find(exchange.rest, exchange.watch.key)))
 
     async def _describe(self, exchange: Exchange) -> None:
         described, _ = json_body.read(await self._body(exchange), _described)
         metadata = msgspec.json.encode(described.metadata or {})
         await exchange.reply(
-            200, _told(await self._conversations.describe(exchange.rest, exchange.watch.key, metadata))
+            200, _encoded(await self._conversations.describe(exchange.rest, exchange.watch.key, metadata))
         )
 
     async def _delete(self, exchange: Exchange) -> None:
@@ -120,7 +120,7 @@ class ConversationRoutes:
 
     async def _delete_item(self, exchange: Exchange) -> None:
         id, item = exchange.wildcards
-        await exchange.reply(200, _told(await self._conversations.delete_item(id, exchange.watch.key, item)))
+        await exchange.reply(200, _encoded(await self._conversations.delete_item(id, exchange.watch.key, item)))
 
     async def _body(self, exchange: Exchange) -> bytes:
         check_media_type(exchange)
@@ -129,15 +129,17 @@ class ConversationRoutes:
 
 def _checked(items: list[Raw]) -> list[Raw]:
     """The items, if each can be read. Raises BadRequest."""
-    for at, item in enumerate(items):
-        if isinstance(input_items.item(item, f"items.{at}")[1], input_items.Reference):
-            raise BadRequest(f"items.{at}.type: a reference cannot be kept; send the item itself")
+    for index, item in enumerate(items):
+        if isinstance(input_items.item(item, f"items.{index}")[1], input_items.Reference):
+            raise BadRequest(f"items.{index}.type: a reference cannot be kept; send the item itself")
     return items
 
 
-def _told(kept: KeptConversation) -> bytes:
-    told = Conversation(id=kept.id, created_at=int(kept.created), metadata=Raw(kept.metadata))
-    return msgspec.json.encode(told)
+def _encoded(conversation: KeptConversation) -> bytes:
+    created = int(conversation.created)
+    return msgspec.json.encode(
+        Conversation(id=conversation.id, created_at=created, metadata=Raw(conversation.metadata))
+    )
 
 
 _ID = Parameter("conversation_id", "path", "The id of the conversation.", required=True)

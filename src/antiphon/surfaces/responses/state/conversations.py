@@ -74,26 +74,26 @@ class Conversations:
 
     async def create(self, owner: str, created: float, metadata: bytes, items: Sequence[Raw]) -> KeptConversation:
         """A new conversation that begins with these items."""
-        made = KeptConversation(id=self._new_id("conv_"), created=created, metadata=metadata)
+        conversation = KeptConversation(id=self._new_id("conv_"), created=created, metadata=metadata)
 
         def work(connection: Connection) -> None:
-            connection.execute(_conversations.insert().values(**msgspec.structs.asdict(made), owner=owner))
-            self._append(connection, made.id, items)
+            connection.execute(_conversations.insert().values(**msgspec.structs.asdict(conversation), owner=owner))
+            self._append(connection, conversation.id, items)
 
         await self._tables.write(work)
-        return made
+        return conversation
 
     async def find(self, id: str, owner: str) -> KeptConversation:
         """A conversation."""
-        return await self._tables.read(lambda connection: _found(connection, id, owner))
+        return await self._tables.read(lambda connection: _find(connection, id, owner))
 
     async def describe(self, id: str, owner: str, metadata: bytes) -> KeptConversation:
         """The conversation with other metadata."""
 
         def work(connection: Connection) -> KeptConversation:
-            _found(connection, id, owner)
+            _find(connection, id, owner)
             connection.execute(update(_conversations).where(_conversations.c.id == id).values(metadata=metadata))
-            return _found(connection, id, owner)
+            return _find(connection, id, owner)
 
         return await self._tables.write(work)
 
@@ -101,7 +101,7 @@ class Conversations:
         """Delete a conversation and its items; responses are kept for as long as they are."""
 
         def work(connection: Connection) -> None:
-            _found(connection, id, owner)
+            _find(connection, id, owner)
             connection.execute(delete(_items).where(_items.c.conversation == id))
             connection.execute(delete(_conversations).where(_conversations.c.id == id))
 
@@ -111,7 +111,7 @@ class Conversations:
         """All items of a conversation, in their order."""
 
         def work(connection: Connection) -> list[Raw]:
-            _found(connection, id, owner)
+            _find(connection, id, owner)
             mine = select(_items.c.item).where(_items.c.conversation == id).order_by(_items.c.place)
             return [Raw(item) for item in connection.scalars(mine)]
 
@@ -122,7 +122,7 @@ class Conversations:
 
         def work(connection: Connection) -> list[Fields]:
             # One after the other: each is placed behind those that are there.
-            _found(connection, id, owner, lock=True)
+            _find(connection, id, owner, lock=True)
             return self._append(connection, id, items)
 
         return await self._tables.write(work)
@@ -131,23 +131,23 @@ class Conversations:
         """One item."""
 
         def work(connection: Connection) -> bytes | None:
-            _found(connection, id, owner)
+            _find(connection, id, owner)
             mine = (_items.c.conversation == id) & (_items.c.id == item)
             return connection.scalar(select(_items.c.item).where(mine))
 
-        found = await self._tables.read(work)
-        if found is None:
+        content = await self._tables.read(work)
+        if content is None:
             raise _no_item(item)
-        return _fields.decode(found)
+        return _fields.decode(content)
 
     async def delete_item(self, id: str, owner: str, item: str) -> KeptConversation:
         """The conversation without an item."""
 
         def work(connection: Connection) -> KeptConversation:
-            found = _found(connection, id, owner)
+            conversation = _find(connection, id, owner)
             if not connection.execute(delete(_items).where(_items.c.conversation == id, _items.c.id == item)).rowcount:
                 raise _no_item(item)
-            return found
+            return conversation
 
         return await self._tables.write(work)
 
@@ -155,23 +155,23 @@ class Conversations:
         mine = _items.c.conversation == id
         taken = set(connection.scalars(select(_items.c.id).where(mine)))
         place = connection.scalar(select(func.coalesce(func.max(_items.c.place), -1)).where(mine)) or 0
-        told = []
+        added = []
         for item in items:
             fields = {"type": "message", **_fields.decode(item)}
             if not isinstance(fields.get("id"), str) or fields["id"] in taken:
                 fields["id"] = self._new_id(_PREFIXES.get(fields["type"], "item_"))
             taken.add(fields["id"])
-            told.append(fields)
+            added.append(fields)
         rows = [
-            {"conversation": id, "place": place + 1 + at, "id": each["id"], "item": msgspec.json.encode(each)}
-            for at, each in enumerate(told)
+            {"conversation": id, "place": place + 1 + offset, "id": each["id"], "item": msgspec.json.encode(each)}
+            for offset, each in enumerate(added)
         ]
         if rows:
             connection.execute(_items.insert(), rows)
-        return told
+        return added
 
 
-def _found(connection: Connection, id: str, owner: str, *, lock: bool = False) -> KeptConversation:
+def _find(connection: Connection, id: str, owner: str, *, lock: bool = False) -> KeptConversation:
     columns = [_conversations.c[name] for name in KeptConversation.__struct_fields__]
     mine = (_conversations.c.id == id) & (_conversations.c.owner == owner)
     query = select(*columns).where(mine)

@@ -21,55 +21,55 @@ class Keeper:
     """Keeps what comes of one request of an `owner`. A client that has its reply must not lose it with the disk, so
     what could not be kept is a line of the log."""
 
-    def __init__(self, kept: KeptResponses, conversations: Conversations, draft: decode.Draft, owner: str) -> None:
-        self._kept = kept
+    def __init__(self, responses: KeptResponses, conversations: Conversations, draft: decode.Draft, owner: str) -> None:
+        self._responses = responses
         self._conversations = conversations
         self._draft = draft
         self._owner = owner
 
-    async def keep(self, made: sent.Response) -> None:
+    async def keep(self, response: sent.Response) -> None:
         """Keep a response as far as it has come. Raises NotKept."""
         record = KeptResponse(
-            id=made.id,
+            id=response.id,
             previous=self._draft.request.previous_response_id,
-            status=made.status,
+            status=response.status,
             items=decode.own_items(self._draft),
-            response=msgspec.json.encode(made),
+            response=msgspec.json.encode(response),
         )
-        await self._kept.keep(record, self._owner)
+        await self._responses.keep(record, self._owner)
 
-    async def finish(self, made: sent.Response) -> bool:
+    async def finish(self, response: sent.Response) -> bool:
         """Keep a response that is whole; whether it is kept under its id."""
-        await self.add(made)
-        if not made.store:
+        await self.add(response)
+        if not response.store:
             return False
         try:
-            await self.keep(made)
+            await self.keep(response)
         except NotKept as failure:
-            log.warning("%s is not kept: %s", made.id, failure.message)
+            log.warning("%s is not kept: %s", response.id, failure.message)
             return False
         return True
 
-    async def add(self, made: sent.Response) -> None:
+    async def add(self, response: sent.Response) -> None:
         """Add what was said on both sides to the conversation."""
-        if not self._draft.conversation or made.status not in ("completed", "incomplete"):
+        if not self._draft.conversation or response.status not in ("completed", "incomplete"):
             return
         said = msgspec.json.decode(decode.own_items(self._draft), type=list[msgspec.Raw])
-        answered = [msgspec.Raw(msgspec.json.encode(item)) for item in made.output]
+        answered = [msgspec.Raw(msgspec.json.encode(item)) for item in response.output]
         try:
             await self._conversations.add(self._draft.conversation, self._owner, [*said, *answered])
         except (NotFound, NotKept) as failure:
-            log.warning("%s is not in its conversation: %s", made.id, failure.message)
+            log.warning("%s is not in its conversation: %s", response.id, failure.message)
 
     def finishing(self, run: Run, encode_ahead: Callable[[list[AnyEvent]], sent.Response | None]) -> Run:
         """The same, with the response kept before its end is told: a client that goes on from it at once finds it."""
 
-        async def kept(emit: Emit) -> None:
+        async def keeping(emit: Emit) -> None:
             async def passing(batch: list[AnyEvent]) -> None:
-                if isinstance(batch[-1], Finished) and (made := encode_ahead(batch)):
-                    await self.finish(made)
+                if isinstance(batch[-1], Finished) and (response := encode_ahead(batch)):
+                    await self.finish(response)
                 await emit(batch)
 
             await run(passing)
 
-        return kept
+        return keeping

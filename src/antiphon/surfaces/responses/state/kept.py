@@ -63,18 +63,18 @@ class KeptResponses:
         """Whether responses can be kept."""
         return self._tables.available
 
-    async def keep(self, kept: KeptResponse, owner: str) -> None:
+    async def keep(self, response: KeptResponse, owner: str) -> None:
         """Keep a response, in place of what was kept under its id. What has been kept for too long is forgotten."""
         now = time.time()
 
         def work(connection: Connection) -> None:
             _sweep(connection, now - SECONDS)
-            _forget(connection, kept.id)
-            row = {**msgspec.structs.asdict(kept), "owner": owner, "created": now}
+            _forget(connection, response.id)
+            row = {**msgspec.structs.asdict(response), "owner": owner, "created": now}
             connection.execute(responses.insert().values(**row))
-            if kept.status in UNDONE:
-                connection.execute(response_leases.insert().values(response=kept.id, until=now + LEASE))
-            _name(connection, kept.id, owner, now, kept.response)
+            if response.status in UNDONE:
+                connection.execute(response_leases.insert().values(response=response.id, until=now + LEASE))
+            _name(connection, response.id, owner, now, response.response)
 
         await self._tables.write(work)
 
@@ -82,15 +82,15 @@ class KeptResponses:
         """A response. Raises NotFound."""
 
         def look(connection: Connection) -> tuple[KeptResponse | None, bool]:
-            kept = _found(connection, id, owner)
-            return kept, _abandoned(connection, kept)
+            response = _find(connection, id, owner)
+            return response, _abandoned(connection, response)
 
-        kept, abandoned = await self._tables.read(look)
+        response, abandoned = await self._tables.read(look)
         if abandoned:
-            kept = await self._tables.write(lambda connection: _give_up(connection, id, owner))
-        if kept is None:
+            response = await self._tables.write(lambda connection: _give_up(connection, id, owner))
+        if response is None:
             raise NotFound(f"Response with id '{id[:100]}' not found.", code="response_not_found")
-        return kept
+        return response
 
     async def forget(self, id: str, owner: str) -> None:
         """Forget a response. Raises NotFound."""
@@ -117,7 +117,7 @@ class KeptResponses:
 
         return await self._tables.write(work)
 
-    async def told(self, id: str, number: int) -> bytes:
+    async def frames_since(self, id: str, number: int) -> bytes:
         """The frames with at least this number that were told of a response in the background."""
         return await self._tables.read(lambda connection: journal.since(connection, id, number))
 
@@ -126,8 +126,8 @@ class KeptResponses:
         mine = response_items.c.id.in_(ids) & (response_items.c.owner == owner)
         query = select(responses.c.response).where(responses.c.id.in_(select(response_items.c.response).where(mine)))
         rows = await self._tables.read(lambda connection: connection.execute(query).scalars().all())
-        found = {_id.decode(item).id: item for row in rows for item in _output.decode(row).output}
-        return {id: found[id] for id in ids if id in found}
+        items = {_id.decode(item).id: item for row in rows for item in _output.decode(row).output}
+        return {id: items[id] for id in ids if id in items}
 
     async def chain(self, id: str, owner: str) -> list[Raw]:
         """The items of a whole conversation up to a response, this one's among them. Raises BadRequest for a response
@@ -135,12 +135,12 @@ class KeptResponses:
 
         def work(connection: Connection) -> list[KeptResponse] | None:
             links: list[KeptResponse] = []
-            at: str | None = id
-            while at is not None and len(links) < MOST_LINKS:
-                if (kept := _found(connection, at, owner)) is None:
+            link_id: str | None = id
+            while link_id is not None and len(links) < MOST_LINKS:
+                if (response := _find(connection, link_id, owner)) is None:
                     return None
-                links.append(kept)
-                at = kept.previous
+                links.append(response)
+                link_id = response.previous
             return links
 
         links = await self._tables.read(work)
@@ -178,29 +178,29 @@ _GONE = sent.Failed(
 )
 
 
-def _found(connection: Connection, id: str, owner: str, *, lock: bool = False) -> KeptResponse | None:
+def _find(connection: Connection, id: str, owner: str, *, lock: bool = False) -> KeptResponse | None:
     query = select(*_COLUMNS).where((responses.c.id == id) & (responses.c.owner == owner))
     row = connection.execute(query.with_for_update() if lock else query).first()
     return KeptResponse(**row._mapping) if row is not None else None
 
 
-def _abandoned(connection: Connection, kept: KeptResponse | None) -> bool:
+def _abandoned(connection: Connection, response: KeptResponse | None) -> bool:
     """Whether nobody makes the response any more, though it has not come to its end."""
-    if kept is None or kept.status not in UNDONE:
+    if response is None or response.status not in UNDONE:
         return False
-    until = connection.scalar(select(response_leases.c.until).where(response_leases.c.response == kept.id))
+    until = connection.scalar(select(response_leases.c.until).where(response_leases.c.response == response.id))
     return until is None or until < time.time()
 
 
 def _give_up(connection: Connection, id: str, owner: str) -> KeptResponse | None:
     """The response, which has failed if nobody makes it any more."""
-    kept = _found(connection, id, owner, lock=True)
-    if kept is None or not _abandoned(connection, kept):
-        return kept
-    failed, number = kept.changed(status="failed", error=_GONE), journal.length(connection, id)
+    response = _find(connection, id, owner, lock=True)
+    if response is None or not _abandoned(connection, response):
+        return response
+    failed, number = response.changed(status="failed", error=_GONE), journal.length(connection, id)
     last = frame("response.failed", {"response": Raw(failed)}, number)
     _settle(connection, id, "failed", failed, first=number, frames=last)
-    return _found(connection, id, owner)
+    return _find(connection, id, owner)
 
 
 def _settle(connection: Connection, id: str, status: str, response: bytes, *, first: int, frames: bytes) -> None:

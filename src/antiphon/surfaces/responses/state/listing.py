@@ -31,13 +31,13 @@ class ItemList(msgspec.Struct, kw_only=True):
 
 def listed(item: dict[str, Any]) -> dict[str, Any]:
     """An item with what the API lists besides what a client wrote: type, status, and content as a list of parts."""
-    told = {"type": "message", **item}
-    if told["type"] == "message" or told["type"].endswith(("_call", "_output")):
-        told.setdefault("status", "completed")
-    if told["type"] == "message" and isinstance(told.get("content"), str):
-        kind = "output_text" if told.get("role") == "assistant" else "input_text"
-        told["content"] = [{"type": kind, "text": told["content"]}]
-    return told
+    fields = {"type": "message", **item}
+    if fields["type"] == "message" or fields["type"].endswith(("_call", "_output")):
+        fields.setdefault("status", "completed")
+    if fields["type"] == "message" and isinstance(fields.get("content"), str):
+        kind = "output_text" if fields.get("role") == "assistant" else "input_text"
+        fields["content"] = [{"type": kind, "text": fields["content"]}]
+    return fields
 
 
 def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> ItemList:

@@ -27,8 +27,8 @@ class Deleted(msgspec.Struct, kw_only=True):
 class StoredResponses:
     """The routes of kept responses."""
 
-    def __init__(self, kept: KeptResponses, background: Background, ping_interval: float) -> None:
-        self._kept = kept
+    def __init__(self, responses: KeptResponses, background: Background, ping_interval: float) -> None:
+        self._responses = responses
         self._background = background
         self._ping_interval = ping_interval
 
@@ -42,35 +42,35 @@ class StoredResponses:
         ]
 
     async def _retrieve(self, exchange: Exchange) -> None:
-        kept = await self._found(exchange)
+        response = await self._find(exchange)
         if exchange.query.get("stream") != "true":
-            await exchange.reply(200, kept.response)
+            await exchange.reply(200, response.response)
             return
-        if not _in_background(kept):
+        if not _in_background(response):
             raise BadRequest(_NO_STREAM, code="invalid_request_error")
         number = _starting_after(exchange) + 1
-        frames = self._background.follow(kept.id, exchange.watch.key, number)
+        frames = self._background.follow(response.id, exchange.watch.key, number)
         await relay(exchange, frames, number, interval=self._ping_interval)
 
     async def _delete(self, exchange: Exchange) -> None:
-        await self._kept.forget(exchange.rest, exchange.watch.key)
+        await self._responses.forget(exchange.rest, exchange.watch.key)
         await exchange.reply(200, msgspec.json.encode(Deleted(id=exchange.rest)))
 
     async def _cancel(self, exchange: Exchange) -> None:
-        kept = await self._found(exchange)
-        if not _in_background(kept):
+        response = await self._find(exchange)
+        if not _in_background(response):
             raise BadRequest("response_id: only a response that is made in the background can be cancelled")
-        if kept.status in UNDONE:
-            await self._kept.settle(kept.id, "cancelled", kept.changed(status="cancelled"))
-            kept = await self._found(exchange)
-        await exchange.reply(200, kept.response)
+        if response.status in UNDONE:
+            await self._responses.settle(response.id, "cancelled", response.changed(status="cancelled"))
+            response = await self._find(exchange)
+        await exchange.reply(200, response.response)
 
     async def _items(self, exchange: Exchange) -> None:
-        kept = await self._found(exchange)
-        await exchange.reply(200, msgspec.json.encode(page(_listed(kept), exchange.query)))
+        response = await self._find(exchange)
+        await exchange.reply(200, msgspec.json.encode(page(_listed(response), exchange.query)))
 
-    async def _found(self, exchange: Exchange) -> KeptResponse:
-        return await self._kept.find(exchange.rest, exchange.watch.key)
+    async def _find(self, exchange: Exchange) -> KeptResponse:
+        return await self._responses.find(exchange.rest, exchange.watch.key)
 
 
 # In the API's own words.
@@ -81,8 +81,8 @@ class _Background(msgspec.Struct):
     background: bool = False
 
 
-def _in_background(kept: KeptResponse) -> bool:
-    return msgspec.json.decode(kept.response, type=_Background).background
+def _in_background(response: KeptResponse) -> bool:
+    return msgspec.json.decode(response.response, type=_Background).background
 
 
 def _starting_after(exchange: Exchange) -> int:
@@ -95,9 +95,9 @@ def _starting_after(exchange: Exchange) -> int:
     return int(written)
 
 
-def _listed(kept: KeptResponse) -> list[dict[str, Any]]:
-    items = msgspec.json.decode(kept.items, type=list[dict[str, Any]])
-    name = kept.id.removeprefix("resp_")
+def _listed(response: KeptResponse) -> list[dict[str, Any]]:
+    items = msgspec.json.decode(response.items, type=list[dict[str, Any]])
+    name = response.id.removeprefix("resp_")
     return [listed({"id": f"item_{name}_{place}", **item}) for place, item in enumerate(items)]
 
 

@@ -17,7 +17,7 @@ from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai.functions import arguments
 from antiphon.surfaces.responses.request import input_items
-from antiphon.surfaces.responses.server_items import Told
+from antiphon.surfaces.responses.server_items import ItemEvents
 from antiphon.surfaces.responses.tools.shapes import AsWritten, Fields, Reader
 
 REQUEST_ID = "mcpr_"
@@ -98,7 +98,7 @@ class ApprovalRequest:
         """Without arguments."""
         return self._item(self._shape.opening())
 
-    def opened(self) -> Told:
+    def opened(self) -> ItemEvents:
         """Nothing."""
         return iter(())
 
@@ -107,7 +107,7 @@ class ApprovalRequest:
         self._input.append(piece)
         return ""
 
-    def closing(self, complete: bool) -> Told:
+    def closing(self, complete: bool) -> ItemEvents:
         """Nothing."""
         return iter(())
 
@@ -132,7 +132,7 @@ class ToolList:
         """Without tools."""
         return self._item([])
 
-    def opened(self) -> Told:
+    def opened(self) -> ItemEvents:
         """That the server is asked."""
         yield "response.mcp_list_tools.in_progress", {}
 
@@ -140,7 +140,7 @@ class ToolList:
         """There are no pieces."""
         return ""
 
-    def closing(self, complete: bool) -> Told:
+    def closing(self, complete: bool) -> ItemEvents:
         """That it answered."""
         yield "response.mcp_list_tools.completed", {}
 
@@ -170,15 +170,15 @@ def is_read_only(listed: Mapping[str, Any]) -> bool:
 def awaited(items: Sequence[tuple[str, str, input_items.AnyItem]]) -> list[input_items.ApprovalRequest]:
     """The calls that a conversation approves, and that were not run yet: nothing was said after the approval."""
     requests: dict[str, input_items.ApprovalRequest] = {}
-    found: dict[str, input_items.ApprovalRequest] = {}
+    pending: dict[str, input_items.ApprovalRequest] = {}
     for _, _, item in items:
         if isinstance(item, input_items.ApprovalRequest):
             requests[item.id] = item
         if isinstance(item, input_items.ApprovalResponse) and item.approve and item.approval_request_id in requests:
-            found[item.approval_request_id] = requests[item.approval_request_id]
+            pending[item.approval_request_id] = requests[item.approval_request_id]
         elif input_items.is_said(item):
-            found.clear()
-    return list(found.values())
+            pending.clear()
+    return list(pending.values())
 
 
 def block_of(request: input_items.ApprovalRequest, name: str) -> ToolBlock:

@@ -44,9 +44,9 @@ class ApprovedCalls:
         go_on = await further([result.block for result in results])
 
         async def passing(batch: list[AnyEvent]) -> None:
-            told: list[AnyEvent] = [event for event in batch if not isinstance(event, Started)]
-            if told:
-                await emit(told)
+            events: list[AnyEvent] = [event for event in batch if not isinstance(event, Started)]
+            if events:
+                await emit(events)
 
         await go_on(passing)
 

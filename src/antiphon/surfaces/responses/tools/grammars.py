@@ -46,10 +46,10 @@ def expression(syntax: str | None, definition: str | None, where: str) -> str | 
 
 def _of_lark(definition: str, where: str) -> str | None:
     try:
-        found = _inlined(definition)
+        regex = _inlined(definition)
     except (LarkError, SyntaxError, ValueError) as trouble:
         raise BadRequest(f"{where}.definition: this is not a Lark grammar: {str(trouble).splitlines()[0]}") from None
-    return None if found is None else _whole(found)
+    return None if regex is None else _whole(regex)
 
 
 def _whole(regex: str) -> str:
@@ -121,30 +121,30 @@ class _Rules:
             raise _Unheld
         if name not in self._known:
             self._open.append(name)
-            self._known[name] = self._told(self._bodies[name], apart=name.islower() and bool(self._ignored))
+            self._known[name] = self._regex(self._bodies[name], apart=name.islower() and bool(self._ignored))
             self._open.pop()
         return self._known[name]
 
-    def _told(self, node: Node, *, apart: bool) -> str:
+    def _regex(self, node: Node, *, apart: bool) -> str:
         """The expression of a part of a rule. Terms stand `apart` where something is ignored between them."""
-        told = "".join(self._pieces(node, apart))
-        if len(told) > LONGEST:
+        regex = "".join(self._pieces(node, apart))
+        if len(regex) > LONGEST:
             raise _Unheld
-        return told
+        return regex
 
     def _pieces(self, node: Node, apart: bool) -> Iterator[str]:
         inner = [child for child in node.children if isinstance(child, Tree)]
         match node.data:
             case "expansions":
-                yield "(?:" + "|".join(self._told(each, apart=apart) for each in inner) + ")"
+                yield "(?:" + "|".join(self._regex(each, apart=apart) for each in inner) + ")"
             case "expansion":
-                yield (self._between() if apart else "").join(self._told(each, apart=apart) for each in inner)
+                yield (self._between() if apart else "").join(self._regex(each, apart=apart) for each in inner)
             case "alias":
-                yield self._told(inner[0], apart=apart)
+                yield self._regex(inner[0], apart=apart)
             case "expr":
                 yield f"(?:{self._repeated(inner[0], apart)})" + _count([str(each) for each in node.children[1:]])
             case "maybe":
-                yield f"(?:{self._told(inner[0], apart=apart)})?"
+                yield f"(?:{self._regex(inner[0], apart=apart)})?"
             case "name":
                 yield f"(?:{self.named(str(node.children[0]))})"
             case "literal":
@@ -156,28 +156,28 @@ class _Rules:
                 raise ValueError(f"{other} is not supported here")
 
     def _repeated(self, node: Node, apart: bool) -> str:
-        return self._told(node, apart=apart) + (self._between() if apart else "")
+        return self._regex(node, apart=apart) + (self._between() if apart else "")
 
     def _between(self) -> str:
         """What may stand between two terms."""
-        return "(?:" + "|".join(self._told(each, apart=False) for each in self._ignored) + ")*"
+        return "(?:" + "|".join(self._regex(each, apart=False) for each in self._ignored) + ")*"
 
 
-def _count(told: list[str]) -> str:
+def _count(operator: list[str]) -> str:
     """How often: an operator, or one or two numbers."""
-    return told[0] if told[0] in ("+", "*", "?") else "{" + ",".join(told) + "}"
+    return operator[0] if operator[0] in ("+", "*", "?") else "{" + ",".join(operator) + "}"
 
 
-def _literal(told: str) -> str:
+def _literal(literal: str) -> str:
     """The expression of a string or of a regular expression, with its flags."""
-    end = told.rindex(told[0])
-    body, flags = told[1:end], told[end + 1 :]
-    if told[0] == '"':
+    end = literal.rindex(literal[0])
+    body, flags = literal[1:end], literal[end + 1 :]
+    if literal[0] == '"':
         text = str(ast.literal_eval(f'"{body}"'))
         body = "".join(_CONTROLS.get(letter) or _SPECIAL.sub(r"\\\1", letter) for letter in text)
     else:
         body = body.replace("\\/", "/")
-    return f"(?{flags}:{body})" if flags else f"(?:{body})" if told[0] == "/" else body
+    return f"(?{flags}:{body})" if flags else f"(?:{body})" if literal[0] == "/" else body
 
 
 def _tree(node: Node | Token) -> Node:

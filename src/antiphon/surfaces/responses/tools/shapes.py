@@ -205,30 +205,33 @@ class TextReader:
             return ""
         self._held += json
         if not self._inside:
-            found = self._opening.match(self._held)
-            if found is None:
+            opening = self._opening.match(self._held)
+            if opening is None:
                 return ""
-            self._held, self._inside = self._held[found.end() :], True
+            self._held, self._inside = self._held[opening.end() :], True
         return "".join(self._read())
 
     def _read(self) -> Iterator[str]:
-        text, at = self._held, 0
-        while at < len(text):
-            end = min((place for place in (text.find('"', at), text.find("\\", at)) if place >= 0), default=len(text))
-            yield text[at:end]
-            at = end
-            if at == len(text):
+        text, position = self._held, 0
+        while position < len(text):
+            end = min(
+                (place for place in (text.find('"', position), text.find("\\", position)) if place >= 0),
+                default=len(text),
+            )
+            yield text[position:end]
+            position = end
+            if position == len(text):
                 break
-            if text[at] == '"':
+            if text[position] == '"':
                 self._over = True
                 break
-            escape = _ESCAPE.match(text, at)
+            escape = _ESCAPE.match(text, position)
             # The second half of a pair may still come.
-            if escape is None or (_HALF.match(escape[0]) and len(escape[0]) == 6 and len(text) - at < 12):
+            if escape is None or (_HALF.match(escape[0]) and len(escape[0]) == 6 and len(text) - position < 12):
                 break
             yield _unescaped(escape[0])
-            at = escape.end()
-        self._held = text[at:]
+            position = escape.end()
+        self._held = text[position:]
 
 
 def _unescaped(escape: str) -> str:

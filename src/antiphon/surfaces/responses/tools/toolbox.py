@@ -19,7 +19,7 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.json_body import Name
 from antiphon.surfaces.http.validation import complaint, malformed
-from antiphon.surfaces.openai.functions import function, given
+from antiphon.surfaces.openai.functions import function, raw_bytes
 from antiphon.surfaces.responses.request import wire
 from antiphon.surfaces.responses.tools.approvals import Guarded
 from antiphon.surfaces.responses.tools.client_tools import client_tool
@@ -82,7 +82,7 @@ class Toolbox(msgspec.Struct, kw_only=True):
             raise BadRequest(f"{where}.name: names must be unique; {tool.name!r} is there twice")
         self.names[namespace, tool.name] = name
         self.shapes[name] = shape
-        return self._put(replace(tool, name=name), deferred=deferred)
+        return self._declare(replace(tool, name=name), deferred=deferred)
 
     def serve(self, declared: Declared, where: str) -> None:
         """Put a tool in that runs here."""
@@ -90,14 +90,14 @@ class Toolbox(msgspec.Struct, kw_only=True):
         if name in self:
             raise BadRequest(f"{where}.name: names must be unique; {name!r} is there twice")
         self.served[name] = declared
-        self._put(declared.tool, deferred=declared.deferred)
+        self._declare(declared.tool, deferred=declared.deferred)
 
     def guard(self, declared: Declared) -> None:
         """Put a tool in whose calls are run here once they are approved."""
         name = declared.tool.name
         self.guarded[name] = declared
         self.shapes[name] = Guarded(declared.use["server_name"], declared.use["name"])
-        self._put(declared.tool, deferred=declared.deferred)
+        self._declare(declared.tool, deferred=declared.deferred)
 
     @property
     def runnable(self) -> dict[str, Declared]:
@@ -127,7 +127,7 @@ class Toolbox(msgspec.Struct, kw_only=True):
     def __contains__(self, name: str) -> bool:
         return name in self.tools or name in self.deferred or name in self.later
 
-    def _put(self, tool: Tool, *, deferred: bool) -> Tool:
+    def _declare(self, tool: Tool, *, deferred: bool) -> Tool:
         (self.deferred if deferred else self.tools)[tool.name] = tool
         if deferred:
             self.searchable[tool.name] = tool
@@ -144,9 +144,9 @@ def toolbox(raws: list[Raw] | None, offered: ServerTools) -> Toolbox:
     placed = [(f"tools.{index}", raw) for index, raw in enumerate(raws or ())]
     declared = [(where, raw, read(raw, where)) for where, raw in placed]
     # A tool of a namespace gives way to one that has no other name.
-    for where, raw, told in sorted(declared, key=lambda each: each[2].type == "namespace"):
-        _put(box, told, raw, where, offered)
-    if box.deferred and not any(told.type == "tool_search" for _, _, told in declared):
+    for where, raw, tool in sorted(declared, key=lambda each: each[2].type == "namespace"):
+        _add_declared(box, tool, raw, where, offered)
+    if box.deferred and not any(tool.type == "tool_search" for _, _, tool in declared):
         # Without a search nothing could bring them up.
         box.tools |= box.deferred
         box.deferred.clear()
@@ -155,17 +155,17 @@ def toolbox(raws: list[Raw] | None, offered: ServerTools) -> Toolbox:
 
 def bring(box: Toolbox, raws: list[Raw], where: str) -> list[Tool]:
     """The tools that the conversation brings up: those that it declares there, and those that were declared before."""
-    found = []
+    tools = []
     for index, raw in enumerate(raws):
-        at = f"{where}.{index}"
-        told = read(raw, at)
-        known = [box.known_as(told.name, None)] if told.name and told.type != "namespace" else []
+        path = f"{where}.{index}"
+        declared = read(raw, path)
+        known = [box.known_as(declared.name, None)] if declared.name and declared.type != "namespace" else []
         if not any(name in box for name in known):
             before = set(box.deferred)
-            _put(box, told, raw, at, ServerTools(), late=True)
+            _add_declared(box, declared, raw, path, ServerTools(), late=True)
             known = [name for name in box.deferred if name not in before]
-        found += [tool for name in known if (tool := box.reveal(name)) is not None]
-    return found
+        tools += [tool for name in known if (tool := box.reveal(name)) is not None]
+    return tools
 
 
 def wire_names(box: Toolbox) -> history.Names:
@@ -185,9 +185,9 @@ def read(raw: Raw, where: str) -> DeclaredTool:
         raise BadRequest(f"{where}: {malformed(trouble, bytes(raw))}") from None
 
 
-def _put(
+def _add_declared(
     box: Toolbox,
-    told: DeclaredTool,
+    declared: DeclaredTool,
     raw: Raw,
     where: str,
     offered: ServerTools,
@@ -196,38 +196,40 @@ def _put(
     late: bool = False,
 ) -> None:
     """Put a declared tool in, in `late` cases for the conversation to bring up."""
-    deferred = late or told.defer_loading is True
-    match told.type:
+    deferred = late or declared.defer_loading is True
+    match declared.type:
         case "function":
-            shape = Function(_named(told, where), namespace)
-            tool = box.add(_function(told, where), shape, where, namespace, deferred=deferred)
+            shape = Function(_named(declared, where), namespace)
+            tool = box.add(_function(declared, where), shape, where, namespace, deferred=deferred)
             box.definitions[tool.name] = Raw(msgspec.json.format(bytes(raw), indent=-1))
         case "custom":
-            pattern = _pattern(box, told.format, f"{where}.format")
-            shape_of = Custom(_named(told, where), namespace)
-            tool = box.add(custom(told, pattern, where), shape_of, where, namespace, deferred=deferred)
+            pattern = _pattern(box, declared.format, f"{where}.format")
+            shape_of = Custom(_named(declared, where), namespace)
+            tool = box.add(custom(declared, pattern, where), shape_of, where, namespace, deferred=deferred)
             box.definitions[tool.name] = Raw(msgspec.json.format(bytes(raw), indent=-1))
         case "namespace" if not namespace:
-            for index, each in enumerate(told.tools or ()):
-                at = f"{where}.tools.{index}"
-                _put(box, read(each, at), each, at, offered, _named(told, where), late=late)
+            for index, each in enumerate(declared.tools or ()):
+                path = f"{where}.tools.{index}"
+                _add_declared(box, read(each, path), each, path, offered, _named(declared, where), late=late)
         case kind:
             settings = wire.value(raw, where)
-            found = client_tool(kind, settings)
-            if found is not None:
-                box.add(*found, where, deferred=late)
+            builtin = client_tool(kind, settings)
+            if builtin is not None:
+                box.add(*builtin, where, deferred=late)
             elif not declare(box, offered, kind, settings, where):
                 box.ignored.append(f"tools.{kind}")
 
 
-def _named(told: DeclaredTool, where: str) -> str:
-    if told.name is None:
+def _named(declared: DeclaredTool, where: str) -> str:
+    if declared.name is None:
         raise BadRequest(f"{where}.name: Field required")
-    return told.name
+    return declared.name
 
 
-def _function(told: DeclaredTool, where: str) -> Tool:
-    return function(_named(told, where), told.description, given(told.parameters), told.strict, where)
+def _function(declared: DeclaredTool, where: str) -> Tool:
+    return function(
+        _named(declared, where), declared.description, raw_bytes(declared.parameters), declared.strict, where
+    )
 
 
 def _pattern(box: Toolbox, format: Format | None, where: str) -> str | None:
@@ -242,11 +244,11 @@ def _pattern(box: Toolbox, format: Format | None, where: str) -> str | None:
     return pattern
 
 
-def custom(told: DeclaredTool, pattern: str | None, where: str) -> Tool:
+def custom(declared: DeclaredTool, pattern: str | None, where: str) -> Tool:
     """A tool that takes free text, which must match the pattern."""
     text: dict[str, Any] = {"type": "string", "description": "The text that the tool is given, as it is."}
     if pattern is not None:
         text["pattern"] = pattern
     schema = {"type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False}
-    named = function(_named(told, where), told.description, b"", None, where)
+    named = function(_named(declared, where), declared.description, b"", None, where)
     return replace(named, schema=schema)
