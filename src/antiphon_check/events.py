@@ -34,10 +34,10 @@ def parsed(lines: Iterable[tuple[str, float]]) -> Iterator[Event]:
     """The events of a stream's lines, each with its time, as the specification of event streams reads them."""
     name = ""
     data: list[str] = []
-    for line, at in lines:
+    for line, time in lines:
         if not line:
             if data:
-                yield Event(name, "\n".join(data), at)
+                yield Event(name, "\n".join(data), time)
             name, data = "", []
         elif not line.startswith(":"):
             key, _, value = line.partition(":")

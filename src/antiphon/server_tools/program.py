@@ -60,12 +60,12 @@ async def running(
 ) -> AsyncIterator[Program]:
     """A program that reads the `input` and has these open `descriptors`. If it still runs at the end of the block it is
     killed. Raises OSError when it cannot be started."""
-    with tempfile.TemporaryFile() as given:
-        await offload(len(input) > LARGE, partial(given.write, input))
-        given.seek(0)
+    with tempfile.TemporaryFile() as stdin:
+        await offload(len(input) > LARGE, partial(stdin.write, input))
+        stdin.seek(0)
         process = subprocess.Popen(  # noqa: ASYNC220 (asyncio's own way blocks for longer)
             command,
-            stdin=given,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if errors else subprocess.DEVNULL,
             pass_fds=descriptors,

@@ -114,11 +114,11 @@ class Trimming:
     def _copy(self, part: Schema) -> Schema:
         copy = dict(part)
         if "anyOf" in part:
-            copy["anyOf"] = [kept for each in part["anyOf"] if not isinstance(kept := self._trim(each), Dead)]
+            copy["anyOf"] = [branch for each in part["anyOf"] if not isinstance(branch := self._trim(each), Dead)]
         for keyword in ("items", "additionalProperties"):
             if keyword in part:
-                kept = self._trim(part[keyword])
-                copy[keyword] = False if isinstance(kept, Dead) else kept
+                branch = self._trim(part[keyword])
+                copy[keyword] = False if isinstance(branch, Dead) else branch
         if "prefixItems" in part:
             self._keep_prefix(copy)
         for keyword in ("properties", "patternProperties"):

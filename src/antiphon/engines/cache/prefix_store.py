@@ -176,12 +176,12 @@ class PrefixStore:
                 known = {row[0] for row in index.execute("SELECT name FROM prefixes")}
             present = {entry.name for entry in os.scandir(self._folder) if not entry.name.startswith(_INDEX)}
             with self._index() as index:
-                gone = [*(known - present), *_oldest(index, self._capacity)]
-                _forget(index, gone)
+                names = [*(known - present), *_oldest(index, self._capacity)]
+                _forget(index, names)
         except (OSError, sqlite3.Error) as error:
             log.warning("the computed prefixes in %s cannot be looked after: %s", self._folder, error)
             return
-        self._unlink(gone)
+        self._unlink(names)
         for name in present - known:
             with contextlib.suppress(OSError):
                 if time.time() - (self._folder / name).stat().st_mtime > _FORGOTTEN:

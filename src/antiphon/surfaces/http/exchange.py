@@ -141,7 +141,7 @@ class Exchange:
                     if not (await self._receive()).get("more_body", False):
                         return
 
-    async def gone(self) -> None:
+    async def disconnected(self) -> None:
         """Return when the client has closed the connection. Only after the body has been read."""
         while True:
             message = await self._receive()

@@ -95,7 +95,7 @@ class Gate:
         exchange.charge = Charge(self._options.accounts.ledger, exchange.watch, batched, self._options.clock)
         request_watch.watched.set(exchange.watch)
         read_label(exchange)
-        envelope, quiet, surface, route, gone = self._fallback, False, "", "", False
+        envelope, quiet, surface, route, client_gone = self._fallback, False, "", "", False
         try:
             hosts.refuse_unknown(exchange, self._options)
             if await cors.answered(exchange, self._options):
@@ -111,7 +111,7 @@ class Gate:
             await self._turns.take()
             await here.route.answer(exchange)
         except ClientGone:
-            gone = True
+            client_gone = True
             exchange.facts["problem"] = "the client went away"
         except Failure as failure:
             exchange.facts["problem"] = failure.message
@@ -124,7 +124,7 @@ class Gate:
                 exchange.charge.end()
             if not quiet:
                 self._note(exchange, route)
-                metrics.count(exchange.watch, surface=surface, status=exchange.status, client_gone=gone)
+                metrics.count(exchange.watch, surface=surface, status=exchange.status, client_gone=client_gone)
 
     def _find(self, exchange: Exchange) -> Placed:
         exchange.path, exchange.anthropic = canonical(exchange.path)

@@ -59,7 +59,7 @@ async def unless_gone(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
     """The result of the work, which is cancelled the moment the client goes away. Raises `Leaving` when the server ends
     before the work does."""
     working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(exchange.gone())
+    watching = asyncio.ensure_future(exchange.disconnected())
     leaving = () if exchange.leaving is None else (exchange.leaving,)
     try:
         await asyncio.wait((working, watching, *leaving), return_when=asyncio.FIRST_COMPLETED)
