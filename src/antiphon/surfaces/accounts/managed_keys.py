@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from antiphon.accounts.key_store import KeyStore
 from antiphon.accounts.keys import Allowance, Key, Status, is_name
 from antiphon.api.errors import BadRequest
-from antiphon.surfaces.accounts.kept import with_keys
+from antiphon.surfaces.accounts.store_access import with_keys
 from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type

@@ -15,7 +15,7 @@ from antiphon.accounts.key_store import KeyStore
 from antiphon.accounts.keys import Key, is_name
 from antiphon.api.errors import BadRequest
 from antiphon.serving.service import Service
-from antiphon.surfaces.accounts.kept import usage_cells, with_keys
+from antiphon.surfaces.accounts.store_access import usage_cells, with_keys
 from antiphon.surfaces.accounts.usage_report import PARAMETERS, Report, messages_report, read, timestamp
 from antiphon.surfaces.anthropic import failures, pages
 from antiphon.surfaces.http import json_body

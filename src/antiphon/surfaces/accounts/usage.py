@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from antiphon.accounts.report import DIMENSIONS, Dimension, UsageRow, report
 from antiphon.accounts.usage import HOUR, Cell, Counts
 from antiphon.api.errors import BadRequest
-from antiphon.surfaces.accounts.kept import usage_cells
+from antiphon.surfaces.accounts.store_access import usage_cells
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route
 
