@@ -112,6 +112,13 @@ def test_wrong_settings_are_a_finding(tmp_path: Path) -> None:
     assert "memory" in findings
 
 
+def test_the_file_that_is_read_is_told(tmp_path: Path) -> None:
+    """Also where it is not the one in this folder."""
+    (tmp_path / "other.toml").write_text("max_queue = 7")
+    _, findings = examined("none.gguf", "--config", str(tmp_path / "other.toml"))
+    assert str(tmp_path / "other.toml") in findings["settings"]["detail"]
+
+
 def gguf(path: Path, architecture: str) -> str:
     """The smallest file that says what it is."""
     key, value = b"general.architecture", architecture.encode()

@@ -4,6 +4,7 @@ how a failure is told at the terminal."""
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ class Failed(click.ClickException):
 def settings_options(*names: str, unread: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command the settings' own options (all of them, or those of the named fields) and `--config`. The
     command is called with the settings in force as its first argument; `unread`, with a function that reads them and
-    raises BadSettings."""
+    raises BadSettings, and with the configuration file that it reads, which need not exist."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         chosen = [option for option in sources.options() if not names or option.field in names]
@@ -35,7 +36,7 @@ def settings_options(*names: str, unread: bool = False) -> Callable[[Callable[..
             flags = {option.field: arguments.pop(option.field, None) for option in chosen}
             read = functools.partial(sources.load, flags, file=file)
             if unread:
-                return command(read, **arguments)
+                return command(read, sources.file_of(file, os.environ), **arguments)
             try:
                 settings = read()
             except sources.BadSettings as error:

@@ -42,8 +42,8 @@ def load(
     `file` is the configuration file, by default `$ANTIPHON_CONFIG` or `antiphon.toml` here if there is one.
     Raises BadSettings."""
     environment = os.environ if environment is None else environment
-    file = file or environment.get(CONFIG_VARIABLE) or None
-    values, tables, others = _from_file(Path(file or CONFIG_FILE), required=file is not None)
+    named = bool(file or environment.get(CONFIG_VARIABLE))
+    values, tables, others = _from_file(file_of(file, environment), required=named)
     for option in options():
         if option.variable in environment:
             text = environment[option.variable]
@@ -53,6 +53,11 @@ def load(
         if flag is not None and flag != ():
             values[option.field] = _checked(option, flag, option.flag)
     return validated(Settings(**values, models=_tables(values, tables), **others))
+
+
+def file_of(file: str | Path | None, environment: Mapping[str, str]) -> Path:
+    """The configuration file that is read: the one that is given, or else as `load` says. It need not exist."""
+    return Path(file or environment.get(CONFIG_VARIABLE) or CONFIG_FILE)
 
 
 def _tables(values: dict[str, Any], tables: dict[str, dict[str, Any]]) -> dict[str, ModelSettings]:

@@ -23,8 +23,8 @@ const ask = (text, tools, more = {}) => ({
 })
 const kinds = (message) => message.content.map((block) => block.type)
 // The blocks, without the ids, which differ from request to request.
-const idless = (key, value) => (['id', 'tool_use_id', 'file_id'].includes(key) ? '' : value)
-const plain = (message) => JSON.parse(JSON.stringify(message.content, idless))
+const alike = (key, value) => (['id', 'tool_use_id', 'file_id', 'retrieved_at'].includes(key) ? '' : value)
+const plain = (message) => JSON.parse(JSON.stringify(message.content, alike))
 
 // The reply, told whole and accumulated from a stream alike.
 async function replied(asked) {

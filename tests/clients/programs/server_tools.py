@@ -53,9 +53,9 @@ def replied(asked: Any) -> Any:
 
 
 def plain(message: Any) -> list[dict[str, Any]]:
-    """The blocks, without the ids, which differ from request to request."""
+    """The blocks, without the ids and times, which differ from request to request."""
     dumped = [block.model_dump(mode="json", exclude_none=True) for block in message.content]
-    return json.loads(re.sub(r'"(id|tool_use_id|file_id)": "[^"]*"', r'"\1": ""', json.dumps(dumped)))
+    return json.loads(re.sub(r'"(id|tool_use_id|file_id|retrieved_at)": "[^"]*"', r'"\1": ""', json.dumps(dumped)))
 
 
 def kinds(message: Any) -> list[str]:

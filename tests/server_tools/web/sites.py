@@ -105,5 +105,6 @@ SITE = (
     web.get("/bomb", page(gzip.compress(b"\0" * 200_000_000, 9), "text/html", **{"content-encoding": "gzip"})),
     web.get("/to-file", _moved("file:///etc/passwd")),
     web.get("/to-metadata", _moved("http://169.254.169.254/latest/meta-data")),
+    web.get("/to-loopback", _moved("http://127.0.0.2:9/admin")),
     web.get("/round", _moved("/round")),
 )

@@ -93,10 +93,11 @@ async def test_traps_are_errors_of_the_tool(site: str, path: str, private: bool,
     assert content == {"type": "web_fetch_tool_result_error", "error_code": code}
 
 
-async def test_a_redirect_inwards_is_refused(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["/to-metadata", "/to-loopback"])
+async def test_a_redirect_inwards_is_refused(site: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the page itself was public."""
     monkeypatch.setattr(outward, "public", lambda address: address == "127.0.0.1")
-    content = await fetched(f"{site}/to-metadata", private=False)
+    content = await fetched(f"{site}{path}", private=False)
     assert content["error_code"] == "url_not_allowed"
 
 

@@ -25,9 +25,9 @@ from antiphon.settings.sources import BadSettings, Settings
 __all__ = ["Finding", "examine"]
 
 
-def examine(load: Callable[[], Settings], say: Callable[[str], None]) -> Iterator[Finding]:
-    """Every finding, in the order in which things are needed. `load` gives the settings or raises BadSettings; `say` is
-    told what is waited for."""
+def examine(load: Callable[[], Settings], file: Path, say: Callable[[str], None]) -> Iterator[Finding]:
+    """Every finding, in the order in which things are needed. `load` gives the settings or raises BadSettings; it reads
+    `file`, if that exists; `say` is told what is waited for."""
     try:
         settings = load()
     except BadSettings as error:
@@ -35,7 +35,6 @@ def examine(load: Callable[[], Settings], say: Callable[[str], None]) -> Iterato
         yield from machine(Path.home())
         yield Finding("everything else", SKIPPED, "is decided by the settings")
         return
-    file = Path("antiphon.toml")
     yield Finding(
         "settings", FINE, f"{file.absolute()} and the environment" if file.exists() else "no antiphon.toml here"
     )
@@ -58,7 +57,7 @@ def examine(load: Callable[[], Settings], say: Callable[[str], None]) -> Iterato
 @click.command()
 @settings_options(unread=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def doctor(read: Callable[[], Settings], as_json: bool) -> None:
+def doctor(read: Callable[[], Settings], file: Path, as_json: bool) -> None:
     """Check everything that serving needs, and say what to do.
 
     Takes what `antiphon serve` takes. Machine, engine, model files, chat templates, port and keys are looked at, and a
@@ -66,7 +65,7 @@ def doctor(read: Callable[[], Settings], as_json: bool) -> None:
     is 1 when something fails.
     """
     findings = []
-    for finding in examine(read, lambda sentence: click.echo(f"antiphon: {sentence}", err=True)):
+    for finding in examine(read, file, lambda sentence: click.echo(f"antiphon: {sentence}", err=True)):
         findings.append(finding)
         if not as_json:
             color = {"fine": "green", "note": "yellow", "fail": "red"}.get(finding.status)

@@ -167,6 +167,9 @@ class WebFetch:
             await self._outward.resolve("example.com", 443)
         except Refused as trouble:
             raise ToolFailed("unavailable", str(trouble)) from None
+        except OSError as trouble:
+            why = f"no page of the internet can be fetched: example.com is not found ({trouble.strerror or trouble})"
+            raise ToolFailed("unavailable", why) from None
         return "names are resolved, and pages are read by trafilatura"
 
     async def close(self) -> None:
