@@ -16,6 +16,7 @@ from antiphon.constraint.searching import accompanied, searched
 from antiphon.constraint.vocabulary import LIST, ONE, RECORD, definition, references
 
 Part = dict[str, Any]
+_json = json.JSONEncoder(ensure_ascii=False).encode
 _RAW = r'[^"\\\x00-\x1F\x7F]'
 _STRING = rf'"({_RAW}|\\(["\\bfnrt]|u00[01][0-9a-fA-F]|u007[fF]))*"'
 _LONG = 100
@@ -52,6 +53,7 @@ class JsonRules:
         self._ready: dict[str, str] = {}
         self._terminals: dict[str, str] = {}
         self._any = ""
+        self._owned: dict[str, str] = {}
         self._waiting: list[str] = []
         self._plain: dict[int, bool] = {}
         self._specials: set[str] = set()
@@ -129,7 +131,9 @@ class JsonRules:
 
     def _own(self, part: Part) -> str:
         needed: dict[str, Any] = {}
-        waiting = [part]
+        if (written := _json(part)) in self._owned:
+            return self._owned[written]
+        waiting = [part] if '"$ref"' in written else []
         while waiting:
             for name in map(definition, references(waiting.pop())):
                 if name not in needed and name in self._definitions:
@@ -138,7 +142,7 @@ class JsonRules:
         whole = {"x-guidance": self._guidance, **_legible(part)}
         if needed:
             whole["$defs"] = {name: _legible(each) for name, each in needed.items()}
-        return self._rule(f"%json {json.dumps(whole, ensure_ascii=False)}")
+        return self._owned.setdefault(written, self._rule(f"%json {_json(whole)}"))
 
     def _reference(self, name: str) -> str:
         """The rule of a definition, which is written later: definitions may follow one another without end."""
@@ -192,7 +196,7 @@ class JsonRules:
         for name in names:
             value = part.get("properties", {}).get(name, part.get("additionalProperties", {}))
             if value is not False:
-                members.append((self._member(_quoted(json.dumps(name, ensure_ascii=False)), value), name in required))
+                members.append((self._member(_quoted(_json(name)), value), name in required))
         others = self._others(part, names)
         counted = {"minProperties", "maxProperties"} & part.keys()
         if others is None or ((counted and not all(needed for _, needed in members)) or (counted and not others)):
@@ -230,7 +234,7 @@ class JsonRules:
             none = "".join(f" & ~{_slashed(each or '')}" for each in matching.values())
             members.append(self._member(self._name(f"/{_RAW}*/{none}{taken}"), value))
         elif value is not False:
-            quoted = "|".join(re.escape(json.dumps(name, ensure_ascii=False)) for name in names)
+            quoted = "|".join(re.escape(_json(name)) for name in names)
             name = self._terminal(_slashed(_STRING) + (f" & ~{_slashed(quoted)}" if names else ""))
             members.append(self._member(name, value))
         return members
@@ -287,7 +291,7 @@ def _legible_value(keyword: str, value: Any) -> Any:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False) if text else '""'
+    return _json(text) if text else '""'
 
 
 def _slashed(regex: str) -> str:

@@ -21,10 +21,14 @@ NOTHING = "nothing"
 """The problem of a string that can match, but not any text."""
 
 
-@lru_cache(maxsize=4096)
 def matches(pattern: str, text: str) -> bool:
     """Whether the expression matches somewhere in the text."""
-    return jsonschema_rs.is_valid({"pattern": pattern}, text)
+    return bool(_matcher(pattern).is_valid(text))
+
+
+@lru_cache(maxsize=256)
+def _matcher(pattern: str) -> Any:
+    return jsonschema_rs.validator_for({"pattern": pattern})
 
 
 @lru_cache(maxsize=4096)
