@@ -26,9 +26,9 @@ from antiphon.server_tools.rounds import Rounds, Run
 from antiphon.server_tools.web.search import WebSearch
 from antiphon.serving.service import ModelCard, Service
 from antiphon.surfaces.responses import encode, items
+from antiphon.surfaces.responses.reply import Style, whole
 from antiphon.surfaces.responses.request import decode
 from antiphon.surfaces.responses.tools import toolbox
-from antiphon.surfaces.responses.whole import Style, whole
 from tests.laws.test_server_tools import BOUNDS, OUTPUTS, SEAL, Searches, _goes_on, _rule
 from tests.serving.served import served
 from tests.surfaces.response_order import check, frames

@@ -21,8 +21,8 @@ from antiphon.surfaces.messages import encode as messages
 from antiphon.surfaces.messages import message
 from antiphon.surfaces.responses import encode as responses
 from antiphon.surfaces.responses import items
+from antiphon.surfaces.responses.reply import Style, whole
 from antiphon.surfaces.responses.request import decode
-from antiphon.surfaces.responses.whole import Style, whole
 from tests.outputs import cut, records
 
 RECORDS = records()

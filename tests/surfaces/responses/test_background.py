@@ -17,7 +17,7 @@ from antiphon.api.errors import EngineFailed
 from antiphon.api.events import Finished, Started, TextDelta
 from antiphon.storage.records import TableSet
 from antiphon.storage.store import Store, open_store
-from antiphon.surfaces.responses.state import background, kept, tables
+from antiphon.surfaces.responses.state import background, response_store, tables
 from tests.surfaces.conftest import Running, serving
 from tests.surfaces.response_order import check, frames
 from tests.surfaces.responses.test_responses import PATH, USAGE, ask, post
@@ -147,7 +147,7 @@ async def test_it_fails_when_its_worker_is_gone(
     """Once its lease is over, whoever looks finds that it failed, and the stream ends so; its worker, if it is there
     after all, lets it be."""
     monkeypatch.setattr(background, "SECONDS", LONG)
-    monkeypatch.setattr(kept, "LEASE", -1.0)
+    monkeypatch.setattr(response_store, "LEASE", -1.0)
     service.script = SLOWLY
     _, _, begun = await post(keeping, background=True)
     told = await heard(beside, begun["id"])
@@ -184,7 +184,7 @@ async def test_an_older_store_is_brought_up(store: Store, tmp_path: Path) -> Non
         TableSet("responses", 1, before), lambda one: one.execute(tables.responses.insert(), rows)
     )
     earlier.close()
-    responses = kept.KeptResponses(store)
+    responses = response_store.KeptResponses(store)
     assert (await responses.find("completed", "")).response == b'{"output":[]}'
     assert (await responses.find("in_progress", "")).status == "failed"
 

@@ -30,11 +30,11 @@ from antiphon.api.reply import fold
 from antiphon.api.seal import Seal
 from antiphon.server_tools.registry import ServerTools
 from antiphon.surfaces.responses import encode, items
+from antiphon.surfaces.responses.reply import Style
+from antiphon.surfaces.responses.reply import whole as fold_whole
 from antiphon.surfaces.responses.request import decode
 from antiphon.surfaces.responses.tools import client_tools
 from antiphon.surfaces.responses.tools.shapes import Custom, Function, TextReader
-from antiphon.surfaces.responses.whole import Style
-from antiphon.surfaces.responses.whole import whole as fold_whole
 from tests.surfaces.messages.test_encode import batches
 from tests.surfaces.response_order import check, frames
 from tests.surfaces.scripted_service import CARD

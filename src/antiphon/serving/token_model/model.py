@@ -20,12 +20,12 @@ from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Format, Reasoning, format_named, reasoning_named
 from antiphon.parsing.parser import Parser
 from antiphon.prompt import inspection
-from antiphon.prompt.given import TAIL, prompt_of_ids
 from antiphon.prompt.infill import infill_of
 from antiphon.prompt.inspection import FindPredecessor, Inspection
 from antiphon.prompt.prefix.predecessors import conversation_name
 from antiphon.prompt.prefix.transcript import TranscriptStore
 from antiphon.prompt.prompter import Prompt, Prompter
+from antiphon.prompt.token_prompt import TAIL, prompt_of_ids
 from antiphon.prompt.tokens import room, thinking_room
 from antiphon.prompt.turns import repaired
 from antiphon.serving.model import ModelCard, call_id

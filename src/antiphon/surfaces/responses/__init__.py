@@ -23,18 +23,18 @@ from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import encode, items, sent
 from antiphon.surfaces.responses.compact_route import Compacting
 from antiphon.surfaces.responses.generation import Generation
+from antiphon.surfaces.responses.reply import Style, response, whole
 from antiphon.surfaces.responses.request import decode, wire
 from antiphon.surfaces.responses.request.reader import RequestReader
 from antiphon.surfaces.responses.state.background import Background
 from antiphon.surfaces.responses.state.conversation_routes import ConversationRoutes
 from antiphon.surfaces.responses.state.conversations import Conversations
-from antiphon.surfaces.responses.state.keeping import Keeper
-from antiphon.surfaces.responses.state.kept import KeptResponses
-from antiphon.surfaces.responses.state.stored import StoredResponses
+from antiphon.surfaces.responses.state.keeper import Keeper
+from antiphon.surfaces.responses.state.response_routes import ResponseRoutes
+from antiphon.surfaces.responses.state.response_store import KeptResponses
 from antiphon.surfaces.responses.streaming import StreamEncoder, relay
 from antiphon.surfaces.responses.tools import toolbox
 from antiphon.surfaces.responses.tools.approvals import ToolList
-from antiphon.surfaces.responses.whole import Style, response, whole
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 
@@ -53,7 +53,7 @@ class _Responses:
             Route(method="POST", path="/responses", answer=self._create, operation=_CREATE),
             Route(method="POST", path="/responses/input_tokens", answer=self._count, operation=_COUNT),
             Compacting(self._service, self._reader, self._seal, self._options).route(),
-            *StoredResponses(self._responses, self._background, self._options.ping_interval).routes(),
+            *ResponseRoutes(self._responses, self._background, self._options.ping_interval).routes(),
             *ConversationRoutes(self._conversations, self._options).routes(),
         ]
 

@@ -22,10 +22,10 @@ from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.responses import sent
 from antiphon.surfaces.responses.compaction import Summary, opened
+from antiphon.surfaces.responses.reply import usage_sent
 from antiphon.surfaces.responses.request import decode, input_items, wire
 from antiphon.surfaces.responses.request.reader import RequestReader
 from antiphon.surfaces.responses.state.listing import listed
-from antiphon.surfaces.responses.whole import usage_sent
 from antiphon.surfaces.surface import Operation, Options, Route
 
 

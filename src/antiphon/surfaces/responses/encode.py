@@ -34,10 +34,10 @@ from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import items, sent
 from antiphon.surfaces.responses.frames import frame
 from antiphon.surfaces.responses.items import Item
+from antiphon.surfaces.responses.reply import Style, client_call, compaction_item, cut_short, ended, response
 from antiphon.surfaces.responses.server_items import ServerCall, ServerCalls
 from antiphon.surfaces.responses.token_ids import Tokens
 from antiphon.surfaces.responses.tools.shapes import Fields
-from antiphon.surfaces.responses.whole import Style, client_call, compaction_item, cut_short, ended, response
 
 _to_json = msgspec.json.Encoder().encode
 

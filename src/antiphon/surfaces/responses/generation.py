@@ -19,7 +19,7 @@ from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.responses import compaction
 from antiphon.surfaces.responses.request import decode
-from antiphon.surfaces.responses.tools.approved import ApprovedCalls
+from antiphon.surfaces.responses.tools.approved_calls import ApprovedCalls
 from antiphon.surfaces.responses.truncation import shortened
 from antiphon.surfaces.surface import Options
 

@@ -11,7 +11,7 @@ from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.openai import failures
 from antiphon.surfaces.responses import encode, sent
 from antiphon.surfaces.responses.frames import count, frame
-from antiphon.surfaces.responses.whole import Style
+from antiphon.surfaces.responses.reply import Style
 
 
 class StreamEncoder:

@@ -17,7 +17,7 @@ from antiphon.surfaces.http.request_headers import check_media_type, tell_ignore
 from antiphon.surfaces.openai.functions import raw_bytes
 from antiphon.surfaces.responses.request import decode, input_items
 from antiphon.surfaces.responses.state.conversations import Conversations
-from antiphon.surfaces.responses.state.kept import KeptResponses
+from antiphon.surfaces.responses.state.response_store import KeptResponses
 from antiphon.surfaces.responses.tools.approvals import is_read_only, needs_approval
 from antiphon.surfaces.surface import Options
 

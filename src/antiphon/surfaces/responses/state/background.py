@@ -20,7 +20,7 @@ from antiphon.api.events import AnyEvent, Run
 from antiphon.surfaces.responses import sent
 from antiphon.surfaces.responses.encode import Encoder
 from antiphon.surfaces.responses.frames import count, split
-from antiphon.surfaces.responses.state.kept import UNDONE, KeptResponses
+from antiphon.surfaces.responses.state.response_store import UNDONE, KeptResponses
 
 log = logging.getLogger("antiphon.http")
 

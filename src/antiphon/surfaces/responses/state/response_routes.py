@@ -10,8 +10,8 @@ from antiphon.api.errors import BadRequest
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.responses import sent
 from antiphon.surfaces.responses.state.background import Background
-from antiphon.surfaces.responses.state.kept import UNDONE, KeptResponse, KeptResponses
 from antiphon.surfaces.responses.state.listing import PAGING, ItemList, listed, page
+from antiphon.surfaces.responses.state.response_store import UNDONE, KeptResponse, KeptResponses
 from antiphon.surfaces.responses.streaming import relay
 from antiphon.surfaces.surface import Operation, Parameter, Route
 
@@ -24,7 +24,7 @@ class Deleted(msgspec.Struct, kw_only=True):
     deleted: bool = True
 
 
-class StoredResponses:
+class ResponseRoutes:
     """The routes of kept responses."""
 
     def __init__(self, responses: KeptResponses, background: Background, ping_interval: float) -> None:

@@ -12,7 +12,7 @@ from antiphon.api.events import AnyEvent, Emit, Finished, Run
 from antiphon.surfaces.responses import sent
 from antiphon.surfaces.responses.request import decode
 from antiphon.surfaces.responses.state.conversations import Conversations
-from antiphon.surfaces.responses.state.kept import KeptResponse, KeptResponses
+from antiphon.surfaces.responses.state.response_store import KeptResponse, KeptResponses
 
 log = logging.getLogger("antiphon.http")
 
