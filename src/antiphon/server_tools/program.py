@@ -18,8 +18,9 @@ from typing import IO
 
 from antiphon.api.offload import LARGE, offload
 
-_NICE = 10
-"""How far a program stands back behind the worker, its engine and everybody's streams."""
+_NICE = 5
+"""How far a program stands back behind the worker, its engine and everybody's streams. On a machine whose processors are
+all busy it still gets a quarter of one; with 19, a line of Python would not end within the time of its call."""
 _LOOK = 0.005
 """Seconds between two looks whether a program that says nothing more has ended."""
 
