@@ -19,8 +19,8 @@ from typing import IO
 from antiphon.api.offload import LARGE, offload
 
 _NICE = 5
-"""How far a program stands back behind the worker, its engine and everybody's streams. On a machine whose processors are
-all busy it still gets a quarter of one; with 19, a line of Python would not end within the time of its call."""
+"""How far a program stands back behind the worker, its engine and everybody's streams. Where all processors are busy it
+still gets a quarter of one; with 19, a line of Python would not end within the time of its call."""
 _LOOK = 0.005
 """Seconds between two looks whether a program that says nothing more has ended."""
 
