@@ -11,10 +11,10 @@ from sqlalchemy import func, select
 
 from antiphon.batches.tables import ANSWERS, TABLES
 from antiphon.storage.records import Records
-from tests.batches.test_surface import SCRIPT, asked, connected, over
 from tests.end_to_end.conftest import serving
 from tests.faults.processes import eventually, workers
 from tests.storage.places import Place
+from tests.surfaces.messages.test_batches import SCRIPT, asked, connected, over
 
 
 async def test_a_batch_outlives_a_server(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
