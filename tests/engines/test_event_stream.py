@@ -15,6 +15,9 @@ from antiphon.engines.event_stream import EventStream
 EVENTS = b'data: {"a":1}\n\ndata: {"b":"\xc3\xa9"}\r\n\r\n: a comment\n\ndata: [DONE]\n\ndata: {"c":3}\n\n'
 FOUND = [b'{"a":1}', b'{"b":"\xc3\xa9"}\r', b'{"c":3}']
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(EVENTS), EVENTS)
+ONE_BY_ONE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % b"".join(
+    b"%x\r\n%b\n\n\r\n" % (len(event) + 2, event) for event in EVENTS.removesuffix(b"\n\n").split(b"\n\n")
+)
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(EVENTS), EVENTS)
 ENDLESS = b"HTTP/1.0 200 OK\r\n\r\n" + EVENTS
 CONTINUED = b"HTTP/1.1 100 Continue\r\n\r\n" + CHUNKED
@@ -59,7 +62,11 @@ async def events(stream: EventStream) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("answer", [CHUNKED, SIZED, ENDLESS, CONTINUED], ids=["chunks", "length", "end", "continue"])
+@pytest.mark.parametrize(
+    "answer",
+    [CHUNKED, ONE_BY_ONE, SIZED, ENDLESS, CONTINUED],
+    ids=["chunks", "one by one", "length", "end", "continue"],
+)
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 async def test_events_arrive_however_the_answer_is_framed_and_cut(answer: bytes, size: int) -> None:
     """The request is sent once, with its headers, and every event of the answer comes."""

@@ -90,9 +90,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fold:
-    """Takes events one by one and holds the reply so far. Linear in the length of the reply."""
+    """Takes events one by one and holds the reply so far, its tokens only where they are wanted (`with_tokens`). Linear
+    in the length of the reply."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_tokens: bool = True) -> None:
+        self._with_tokens = with_tokens
         self._blocks: list[Block] = []
         self._kind: type[TextDelta] | type[ThinkingDelta] | type[ToolDelta] | None = None
         self._pieces: list[str] = []
@@ -107,9 +109,10 @@ class Fold:
         for event in events:
             kind = type(event)
             if kind is TokensSampled:
-                self._tokens += event.tokens  # type: ignore[union-attr]
-                if event.spelled:  # type: ignore[union-attr]
-                    self._spelled |= event.spelled  # type: ignore[union-attr]
+                if self._with_tokens:
+                    self._tokens += event.tokens  # type: ignore[union-attr]
+                    if event.spelled:  # type: ignore[union-attr]
+                        self._spelled |= event.spelled  # type: ignore[union-attr]
             elif kind is self._kind and kind is not ToolDelta and event.text:  # type: ignore[union-attr]
                 # Nearly every token: text that goes on.
                 self._pieces.append(event.text)  # type: ignore[union-attr]

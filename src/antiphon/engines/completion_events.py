@@ -70,15 +70,15 @@ _chunk_with_alternatives = msgspec.json.Decoder(Chunk[Likelihood])
 
 def read(data: bytes) -> Chunk[Token]:
     """An event. Raises ReportedFailure for one that tells of a failure."""
-    return _unless_failed(_chunk.decode(data))
+    chunk = _chunk.decode(data)
+    if chunk.error is not None:
+        raise ReportedFailure(chunk.error)
+    return chunk
 
 
 def read_with_alternatives(data: bytes) -> Chunk[Likelihood]:
     """The same with the likeliest tokens of each place."""
-    return _unless_failed(_chunk_with_alternatives.decode(data))
-
-
-def _unless_failed(chunk: Chunk[Likely]) -> Chunk[Likely]:
+    chunk = _chunk_with_alternatives.decode(data)
     if chunk.error is not None:
         raise ReportedFailure(chunk.error)
     return chunk

@@ -17,9 +17,12 @@ import yarl
 
 _MOST_HELD = 1 << 20
 """Bytes that wait to be read before the server is made to wait."""
+_MOST_AT_ONCE = 1 << 16
+"""Bytes whose events are given together: what becomes of more would not stay in the processor's cache on its way."""
 _MOST_TOLD = 1 << 20
 """Bytes of an answer that is no stream of events."""
 _CONNECTING = 5.0
+_EVENT = b"data: {"
 _FAILURE = b"error: {"
 """How older llama.cpp servers begin to tell of a failure: in a line of its own kind."""
 _SHOWN = 200
@@ -72,7 +75,7 @@ class EventStream(asyncio.Protocol):
         return self._status
 
     async def events(self) -> list[bytes]:
-        """The data of the events that have come since, at least one; none when the answer is over. Raises as `status`
+        """The data of events that have come since, at least one; none when the answer is over. Raises as `status`
         does."""
         while True:
             while not self._held:
@@ -81,15 +84,19 @@ class EventStream(asyncio.Protocol):
                         raise self._failure
                     return []
                 await self._wait()
-            data = self._rest + self._taken()
-            *lines, self._rest = data.split(b"\n")
-            events = [line[6:] for line in lines if line.startswith(b"data: {")]
-            if _FAILURE in data:
-                events += [b'{"error":' + line[7:] + b"}" for line in lines if line.startswith(_FAILURE)]
+            bodies, events = self._next_bodies(), list[bytes]()
+            for body in bodies:
+                # Most servers frame each event by itself.
+                if not self._rest and body.startswith(_EVENT) and body.find(b"\n") == len(body) - 2:
+                    events.append(body[6:-2])
+                else:
+                    *lines, self._rest = (self._rest + body).split(b"\n")
+                    events += [line[6:] for line in lines if line.startswith(_EVENT)]
+                    events += [b'{"error":' + line[7:] + b"}" for line in lines if line.startswith(_FAILURE)]
             if events:
                 return events
             if len(self.opening) < _SHOWN:
-                self.opening += data
+                self.opening += b"".join(bodies)
 
     async def text(self) -> bytes:
         """All that the answer says, where it is no stream of events. Raises as `status` does."""
@@ -97,7 +104,7 @@ class EventStream(asyncio.Protocol):
             await self._wait()
         if self._failure:
             raise self._failure
-        return self._taken()
+        return b"".join(self._held)
 
     def close(self) -> None:
         """Close the connection, which is what tells the server to stop."""
@@ -106,13 +113,17 @@ class EventStream(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
-    def _taken(self) -> bytes:
-        data = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-        self._held, self.size = [], 0
-        if self._paused and self._transport:
+    def _next_bodies(self) -> list[bytes]:
+        """What has come and is read now."""
+        bodies, self._held = self._held, []
+        if self.size > _MOST_AT_ONCE:
+            count = max(len(bodies) * _MOST_AT_ONCE // self.size, 1)
+            bodies, self._held = bodies[:count], bodies[count:]
+        self.size = sum(map(len, self._held))
+        if self._paused and self._transport and self.size < _MOST_HELD:
             self._paused = False
             self._transport.resume_reading()
-        return data
+        return bodies
 
     async def _wait(self) -> None:
         self._waits_since = self._loop.time()

@@ -60,7 +60,8 @@ class ReplyRun:
     async def _generate(self, attempt: Attempt, emit: Emit, *, to_be_checked: bool = False) -> None:
         """One attempt, watched. What was sampled is remembered, and recorded, before the last of it is emitted, so that
         a client that answers at once finds it; what is `to_be_checked` is recorded and cleaned by whoever checks it."""
-        prepared, folding, watch = self._prepared, Fold(), request_watch.watch()
+        prepared, watch = self._prepared, request_watch.watch()
+        folding = Fold(with_tokens=self._record is not None)
         with_tokens = to_be_checked or prepared.tells_tokens or self._record is None
         engine_wait = self._queue.engine_wait()
 

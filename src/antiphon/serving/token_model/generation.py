@@ -68,7 +68,7 @@ class GenerationRun:
         self._parser = plan.parser()
         self._reporter = TokenReporter(plan.report, engine) if plan.report else None
         self._check = CallCheck(plan.checked)
-        self._written = Written()
+        self._written = self._empty()
         self._discarded = 0
         self._cached = 0
         self.begun = False
@@ -80,6 +80,9 @@ class GenerationRun:
         self._ended = False
         self._enough = False
         """Whether what the engine still has to say is not wanted."""
+
+    def _empty(self) -> Written:
+        return Written(keeps_pieces=bool(self._plan.checked))
 
     async def run(self, emit: Emit, report: ReportProgress) -> None:
         """Emit batches of events, the first beginning with `Started`, the last ending with `Finished`; report how far
@@ -197,7 +200,7 @@ class GenerationRun:
         """The job that asks again for the call that was held back and found wrong. What the client has stays."""
         log.warning("a call breaks its tool's schema and is sampled again: %s", self._check.again())
         before = self._written
-        self._written, self._parser = Written(), self._plan.parser()
+        self._written, self._parser = self._empty(), self._plan.parser()
         for piece in before.pieces[: self._check.released]:
             self._written.add(piece, thinking=self._parser.in_thinking)
             self._parser.feed(piece.text, piece.ids)

@@ -6,10 +6,13 @@ from antiphon.engines import Engine, Piece
 
 
 class Written:
-    """The pieces of a reply. `count` is how many tokens were sampled for them, `thinking` how many of these in its
-    thinking."""
+    """The text and the tokens of a reply. `count` is how many tokens were sampled for it, `thinking` how many of these
+    in its thinking. The `pieces` that it came in are kept only where there may be a way back to one of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_pieces: bool) -> None:
+        self._texts: list[str] = []
+        self._ids: list[int] = []
+        self._keeps_pieces = keeps_pieces
         self.pieces: list[Piece] = []
         self.count = 0
         self.thinking = 0
@@ -18,23 +21,26 @@ class Written:
 
     def add(self, piece: Piece, *, thinking: bool = False) -> None:
         """Take the next piece in, which begins inside thinking or does not."""
-        self.pieces.append(piece)
+        self._texts.append(piece.text)
         self.count += piece.count
         if thinking:
             self.thinking += piece.count
         if piece.ids:
+            self._ids += piece.ids
             self.mute_end = not piece.text
+        if self._keeps_pieces:
+            self.pieces.append(piece)
 
     @property
     def text(self) -> str:
         """All of it."""
-        return "".join(piece.text for piece in self.pieces)
+        return "".join(self._texts)
 
     @property
     def exact(self) -> bool:
         """Whether the engine told every token's id."""
-        return sum(len(piece.ids) for piece in self.pieces) == self.count
+        return len(self._ids) == self.count
 
     async def ids(self, engine: Engine) -> list[int]:
         """The tokens that were sampled; where the engine did not tell all of them, those of the text."""
-        return [id for piece in self.pieces for id in piece.ids] if self.exact else await engine.tokenise([self.text])
+        return list(self._ids) if self.exact else await engine.tokenise([self.text])
