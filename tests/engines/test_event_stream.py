@@ -77,6 +77,18 @@ async def test_events_arrive_however_the_answer_is_framed_and_cut(answer: bytes,
     assert {"a: b", "connection: close", "content-length: 2", "authorization: Basic dXMgZXI6a2V5"} <= set(head)
 
 
+async def test_events_arrive_however_a_server_cuts_them_into_chunks() -> None:
+    """Whether a chunk holds one event, many, or a part of one."""
+    lines = b'data: {"a":1}\nid: 1\n\n' + EVENTS + b'data: {"a":1}\ndata: {"c":3}\n\n'
+    expected = [FOUND[0], *FOUND, FOUND[0], FOUND[2]]
+    for size in range(1, len(lines) + 1):
+        pieces = [lines[start : start + size] for start in range(0, len(lines), size)]
+        chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+        answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % chunks
+        async with answering(answer, size=1 << 20) as (stream, _):
+            assert await events(stream) == expected, size
+
+
 def test_it_is_the_same_on_the_loop_that_servers_run() -> None:
     """uvloop, where it can be had."""
     uvloop = pytest.importorskip("uvloop")

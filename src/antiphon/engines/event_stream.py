@@ -22,7 +22,7 @@ _MOST_AT_ONCE = 1 << 16
 _MOST_TOLD = 1 << 20
 """Bytes of an answer that is no stream of events."""
 _CONNECTING = 5.0
-_EVENT = b"data: {"
+_EVENT, _EVENT_END = b"data: {", b"}\n\n"
 _FAILURE = b"error: {"
 """How older llama.cpp servers begin to tell of a failure: in a line of its own kind."""
 _SHOWN = 200
@@ -87,7 +87,8 @@ class EventStream(asyncio.Protocol):
             bodies, events = self._next_bodies(), list[bytes]()
             for body in bodies:
                 # Most servers frame each event by itself.
-                if not self._rest and body.startswith(_EVENT) and body.find(b"\n") == len(body) - 2:
+                whole = body.startswith(_EVENT) and body.endswith(_EVENT_END) and body.count(b"\n") == 2
+                if whole and not self._rest:
                     events.append(body[6:-2])
                 else:
                     *lines, self._rest = (self._rest + body).split(b"\n")
