@@ -29,6 +29,7 @@ from antiphon.api.errors import BadRequest
 from antiphon.constraint import Json, lark
 from antiphon.constraint.check import violation
 from antiphon.constraint.schema import Lowered, lower
+from antiphon.process.app import spare_the_lasting
 from bench.kept import Kept
 from tests.constraint.matching import BYTES, ordered
 
@@ -152,6 +153,7 @@ _xgrammar: list[subprocess.Popen[str]] = []
 
 
 def _start(python: Path | None) -> None:
+    spare_the_lasting()
     if python:
         command = [str(python), str(Path(__file__).with_name("xgrammar_schemas.py"))]
         _xgrammar.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
@@ -225,13 +227,12 @@ def _table(judgements: dict[Path, Judgement], of: int) -> str:
             case "valid":
                 parts = ((key, "valid of"),)
             case "invalid":
-                return (
-                    f"{_part(told[key], told['invalid of'])}, {_part(told['invalid by grammar'], told['invalid of'])}"
-                )
+                parts = ((key, "invalid of"), ("invalid by grammar", "invalid of"))
             case "llguidance" | "xgrammar":
                 parts = ((key, "schemas"), (f"{key} valid", "valid of"), (f"{key} invalid", "invalid of"))
-                return ", ".join(_part(told[part], told[of]) for part, of in parts)
-        return _part(told[key], told["schemas"])
+            case _:
+                parts = ((key, "schemas"),)
+        return ", ".join(_part(told[part], told[of]) for part, of in parts)
 
     rows = [
         f"| {name} | " + " | ".join(share(told, key) for key, _ in _COLUMNS) + " |"

@@ -175,11 +175,14 @@ _RULES = re.compile(r'"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\])*/|(\b[a-z]\w*)')
 
 
 def _depth(start: str, rules: list[str]) -> int:
-    """How deep rules are gone down, each the first time that it is met."""
+    """How deep rules are gone down, each the first time that it is met; 0 where they are too few to be deep."""
+    if len(rules) < _DEEPEST:
+        return 0
     inner = {"": _RULES.findall(start)}
     for rule in rules:
         name, _, body = rule.partition(": ")
-        inner[name.partition("[")[0]] = [] if body.startswith("%json") else _RULES.findall(body)
+        # Terminals, which have capital letters, have no rules in them.
+        inner[name.partition("[")[0]] = [] if name[0].isupper() or body.startswith("%json") else _RULES.findall(body)
     deepest, met, path = 0, {""}, [iter(inner[""])]
     while path:
         deepest = max(deepest, len(path))
