@@ -217,7 +217,7 @@ async def test_everybody_who_waits_is_told_of_a_failure(tmp_path: Path) -> None:
         models.machine.broken["a"] = "its file is cut short"
         models.machine.held.clear()
         waiting = [await models.ask("a") for _ in range(3)]
-        await models.until("a", "loading")
+        await models.settle()
         models.machine.held.set()
         assert [(await worker.answer()).error for worker in waiting] == ["its file is cut short"] * 3
         assert (await models.until("a", "unloaded")).failures == 1
