@@ -21,8 +21,6 @@ TYPE_OF = {
 
 def types(case: Case) -> list[str]:
     """The types that all parts of a case allow, in the vocabulary's order; `integer` counts as `number`."""
-    if len(case) == 1 and isinstance(name := case[0].get("type"), str):
-        return ["number" if name == "integer" else name]
     allowed = set(TYPES)
     for node in case:
         if "type" in node:

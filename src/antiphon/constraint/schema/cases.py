@@ -30,8 +30,6 @@ _COMPARED = 12
 
 FOLLOWED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "then", "else", "dependentRequired", "dependentSchemas"})
 """Keywords that are followed: what they say stands in a case as parts of its own."""
-_BESIDE = frozenset({"$ref", "allOf", "not", "propertyNames"})
-_CHOOSING = frozenset({"anyOf", "oneOf", "if", "dependentRequired", "dependentSchemas"})
 _LISTS = ("allOf", "anyOf", "oneOf")
 _SINGLE = ("not", "if", "then", "else")
 
@@ -147,8 +145,6 @@ class Cases:
 
     def _beside(self, node: Schema) -> list[Node]:
         """What must hold with a part, whatever is chosen."""
-        if _BESIDE.isdisjoint(node):
-            return []
         if id(node) not in self._besides:
             # What it takes to tell may ask of the same part; nothing said of it is never too strict.
             self._besides[id(node)] = []
@@ -163,8 +159,6 @@ class Cases:
 
     def _forks(self, node: Schema) -> list[Fork]:
         """The choices that a part leaves."""
-        if _CHOOSING.isdisjoint(node):
-            return []
         if id(node) not in self._choices:
             self._choices[id(node)] = []
             self._choices[id(node)] = list(self._chosen(node))
