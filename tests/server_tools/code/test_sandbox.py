@@ -133,7 +133,7 @@ async def test_the_machine_is_out_of_reach(box: Box) -> None:
     """No file of the machine's that is not the system's, by name or by link; no secret in the environment; no process
     but its own; nothing can be changed."""
     answer = await box.bash(
-        "ln -s /etc/shadow link; cat link /root/x; ls /home /var /etc/ssh; touch /usr/x /x; "
+        "ln -s /etc/shadow link; cat link /etc/gshadow; ls /home /var /etc/ssh; touch /usr/x /x; "
         "cat /proc/1/environ; ls /proc/1/fd; kill -9 1; kill -STOP 1; unshare -U true; mount -t tmpfs x /run; "
         "env; ls -d /proc/[0-9]* | wc -l"
     )
