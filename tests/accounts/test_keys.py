@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -118,6 +120,29 @@ def test_keys_are_added_in_two_places_at_once(store: KeyStore, url: str) -> None
     assert [key.number for key in store.all()] == list(range(1, 21))
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         assert connection.execute("SELECT count(DISTINCT revision) FROM api_keys").fetchone() == (20,)
+
+
+async def test_a_look_that_is_answered_late_brings_nothing_back(store: KeyStore) -> None:
+    """Of two looks at once the one that saw the newer keys decides, in whichever order they are answered."""
+    _, secret = store.add("alice")
+    looked, revoked = threading.Event(), threading.Event()
+
+    class Slow(KeyStore):
+        def changes(self, revision: int) -> tuple[int, list[Key]]:
+            found = super().changes(revision)
+            looked.set()
+            assert revoked.wait(60)
+            return found
+
+    keys = Keyring()
+    late = asyncio.ensure_future(keys.load(Slow(store._records)))
+    await asyncio.to_thread(looked.wait, 60)
+    store.revoke("alice")
+    await keys.load(store)
+    revoked.set()
+    await late
+    assert (key := keys.find(secret))
+    assert keys.status(key) == "revoked"
 
 
 async def test_a_server_that_had_keys_does_not_open_when_they_are_gone(store: KeyStore) -> None:

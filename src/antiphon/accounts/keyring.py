@@ -76,6 +76,9 @@ class Keyring:
                 self.unread = str(error)
             raise
         self.unread = ""
+        if revision < self._revision:
+            # Somebody who asked later was answered first, and knows newer keys.
+            return
         self.take(changed)
         self._managed = self._managed or bool(changed)
         self._revision = revision

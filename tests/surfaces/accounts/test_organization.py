@@ -62,7 +62,8 @@ async def test_it_is_for_the_operator_alone(tmp_path: Path) -> None:
 
 
 async def test_keys_as_the_sdk_asks_for_them(tmp_path: Path) -> None:
-    """Listed in pages and by status, found, renamed, archived; never with a secret."""
+    """Listed in pages and by status, found, renamed, archived, which is in force with the answer; never with a
+    secret."""
     async with organized(tmp_path) as here:
         sdk = AsyncAnthropic(base_url=here.server.url, api_key=here.admin, max_retries=0)
         assert (await sdk.organization.retrieve()).type == "organization"
@@ -70,8 +71,10 @@ async def test_keys_as_the_sdk_asks_for_them(tmp_path: Path) -> None:
         assert [key.name for key in keys] == ["boss", "alice"]
         assert here.alice not in keys[1].model_dump_json()
         assert (await sdk.organization.api_keys.update(keys[1].id, name="alina")).name == "alina"
+        assert (await here.get("/v1/keys/me", here.alice))[1]["key"]["name"] == "alina"
         archived = await sdk.organization.api_keys.update(keys[1].id, status="archived")
         assert archived.status == "archived"
+        assert (await here.get("/v1/keys/me", here.alice))[0] == 401
         assert await sdk.organization.api_keys.retrieve(keys[1].id) == archived
         assert [key.name async for key in sdk.organization.api_keys.list(status="active")] == ["boss"]
         with pytest.raises(anthropic.BadRequestError, match="stays archived"):

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from antiphon.accounts.key_store import KeyStore
 from antiphon.accounts.keys import Allowance, Key, Status, is_name
 from antiphon.api.errors import BadRequest
-from antiphon.surfaces.accounts.store_access import with_keys
+from antiphon.surfaces.accounts.store_access import change_keys, with_keys
 from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type
@@ -151,10 +151,7 @@ class ManagedKeys:
         return json_body.read(await exchange.body(_LARGEST) or b"{}", decoder)[0]
 
     async def _changed(self, work: Callable[[KeyStore], T]) -> T:
-        done = await with_keys(self._accounts, work, called="key")
-        if self._accounts.key_store is not None:
-            await self._accounts.keys.load(self._accounts.key_store)
-        return done
+        return await change_keys(self._accounts, work, called="key")
 
     def routes(self) -> list[Route]:
         """The routes, all of them for the operator."""

@@ -15,7 +15,7 @@ from antiphon.accounts.key_store import KeyStore
 from antiphon.accounts.keys import Key, is_name
 from antiphon.api.errors import BadRequest
 from antiphon.serving.service import Service
-from antiphon.surfaces.accounts.store_access import usage_cells, with_keys
+from antiphon.surfaces.accounts.store_access import change_keys, usage_cells, with_keys
 from antiphon.surfaces.accounts.usage_report import PARAMETERS, Report, messages_report, read, timestamp
 from antiphon.surfaces.anthropic import failures, pages
 from antiphon.surfaces.http import json_body
@@ -28,6 +28,7 @@ _Status = Literal["active", "archived", "expired", "inactive"]
 _STATUSES = {"active": "active", "expired": "expired", "revoked": "archived"}
 """Our words and the API's for how it is with a key."""
 _LARGEST = 1 << 16
+_KIND = "API key"
 
 
 class Organization(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ class _Organization:
             raise BadRequest(f"status: Input should be one of {', '.join(get_args(_Status))}")
         found = [_described(key) for key in await self._with_keys(lambda store: [] if store.untouched else store.all())]
         mine = [key for key in found if status in (None, key.status)]
-        places, more = pages.cut([key.id for key in mine], exchange.query, usual="20", kind="API key")
+        places, more = pages.cut([key.id for key in mine], exchange.query, usual="20", kind=_KIND)
         data = [mine[place] for place in places]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         await exchange.reply(200, msgspec.json.encode(ApiKeyPage(data, more, first, last)))
@@ -120,7 +121,8 @@ class _Organization:
             key = store.change(key.label, **rights) if rights else key
             return store.revoke(key.label) if change.status == "archived" and key.revoked is None else key
 
-        await exchange.reply(200, msgspec.json.encode(_described(await self._with_keys(work))))
+        changed = await change_keys(self._accounts, work, called=_KIND)
+        await exchange.reply(200, msgspec.json.encode(_described(changed)))
 
     async def usage(self, exchange: Exchange) -> None:
         query = read(exchange.queries, self._options.clock())
@@ -128,7 +130,7 @@ class _Organization:
         await exchange.reply(200, msgspec.json.encode(messages_report(query, cells)))
 
     async def _with_keys(self, work: Callable[[KeyStore], T]) -> T:
-        return await with_keys(self._accounts, work, called="API key")
+        return await with_keys(self._accounts, work, called=_KIND)
 
 
 def _described(key: Key) -> ApiKey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -27,6 +28,17 @@ async def with_keys(accounts: Accounts, work: Callable[[KeyStore], T], *, called
         raise BadRequest(f"name: there is a key called {str(taken)!r} already") from None
     except OSError as error:
         raise NotKept(f"the keys cannot be read or written: {error}") from None
+
+
+async def change_keys(accounts: Accounts, work: Callable[[KeyStore], T], *, called: str) -> T:
+    """What the work gives that changes keys. The change is in force in this worker with the answer, elsewhere within
+    the second."""
+    outcome = await with_keys(accounts, work, called=called)
+    if accounts.key_store is not None:
+        # It was written, and may have given a secret: a store that cannot be read now is what `follow` tells of.
+        with contextlib.suppress(OSError):
+            await accounts.keys.load(accounts.key_store)
+    return outcome
 
 
 async def usage_cells(accounts: Accounts, since: int, until: int) -> dict[Cell, Counts]:
