@@ -231,8 +231,10 @@ def test_codex_is_launched_without_a_file(
     """Codex gets its provider, model and window on its command line, with the place of a file in the cache folder that
     describes the server's models, and the key in a variable."""
     program(tmp_path, "codex", monkeypatch)
-    monkeypatch.setenv("ANTIPHON_CACHE_DIR", str(tmp_path / "cache"))
-    given, environment, told = launched("codex", "--url", server[0], "--key", "sesame", "--", "exec", "hi")
+    config = tmp_path / "its.toml"
+    config.write_text('cache_dir = "cache"\n')
+    options = ("--config", str(config), "--url", server[0], "--key", "sesame")
+    given, environment, told = launched("codex", *options, "--", "exec", "hi")
     assert given[-2:] == ["exec", "hi"]
     assert given[:-2:2] == ["-c"] * (len(given) // 2 - 1)
     settings = dict(setting.split("=", 1) for setting in given[1:-2:2])

@@ -14,7 +14,7 @@ from antiphon.cli.options import model_option, server_options
 
 
 @click.command()
-@server_options
+@server_options()
 @model_option
 @click.option("--system", metavar="TEXT", default="", help="Instructions for the model.")
 @click.option("--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Longest reply, in tokens.")

@@ -16,7 +16,7 @@ from antiphon.process import banner
 
 @click.command()
 @click.argument("program", type=click.Choice(list(PROGRAMS)), default="claude")
-@server_options
+@server_options()
 @model_option
 @small_model_option
 @most_option

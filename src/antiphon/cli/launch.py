@@ -15,7 +15,7 @@ from antiphon.cli.client import Server, Unreachable, model_named
 from antiphon.cli.model_catalogue import catalogue_file
 from antiphon.cli.options import Failed, model_option, most_option, server_options, small_model_option
 from antiphon.cli.programs import PROGRAMS, Program, Target
-from antiphon.settings import sources
+from antiphon.settings.sources import Settings
 
 _LONGEST_SHOWN = 100
 
@@ -107,12 +107,13 @@ class _Launching(click.Command):
 @click.option("--list", "listed", is_flag=True, help="List the programs that can be started, and exit.")
 @click.argument("program", type=click.Choice(list(PROGRAMS)), required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@server_options
+@server_options("cache_dir")
 @model_option
 @small_model_option
 @most_option
 def launch(
     server: Server,
+    settings: Settings,
     listed: bool,
     program: str | None,
     arguments: tuple[str, ...],
@@ -134,7 +135,7 @@ def launch(
         path = executable(PROGRAMS[program])
         aim = target(server, model=name, small=small, most=most)
         if PROGRAMS[program].reads_catalogue:
-            folder = Path(sources.load({}).cache_dir) / "programs"
+            folder = Path(settings.cache_dir) / "programs"
             aim = msgspec.structs.replace(aim, catalogue=catalogue_file(server, folder))
         start(PROGRAMS[program], path, aim, arguments, lambda line: click.echo(line, err=True))
     except (CannotLaunch, Unreachable) as error:

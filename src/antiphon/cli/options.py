@@ -6,12 +6,15 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from antiphon.settings import sources
 from antiphon.settings.options import Option
+
+if TYPE_CHECKING:
+    from antiphon.cli.client import Server
 
 
 class Failed(click.ClickException):
@@ -63,24 +66,34 @@ def _decorator(option: Option) -> Callable[[Callable[..., Any]], Callable[..., A
     )
 
 
-def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say which running server is meant. It is called with that server first."""
+def server_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the options that say which running server is meant. It is called with that server first. With the
+    `names` of other settings it has their options, too, and is called with the settings in force second."""
 
-    @click.option("--url", metavar="URL", help="The server's address; otherwise the one of the settings here.")
-    @click.option("--key", metavar="KEY", help="An API key of the server; otherwise the first one of the settings.")
-    @settings_options("host", "port", "api_keys", "api_key_file")
-    @functools.wraps(command)
-    def called(settings: sources.Settings, url: str | None, key: str | None, **arguments: Any) -> Any:
-        from antiphon.cli.client import Server
-        from antiphon.process import banner
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option("--url", metavar="URL", help="The server's address; otherwise the one of the settings here.")
+        @click.option("--key", metavar="KEY", help="An API key of the server; otherwise the first one of the settings.")
+        @settings_options("host", "port", "api_keys", "api_key_file", *names)
+        @functools.wraps(command)
+        def called(settings: sources.Settings, url: str | None, key: str | None, **arguments: Any) -> Any:
+            server = _server(settings, url, key)
+            return command(server, settings, **arguments) if names else command(server, **arguments)
 
-        if not url and settings.port == 0:
-            raise Failed("port 0 does not say where a server is: give the port that it printed, or its --url")
-        base = (url or banner.address(settings)).rstrip("/")
-        base = base if "://" in base else f"http://{base}"
-        return command(Server(base, key or next(iter(settings.api_keys), "")), **arguments)
+        return called
 
-    return called
+    return decorate
+
+
+def _server(settings: sources.Settings, url: str | None, key: str | None) -> Server:
+    """The running server that is meant. Raises Failed."""
+    from antiphon.cli.client import Server
+    from antiphon.process import banner
+
+    if not url and settings.port == 0:
+        raise Failed("port 0 does not say where a server is: give the port that it printed, or its --url")
+    base = (url or banner.address(settings)).rstrip("/")
+    base = base if "://" in base else f"http://{base}"
+    return Server(base, key or next(iter(settings.api_keys), ""))
 
 
 model_option = click.option("--model", "name", metavar="NAME", help="The model to use; otherwise the server's first.")
