@@ -15,6 +15,7 @@ from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import BadRequest
 from antiphon.api.events import Emit, ReportProgress, Usage
 from antiphon.api.reply import Reply
+from antiphon.api.tokens import MOST_ALTERNATIVES
 from antiphon.constraint.plan import HoldCalls, Part
 from antiphon.engines import Health, Job
 from antiphon.prompt.inspection import FindPredecessor, Inspection
@@ -50,6 +51,22 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
             raise BadRequest(f"{where}: {self.name!r} is behind a chat server that takes no token ids")
         if self.vocabulary and (highest := max(ids, default=0)) >= self.vocabulary:
             raise BadRequest(f"{where}: {highest} is no token of {self.name!r}, whose ids are below {self.vocabulary}")
+
+    def check_reported_ids(self, where: str) -> None:
+        """Raises BadRequest where the ids of a reply, which this field asks for, are not known."""
+        if not self.token_ids:
+            raise BadRequest(f"{where}: {self.name!r} is behind a chat server that reports no token ids; leave it out")
+
+    def check_logprobs(self, where: str, alternatives: int, count: str) -> None:
+        """Raises BadRequest where the engine does not report log-probabilities, which the field `where` asks for, or
+        not those of so many alternatives; their number is in the field `count`."""
+        if self.alternatives is None:
+            raise BadRequest(f"{where}: the engine behind {self.name!r} reports no log-probabilities; leave it out")
+        if alternatives > (most := min(self.alternatives, MOST_ALTERNATIVES)):
+            raise BadRequest(
+                f"{count}: Input should be less than or equal to {most}, "
+                f"as many as the engine behind {self.name!r} reports"
+            )
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,16 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
 import openai
 import pytest
 from openai.types.chat import ChatCompletion
 
-from antiphon.engines import Description
-from antiphon.engines.scripted import Rule, Script, Scripted
-from antiphon.serving.model import Choices
-from antiphon.serving.service import Service
-from antiphon.serving.token_model import load
+from antiphon.engines.scripted import Rule
 from tests.serving.served import served
 from tests.surfaces.conftest import Running, serving
 
@@ -112,24 +107,3 @@ async def test_a_prompt_as_ids() -> None:
         assert len(again["choices"][0]["message"]["tool_calls"]) == 2
         status, _, error = await server.post(ask(input_ids=ids), PATH)
         assert (status, error["error"]["param"]) == (400, "input_ids")
-
-
-class Silent(Scripted):
-    """An engine that tells no log-probabilities."""
-
-    async def describe(self) -> Description:
-        return msgspec.structs.replace(await super().describe(), alternatives=None)
-
-
-async def test_what_the_engine_cannot_tell() -> None:
-    """Log-probabilities that an engine does not tell are left out and named in the header here; the Messages API, where
-    they are nobody's habit, refuses them by their field."""
-    service = Service([await load(Silent(Script()), Choices())])
-    async with serving(service) as server:
-        reply = await fine(server, logprobs=True, top_logprobs=2, return_token_ids=True)
-        assert reply["ignored"] == "logprobs, top_logprobs"
-        assert reply["choices"][0]["logprobs"] is None
-        assert reply["choices"][0]["token_ids"]
-        status, _, error = await server.post(server.ask(model="default", return_logprob=True))
-        assert status == 400
-        assert error["error"]["message"].startswith("return_logprob: the engine behind 'scripted'")

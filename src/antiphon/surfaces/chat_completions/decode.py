@@ -75,11 +75,11 @@ def decode(
         card.check_ids(ids, "input_ids")
     tokens = token_style(
         card,
-        ignored,
         ids=bool(request.return_token_ids),
         logprobs=bool(request.logprobs),
         alternatives=request.top_logprobs or 0,
-        named=["logprobs"] + ["top_logprobs"] * bool(request.top_logprobs),
+        asking="logprobs",
+        count="top_logprobs",
     )
     generation = GenerationParams(
         max_tokens=request.max_completion_tokens or request.max_tokens,

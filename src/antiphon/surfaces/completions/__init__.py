@@ -104,13 +104,18 @@ class _Completions:
 def _token_style(request: wire.Request, card: ModelCard, ignored: list[str]) -> TokenStyle:
     if request.echo and request.logprobs is not None:
         raise BadRequest("logprobs: the engines report none for the tokens of a prompt; leave out echo, or logprobs")
+    logprobs = request.logprobs is not None
+    if request.logprobs == 0 and card.alternatives is None:
+        # It may mean those of the sampled tokens alone, or none: nobody is refused for it.
+        ignored.append("logprobs")
+        logprobs = False
     return token_style(
         card,
-        ignored,
         ids=bool(request.return_token_ids),
-        logprobs=request.logprobs is not None,
+        logprobs=logprobs,
         alternatives=request.logprobs or 0,
-        named=["logprobs"],
+        asking="logprobs",
+        count="logprobs",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api.errors import BadRequest
-from antiphon.api.tokens import MOST_ALTERNATIVES, Token, TokenReport
+from antiphon.api.tokens import Token, TokenReport
 from antiphon.serving.service import ModelCard
 from antiphon.surfaces.messages.request import wire
 
@@ -61,22 +61,10 @@ def token_style(request: wire.Request, card: ModelCard) -> TokenStyle | None:
     style = TokenStyle(
         ids=bool(request.return_token_ids), logprobs=bool(request.return_logprob), alternatives=alternatives
     )
-    if style.ids and not card.token_ids:
-        raise BadRequest(
-            f"return_token_ids: {card.name!r} is behind a chat server that reports no token ids; leave it out"
-        )
+    if style.ids:
+        card.check_reported_ids("return_token_ids")
     if alternatives and not style.logprobs:
         raise BadRequest("top_logprobs: it needs log-probabilities; set return_logprob too")
     if style.logprobs:
-        _check_alternatives(card, "return_logprob", alternatives, "top_logprobs")
+        card.check_logprobs("return_logprob", alternatives, "top_logprobs")
     return style if style.ids or style.logprobs else None
-
-
-def _check_alternatives(card: ModelCard, field: str, alternatives: int, counting: str) -> None:
-    """Raises BadRequest where the model's engine does not tell log-probabilities (asked for by `field`), or those of so
-    many alternatives (`counting`)."""
-    if card.alternatives is None:
-        raise BadRequest(f"{field}: the engine behind {card.name!r} reports no log-probabilities; leave it out")
-    most = min(card.alternatives, MOST_ALTERNATIVES)
-    if alternatives > most:
-        raise BadRequest(f"{counting}: Input should be less than or equal to {most} for the engine of {card.name!r}")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from antiphon.api.errors import BadRequest
 from antiphon.api.tokens import Token, TokenReport
 from antiphon.serving.service import ModelCard
 
@@ -66,15 +65,12 @@ def _entry(id: int, logprob: float | None, spelled: Mapping[int, bytes]) -> tupl
 
 
 def token_style(
-    card: ModelCard, ignored: list[str], *, ids: bool, logprobs: bool, alternatives: int, named: Sequence[str]
+    card: ModelCard, *, ids: bool, logprobs: bool, alternatives: int, asking: str, count: str
 ) -> TokenStyle:
-    """What is told of what was asked for. Log-probabilities that the model's engine does not tell are left out, and
-    the fields that ask for them (`named`) `ignored`; ids that are not known are refused."""
-    if ids and not card.token_ids:
-        raise BadRequest(
-            f"return_token_ids: {card.name!r} is behind a chat server that reports no token ids; leave it out"
-        )
-    if logprobs and card.alternatives is None:
-        ignored += named
-        logprobs = False
-    return TokenStyle(ids=ids, logprobs=logprobs, alternatives=min(alternatives, card.alternatives or 0))
+    """What a request wants to be told. Raises BadRequest for what the model's engine cannot tell; the fields of the
+    request are `return_token_ids`, the one `asking` for log-probabilities, and the `count` of alternatives."""
+    if ids:
+        card.check_reported_ids("return_token_ids")
+    if logprobs:
+        card.check_logprobs(asking, alternatives, count)
+    return TokenStyle(ids=ids, logprobs=logprobs, alternatives=alternatives)

@@ -30,27 +30,27 @@ def check_prompt(request: wire.Request) -> None:
 
 
 def token_style(request: wire.Request, card: ModelCard, ignored: list[str], *, rounds: bool) -> TokenStyle:
-    """What is told of what was asked for. A reply in `rounds` with tools that run here has no tokens to tell."""
+    """What the request wants to be told. Raises BadRequest for what the model's engine cannot tell, and for anything
+    of a reply in `rounds` with tools that run here."""
     if request.input_ids is not None:
         card.check_ids(request.input_ids, "input_ids")
-    logprobs = LOGPROBS in (request.include or ())
+    include = request.include or []
+    logprobs = LOGPROBS in include
+    asking = f"include.{include.index(LOGPROBS)}" if logprobs else ""
     if request.top_logprobs and not logprobs:
         ignored.append("top_logprobs")
-    named = [f"include.{LOGPROBS}"] + ["top_logprobs"] * bool(request.top_logprobs)
-    if rounds and request.return_token_ids:
+    if rounds and (request.return_token_ids or logprobs):
         raise BadRequest(
-            "return_token_ids: a reply with tools that run on the server is sampled in several parts; leave it out"
+            f"{asking or 'return_token_ids'}: a reply with tools that run on the server is sampled in several parts; "
+            "leave it out"
         )
-    if rounds and logprobs:
-        ignored += named
-        logprobs = False
     return token_logprobs.token_style(
         card,
-        ignored,
         ids=bool(request.return_token_ids),
         logprobs=logprobs,
         alternatives=request.top_logprobs or 0,
-        named=named,
+        asking=asking,
+        count="top_logprobs",
     )
 
 

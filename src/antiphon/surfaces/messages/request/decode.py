@@ -134,7 +134,8 @@ def _token_style(draft: Draft, card: ModelCard) -> token_ids.TokenStyle | None:
     style = token_ids.token_style(draft.request, card)
     if style and draft.box.served:
         raise BadRequest(
-            "return_token_ids: a reply with tools that run on the server is sampled in several parts; leave it out"
+            f"{'return_token_ids' if style.ids else 'return_logprob'}: a reply with tools that run on the server is "
+            "sampled in several parts; leave it out"
         )
     return style
 
