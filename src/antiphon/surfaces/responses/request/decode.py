@@ -19,7 +19,9 @@ from antiphon.surfaces.openai.functions import output_schema, raw_bytes
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
 from antiphon.surfaces.responses import compaction, sent
 from antiphon.surfaces.responses.request import input_items, wire
-from antiphon.surfaces.responses.request.history import Placed, Turns, addressed, placed, placed_in
+from antiphon.surfaces.responses.request.history import Turns
+from antiphon.surfaces.responses.request.input_items import Placed, placed, placed_in
+from antiphon.surfaces.responses.request.parts import addressed
 from antiphon.surfaces.responses.token_ids import check_prompt, token_style
 from antiphon.surfaces.responses.tools import approvals, toolbox
 from antiphon.surfaces.responses.tools.tool_choices import choice

@@ -8,7 +8,7 @@ them together.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
 import msgspec
@@ -24,29 +24,15 @@ from antiphon.surfaces.openai.content import Reader
 from antiphon.surfaces.openai.functions import arguments, raw_bytes
 from antiphon.surfaces.responses import compaction
 from antiphon.surfaces.responses.request import input_items, wire
+from antiphon.surfaces.responses.request.input_items import Placed
 from antiphon.surfaces.responses.request.parts import output_pieces, pieces
 from antiphon.surfaces.responses.server_items import SealedCall, opened
 from antiphon.surfaces.responses.tools import approvals
 from antiphon.surfaces.responses.tools.toolbox import Toolbox, bring
 
-Placed = tuple[str, str, input_items.AnyItem]
-"""An item: its dotted path, its type, and itself."""
-
 _SILENT = {"configuration_update", compaction.TRIGGER}
 _DENIED = "The user did not approve this call"
 _UNSAFE = re.compile(r"[^a-z0-9_]")
-
-
-def placed(input: str | list[msgspec.Raw] | None) -> list[Placed]:
-    """The items of `input`."""
-    if isinstance(input, str):
-        return [("input", "message", input_items.Message(role="user", content=input))]
-    return placed_in("input", input or [])
-
-
-def placed_in(name: str, raws: list[msgspec.Raw]) -> list[Placed]:
-    """The items of a list that is told of by this name."""
-    return [(f"{name}.{index}", *input_items.item(raw, f"{name}.{index}")) for index, raw in enumerate(raws)]
 
 
 class Turns:
@@ -287,12 +273,3 @@ def _forged(where: str) -> BadRequest:
         f"{where}.encrypted_content: The encrypted content could not be verified; send it as it came",
         code="invalid_encrypted_content",
     )
-
-
-def addressed(items: Iterable[Placed]) -> Iterator[Any]:
-    """The pieces of all items that may point at an address."""
-    for where, _, item in items:
-        if isinstance(item, input_items.Message):
-            yield from pieces(item.content, f"{where}.content")
-        elif isinstance(item, input_items.Output):
-            yield from output_pieces(item, f"{where}.output")

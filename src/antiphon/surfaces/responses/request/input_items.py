@@ -146,6 +146,9 @@ AnyItem = (
     | Other
 )
 
+Placed = tuple[str, str, AnyItem]
+"""An item: its dotted path, its type, and itself."""
+
 
 class _Typed(msgspec.Struct):
     type: str | None = None
@@ -202,6 +205,18 @@ def item(raw: Raw, where: str) -> tuple[str, AnyItem]:
         raise BadRequest(complaint(str(trouble), where)) from None
     except (msgspec.DecodeError, RecursionError, ValueError) as trouble:
         raise BadRequest(f"{where}: {malformed(trouble, bytes(raw))}") from None
+
+
+def placed(input: str | list[msgspec.Raw] | None) -> list[Placed]:
+    """The items of `input`."""
+    if isinstance(input, str):
+        return [("input", "message", Message(role="user", content=input))]
+    return placed_in("input", input or [])
+
+
+def placed_in(name: str, raws: list[msgspec.Raw]) -> list[Placed]:
+    """The items of a list that is told of by this name."""
+    return [(f"{name}.{index}", *item(raw, f"{name}.{index}")) for index, raw in enumerate(raws)]
 
 
 def is_said(item: AnyItem) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -44,6 +44,15 @@ def output_pieces(item: input_items.Output, where: str) -> Iterator[Piece]:
                 yield _piece(_part(each, f"{where}.{index}"), f"{where}.{index}")
     else:
         raise BadRequest(f"{where}: Input should be a valid string or a valid list")
+
+
+def addressed(items: Iterable[input_items.Placed]) -> Iterator[Any]:
+    """The pieces of all items that may point at an address."""
+    for where, _, item in items:
+        if isinstance(item, input_items.Message):
+            yield from pieces(item.content, f"{where}.content")
+        elif isinstance(item, input_items.Output):
+            yield from output_pieces(item, f"{where}.output")
 
 
 def _part(value: Any, where: str) -> input_items.Part:
