@@ -21,6 +21,7 @@ from antiphon.api.events import AnyEvent
 from antiphon.api.reply import Fold
 from antiphon.api.seal import Seal
 from antiphon.engines.scripted import Rule, Scripted
+from antiphon.prompt.citations.labelling import Sources
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Rounds, Run
 from antiphon.server_tools.web.search import WebSearch
@@ -29,7 +30,7 @@ from antiphon.surfaces.responses import encode, items
 from antiphon.surfaces.responses.reply import Style, whole
 from antiphon.surfaces.responses.request import decode
 from antiphon.surfaces.responses.tools import toolbox
-from tests.laws.test_server_tools import BOUNDS, OUTPUTS, SEAL, Searches, _goes_on, _rule
+from tests.laws.test_server_tools import BOUNDS, CITED, OUTPUTS, SEAL, Searches, _goes_on, _rule
 from tests.serving.served import served
 from tests.surfaces.response_order import check, frames
 
@@ -90,6 +91,7 @@ class Talk:
             further=prepare,
             seal=SEAL,
             bounds=BOUNDS,
+            sources=Sources(decoded.conversation.sources) if decoded.cites else None,
         )
         await rounds.run(await prepare(decoded.conversation, decoded.generation), take)
         events = frames(bytes(raw))
@@ -116,7 +118,8 @@ class Talk:
         ("<think>\nWell.\n</think>\n\n", "So <be> it.", ["found", "look", "fails"], False),
         ("", "", ["wrong", "found"], False),
         ("", "", ["found"], False),
-        ("", "So <be> it.", [], False),
+        ("", CITED, ["found"], False),
+        ("", CITED, [], False),
     ]
 )
 @settings(max_examples=25)

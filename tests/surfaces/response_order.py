@@ -14,7 +14,7 @@ Fields = dict[str, Any]
 # Of each type of item: what may follow what within it. An item begins in "" and must end where "done" stands.
 PARTED = {
     "": {"part+": "part"},
-    "part": {"delta": "part", "text.": "told"},
+    "part": {"delta": "part", "annotation+": "part", "text.": "told"},
     "told": {"part.": "closed"},
     "closed": {"done": ""},
 }
@@ -57,6 +57,7 @@ SIGNS = {
     "response.content_part.done": "part.",
     "response.reasoning_summary_part.done": "part.",
     "response.shell_call_command.added": "command+",
+    "response.output_text.annotation.added": "annotation+",
     "response.output_item.done": "done",
 }
 MEMBERS = {
@@ -79,6 +80,8 @@ BEYOND = {
     "ResponseCodeInterpreterToolCall": ("encrypted_content",),
     "ResponseToolSearchCall": ("encrypted_content",),
     "McpCall": ("encrypted_content",),
+    # What is cited is found by it where it comes back.
+    "AnnotationURLCitation": ("encrypted_index",),
 }
 """Fields that the SDK's models do not have, of each model."""
 STATUSES = ("completed", "incomplete", "failed")
@@ -129,6 +132,7 @@ class _Item:
         self.table = TABLES.get(opening["type"], WHOLE)
         self.state = ""
         self.told = ""
+        self.annotations: list[Fields] = []
         self.done: Fields | None = None
 
     def follow(self, event: Fields) -> None:
@@ -146,12 +150,19 @@ class _Item:
         elif sign == "delta":
             assert event["delta"], "an empty delta"
             self.told += event["delta"]
+        elif sign == "annotation+":
+            assert event["annotation_index"] == len(self.annotations)
+            assert 0 <= event["annotation"]["start_index"] < event["annotation"]["end_index"] <= len(self.told)
+            self.annotations.append(event["annotation"])
         elif sign == "text.":
             assert event[MEMBERS[name.removesuffix(".done")]] == self.told
         elif sign == "part.":
             assert self.told in event["part"].values()
+            assert event["part"].get("annotations", []) == self.annotations
         elif sign == "done":
             self.done = event["item"]
+            told = [each for part in self.done.get("content", ()) or () for each in part.get("annotations", ())]
+            assert told == self.annotations
             assert self.done["id"] == self.opening["id"]
             assert self.done["type"] == self.opening["type"]
             # A patch that was cut has no status of its own.

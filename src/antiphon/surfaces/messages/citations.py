@@ -3,7 +3,6 @@ client sends back."""
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ import msgspec
 from antiphon.api.citations import Citation, Source
 from antiphon.api.errors import BadRequest
 from antiphon.prompt.citations.labelling import Sources
+from antiphon.surfaces.content.citation_index import index_of, indexed
 
 
 class CharLocation(msgspec.Struct, tag="char_location", kw_only=True):
@@ -96,9 +96,8 @@ def location(citation: Citation) -> Location:
                 end_block_index=end,
             )
         case "web_search_result":
-            index = urlsafe_b64encode(citation.label.encode()).decode()
             return WebSearchResultLocation(
-                cited_text=text, encrypted_index=index, title=source.title, url=source.address
+                cited_text=text, encrypted_index=index_of([citation]), title=source.title, url=source.address
             )
 
 
@@ -141,7 +140,7 @@ def _decoded(citation: Any, sources: Sequence[Source]) -> Citation | None:
     if not isinstance(citation, dict):
         return None
     if citation.get("type") == "web_search_result_location":
-        return _indexed(citation.get("encrypted_index"), sources)
+        return next(indexed(citation.get("encrypted_index"), sources), None)
     if (place := _PLACES.get(str(citation.get("type")))) is None:
         return None
     kind, index, start = place[0], citation.get(place[1]), citation.get(place[2])
@@ -157,15 +156,3 @@ def _decoded(citation: Any, sources: Sequence[Source]) -> Citation | None:
             if source.text(first, stop) == text:
                 return source.cite(first, stop)
     return None
-
-
-def _indexed(index: Any, sources: Sequence[Source]) -> Citation | None:
-    """The citation with this `encrypted_index`."""
-    try:
-        label, _, places = urlsafe_b64decode(str(index)).decode().partition(".")
-        first, _, last = places.partition("-")
-        start, stop = int(first) - 1, int(last or first)
-    except ValueError:
-        return None
-    source = next((each for each in sources if each.kind == "web_search_result" and each.label == label), None)
-    return source.cite(start, stop) if source is not None and 0 <= start < stop <= len(source.passages) else None

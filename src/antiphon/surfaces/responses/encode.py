@@ -7,11 +7,12 @@ over the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 import msgspec
 
+from antiphon.api.citations import Citation
 from antiphon.api.errors import Failure, Internal
 from antiphon.api.events import (
     AnyEvent,
@@ -59,6 +60,7 @@ class Encoder:
         self._calls = ServerCalls(style.items)
         self._tokens = Tokens(style.tokens)
         self._running: dict[int, ServerCall] = {}
+        self._citations: Sequence[Citation] = ()
         self._kind: type[AnyEvent] | None = None
         self._prefix = b""
         self._started = False
@@ -133,7 +135,9 @@ class Encoder:
             if kind is ToolDelta:
                 raise Internal("input for a tool call that was never begun")
             style = self._style.items
-            self._open(kind, items.Message(style) if kind is TextDelta else items.Reasoning(style), out)
+            message = kind is TextDelta
+            item = items.Message(style, citations=self._citations) if message else items.Reasoning(style)
+            self._open(kind, item, out)
         assert self._item is not None
         delta, beside = self._item.take(text), self._tokens.beside(self._item)
         if delta and self._prefix:
@@ -165,16 +169,26 @@ class Encoder:
                 if summary is not None:
                     self._open(Compacted, compaction_item(self._style.items, summary), out)
                     self._close(out)
-            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled() | Cited():
+            case Cited(citations):
+                self._cite(citations, out)
+            case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled():
                 pass
             case _:
                 assert_never(event)
+
+    def _cite(self, citations: Sequence[Citation], out: list[bytes]) -> None:
+        """These are cited for the text that follows, in the open message or in one that is still to open."""
+        if isinstance(self._item, items.Message):
+            self._tell_all(self._item, self._index, self._item.cite(citations), out)
+        else:
+            self._close(out)
+            self._citations = citations
 
     def _open(self, kind: type[AnyEvent], item: Item, out: list[bytes]) -> None:
         if not self._started or self._response:
             raise Internal("an event came outside of the response")
         self._close(out)
-        self._kind, self._item, self._index = kind, item, len(self._output)
+        self._kind, self._item, self._index, self._citations = kind, item, len(self._output), ()
         self._output.append(None)
         if not isinstance(item, items.WholeCall):
             self._begin(item, out)

@@ -12,6 +12,7 @@ from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import Internal, PromptTooLong
 from antiphon.api.events import AnyEvent, Compacted, Emit, Run
 from antiphon.api.seal import Seal
+from antiphon.prompt.citations.labelling import Sources
 from antiphon.server_tools.rounds import Rounds
 from antiphon.server_tools.tool import Declared
 from antiphon.serving.compaction import Compaction
@@ -122,6 +123,7 @@ class Generation:
             key=self._exchange.watch.key,
             allow=self._allow,
             note=self._exchange.watch.called,
+            sources=Sources(conversation.sources) if self._decoded.cites else None,
         )
 
     def _allow(self) -> bool:

@@ -5,14 +5,16 @@ The stream and the whole response are made of the same items, so that they canno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
+from antiphon.api.citations import Citation
 from antiphon.api.seal import Seal
 from antiphon.server_tools.history import Names
 from antiphon.surfaces.http.json_text import text_json
+from antiphon.surfaces.openai.annotations import Annotations
 from antiphon.surfaces.openai.token_logprobs import Likelihood
 from antiphon.surfaces.responses.tools.shapes import Acting, Fields, Shape
 
@@ -60,11 +62,12 @@ class Item(Protocol):
 
 
 class Message:
-    """What the model says; a refusal with `part` `refusal`."""
+    """What the model says; a refusal with `part` `refusal`. `citations` are for what it begins with."""
 
-    def __init__(self, style: Style, part: str = "output_text") -> None:
+    def __init__(self, style: Style, part: str = "output_text", citations: Sequence[Citation] = ()) -> None:
         self.id = style.new_id("msg_")
         self._text: list[str] = []
+        self._annotations = Annotations(citations)
         self._part, self._member = part, "refusal" if part == "refusal" else "text"
         self._event = f"response.{part}"
         self._place: Fields = {"content_index": 0}
@@ -86,10 +89,18 @@ class Message:
     def take(self, piece: str) -> str:
         """All of it."""
         self._text.append(piece)
+        self._annotations.grow(len(piece))
         return piece
+
+    def cite(self, citations: Sequence[Citation]) -> ItemEvents:
+        """These are cited for the text that follows: what is told of the text before it."""
+        ended = self._annotations.cite(citations)
+        added = [{"content_index": 0, "annotation_index": index, "annotation": each} for index, each in ended]
+        return iter([("response.output_text.annotation.added", fields) for fields in added])
 
     def closing(self, complete: bool) -> ItemEvents:
         """Its text and its part are whole."""
+        yield from self.cite(())
         text = text_json("".join(self._text))
         yield f"{self._event}.done", {**self._place, self._member: msgspec.Raw(text)}
         yield "response.content_part.done", {"content_index": 0, "part": self._content(text)}
@@ -100,8 +111,10 @@ class Message:
         return self._item("completed" if complete else "incomplete", content)
 
     def _content(self, text: bytes) -> Fields:
-        more: Fields = {"annotations": [], "logprobs": self.scores} if self._part == "output_text" else {}
-        return {"type": self._part, self._member: msgspec.Raw(text), **more}
+        content = {"type": self._part, self._member: msgspec.Raw(text)}
+        if self._part == "output_text":
+            content |= {"annotations": self._annotations.all(), "logprobs": self.scores}
+        return content
 
     def _item(self, status: str, content: list[Fields]) -> Fields:
         return {"type": "message", "id": self.id, "status": status, "role": "assistant", "content": content}

@@ -103,10 +103,10 @@ def whole(style: Style, reply: Reply) -> sent.Response:
     """The unstreamed response."""
     end = Finished(reply.reason, reply.usage, reply.stop_sequence, reply.explanation)
     output = _Output(style.items, style.first)
-    last = len(reply.blocks) - 1
+    last, cut = len(reply.blocks) - 1, cut_short(end)
     for index, block in enumerate(reply.blocks):
-        output.add(block, cut=index == last and cut_short(end))
-    fields = output.items()
+        output.add(block, cut=index == last and cut)
+    fields = output.items(cut=cut)
     if reply.explanation:
         refusal = items.Message(style.items, "refusal")
         refusal.take(reply.explanation)
@@ -121,12 +121,18 @@ class _Output:
         self._style = style
         self._items: list[Fields | ServerCall] = [item.whole(True) for item in first]
         self._calls = ServerCalls(style)
+        self._message: items.Message | None = None
 
     def add(self, block: Block, *, cut: bool) -> None:
         """Take the next block in."""
+        if not isinstance(block, TextBlock):
+            self._end_message()
         match block:
-            case TextBlock(text):
-                self._add(items.Message(self._style), text, not cut)
+            case TextBlock(text, citations):
+                # Texts that follow each other are one message: they differ in what is cited for them.
+                self._message = self._message or items.Message(self._style)
+                self._message.cite(citations)
+                self._message.take(text)
             case ThinkingBlock(text):
                 self._add(items.Reasoning(self._style), text, not cut)
             case ToolBlock():
@@ -150,8 +156,14 @@ class _Output:
         item.take(text)
         self._items.append(item.whole(complete))
 
-    def items(self) -> list[Fields]:
-        """All of them; calls without a result are incomplete."""
+    def _end_message(self, complete: bool = True) -> None:
+        if self._message is not None:
+            self._items.append(self._message.whole(complete))
+            self._message = None
+
+    def items(self, *, cut: bool) -> list[Fields]:
+        """All of them. Calls without a result are incomplete, and so is the last message of a reply that was cut."""
+        self._end_message(not cut)
         return [item.whole(False) if isinstance(item, ServerCall) else item for item in self._items]
 
 

@@ -33,7 +33,8 @@ _TRUNCATIONS = ("auto", "disabled")
 
 class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read: the nouns, and what only this surface needs to know. `ignored` names what was
-    accepted and not acted upon; `box` has the tools, and `tokens` is what is told of tokens. Calls that are `approved`
+    accepted and not acted upon; `box` has the tools, and `tokens` is what is told of tokens. What is
+    found can be cited where the reply `cites`. Calls that are `approved`
     have no results in the conversation yet."""
 
     conversation: Conversation
@@ -42,6 +43,7 @@ class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     ignored: tuple[str, ...]
     box: toolbox.Toolbox
     tokens: TokenStyle
+    cites: bool
 
 
 class Draft(msgspec.Struct, kw_only=True):
@@ -115,7 +117,11 @@ def remote_addresses(draft: Draft, card: ModelCard) -> dict[str, str]:
 def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetched]) -> DecodedRequest:
     """The request in nouns."""
     request, box = draft.request, draft.box
-    turns = Turns(Reader(vision=card.vision, fetched=fetched), seal, box).read(draft.items)
+    schema = _output_schema(request.text)
+    # A reply that must be JSON has no place for tags.
+    history = Turns(Reader(vision=card.vision, fetched=fetched), seal, box, cites=schema is None)
+    turns = history.read(draft.items)
+    sources = history.sources.all() if history.sources else ()
     chosen, shown = choice(request.tool_choice, box, request.parallel_tool_calls is not False)
     effort = request.reasoning.effort if request.reasoning else None
     ignored = [*draft.unknown, *_ignored(request), *box.ignored]
@@ -124,13 +130,15 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
     tokens = token_style(request, card, ignored, rounds=bool(box.served or approved or edits))
     ids = tuple(request.input_ids or ())
     return DecodedRequest(
-        conversation=Conversation(system=request.instructions or "", turns=turns, tools=shown, ids=ids),
+        conversation=Conversation(
+            system=request.instructions or "", turns=turns, tools=shown, ids=ids, sources=sources
+        ),
         generation=GenerationParams(
             max_tokens=request.max_output_tokens,
             sampling=Sampling(temperature=request.temperature, top_p=request.top_p),
             tool_choice=chosen,
             thinking=efforts.thinking(effort),
-            output_schema=_output_schema(request.text),
+            output_schema=schema,
             edits=edits,
             report=tokens.report,
         ),
@@ -138,6 +146,7 @@ def decode(draft: Draft, card: ModelCard, seal: Seal, fetched: Mapping[str, Fetc
         ignored=tuple(dict.fromkeys(ignored)),
         box=box,
         tokens=tokens,
+        cites=schema is None,
     )
 
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from antiphon.api.conversation import Conversation, Part, Text, Thinking, ToolResult, ToolUse, Turn
 from antiphon.api.errors import BadRequest
 from antiphon.api.seal import Forged, Seal
+from antiphon.prompt.citations.labelling import Sources
 from antiphon.prompt.summary import summary_text
 from antiphon.prompt.templates.render import introduced
 from antiphon.server_tools.result import told_result
@@ -36,9 +37,12 @@ _UNSAFE = re.compile(r"[^a-z0-9_]")
 
 
 class Turns:
-    """Reads items one by one, and holds which calls still wait for their result."""
+    """Reads items one by one, and holds which calls still wait for their result. What is found can be cited where the
+    reply `cites`."""
 
-    def __init__(self, reader: Reader, seal: Seal, box: Toolbox) -> None:
+    def __init__(self, reader: Reader, seal: Seal, box: Toolbox, *, cites: bool) -> None:
+        self.sources = Sources() if cites else None
+        """What was found in the turns that were read, where it can be cited."""
         self._reader = reader
         self._seal = seal
         self._box = box
@@ -118,7 +122,9 @@ class Turns:
         if self._round is None or self._round.round != call.round:
             yield from self._round_ended()
         self._round = call
-        result, _ = told_result(call.result, self._seal, self._box.reveal, sees=self._reader.vision)
+        result, _ = told_result(
+            call.result, self._seal, self._box.reveal, sees=self._reader.vision, sources=self.sources
+        )
         self._results.append(result)
         yield _said(ToolUse(id=result.tool_use_id, name=call.name, input=call.input))
 
@@ -128,7 +134,7 @@ class Turns:
             yield Turn(role="user", parts=tuple(results))
 
     def _message(self, item: input_items.Message, where: str, asking: bool) -> Turn:
-        content = pieces(item.content, f"{where}.content")
+        content = pieces(item.content, f"{where}.content", self.sources.all() if self.sources else ())
         match item.role:
             case "system" | "developer":
                 return Turn(role="system", parts=self._reader.parts(content))
@@ -157,6 +163,7 @@ class Turns:
         if not summary.whole:
             return [*turns, Turn(role="user", parts=(Text(summary_text(summary.text)),))]
         self._check_answered(where)
+        self.sources = self.sources and Sources()
         so_far = Conversation(turns=tuple(turns), tools=tuple(self._box.later.values()))
         return list(compaction.resumed(so_far, summary.text).turns)
 

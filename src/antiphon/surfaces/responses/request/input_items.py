@@ -27,6 +27,7 @@ class Part(msgspec.Struct):
     file_data: str | None = None
     file_url: str | None = None
     filename: str | None = None
+    annotations: list[dict[str, Any]] | None = None
 
 
 Content = str | list[Part] | None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from antiphon.api.citations import Source
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.http.validation import complaint
+from antiphon.surfaces.openai.annotations import text_with_citations
 from antiphon.surfaces.openai.content import File, Foreign, Picture, Piece, Words, required
 from antiphon.surfaces.openai.functions import raw_bytes
 from antiphon.surfaces.responses.request import input_items, wire
@@ -16,13 +18,13 @@ from antiphon.surfaces.responses.request import input_items, wire
 _EXPECTED = "'input_text', 'input_image' or 'input_file'"
 
 
-def pieces(content: input_items.Content, where: str) -> Iterator[Piece]:
-    """The pieces of one content."""
+def pieces(content: input_items.Content, where: str, sources: Sequence[Source] = ()) -> Iterator[Piece]:
+    """The pieces of one content. Texts that cite the `sources` are as the model wrote them."""
     if isinstance(content, str):
         yield Words(content)
         return
     for index, part in enumerate(content or ()):
-        yield _piece(part, f"{where}.{index}")
+        yield _piece(part, f"{where}.{index}", sources)
 
 
 def output_pieces(item: input_items.Output, where: str) -> Iterator[Piece]:
@@ -73,8 +75,10 @@ def _command_output(result: dict[str, Any], *, last: bool) -> str:
     return shown if last else shown + "\n"
 
 
-def _piece(part: input_items.Part, where: str) -> Piece:
+def _piece(part: input_items.Part, where: str, sources: Sequence[Source] = ()) -> Piece:
     match part.type:
+        case "output_text" if part.annotations and sources:
+            return Words(text_with_citations(required(part.text, f"{where}.text"), part.annotations, sources))
         case "input_text" | "output_text" | "text" | "reasoning_text" | "summary_text":
             return Words(required(part.text, f"{where}.text"))
         case "refusal":
