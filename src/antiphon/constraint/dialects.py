@@ -34,12 +34,14 @@ DIALECTS = {
 
 class LoweredGrammars(NamedTuple):
     """The grammars of a demand: of the whole output, and of what follows the thinking (none: it is free). `exact` says
-    that whatever they allow keeps the demand, `parts` what becomes of each schema."""
+    that whatever they allow keeps the demand, `parts` what becomes of each schema. They hold nothing until one of the
+    texts comes with which the demand `begins`, after the thinking (none: they hold all)."""
 
     whole: str | None
     answer: str | None
     exact: bool
     parts: tuple[Part, ...]
+    begins: tuple[str, ...] = ()
 
 
 def hold(
@@ -64,7 +66,7 @@ def hold(
             log.warning("the output is not constrained, because its grammar cannot be compiled: %s", problem)
             return _free(demand, f"the grammar does not compile: {problem}")
     exact = dialect.exact(demand.whole) and not any(part.left for part in demand.parts)
-    return LoweredGrammars(whole, answer, exact, demand.parts)
+    return LoweredGrammars(whole, answer, exact, demand.parts, demand.begins)
 
 
 def _free(demand: Demand, reason: str) -> LoweredGrammars:

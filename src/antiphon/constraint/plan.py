@@ -76,10 +76,12 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """What must be true of an output: `whole` of all of it, `answer` of what comes after the thinking (none: it is
-    free). `parts` tells what becomes of each schema."""
+    free). Where `begins` are given, any answer keeps it that has none of these texts in it. `parts` tells what becomes
+    of each schema."""
 
     whole: Node | None = None
     answer: Node | None = None
+    begins: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
 
 
@@ -135,7 +137,7 @@ def plan(
         # The tools stay in the prompt, which keeps its prefix; the model is only kept from opening a call.
         cites, openers = citations.trigger(sources), _openers(format) if tools else ()
         free = Free(openers, then=cites, marks=speech.marks) if openers or cites else None
-        return Demand(whole=free, answer=free)
+        return Demand(whole=free, answer=free, begins=() if cites else openers)
     return Demand(whole=answer and _after_thinking(answer, params, speech), answer=answer, parts=parts)
 
 
@@ -178,12 +180,12 @@ def _offered(
         if not cites:
             return Demand(parts=parts)
     thoughts = tuple((opener, _thought(speech)) for opener in reasoning.opens) if reasoning.closes else ()
-    begun = {trigger for trigger, _ in calls}
+    begun = tuple(trigger for trigger, _ in calls)
     others = tuple(opener for opener in _openers(format) if not any(trigger in opener for trigger in begun))
     answer = Free(others if calls else (), then=(*calls, *thoughts, *cites), marks=speech.marks)
-    if speech.starts_thinking and reasoning.closes:
-        return Demand(whole=_thought(speech, answer), answer=answer, parts=parts)
-    return Demand(whole=answer, answer=answer, parts=parts)
+    whole = _thought(speech, answer) if speech.starts_thinking and reasoning.closes else answer
+    # The text of a citation is told as it comes: there is no going back behind one.
+    return Demand(whole=whole, answer=answer, begins=() if cites else (*begun, *others), parts=parts)
 
 
 def _thought(speech: Speech, *answer: Node) -> Node:

@@ -31,7 +31,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     `exact_cuts` says that tokenising two halves of a text apart and joining the ids keeps the text. `slots` is how many
     generations it works on at once, 0 where it does not say. `adapters` are the names of those (LoRA) that a job may
     ask for. `alternatives` is how many of the likeliest tokens it tells at most beside the log-probability of the one
-    sampled; None where it tells no log-probabilities. All ids are below `vocabulary` (0: it does not say)."""
+    sampled; None where it tells no log-probabilities. All ids are below `vocabulary` (0: it does not say). It
+    `goes_back` where a generation that was left can go on behind any of its last tokens at no cost."""
 
     model: str
     window: int
@@ -49,6 +50,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     adapters: tuple[str, ...] = ()
     alternatives: int | None = None
     vocabulary: int = 0
+    goes_back: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

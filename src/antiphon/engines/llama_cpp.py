@@ -27,6 +27,7 @@ from antiphon.engines.cache.prefix_cache import ANY, PrefixCache, Seat
 from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.cache.slots import Slots
 from antiphon.engines.completion_events import Chunk, Progress, read, read_with_alternatives
+from antiphon.engines.hardware import cache_size
 from antiphon.engines.llama_server.adapters import Adapters
 from antiphon.engines.llama_server.pictures import PictureCosts
 from antiphon.engines.llama_server.tokenizer import ServerTokenizer
@@ -95,6 +96,8 @@ class LlamaCpp:
             # Guessed tokens come without probabilities.
             alternatives=None if await self._guesses() else MOST_ALTERNATIVES,
             vocabulary=card.vocabulary,
+            # Elsewhere another prompt may take the slot in between.
+            goes_back=self._slots_file is not None and file is not None and cache_size.goes_back(file),
         )
 
     async def _measure_pictures(self, props: Props) -> bool:

@@ -59,6 +59,11 @@ class Parser:
         return self._reader.in_thinking and not self._reader.in_call
 
     @property
+    def in_call(self) -> bool:
+        """Whether the text so far ends inside a call."""
+        return self._reader.in_call
+
+    @property
     def settled(self) -> bool:
         """Whether nothing of the text so far may still become the beginning of a call."""
         return self._reader.settled and not self._bare.holds
@@ -86,10 +91,14 @@ class Parser:
             source.feed(text)
             if ids and self._thinking_tokens:
                 self._reader.told_thinking = self._thinking_marks
-                if not self._thinking_tokens.keys().isdisjoint(ids):
+                if self.names_thinking(ids):
                     source.note([self._thinking_tokens[id] for id in ids if id in self._thinking_tokens], len(text))
             self._resume()
         return self._take()
+
+    def names_thinking(self, ids: Sequence[int]) -> bool:
+        """Whether one of these tokens opens thinking."""
+        return not self._thinking_tokens.keys().isdisjoint(ids)
 
     def pause(self, *, called: bool = False) -> list[AnyEvent]:
         """Something that is not written in the text comes between: the run of text so far is over. `called` says that

@@ -99,6 +99,12 @@ def of_model(file: ModelFile) -> CacheShape:
     return CacheShape(**values, span=header.span() if sliding else 0, state=state)
 
 
+def goes_back(file: ModelFile) -> bool:
+    """Whether the last tokens can be taken back from a cache of this model: no layer keeps a state in their place."""
+    header = _Header(file)
+    return not header.recurrent_layers(header.number("block_count", 32))
+
+
 def can_be_smaller(values: Mapping[str, Scalar]) -> bool:
     """Whether llama.cpp takes a cache of another type than f16 for a model with this header: its heads are of whole
     blocks, and it keeps keys and values as they are (no latent attention)."""

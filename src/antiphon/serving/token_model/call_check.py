@@ -16,10 +16,11 @@ from antiphon.constraint.check import MOST_ATTEMPTS, violation
 
 class CallCheck:
     """Looks at the events of a reply on their way out. `schemas` are those of the tools whose calls are to be checked,
-    by name; without any, everything passes."""
+    by name; without any, everything passes, unless there `may_go_back` be a way to before the beginning of a call."""
 
-    def __init__(self, schemas: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, schemas: Mapping[str, dict[str, Any]], *, may_go_back: bool = False) -> None:
         self._schemas = schemas
+        self.may_go_back = may_go_back or bool(schemas)
         self._held: list[AnyEvent] = []
         self._call: ToolStart | None = None
         self._input: list[str] = []
@@ -33,7 +34,7 @@ class CallCheck:
         """Of these further events, and of those that were held, the ones that the client may have. So many `pieces` of
         the reply were read so far; `settled` says that nothing of them may still become the beginning of a call, `cut`
         that the reply ended at its limit."""
-        if not self._schemas:
+        if not self.may_go_back:
             return events
         for event in events:
             self._look(event, cut)
@@ -74,5 +75,10 @@ class CallCheck:
         problem = f"the input of {self._call.name!r} does not match its schema: {self.problem}"
         if self._failures >= MOST_ATTEMPTS:
             raise Internal(f"the model's call broke the tool's schema in {MOST_ATTEMPTS} attempts: {problem}")
-        self._held, self._call, self.problem = [], None, ""
+        self.forget()
         return problem
+
+    def forget(self) -> None:
+        """What was held is generated anew."""
+        self._held, self._call, self.problem = [], None, ""
+        self.may_go_back = bool(self._schemas)

@@ -2,7 +2,8 @@
 
 Thinking that reaches its budget is closed for the model: the engine is stopped, the words that end thinking are
 appended to what was sampled, and generation goes on from the cached prefix. A call that does not match its tool's
-schema is asked for again from its beginning, in the same way. Nothing in this is the engine's business.
+schema is asked for again from its beginning, in the same way; so is one that begins where no grammar stood beside the
+text. Nothing in this is the engine's business.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -20,6 +22,7 @@ from antiphon.engines import Engine, Job, Piece, Prefilled
 from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import finished, until_first_call
 from antiphon.serving.token_model.call_check import CallCheck
+from antiphon.serving.token_model.call_watch import CallWatch
 from antiphon.serving.token_model.token_report import TokenReporter
 from antiphon.serving.token_model.writing import Written
 
@@ -32,7 +35,8 @@ MOST_CUTS = 3
 class GenerationPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What to generate, for a prompt of so many tokens. `window_bound` says that the job's limit is the window's.
     `thinking_limit` is in tokens; `cut_short` is the text that ends thinking (empty: it cannot be ended), after which
-    `answer_grammar` holds and the tokens `opens_thinking` are banned. `held` says that the grammars hold the model to
+    `answer_grammar` holds and the tokens `opens_thinking` are banned. Until one of the texts comes that a call `begins`
+    with, no grammar is needed (none: it is from the first token on). `held` says that the grammars hold the model to
     all that is demanded, `offered` are the schemas, by name, that calls must match which the model makes of its own
     accord; calls of the `checked` ones are checked, because no grammar holds the model to all of the schema. `one_call`
     ends the reply after its first call. `after_mark` of the prompt's tokens stand behind the client's last cache mark
@@ -45,6 +49,7 @@ class GenerationPlan(msgspec.Struct, frozen=True, kw_only=True):
     thinking_limit: int
     cut_short: str = ""
     answer_grammar: str | None = None
+    begins: tuple[str, ...] = ()
     held: bool = False
     offered: Mapping[str, dict[str, Any]] = {}
     checked: Mapping[str, dict[str, Any]] = {}
@@ -67,8 +72,9 @@ class GenerationRun:
         self._prompt = plan.prompt_tokens
         self._parser = plan.parser()
         self._reporter = TokenReporter(plan.report, engine) if plan.report else None
-        self._check = CallCheck(plan.checked)
-        self._written = self._empty()
+        self._watch = CallWatch(plan.begins)
+        self._check = CallCheck(plan.checked, may_go_back=self._watch.on)
+        self._written = Written(keeps_pieces=self._check.may_go_back)
         self._discarded = 0
         self._cached = 0
         self.begun = False
@@ -81,13 +87,12 @@ class GenerationRun:
         self._enough = False
         """Whether what the engine still has to say is not wanted."""
 
-    def _empty(self) -> Written:
-        return Written(keeps_pieces=bool(self._plan.checked))
-
     async def run(self, emit: Emit, report: ReportProgress) -> None:
         """Emit batches of events, the first beginning with `Started`, the last ending with `Finished`; report how far
         the prompt is read, whenever the engine tells."""
         job = self._plan.job
+        if self._watch.on:
+            job = msgspec.structs.replace(job, grammar=None)
         if not self._plan.thinking_limit:
             job = msgspec.structs.replace(job, banned=self._plan.opens_thinking)
         ending: list[AnyEvent] = []
@@ -112,7 +117,9 @@ class GenerationRun:
                     if self._enough:
                         break
             self._again = True
-            if not self._check.problem and not self._unfinished():
+            if self._watch.begun:
+                job = await self._with_grammar(job)
+            elif not self._check.problem and not self._unfinished():
                 ending = self._finished()
             if self._check.problem:
                 job, ending = await self._from_call(job), []
@@ -158,18 +165,32 @@ class GenerationRun:
     def _read(self, pieces: list[Piece]) -> list[AnyEvent]:
         events: list[AnyEvent] = []
         for piece in pieces:
+            aside = self._watch.on and self._aside
             self._written.add(piece, thinking=self._parser.in_thinking)
             batch = self._taken(self._parser.feed(piece.text, piece.ids))
+            if self._watch.on and not self._over:
+                self._watch.read(piece.text, aside=aside and self._aside)
+                if self._watch.begun:
+                    self._enough = True
+                    break
             if self._reporter and piece.tokens:
                 batch.insert(0, self._reporter.sampled(piece.tokens))
-            if self._plan.checked:
-                batch = self._check.passed(batch, pieces=len(self._written.pieces), settled=self._parser.settled)
-            events += batch
+            events += self._passed(batch)
             self._limit, self._ended = piece.end == "length", piece.end == "stop"
             self._enough = self._over or self._overdrawn() or bool(self._check.problem)
             if self._enough or piece.end != "none":
                 break
         return events
+
+    @property
+    def _aside(self) -> bool:
+        return self._parser.in_thinking or self._parser.in_call
+
+    def _passed(self, events: list[AnyEvent]) -> list[AnyEvent]:
+        if not self._check.may_go_back:
+            return events
+        settled = self._parser.settled and self._watch.settled
+        return self._check.passed(events, pieces=len(self._written.pieces), settled=settled)
 
     def _taken(self, events: list[AnyEvent]) -> list[AnyEvent]:
         if self._plan.one_call and not self._called:
@@ -194,22 +215,34 @@ class GenerationRun:
         if self._reporter:
             events.insert(0, await self._reporter.written(closing))
         job = msgspec.structs.replace(self._plan.job, banned=self._plan.opens_thinking)
-        return self._going_on(job, [*before, *closing], self._plan.answer_grammar), events
+        grammar = None if self._watch.on else self._plan.answer_grammar
+        return self._going_on(job, [*before, *closing], grammar), self._passed(events)
 
     async def _from_call(self, job: Job) -> Job:
         """The job that asks again for the call that was held back and found wrong. What the client has stays."""
         log.warning("a call breaks its tool's schema and is sampled again: %s", self._check.again())
+        return await self._back(msgspec.structs.replace(job, sampling=job.sampling.otherwise()))
+
+    async def _with_grammar(self, job: Job) -> Job:
+        """The job that goes on from the beginning of a call, held from there."""
+        self._watch.end()
+        self._check.forget()
+        return await self._back(job)
+
+    async def _back(self, job: Job) -> Job:
+        """The job that goes on behind all that the client has."""
         before = self._written
-        self._written, self._parser = self._empty(), self._plan.parser()
-        for piece in before.pieces[: self._check.released]:
-            self._written.add(piece, thinking=self._parser.in_thinking)
-            self._parser.feed(piece.text, piece.ids)
+        self._written = before.first(self._check.released, keeps_pieces=self._check.may_go_back)
+        self._parser = self._plan.parser()
+        kept = [piece for piece, _ in before.pieces[: self._check.released]]
+        for _, run in groupby(kept, lambda piece: self._parser.names_thinking(piece.ids)):
+            pieces = list(run)
+            self._parser.feed("".join(piece.text for piece in pieces), [id for piece in pieces for id in piece.ids])
         self._discarded += before.count - self._written.count
         self._called = self._limit = self._ended = False
-        job = msgspec.structs.replace(job, sampling=job.sampling.otherwise())
         # What thinking began with is in the first grammar alone.
         grammar = self._plan.job.grammar if self._parser.in_thinking else self._plan.answer_grammar
-        return self._going_on(job, await self._written.ids(self._engine), grammar)
+        return self._going_on(job, await self._written.ids(self._engine), None if self._watch.on else grammar)
 
     def _going_on(self, job: Job, ids: list[int], grammar: str | None) -> Job:
         """The job that goes on behind what was written, which is these tokens."""

@@ -176,6 +176,8 @@ async def _plan(
         thinking_limit=thinking_room(params.thinking, conversation, limit),
         cut_short=model.reasoning.cut_short,
         answer_grammar=held.answer,
+        # Not every engine goes back at no cost, and none where pictures are in the way.
+        begins=held.begins if model.description.goes_back and not prompt.pictures else (),
         held=held.exact,
         offered={tool.name: tool.schema for tool in tools},
         # Where nothing holds the calls of a tool, they stream as the model writes them, unless the tool is strict.

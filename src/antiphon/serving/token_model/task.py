@@ -47,7 +47,9 @@ class TokenTask(msgspec.Struct, frozen=True, kw_only=True):
         if self.plan.job.grammar is None:
             return None
         job = msgspec.structs.replace(self.plan.job, grammar=None)
-        free = msgspec.structs.replace(self.plan, job=job, answer_grammar=None, held=False, checked=self.plan.offered)
+        free = msgspec.structs.replace(
+            self.plan, job=job, answer_grammar=None, begins=(), held=False, checked=self.plan.offered
+        )
         return msgspec.structs.replace(self, plan=free, unheld=self.demands)
 
     def again(self) -> TokenTask:

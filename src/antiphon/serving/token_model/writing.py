@@ -13,7 +13,8 @@ class Written:
         self._texts: list[str] = []
         self._ids: list[int] = []
         self._keeps_pieces = keeps_pieces
-        self.pieces: list[Piece] = []
+        self.pieces: list[tuple[Piece, bool]] = []
+        """Each with whether it begins inside thinking."""
         self.count = 0
         self.thinking = 0
         self.mute_end = False
@@ -29,7 +30,14 @@ class Written:
             self._ids += piece.ids
             self.mute_end = not piece.text
         if self._keeps_pieces:
-            self.pieces.append(piece)
+            self.pieces.append((piece, thinking))
+
+    def first(self, pieces: int, *, keeps_pieces: bool) -> Written:
+        """As it was after so many pieces."""
+        written = Written(keeps_pieces=keeps_pieces)
+        for piece, thinking in self.pieces[:pieces]:
+            written.add(piece, thinking=thinking)
+        return written
 
     @property
     def text(self) -> str:
