@@ -22,6 +22,8 @@ STREAMS = 4
 """How many requests each server works on at once."""
 _QUANTISED = "The GGUF file (Q4_1)."
 _WHOLE = "The same weights in bfloat16, on the CPU."
+_VLLM_FLAGS = "--enable-auto-tool-choice --tool-call-parser hermes --enable-prompt-tokens-details"
+_SGLANG_FLAGS = "--tool-call-parser hermes --enable-cache-report"
 
 
 class Place(NamedTuple):
@@ -69,10 +71,9 @@ def _litellm(folder: Path) -> Iterator[Place]:
 
 
 def _vllm_command(python: Path, model: Path, port: int) -> list[str]:
-    flags = f"--dtype bfloat16 --enforce-eager --max-num-seqs {STREAMS} --enable-prompt-tokens-details"
-    tools = "--enable-auto-tool-choice --tool-call-parser hermes"
+    flags = f"--dtype bfloat16 --enforce-eager --max-num-seqs {STREAMS} {_VLLM_FLAGS}"
     place = ("--served-model-name", "smol", "--host", "127.0.0.1", "--port", str(port))
-    return [str(python.with_name("vllm")), "serve", str(model), *place, *flags.split(), *tools.split()]
+    return [str(python.with_name("vllm")), "serve", str(model), *place, *flags.split()]
 
 
 _VLLM = real.Real(_vllm_command, real.ENGINES["vllm"].environment, "vllm+{url}")
@@ -93,12 +94,12 @@ def _antiphon_before_vllm(folder: Path) -> Iterator[Place]:
         yield Place(it.url)
 
 
-def _with_parser(name: str, parser: str) -> Callable[[Path], AbstractContextManager[Place]]:
-    """A server as `make engines-real` starts it, and with its parser of tool calls."""
+def _with_flags(name: str, *flags: str) -> Callable[[Path], AbstractContextManager[Place]]:
+    """A server as `make engines-real` starts it, with these flags besides, or in place of those of their names."""
     known = real.ENGINES[name]
 
     def command(python: Path, model: Path, port: int) -> list[str]:
-        return [*known.command(python, model, port), "--tool-call-parser", parser]
+        return [*known.command(python, model, port), *flags]
 
     @contextmanager
     def start(folder: Path) -> Iterator[Place]:
@@ -121,7 +122,7 @@ PEERS = {
         f"{_QUANTISED} The proxy before llama.cpp's chat completions, as `hosted_vllm/…`.",
         _litellm,
     ),
-    "vllm": Peer("vLLM", _pinned("vllm"), f"{_WHOLE} `--enable-auto-tool-choice --tool-call-parser hermes`.", _vllm),
+    "vllm": Peer("vLLM", _pinned("vllm"), f"{_WHOLE} `{_VLLM_FLAGS}`.", _vllm),
     "antiphon-vllm": Peer(
         "Antiphon before vLLM",
         f"{antiphon.__version__} and {_pinned('vllm')}",
@@ -129,14 +130,17 @@ PEERS = {
         _antiphon_before_vllm,
     ),
     "sglang": Peer(
-        "SGLang", _pinned("sglang"), f"{_WHOLE} `--tool-call-parser hermes`.", _with_parser("sglang", "hermes")
+        "SGLang",
+        _pinned("sglang"),
+        f"{_WHOLE} `{_SGLANG_FLAGS}`.",
+        _with_flags("sglang", *_SGLANG_FLAGS.split(), "--max-running-requests", str(STREAMS)),
     ),
     "lmdeploy": Peer(
         "LMDeploy",
         _pinned("lmdeploy"),
         "Its server over a scripted engine, since its own need a GPU: routes, validation, chat template and parsers "
         "are its own, the text is not. `--tool-call-parser qwen`.",
-        _with_parser("lmdeploy", "qwen"),
+        _with_flags("lmdeploy", "--tool-call-parser", "qwen"),
         scripted=True,
     ),
 }

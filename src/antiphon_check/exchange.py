@@ -9,6 +9,8 @@ from typing import Any
 
 _SHOWN = 4000
 """Characters of a body that a report shows."""
+_BRIEF = 200
+"""Bytes of a body that stand in a line."""
 
 
 @dataclass
@@ -33,11 +35,13 @@ class Exchange:
             return None
 
     def complaint(self) -> str:
-        """What the body says of an error, to be put behind its status; empty where it has no message."""
+        """What the body says of an error, to be put behind its status: the message of the envelope, or else how the
+        body begins."""
         value = self.json()
         error = value.get("error") if isinstance(value, dict) else None
         message = error.get("message") if isinstance(error, dict) else None
-        return f": {message}" if isinstance(message, str) and message else ""
+        complaint = message if isinstance(message, str) else self.body[:_BRIEF].decode("utf-8", "replace")
+        return f": {complaint}" if complaint else ""
 
     def curl(self) -> str:
         """A command line that sends the request again. Keys are left out of it."""

@@ -117,7 +117,8 @@ class Server:
         these, and not every check of what it must refuse."""
         self.works()
         wanted = " or ".join(map(str, statuses))
-        expect(exchange.status in statuses, f"expected status {wanted}, got {exchange.status}")
+        complaint = exchange.complaint() if exchange.status >= 400 else ""
+        expect(exchange.status in statuses, f"expected status {wanted}, got {exchange.status}{complaint}")
 
     def works(self) -> None:
         """Raises Unjudged unless the plainest request is answered with a message."""

@@ -15,14 +15,16 @@ from antiphon_check.events import Event, folded
 from antiphon_check.server import Server, Target
 
 _TOKENS = 64
+_REPLIES = 6
+"""How many are read at each number of streams, at least."""
 _TURNS = 4
 _STORY = "Tell me a long story about a lighthouse."
 
 
 @dataclass(frozen=True)
 class Load:
-    """Some streams at once: the median of seconds to the first piece, the tokens a second of all of them together, and
-    the 99th percentile of the gaps between two pieces, in milliseconds."""
+    """Some streams at once, in rounds: the median of seconds to the first piece, the tokens a second of all of them
+    together, and the 99th percentile of the gaps between two pieces, in milliseconds."""
 
     streams: int
     first: float
@@ -76,9 +78,12 @@ def table(speed: Speed) -> str:
 
 
 def _load(target: Target, count: int) -> Load:
+    readings: list[_Reading] = []
     begun = time.monotonic()
     with ThreadPoolExecutor(count) as pool:
-        readings = list(pool.map(lambda number: _read(target, f"{_STORY} Number {number}."), range(count)))
+        while len(readings) < _REPLIES:
+            prompts = [f"{_STORY} Number {len(readings) + number}." for number in range(count)]
+            readings += pool.map(lambda prompt: _read(target, prompt), prompts)
     seconds = time.monotonic() - begun
     gaps = [gap for reading in readings for gap in reading.gaps] or [0.0]
     first = statistics.median(reading.first for reading in readings)

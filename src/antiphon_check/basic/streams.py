@@ -55,7 +55,7 @@ def stream_start(server: Server) -> None:
     message = started[0] if started and isinstance(started[0], dict) else {}
     expect(message.get("type") == "message" and message.get("role") == "assistant", "it has no message")
     expect(message.get("content") == [], f"its `content` is {message.get('content')!r}")
-    expect(message.get("stop_reason", "") is None, f"its `stop_reason` is {message.get('stop_reason', 'missing')!r}")
+    expect(message.get("stop_reason") is None, f"its `stop_reason` is {message.get('stop_reason')!r}")
     used = message.get("usage")
     expect(isinstance(used, dict) and type(used.get("input_tokens")) is int, "it has no `usage.input_tokens`")
 

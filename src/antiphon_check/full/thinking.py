@@ -6,7 +6,7 @@ from typing import Any
 
 from antiphon_check.registry import API, GUIDE, SDK, check
 from antiphon_check.server import Server, Stream
-from antiphon_check.verdict import Unjudged, expect
+from antiphon_check.verdict import Failed, Unjudged, expect
 
 _GUIDE = GUIDE + "extended-thinking"
 ENABLED = {"type": "enabled", "budget_tokens": 1024}
@@ -47,7 +47,11 @@ def thinking(server: Server) -> None:
     source=SDK + "types/signature_delta.py",
 )
 def thinking_stream(server: Server) -> None:
-    stream: Stream = server.stream(max_tokens=1500, thinking=ENABLED, messages=ASKED)
+    try:
+        stream: Stream = server.stream(max_tokens=1500, thinking=ENABLED, messages=ASKED)
+    except Failed:
+        _thought(server)  # Not judged where it is refused as a whole reply, too.
+        raise
     blocks = [block for block in stream.message["content"] if block.get("type") == "thinking"]
     if not blocks:
         raise Unjudged("the model did not think")

@@ -22,7 +22,7 @@ from .changes import (
 )
 
 _CALL = {"type": "tool_use", "id": "toolu_9", "name": "get_weather", "input": {"city": "Graz"}}
-_WORDS: Message = {"content": [{"type": "text", "text": "I will call it."}], "stop_reason": "end_turn"}
+_WORDS: Message = {"content": [{"type": "text", "text": "I will call it."}]}
 
 
 def _choice(request: Request) -> Message:
@@ -91,16 +91,19 @@ def _other_words(request: Request, given: Answer, state: State) -> None:
 _COUNTED = ("agent.count", "agent.count_parts", "agent.count_usage", "agent.count_refused", "agent.too_long")
 
 TOOLS = (
-    fault(
-        "forced calls in words",
-        "agent.tool_any",
-        "agent.tool_fields",
-        "agent.tool_forced",
-        "agent.tool_ids",
-        "agent.tool_input",
-        "agent.tool_known",
-        "agent.tool_nested",
-        after=in_messages(saying(**_WORDS), _choice),
+    *(
+        fault(
+            name,
+            "agent.tool_any",
+            "agent.tool_fields",
+            "agent.tool_forced",
+            "agent.tool_ids",
+            "agent.tool_input",
+            "agent.tool_known",
+            "agent.tool_nested",
+            after=in_messages(saying(**_WORDS, stop_reason=reason), _choice),
+        )
+        for name, reason in (("forced calls in words", "end_turn"), ("forced calls in words, cut", "max_tokens"))
     ),
     fault("calls of other tools", "agent.tool_forced", "agent.tool_any", after=in_blocks("tool_use", saying(name="x"))),
     fault(
@@ -143,6 +146,8 @@ TOOLS = (
     fault(
         "strict refused",
         "agent.tool_extras",
+        "agent.tool_input",
+        "agent.tool_nested",
         before=refusing(lambda request: any("strict" in tool for tool in _tools(request))),
     ),
     fault(

@@ -13,6 +13,7 @@ from .changes import (
     fault,
     has,
     in_blocks,
+    in_each,
     in_events,
     in_messages,
     on,
@@ -35,8 +36,10 @@ def _unsigned(events: Events) -> Events:
 
 def _streamed_prose(request: Request, given: Answer, state: State) -> None:
     if isinstance(request.body, dict) and _format(request):
-        for _, value in given.events or []:
-            if value.get("delta", {}).get("type") == "text_delta":
+        for name, value in given.events or []:
+            if name == "message_delta":
+                value["delta"]["stop_reason"] = "max_tokens"
+            elif value.get("delta", {}).get("type") == "text_delta":
                 value["delta"]["text"] = "prose"
 
 
@@ -121,6 +124,11 @@ def _searches(request: Request) -> bool:
 
 
 THINKING = (
+    fault(
+        "thinking refused in streams",
+        "full.thinking_stream",
+        before=refusing(lambda request: request.body.get("stream") and request.body.get("thinking")),
+    ),
     fault("no signatures", "full.thinking", after=in_blocks("thinking", without("signature"))),
     fault("no signatures in streams", "full.thinking_stream", after=in_events(_unsigned)),
     fault("thinking refused when it comes back", "full.thinking_back", before=refusing(has("thinking"))),
@@ -140,7 +148,7 @@ OUTPUTS = (
         "full.structured",
         after=in_messages(saying(content=[{"type": "text", "text": "My day was good."}]), _format),
     ),
-    fault("prose for JSON in streams", "full.structured_stream", after=_streamed_prose),
+    fault("prose for JSON in streams, cut", "full.structured_stream", after=_streamed_prose),
     fault("any schema is fine", "full.structured_refused", after=accepting("output_config.format")),
 )
 DOCUMENTS = (
@@ -188,6 +196,16 @@ KEPT = (
     fault("files not read", "full.file_document", before=_unread_files),
 )
 OTHERS = (
+    fault(
+        "no stop sequence",
+        "full.null_fields",
+        after=in_messages(without("stop_sequence"), lambda request: "stop_sequences" not in request.body),
+    ),
+    fault(
+        "no stop reason in message_start",
+        "full.null_fields",
+        after=in_each("message_start", lambda value: value["message"].pop("stop_reason")),
+    ),
     fault("models without limits", "full.model_limits", after=on("/v1/models", _no_limits)),
     fault("pages of any size", "full.models_pages", after=_all_pages_alike),
     fault("counts what was cleared", "full.count_edited", after=_counted_as_before),
