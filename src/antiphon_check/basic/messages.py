@@ -207,11 +207,12 @@ def unicode(server: Server) -> None:
 )
 def headers(server: Server) -> None:
     server.message()
-    got = server.exchanges[-1].headers
-    expect(got.get("content-type", "").startswith("application/json"), f"the type is {got.get('content-type')!r}")
-    refusal = server.request("POST", "/v1/messages", {"model": server.target.model}).headers
-    for headers, reply in ((got, "reply"), (refusal, "error")):
-        expect(headers.get("request-id"), f"there is no header `request-id` with {reply}")
+    accepted = server.exchanges[-1].headers
+    media_type = accepted.get("content-type", "")
+    expect(media_type.startswith("application/json"), f"the type is {media_type!r}")
+    refused = server.request("POST", "/v1/messages", {"model": server.target.model}).headers
+    for found, exchange in ((accepted, "a reply"), (refused, "an error")):
+        expect(found.get("request-id"), f"{exchange} has no header `request-id`")
 
 
 @check(
