@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from antiphon_check.agent.tools import TIME, WEATHER, calls, forced
+from antiphon_check.agent.tools import STRICT, TIME, WEATHER, calls, forced
 from antiphon_check.basic.messages import prompt_tokens
 from antiphon_check.registry import API, GUIDE, SDK, check
 from antiphon_check.server import Server
@@ -81,7 +81,7 @@ def result_parallel(server: Server) -> None:
     source=_USE,
 )
 def result_own(server: Server) -> None:
-    reply = forced(server, WEATHER)
+    reply = forced(server, STRICT)
     if not calls(reply):
         raise Unjudged("the model made no call")
     results = [
@@ -92,7 +92,7 @@ def result_own(server: Server) -> None:
         {"role": "assistant", "content": reply["content"]},
         {"role": "user", "content": results},
     ]
-    server.message(messages=messages, tools=[WEATHER])
+    server.message(messages=messages, tools=[STRICT])
 
 
 @check(

@@ -25,7 +25,12 @@ WEATHER = {
         "additionalProperties": False,
     },
 }
-TIME = {"name": "get_time", "input_schema": {"type": "object", "properties": {"zone": {"type": "string"}}}}
+STRICT = {**WEATHER, "strict": True}
+"""The same, held to its schema: without that a small model may give a string where an object should be."""
+TIME = {
+    "name": "get_time",
+    "input_schema": {"type": "object", "properties": {"zone": {"type": "string"}}, "additionalProperties": False},
+}
 PLAN = {
     "name": "plan",
     "description": "A plan of steps.",
@@ -92,7 +97,7 @@ def tool_forced(server: Server) -> None:
     source=_TOOLS,
 )
 def tool_any(server: Server) -> None:
-    call = _one(forced(server, WEATHER, TIME, tool_choice={"type": "any"}))
+    call = _one(forced(server, STRICT, {**TIME, "strict": True}, tool_choice={"type": "any"}))
     expect(call.get("name") in ("get_weather", "get_time"), f"it calls {call.get('name')!r}")
 
 
@@ -103,7 +108,7 @@ def tool_any(server: Server) -> None:
     source=SDK + "types/tool_use_block.py",
 )
 def tool_fields(server: Server) -> None:
-    call = _one(forced(server, WEATHER))
+    call = _one(forced(server, STRICT))
     expect(isinstance(call.get("id"), str) and _ID.fullmatch(call["id"]), f"`id` is {call.get('id')!r}")
     expect(isinstance(call.get("input"), dict), f"`input` is {call.get('input')!r}")
 
@@ -115,7 +120,7 @@ def tool_fields(server: Server) -> None:
     source=SDK + "types/tool_use_block.py",
 )
 def tool_ids(server: Server) -> None:
-    first, second = (_one(forced(server, WEATHER)).get("id") for _ in range(2))
+    first, second = (_one(forced(server, STRICT)).get("id") for _ in range(2))
     expect(first != second, f"both ids are {first!r}")
 
 
@@ -126,7 +131,7 @@ def tool_ids(server: Server) -> None:
     source=GUIDE + "structured-outputs",
 )
 def tool_input(server: Server) -> None:
-    call = _one(forced(server, {**WEATHER, "strict": True}))
+    call = _one(forced(server, STRICT))
     wrong = mismatch(call.get("input"), WEATHER["input_schema"])  # type: ignore[arg-type]
     expect(not wrong, wrong)
 
@@ -152,7 +157,7 @@ def tool_nested(server: Server) -> None:
 )
 def tool_stream(server: Server) -> None:
     choice = {"type": "tool", "name": "get_weather"}
-    stream = server.stream(max_tokens=400, messages=ASKED, tools=[WEATHER], tool_choice=choice)
+    stream = server.stream(max_tokens=400, messages=ASKED, tools=[STRICT], tool_choice=choice)
     starts = [event.value()["content_block"] for event in stream.events if event.type == "content_block_start"]
     begun = [block for block in starts if block.get("type") == "tool_use"]
     call = _one(stream.message)
@@ -200,7 +205,7 @@ def tool_auto(server: Server) -> None:
 def tool_single(server: Server) -> None:
     choice = {"type": "any", "disable_parallel_tool_use": True}
     asked = [{"role": "user", "content": "The weather in Graz and in Oslo, please."}]
-    found = calls(forced(server, WEATHER, messages=asked, tool_choice=choice))
+    found = calls(forced(server, STRICT, messages=asked, tool_choice=choice))
     expect(len(found) <= 1, f"there are {len(found)} calls")
 
 

@@ -145,9 +145,15 @@ TOOLS = (
     ),
     fault(
         "strict refused",
+        "agent.result_own",
+        "agent.tool_any",
         "agent.tool_extras",
+        "agent.tool_fields",
+        "agent.tool_ids",
         "agent.tool_input",
         "agent.tool_nested",
+        "agent.tool_single",
+        "agent.tool_stream",
         before=refusing(lambda request: any("strict" in tool for tool in _tools(request))),
     ),
     fault(
