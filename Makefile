@@ -105,8 +105,8 @@ schemas: install
 hostile: install
 	$(BIN)/python -m bench.hostile $(ARGS)
 
-# Claude Code, opencode and TRL, each in an environment of its own.
-rollouts: install ## coding assistants as recorded rollouts, exported and read by TRL
+# Claude Code, opencode, and TRL with verl, each in an environment of its own; the last is gigabytes of packages.
+rollouts: install ## coding assistants as recorded rollouts, exported and read by TRL and verl
 	$(BIN)/python -m tests.clients.rollouts $(ARGS)
 
 # Each server in an environment of its own under .engines, gigabytes of packages and slow to make; used again afterwards.

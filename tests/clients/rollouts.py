@@ -1,27 +1,31 @@
-"""`make rollouts`: coding assistants, unmodified, as rollouts of twenty turns, recorded, exported, and read by TRL.
+"""`make rollouts`: coding assistants, unmodified, as rollouts of twenty turns, recorded, exported, and read back.
 
 Claude Code and opencode use their own tools on a script's word, against a server that records. What is exported of each
-must be one trajectory that has every token that was sampled, once. TRL is in an environment of its own, `.trainers`.
+must be one trajectory that has every token that was sampled, once; TRL, from JSON lines, and verl, from Parquet, must
+learn from exactly these. Both are in an environment of their own, `.trainers`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from antiphon.trajectories.recorder import conversations
+from antiphon.trajectories.recorder import conversations, rewards
 from antiphon.trajectories.shapes import rows
 from tests.clients.run import HERE, ROOT, alone, install
 from tests.end_to_end.conftest import serving
 
 TURNS = 20
-PACKAGES = ("torch", "trl==1.16.0")
+PACKAGES = ("torch", "trl==1.16.0", "verl==0.9.1", "cachetools", "fastapi", "uvicorn")
+"""The last three are what verl imports without saying so."""
 TRAINERS = ROOT / ".trainers"
 QUIET = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -108,6 +112,13 @@ def roll_out(name: str, url: str, work: Path, programs: Path) -> None:
         raise SystemExit(f"{name} ended with {done.returncode}: {done.stdout[-800:]}{done.stderr[-800:]}")
 
 
+def reward(url: str, label: str) -> None:
+    """As a trainer gives it."""
+    body, headers = b'{"reward": 0.5}', {"content-type": "application/json"}
+    asked = urllib.request.Request(f"{url}/v1/trajectories/{label}/reward", body, headers)
+    urllib.request.urlopen(asked, timeout=60).close()
+
+
 def judged(record: Path, label: str) -> Rollout:
     """The rollout of an assistant, which must be whole. Raises SystemExit."""
     trees = [tree for tree in conversations(record).values() if tree.nodes[0].line.label == label]
@@ -121,8 +132,32 @@ def judged(record: Path, label: str) -> Rollout:
     return Rollout(label, len(main["message_ids"]), len(own), len(found) - 1, [each for each in main["broken"] if each])
 
 
+def export(record: Path, file: Path, shape: str) -> Path:
+    """The file, which the command has made."""
+    command = [sys.executable, "-m", "antiphon", "trajectories", "export", str(record), str(file), "--shape", shape]
+    subprocess.run(command, check=True)
+    return file
+
+
+def read_back(record: Path, work: Path) -> None:
+    """Let the trainers read what was exported. Raises SystemExit where they would learn anything else."""
+    files = export(record, work / "trl.jsonl", "trl"), export(record, work / "verl.parquet", "verl")
+    told = subprocess.run([trainers(), HERE / "read_back.py", *files], check=True, capture_output=True)
+    learnt = json.loads(told.stdout.splitlines()[-1])
+    found = list(rows(conversations(record), rewards(record), "verl"))
+    for row, by_trl, (by_verl, logprobs, given) in zip(found, learnt["trl"], learnt["verl"], strict=True):
+        mask = row["response_mask"]
+        own = [id for id, mine in zip(row["response_ids"], mask, strict=True) if mine]
+        scores = [score for score, mine in zip(row["response_logprobs"], mask, strict=True) if mine]
+        alike = all(math.isclose(one, other, abs_tol=1e-6) for one, other in zip(scores, logprobs, strict=True))
+        if not (own == by_trl == by_verl and alike and given == (row["reward_score"] or 0)):
+            raise SystemExit(f"a trajectory of {row['label']!r} was read as another")
+    count = sum(map(len, learnt["trl"]))
+    print(f"TRL and verl read {len(found)} trajectories, and learn from {count} tokens: those that were sampled")
+
+
 def trainers() -> Path:
-    """The interpreter of the environment that has TRL, which is made if it is not there."""
+    """The interpreter of the environment that has TRL and verl, which is made if it is not there."""
     interpreter = TRAINERS / "bin" / "python"
     if not (TRAINERS / "lib").exists():
         print(f"installing {' '.join(PACKAGES)}", flush=True)
@@ -132,19 +167,17 @@ def trainers() -> Path:
 
 
 def run(work: Path, programs: Path) -> None:
-    """Both assistants, their records and TRL's batch of these."""
+    """Both assistants, their records, and what trainers make of these."""
     note, record = work / "note.txt", work / "record"
     note.write_text("The word is quince.\n")
     (work / "script.json").write_text(json.dumps(script(note)))
     with serving(work, f"scripted+{work / 'script.json'}", "--record", str(record)) as server:
         for name in ASSISTANTS:
             roll_out(name, server.url, work, programs)
+            reward(server.url, name)
     for name in ASSISTANTS:
         print(judged(record, name), flush=True)
-    file = work / "rollouts.jsonl"
-    command = [sys.executable, "-m", "antiphon", "trajectories", "export", str(record), str(file), "--shape", "trl"]
-    subprocess.run(command, check=True)
-    subprocess.run([trainers(), str(HERE / "read_back.py"), str(file)], check=True)
+    read_back(record, work)
 
 
 def main() -> int:
