@@ -86,8 +86,8 @@ class EventStream(asyncio.Protocol):
                 await self._wait()
             bodies, events = self._next_bodies(), list[bytes]()
             for body in bodies:
-                # Most servers frame each event by itself.
-                whole = body.startswith(_EVENT) and body.endswith(_EVENT_END) and body.count(b"\n") == 2
+                # Most servers frame each event by itself: its first line break is the one that ends it.
+                whole = body.startswith(_EVENT) and body.endswith(_EVENT_END) and body.find(b"\n") == len(body) - 2
                 if whole and not self._rest:
                     events.append(body[6:-2])
                 else:

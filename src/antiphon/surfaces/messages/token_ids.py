@@ -4,7 +4,6 @@ them on its `/v1/messages`."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -15,8 +14,6 @@ from antiphon.serving.service import ModelCard
 from antiphon.surfaces.messages.request import wire
 
 _to_json = msgspec.json.Encoder().encode
-_id = attrgetter("id")
-_scored = attrgetter("logprob", "id")
 
 
 class TokenStyle(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +44,7 @@ class TokenStyle(msgspec.Struct, frozen=True, kw_only=True):
         """The same, to be put behind another member of a JSON object."""
         if self.ids and self.logprobs and not self.alternatives:
             # For every token of a stream, where training goes on.
-            ids, scored = list(map(_id, tokens)), list(map(_scored, tokens))
+            ids, scored = [token.id for token in tokens], [(token.logprob, token.id) for token in tokens]
             return b',"output_ids":%b,"output_token_logprobs":%b' % (_to_json(ids), _to_json(scored))
         return b"," + _to_json(self.members(tokens))[1:-1]
 
