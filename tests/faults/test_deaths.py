@@ -108,17 +108,18 @@ async def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
             assert await processes.gauges(client, server.url) == {"running": 0, "waiting": 0}
 
 
-async def test_requests_wait_for_a_single_worker_to_be_started_again(tmp_path: Path) -> None:
-    """While the only worker is dead, no connection is refused: requests wait and are answered. Once the server was
-    asked to stop, they are refused at once."""
+async def test_requests_wait_for_workers_to_be_started_again(tmp_path: Path) -> None:
+    """While all workers are dead, no connection is refused: requests wait and are answered. Once the server was asked
+    to stop, they are refused at once."""
     (tmp_path / "script.json").write_text("{}")
-    with serving(tmp_path, f"scripted+{tmp_path / 'script.json'}") as server:
+    with serving(tmp_path, f"scripted+{tmp_path / 'script.json'}", "--workers", "2") as server:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as client:
-            (worker,) = processes.workers(server.process.pid)
-            os.kill(worker, signal.SIGKILL)
-            await processes.eventually(lambda: worker not in processes.workers(server.process.pid))
-            answers = await asyncio.gather(*(ask(client, server.url, "Hi", stream=False) for _ in range(5)))
-            assert [status for status, _ in answers] == [200] * 5
+            dead = processes.workers(server.process.pid)
+            for worker in dead:
+                os.kill(worker, signal.SIGKILL)
+            await processes.eventually(lambda: set(processes.workers(server.process.pid)).isdisjoint(dead))
+            answers = await asyncio.gather(*(ask(client, server.url, "Hi", stream=False) for _ in range(8)))
+            assert [status for status, _ in answers] == [200] * 8
             server.process.send_signal(signal.SIGTERM)
 
             async def refused() -> bool:

@@ -96,11 +96,15 @@ class Running:
         assert self.process.poll() is None, self.log.read_text()
         self.port = int(re.findall(r"address +http://127\.0\.0\.1:(\d+)", self.log.read_text())[0])
 
-    def get(self, path: str) -> http.client.HTTPResponse:
+    def ask(self, path: str) -> http.client.HTTPConnection:
+        """A connection of its own that a request was sent on."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         self.connections.append(connection)
         connection.request("GET", "/" + path)
-        self.responses.append(connection.getresponse())
+        return connection
+
+    def get(self, path: str) -> http.client.HTTPResponse:
+        self.responses.append(self.ask(path).getresponse())
         return self.responses[-1]
 
     def listening(self) -> bool:
@@ -190,6 +194,23 @@ def test_a_dead_worker_is_replaced(start: Callable[..., Running]) -> None:
             return False
 
     eventually(another)
+
+
+def test_connections_wait_while_all_workers_are_dead(start: Callable[..., Running]) -> None:
+    """None is refused or cut, neither one that no worker had taken yet nor one that comes when there is none: those who
+    are started in their place answer."""
+    if sys.platform != "linux":
+        pytest.skip("elsewhere workers share one socket")
+    server = start(workers=2)
+    dead = set[int]()
+    eventually(lambda: dead.add(int(server.get("pid").read())) or len(dead) == 2)
+    for pid in dead:
+        os.kill(pid, signal.SIGSTOP)
+    waiting = [server.ask("pid") for _ in range(8)]
+    for pid in dead:
+        os.kill(pid, signal.SIGKILL)
+    waiting += [server.ask("pid") for _ in range(8)]
+    assert dead.isdisjoint(int(connection.getresponse().read()) for connection in waiting)
 
 
 def test_nothing_outlives_the_supervisor(start: Callable[..., Running]) -> None:

@@ -3,7 +3,7 @@
 How Granian stops (2.8, tried 2026-11): each worker closes its listening socket at once, idle connections too, goes on
 with its running responses, and shuts the application down when the last one has ended; what is left after
 `workers_kill_timeout` is killed. That is a drain as we want it. What it lacks is added here: a second signal that
-forces, and workers that end when the supervisor disappears.
+forces, workers that end when the supervisor disappears, and listening sockets that outlive them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 import granian._signals
 from granian import Granian
-from granian._granian import ListenerSpec, WorkerSignal
+from granian._granian import ListenerSpec, SocketHolder, WorkerSignal
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
@@ -86,17 +86,31 @@ def run(
 
 
 class _Server(Granian):  # type: ignore[misc, valid-type]
-    """Of several workers each has a listening socket of its own, and when one dies the others are asked. A single one
-    has the supervisor's, so that while it is started again connections wait instead of being refused."""
+    """Each worker has a listening socket of its own, among which the kernel divides the connections, and the supervisor
+    has them all: those of a worker that died wait for the one that is started in its place instead of being refused."""
 
     def _init_shared_socket(self) -> None:
-        if self.workers > 1:
+        self._listeners: list[tuple[SocketHolder, socket.socket]] = []
+        if sys.platform != "linux":
+            # Elsewhere the kernel does not divide connections, and Granian has the workers share one socket.
             super()._init_shared_socket()
             return
-        # As Granian does where workers cannot share a port.
-        self._ssp, self._shd = None, ListenerSpec(self.bind_addr, self.bind_port, self.backlog).build()
-        self._sso = socket.socket(fileno=self._shd.get_fd())
-        self._sso.set_inheritable(True)
+        self._ssp = None
+        address = ListenerSpec(self.bind_addr, self.bind_port, self.backlog)
+        holders = [address.build() for _ in range(self.workers)]
+        self._listeners = [(holder, socket.socket(fileno=holder.get_fd())) for holder in holders]
+        for _, listener in self._listeners:
+            listener.set_inheritable(True)
+
+    def _spawn_worker(self, idx: int, *arguments: Any, **named: Any) -> Any:
+        if self._listeners:
+            self._shd, self._sso = self._listeners[idx]
+        return super()._spawn_worker(idx, *arguments, **named)
+
+    def _drop_shared_socket(self) -> None:
+        for _, listener in self._listeners:
+            listener.close()
+        super()._drop_shared_socket()
 
 
 class Signals:
