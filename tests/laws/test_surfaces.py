@@ -17,6 +17,7 @@ from antiphon.parsing.parser import Parser
 from antiphon.parsing.stopping import finished
 from antiphon.server_tools.registry import ServerTools
 from antiphon.surfaces.chat_completions import encode as chat
+from antiphon.surfaces.chat_completions import reply as chat_reply
 from antiphon.surfaces.messages import encode as messages
 from antiphon.surfaces.messages import message
 from antiphon.surfaces.responses import encode as responses
@@ -28,7 +29,7 @@ from tests.outputs import cut, records
 RECORDS = records()
 USAGE = Usage(prompt=9, cached=4, output=5, thinking=2)
 MESSAGES = message.Style(id="msg_1", model="m", seal=Seal(b"k"))
-CHAT = chat.Style(id="chatcmpl-1", created=1, model="m", usage=True)
+CHAT = chat_reply.Style(id="chatcmpl-1", created=1, model="m", usage=True)
 RESPONSES = Style(
     id="resp_1",
     created=1,
@@ -106,7 +107,7 @@ def of_chat_stream(told):
 
 
 def of_chat_whole(reply):
-    message = json.loads(chat.whole(CHAT, reply))["choices"][0]["message"]
+    message = json.loads(chat_reply.whole(CHAT, reply))["choices"][0]["message"]
     calls = [(call["id"], call["function"]) for call in message.get("tool_calls", ())]
     return meaning(
         [message["content"] or ""],

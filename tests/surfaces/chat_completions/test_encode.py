@@ -24,26 +24,26 @@ from antiphon.api.events import (
     Usage,
 )
 from antiphon.api.reply import fold
-from antiphon.surfaces.chat_completions import encode
+from antiphon.surfaces.chat_completions import encode, reply
 from tests.surfaces.chat_completions.chunks import chunks
 from tests.surfaces.messages.test_encode import batches
 
 USAGE = Usage(prompt=9, cached=4, output=5, thinking=2)
 
 
-def style(**given: Any) -> encode.Style:
-    return encode.Style(id="chatcmpl-1", created=1, model="m", **given)
+def style(**given: Any) -> reply.Style:
+    return reply.Style(id="chatcmpl-1", created=1, model="m", **given)
 
 
-def streamed(pieces: list[list[AnyEvent]], how: encode.Style) -> bytes:
+def streamed(pieces: list[list[AnyEvent]], how: reply.Style) -> bytes:
     encoder = encode.Encoder(how)
     raw = b"".join(encoder.batch(piece) for piece in pieces)
     assert encoder.finished
     return raw
 
 
-def whole(pieces: list[list[AnyEvent]], how: encode.Style) -> dict[str, Any]:
-    completion: dict[str, Any] = json.loads(encode.whole(how, fold(event for piece in pieces for event in piece)))
+def whole(pieces: list[list[AnyEvent]], how: reply.Style) -> dict[str, Any]:
+    completion: dict[str, Any] = json.loads(reply.whole(how, fold(event for piece in pieces for event in piece)))
     return completion
 
 

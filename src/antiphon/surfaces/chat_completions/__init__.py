@@ -12,7 +12,7 @@ from functools import partial
 from antiphon.api.errors import Failure
 from antiphon.api.offload import LARGE, offload
 from antiphon.serving.service import Prepared, Service
-from antiphon.surfaces.chat_completions import decode, encode, sent, wire
+from antiphon.surfaces.chat_completions import decode, encode, reply, sent, wire
 from antiphon.surfaces.content import remote
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
@@ -28,7 +28,7 @@ class _StreamEncoder:
 
     ping = encode.PING
 
-    def __init__(self, style: encode.Style) -> None:
+    def __init__(self, style: reply.Style) -> None:
         self._style = style
         self._opened = False
         self._choices = [encode.Encoder(style, index) for index in range(style.choices)]
@@ -68,7 +68,7 @@ class _ChatCompletions:
 
     async def _create(self, exchange: Exchange) -> None:
         request, decoded, prepared = await self._read(exchange)
-        style = encode.Style(
+        style = reply.Style(
             id=self._options.new_id("chatcmpl-"),
             created=int(self._options.clock()),
             model=request.model,
@@ -89,7 +89,7 @@ class _ChatCompletions:
             )
         else:
             replies = await choices.whole(exchange, self._service, prepared, per_prompt=len(prepared))
-            await exchange.reply(200, encode.whole(style, *replies))
+            await exchange.reply(200, reply.whole(style, *replies))
 
     async def _read(self, exchange: Exchange) -> tuple[wire.Request, decode.DecodedRequest, list[Prepared]]:
         check_media_type(exchange)

@@ -1,4 +1,4 @@
-"""Events → the chat completions API: a stream of chunks, or one completion by folding the same events.
+"""Events → the chat completions API: a stream of chunks.
 
 The format has one message with three places (content, reasoning, calls) and no boundaries between blocks, so all
 there is to hold is which call is open. The hot path glues a prefix and a suffix that are made once per reply around a
@@ -7,7 +7,7 @@ JSON string: no dictionaries, no second pass over the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, assert_never
 
 import msgspec
@@ -21,7 +21,6 @@ from antiphon.api.events import (
     ServerResult,
     ServerToolStart,
     Started,
-    StopReason,
     TextDelta,
     ThinkingDelta,
     TokensSampled,
@@ -30,90 +29,15 @@ from antiphon.api.events import (
     ToolStart,
     Usage,
 )
-from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.api.tokens import Token
-from antiphon.surfaces.chat_completions import sent
+from antiphon.surfaces.chat_completions.reply import Style, finish_reason
 from antiphon.surfaces.http.json_text import text_json
-from antiphon.surfaces.openai.choices import total
-from antiphon.surfaces.openai.token_logprobs import TokenStyle
 from antiphon.surfaces.openai.usage import usage_sent
 
 _to_json = msgspec.json.Encoder().encode
 
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
-
-REASONS: dict[StopReason, sent.Reason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-    # Never here: this surface offers neither server tools nor compaction.
-    "pause_turn": "stop",
-    "compaction": "stop",
-}
-
-
-class Style(msgspec.Struct, frozen=True, kw_only=True):
-    """How one reply is to be told: its id, when it was made, the model's name as the client wrote it, whether a stream
-    ends with its usage, and whether calls are told in the older form, as functions; how many `choices` there are, what
-    is told of tokens, and the ids of the prompt."""
-
-    id: str
-    created: int
-    model: str
-    usage: bool = False
-    legacy: bool = False
-    choices: int = 1
-    tokens: TokenStyle = TokenStyle(ids=False, logprobs=False, alternatives=0)
-    prompt_ids: Sequence[int] = ()
-
-
-def _reason(style: Style, end: Finished | Reply) -> sent.Reason:
-    if end.explanation:
-        # A refusal that is told in words has a place of its own, and nothing else shows it.
-        return "stop"
-    return "function_call" if style.legacy and end.reason == "tool_use" else REASONS[end.reason]
-
-
-def whole(style: Style, *replies: Reply) -> bytes:
-    """The unstreamed reply, a choice for each of these."""
-    completion = sent.Completion(
-        id=style.id,
-        created=style.created,
-        model=style.model,
-        choices=[_choice(style, index, reply) for index, reply in enumerate(replies)],
-        usage=usage_sent(total([reply.usage for reply in replies], len(replies))),
-        prompt_token_ids=style.prompt_ids if style.tokens.ids else msgspec.UNSET,
-    )
-    return _to_json(completion)
-
-
-def _choice(style: Style, index: int, reply: Reply) -> sent.Choice:
-    text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock))
-    thought = "".join(block.text for block in reply.blocks if isinstance(block, ThinkingBlock))
-    calls = [block for block in reply.blocks if isinstance(block, ToolBlock)]
-    shown = text or not (calls or reply.explanation)
-    message = sent.Message(content=msgspec.Raw(text_json(text)) if shown else None, refusal=reply.explanation)
-    if thought:
-        message.reasoning_content = msgspec.Raw(text_json(thought))
-    if calls and style.legacy:
-        message.function_call = _function(calls[0])
-    elif calls:
-        message.tool_calls = [sent.ToolCall(id=call.id, function=_function(call)) for call in calls]
-    return sent.Choice(
-        index=index,
-        message=message,
-        logprobs=style.tokens.content(reply.tokens, reply.spelled),
-        finish_reason=_reason(style, reply),
-        token_ids=[token.id for token in reply.tokens] if style.tokens.ids else msgspec.UNSET,
-    )
-
-
-def _function(call: ToolBlock) -> sent.Function:
-    return sent.Function(call.name, msgspec.Raw(text_json(call.input)))
 
 
 def _chunk(style: Style) -> dict[str, Any]:
@@ -244,7 +168,7 @@ class Encoder:
                 self._complete(out)
                 if event.explanation:
                     out.append(self._head + b'"refusal":' + text_json(event.explanation) + self._tail)
-                self._end(_reason(self._style, event), event.usage, out)
+                self._end(finish_reason(self._style, event), event.usage, out)
             case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled() | Compacted():
                 pass
             case ServerToolStart() | ServerResult() | Cited():

@@ -1,0 +1,88 @@
+"""A whole reply → the chat completions API: one completion, and what it has in common with a stream of chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from antiphon.api.events import Finished, StopReason
+from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock
+from antiphon.surfaces.chat_completions import sent
+from antiphon.surfaces.http.json_text import text_json
+from antiphon.surfaces.openai.choices import total
+from antiphon.surfaces.openai.token_logprobs import TokenStyle
+from antiphon.surfaces.openai.usage import usage_sent
+
+REASONS: dict[StopReason, sent.Reason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+    # Never here: this surface offers neither server tools nor compaction.
+    "pause_turn": "stop",
+    "compaction": "stop",
+}
+
+
+class Style(msgspec.Struct, frozen=True, kw_only=True):
+    """How one reply is to be told: its id, when it was made, the model's name as the client wrote it, whether a stream
+    ends with its usage, and whether calls are told in the older form, as functions; how many `choices` there are, what
+    is told of tokens, and the ids of the prompt."""
+
+    id: str
+    created: int
+    model: str
+    usage: bool = False
+    legacy: bool = False
+    choices: int = 1
+    tokens: TokenStyle = TokenStyle(ids=False, logprobs=False, alternatives=0)
+    prompt_ids: Sequence[int] = ()
+
+
+def finish_reason(style: Style, end: Finished | Reply) -> sent.Reason:
+    """Why a reply ended, in this API's words."""
+    if end.explanation:
+        # A refusal that is told in words has a place of its own, and nothing else shows it.
+        return "stop"
+    return "function_call" if style.legacy and end.reason == "tool_use" else REASONS[end.reason]
+
+
+def whole(style: Style, *replies: Reply) -> bytes:
+    """The unstreamed reply, a choice for each of these."""
+    completion = sent.Completion(
+        id=style.id,
+        created=style.created,
+        model=style.model,
+        choices=[_choice(style, index, reply) for index, reply in enumerate(replies)],
+        usage=usage_sent(total([reply.usage for reply in replies], len(replies))),
+        prompt_token_ids=style.prompt_ids if style.tokens.ids else msgspec.UNSET,
+    )
+    return msgspec.json.encode(completion)
+
+
+def _choice(style: Style, index: int, reply: Reply) -> sent.Choice:
+    text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock))
+    thought = "".join(block.text for block in reply.blocks if isinstance(block, ThinkingBlock))
+    calls = [block for block in reply.blocks if isinstance(block, ToolBlock)]
+    shown = text or not (calls or reply.explanation)
+    message = sent.Message(content=msgspec.Raw(text_json(text)) if shown else None, refusal=reply.explanation)
+    if thought:
+        message.reasoning_content = msgspec.Raw(text_json(thought))
+    if calls and style.legacy:
+        message.function_call = _function(calls[0])
+    elif calls:
+        message.tool_calls = [sent.ToolCall(id=call.id, function=_function(call)) for call in calls]
+    return sent.Choice(
+        index=index,
+        message=message,
+        logprobs=style.tokens.content(reply.tokens, reply.spelled),
+        finish_reason=finish_reason(style, reply),
+        token_ids=[token.id for token in reply.tokens] if style.tokens.ids else msgspec.UNSET,
+    )
+
+
+def _function(call: ToolBlock) -> sent.Function:
+    return sent.Function(call.name, msgspec.Raw(text_json(call.input)))
