@@ -357,6 +357,7 @@ def test_every_field_of_a_request_is_accepted() -> None:
         "function_call",
         "response_format",
         "n",
+        "logprobs",
         "top_logprobs",
     )
     asked = read(**{key: value for key, value in fields.items() if key not in own})
