@@ -48,19 +48,18 @@ def call(draw: st.DrawFn) -> list[AnyEvent]:
     return [ToolStart(f"toolu_{number}", "tool"), *map(ToolDelta, pieces), ToolEnd(draw(st.booleans()))]
 
 
-RUNS = st.lists(
-    st.one_of(TEXT.map(lambda t: [TextDelta(t)]), TEXT.map(lambda t: [ThinkingDelta(t)]), call()), max_size=8
-)
+RUN = st.one_of(TEXT.map(lambda t: [TextDelta(t)]), TEXT.map(lambda t: [ThinkingDelta(t)]), call())
+RUNS = st.lists(RUN, max_size=8)
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> list[list[AnyEvent]]:
+def batches(draw: st.DrawFn, runs: st.SearchStrategy[list[list[AnyEvent]]] = RUNS) -> list[list[AnyEvent]]:
     """A legal run of events, cut into batches anywhere."""
     prompt = draw(st.integers(1, 10**6))
     cached = draw(st.integers(0, prompt))
     usage = Usage(prompt=prompt, cached=cached, output=draw(st.integers(0, 9)))
     events: list[AnyEvent] = [Started(Usage(prompt=prompt, cached=cached))]
-    for run in draw(RUNS):
+    for run in draw(runs):
         events += run
     reason = draw(st.sampled_from(["end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal"]))
     explanation = draw(st.sampled_from(["I will not.", None])) if reason == "refusal" else None

@@ -7,19 +7,22 @@ whole.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from antiphon.api.errors import Failure
+from antiphon.api.events import Run
 from antiphon.api.offload import LARGE, offload
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.chat_completions import decode, encode, reply, sent, wire
+from antiphon.surfaces.chat_completions.web_search import Searching
 from antiphon.surfaces.content import remote
 from antiphon.surfaces.http import sse
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.labels import LABEL, take_label
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.openai import choices, failures
-from antiphon.surfaces.openai.choices import ChoiceBatch, total
+from antiphon.surfaces.openai.choices import ChoiceBatch, sampled_apart, total
 from antiphon.surfaces.surface import Operation, Options, Route, Surface
 
 
@@ -79,16 +82,17 @@ class _ChatCompletions:
             prompt_ids=prepared[0].prompt_ids if decoded.tokens.ids else (),
         )
         exchange.watch.message = style.id
+        runs = self._runs(exchange, request, decoded, prepared)
         if request.stream:
             await sse.send(
                 exchange,
-                partial(choices.run, exchange, self._service, prepared, per_prompt=len(prepared)),
+                partial(choices.run, exchange, runs, per_prompt=len(runs)),
                 _StreamEncoder(style),
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
             )
         else:
-            replies = await choices.whole(exchange, self._service, prepared, per_prompt=len(prepared))
+            replies = await choices.whole(exchange, runs, per_prompt=len(runs))
             await exchange.reply(200, reply.whole(style, *replies))
 
     async def _read(self, exchange: Exchange) -> tuple[wire.Request, decode.DecodedRequest, list[Prepared]]:
@@ -102,13 +106,47 @@ class _ChatCompletions:
         card = self._service.card(request.model)
         addresses = decode.remote_addresses(request, card) if b'"image_url"' in body else {}
         fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
-        decoded = await offload(large, partial(decode.decode, request, unknown, card, fetched))
+        offered = self._options.server_tools.for_key(exchange.watch.key)
+        decoded = await offload(large, partial(decode.decode, request, unknown, card, fetched, offered))
         tell_ignored(exchange, decoded.ignored)
-        session = request.prompt_cache_key[:256] if request.prompt_cache_key else None
         prepared = await choices.prepare(
-            self._service, request.model, decoded.conversation, decoded.generation, request.n or 1, session=session
+            self._service,
+            request.model,
+            decoded.conversation,
+            decoded.generation,
+            request.n or 1,
+            session=_session(request),
         )
         return request, decoded, prepared
+
+    def _runs(
+        self,
+        exchange: Exchange,
+        request: wire.Request,
+        decoded: decode.DecodedRequest,
+        prepared: Sequence[Prepared],
+    ) -> list[Run]:
+        """What generates each choice: the model, alone or in rounds with web search."""
+        if not decoded.served:
+            return [partial(self._service.run, each) for each in prepared]
+        searching = Searching(
+            self._service,
+            self._options,
+            exchange,
+            request.model,
+            decoded.served,
+            # A reply that must be JSON has no place for tags.
+            cites=decoded.generation.output_schema is None,
+            session=_session(request),
+        )
+        return [
+            searching.run(each, decoded.conversation, sampled_apart(decoded.generation, number))
+            for number, each in enumerate(prepared)
+        ]
+
+
+def _session(request: wire.Request) -> str | None:
+    return request.prompt_cache_key[:256] if request.prompt_cache_key else None
 
 
 def _routes(service: Service, options: Options) -> list[Route]:

@@ -18,8 +18,10 @@ from antiphon.api.conversation import (
     Turn,
 )
 from antiphon.api.errors import BadRequest
+from antiphon.server_tools.registry import ServerTools
+from antiphon.server_tools.tool import Declared
 from antiphon.serving.service import ModelCard
-from antiphon.surfaces.chat_completions import tools, wire
+from antiphon.surfaces.chat_completions import tools, web_search, wire
 from antiphon.surfaces.chat_completions.parts import pieces
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.openai import efforts
@@ -33,13 +35,15 @@ _SWITCHES = ("enable_thinking", "thinking")
 
 class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read. `ignored` names what was accepted and not acted upon; `legacy` says that
-    calls are to be told in the older form, as functions; `tokens` is what is told of tokens."""
+    calls are to be told in the older form, as functions; `tokens` is what is told of tokens, and `served` are the tools
+    that run here."""
 
     conversation: Conversation
     generation: GenerationParams
     ignored: tuple[str, ...]
     legacy: bool
     tokens: TokenStyle
+    served: dict[str, Declared]
 
 
 def read(body: bytes) -> tuple[wire.Request, list[str]]:
@@ -66,11 +70,18 @@ def remote_addresses(request: wire.Request, card: ModelCard) -> dict[str, str]:
 
 
 def decode(
-    request: wire.Request, unknown: list[str], card: ModelCard, fetched: Mapping[str, Fetched]
+    request: wire.Request,
+    unknown: list[str],
+    card: ModelCard,
+    fetched: Mapping[str, Fetched],
+    offered: ServerTools | None = None,
 ) -> DecodedRequest:
-    """The request in nouns."""
-    tooling = tools.tooling(request)
+    """The request in nouns. `offered` are the server tools that are set up."""
+    served = web_search.declared(request, offered or ServerTools())
+    tooling = tools.tooling(request, [each.tool for each in served.values()])
     ignored, ids = list(unknown), tuple(request.input_ids or ())
+    if request.web_search_options is not None and not served:
+        ignored.append(web_search.FIELD)
     if ids:
         card.check_ids(ids, "input_ids")
     tokens = token_style(
@@ -96,6 +107,7 @@ def decode(
         generation=generation,
         ignored=tuple(ignored),
         legacy=tooling.legacy,
+        served=served,
         tokens=tokens,
     )
 

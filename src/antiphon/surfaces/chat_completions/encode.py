@@ -30,6 +30,7 @@ from antiphon.api.events import (
     Usage,
 )
 from antiphon.api.tokens import Token
+from antiphon.surfaces.chat_completions.content import Content
 from antiphon.surfaces.chat_completions.reply import Style, finish_reason
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai.usage import usage_sent
@@ -73,6 +74,8 @@ class Encoder:
         self._finished = False
         self._calls = 0
         self._bare = False
+        self._searching = False
+        self._text, self._thought = Content(), Content()
         top = _to_json(_chunk(style))
         self._head = b"data: " + top.removesuffix(b"[]}") + b'[{"index":%d,"delta":{' % index
         self._closing = b'],"usage":null}\n\n' if style.usage else b"]}\n\n"
@@ -133,9 +136,12 @@ class Encoder:
         if not self._started or self._finished:
             raise Internal("a delta came outside of the reply")
         if kind is TextDelta:
-            out.append(self._content + text_json(text) + self._tail_with(self._due))
+            out.append(self._content + text_json(self._text.add(text)) + self._tail_with(self._due))
         elif kind is ThinkingDelta:
-            out.append(self._reasoning + text_json(text) + self._tail_with(self._due))
+            self._text.cite(())
+            out.append(self._reasoning + text_json(self._thought.add(text)) + self._tail_with(self._due))
+        elif self._searching:
+            pass  # The API has no place for what is searched for.
         elif not self._calls:
             raise Internal("input for a tool call that was never begun")
         elif not self._surplus:
@@ -159,8 +165,20 @@ class Encoder:
                     out.append(self.start())
             case _ if not self._started or self._finished:
                 raise Internal("an event came outside of the reply")
+            case Cited(citations):
+                self._text.cite(citations)
+            case ServerToolStart():
+                self._complete(out)
+                self._text.cite(())
+                self._searching = True
+            case ToolEnd() if self._searching:
+                self._searching = False
+            case ServerResult():
+                self._text.part()
+                self._thought.part()
             case ToolStart(id, name):
                 self._complete(out)
+                self._text.cite(())
                 self._open(id, name, out)
             case ToolEnd():
                 self._complete(out)
@@ -168,11 +186,12 @@ class Encoder:
                 self._complete(out)
                 if event.explanation:
                     out.append(self._head + b'"refusal":' + text_json(event.explanation) + self._tail)
+                if annotations := self._text.annotations():
+                    # All at once: the SDK adds up no lists of anything without an index.
+                    out.append(self._head + b'"annotations":' + _to_json(annotations) + self._tail)
                 self._end(finish_reason(self._style, event), event.usage, out)
             case TextDelta() | ThinkingDelta() | ToolDelta() | TokensSampled() | Compacted():
                 pass
-            case ServerToolStart() | ServerResult() | Cited():
-                pass  # This surface offers no tools that run here, and nothing to cite.
             case _:
                 assert_never(event)
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from antiphon.api.events import Finished, StopReason
-from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock
+from antiphon.api.reply import Reply, ServerResultBlock, TextBlock, ThinkingBlock, ToolBlock
 from antiphon.surfaces.chat_completions import sent
+from antiphon.surfaces.chat_completions.content import Content
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai.choices import total
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
@@ -21,8 +22,8 @@ REASONS: dict[StopReason, sent.Reason] = {
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
-    # Never here: this surface offers neither server tools nor compaction.
-    "pause_turn": "stop",
+    "pause_turn": "length",
+    # Never here.
     "compaction": "stop",
 }
 
@@ -64,24 +65,41 @@ def whole(style: Style, *replies: Reply) -> bytes:
 
 
 def _choice(style: Style, index: int, reply: Reply) -> sent.Choice:
-    text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock))
-    thought = "".join(block.text for block in reply.blocks if isinstance(block, ThinkingBlock))
-    calls = [block for block in reply.blocks if isinstance(block, ToolBlock)]
-    shown = text or not (calls or reply.explanation)
-    message = sent.Message(content=msgspec.Raw(text_json(text)) if shown else None, refusal=reply.explanation)
-    if thought:
-        message.reasoning_content = msgspec.Raw(text_json(thought))
-    if calls and style.legacy:
-        message.function_call = _function(calls[0])
-    elif calls:
-        message.tool_calls = [sent.ToolCall(id=call.id, function=_function(call)) for call in calls]
     return sent.Choice(
         index=index,
-        message=message,
+        message=_message(style, reply),
         logprobs=style.tokens.content(reply.tokens, reply.spelled),
         finish_reason=finish_reason(style, reply),
         token_ids=[token.id for token in reply.tokens] if style.tokens.ids else msgspec.UNSET,
     )
+
+
+def _message(style: Style, reply: Reply) -> sent.Message:
+    content, reasoning = Content(), Content()
+    texts, thoughts, calls = list[str](), list[str](), list[ToolBlock]()
+    for block in reply.blocks:
+        match block:
+            case TextBlock(text, citations):
+                content.cite(citations)
+                texts.append(content.add(text))
+            case ThinkingBlock(text):
+                thoughts.append(reasoning.add(text))
+            case ToolBlock():
+                calls.append(block)
+            case ServerResultBlock():
+                content.part()
+                reasoning.part()
+    shown = texts or not (calls or reply.explanation)
+    message = sent.Message(content=msgspec.Raw(text_json("".join(texts))) if shown else None, refusal=reply.explanation)
+    if thoughts:
+        message.reasoning_content = msgspec.Raw(text_json("".join(thoughts)))
+    if annotations := content.annotations():
+        message.annotations = annotations
+    if calls and style.legacy:
+        message.function_call = _function(calls[0])
+    elif calls:
+        message.tool_calls = [sent.ToolCall(id=call.id, function=_function(call)) for call in calls]
+    return message
 
 
 def _function(call: ToolBlock) -> sent.Function:

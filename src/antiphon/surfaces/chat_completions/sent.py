@@ -32,6 +32,23 @@ class ToolCall(msgspec.Struct, kw_only=True):
     function: Function
 
 
+class UrlCitation(msgspec.Struct):
+    """A page that a stretch of the content is from, in characters (Unicode code points) from `start_index` to before
+    `end_index`."""
+
+    start_index: int
+    end_index: int
+    title: str
+    url: str
+
+
+class Annotation(msgspec.Struct, kw_only=True):
+    """What is noted of a stretch of the content."""
+
+    type: Literal["url_citation"] = "url_citation"
+    url_citation: UrlCitation
+
+
 class Message(msgspec.Struct, kw_only=True):
     """What the model said. `function_call` is the older form of `tool_calls`."""
 
@@ -41,6 +58,7 @@ class Message(msgspec.Struct, kw_only=True):
     reasoning_content: JsonText | UnsetType = UNSET
     function_call: Function | UnsetType = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET
+    annotations: list[Annotation] | UnsetType = UNSET
 
 
 class Choice(msgspec.Struct, kw_only=True):

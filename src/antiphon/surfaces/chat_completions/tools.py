@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from antiphon.api.conversation import Tool, ToolChoice
@@ -20,8 +21,8 @@ class Tooling(NamedTuple):
     legacy: bool
 
 
-def tooling(request: wire.Request) -> Tooling:
-    """All that a request says of tools."""
+def tooling(request: wire.Request, served: Sequence[Tool] = ()) -> Tooling:
+    """All that a request says of tools, with those that are `served` here."""
     legacy = bool(request.functions) and not request.tools
     if legacy:
         placed = [(f"functions.{at}", function) for at, function in enumerate(request.functions or ())]
@@ -34,6 +35,10 @@ def tooling(request: wire.Request) -> Tooling:
         tools[function.name] = functions.function(
             function.name, function.description, raw_bytes(function.parameters), function.strict, where
         )
+    for tool in served:
+        if tool.name in tools:
+            raise BadRequest(f"web_search_options: names must be unique; a tool is called {tool.name!r} already")
+        tools[tool.name] = tool
     # The older form has room for one call in its reply.
     parallel = request.parallel_tool_calls is not False and not legacy
     if legacy:

@@ -139,6 +139,18 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
+class UserLocation(msgspec.Struct):
+    """`web_search_options.user_location`: where the user is, about."""
+
+    approximate: dict[str, Any] | None = None
+
+
+class WebSearchOptions(msgspec.Struct):
+    """`web_search_options`. How much of the pages the model reads is the server's matter."""
+
+    user_location: UserLocation | None = None
+
+
 class Request(msgspec.Struct):
     """The body of a request: the fields that are acted upon. It has `messages`, or the prompt as `input_ids`."""
 
@@ -168,6 +180,7 @@ class Request(msgspec.Struct):
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    web_search_options: WebSearchOptions | None = None
     prompt_cache_key: str | None = None
     metadata: dict[str, Any] | None = None
 

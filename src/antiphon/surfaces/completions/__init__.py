@@ -61,16 +61,17 @@ class _Completions:
             choices=request.choices,
         )
         exchange.watch.message = style.id
+        runs = [partial(self._service.run, each) for each in prepared]
         if request.stream:
             await sse.send(
                 exchange,
-                partial(choices.run, exchange, self._service, prepared, per_prompt=request.choices),
+                partial(choices.run, exchange, runs, per_prompt=request.choices),
                 _StreamEncoder(style),
                 first_wait=self._options.first_wait,
                 interval=self._options.ping_interval,
             )
         else:
-            replies = await choices.whole(exchange, self._service, prepared, per_prompt=request.choices)
+            replies = await choices.whole(exchange, runs, per_prompt=request.choices)
             await exchange.reply(200, encode.whole(style, replies))
 
     async def _encoded(self, request: wire.Request, prompt: str | list[int], card: ModelCard) -> list[int]:

@@ -34,9 +34,11 @@ class Annotations:
         self._begin = self._end = 0
         self._cited = citations
 
-    def grow(self, size: int) -> None:
-        """The text has so many more characters."""
-        self._end += size
+    def grow(self, size: int, *, gap: int = 0) -> None:
+        """The text has so many more characters, behind a `gap` of others that nothing is cited for."""
+        if self._begin == self._end:
+            self._begin += gap
+        self._end += gap + size
 
     def cite(self, citations: Sequence[Citation]) -> list[tuple[int, UrlCitation]]:
         """These are cited for what follows: the annotations of the stretch that ends here, and which ones they are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -10,7 +11,7 @@ import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import Internal
-from antiphon.api.events import AnyEvent, Finished, Usage
+from antiphon.api.events import AnyEvent, Finished, Run, Usage
 from antiphon.api.reply import Fold, Reply
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.http import sse
@@ -35,22 +36,21 @@ async def prepare(
     it is a part of a request that was taken in already."""
     return [
         await service.prepare(
-            model, conversation, _sampled_apart(params, number), session=session, further=further or bool(number)
+            model, conversation, sampled_apart(params, number), session=session, further=further or bool(number)
         )
         for number in range(count)
     ]
 
 
-def _sampled_apart(params: GenerationParams, number: int) -> GenerationParams:
+def sampled_apart(params: GenerationParams, number: int) -> GenerationParams:
+    """What is wanted of the choice with this number."""
     seed = params.sampling.seed
     if not number or seed is None:
         return params
     return msgspec.structs.replace(params, sampling=msgspec.structs.replace(params.sampling, seed=seed + number))
 
 
-async def run(
-    exchange: Exchange, service: Service, prepared: Sequence[Prepared], emit: EmitChoice, *, per_prompt: int
-) -> None:
+async def run(exchange: Exchange, runs: Sequence[Run], emit: EmitChoice, *, per_prompt: int) -> None:
     """Generate all choices at once, and emit what comes of each, one batch at a time. The request is charged before the
     last of it."""
     ends: dict[int, Usage] = {}
@@ -59,12 +59,12 @@ async def run(
         number, batch = choice
         if batch and isinstance(end := batch[-1], Finished):
             ends[number] = end.usage
-            if len(ends) == len(prepared):
-                exchange.charge.make(total([ends[number] for number in range(len(prepared))], per_prompt))
+            if len(ends) == len(runs):
+                exchange.charge.make(total([ends[number] for number in range(len(runs))], per_prompt))
         await emit(choice)
 
-    if len(prepared) == 1:
-        await service.run(prepared[0], lambda batch: charged((0, batch)))
+    if len(runs) == 1:
+        await runs[0](lambda batch: charged((0, batch)))
         return
     turn = asyncio.Lock()
 
@@ -72,7 +72,7 @@ async def run(
         async with turn:
             await charged((number, batch))
 
-    running = [asyncio.ensure_future(service.run(each, partial(passing, i))) for i, each in enumerate(prepared)]
+    running = [asyncio.ensure_future(each(partial(passing, number))) for number, each in enumerate(runs)]
     try:
         await asyncio.gather(*running)
     finally:
@@ -81,14 +81,14 @@ async def run(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def whole(exchange: Exchange, service: Service, prepared: Sequence[Prepared], *, per_prompt: int) -> list[Reply]:
+async def whole(exchange: Exchange, runs: Sequence[Run], *, per_prompt: int) -> list[Reply]:
     """The whole reply of each choice, for as long as the client waits for them."""
-    folds = [Fold() for _ in prepared]
+    folds = [Fold() for _ in runs]
 
     async def take(batch: ChoiceBatch) -> None:
         await folds[batch[0]].take(batch[1])
 
-    await sse.unless_gone(exchange, run(exchange, service, prepared, take, per_prompt=per_prompt))
+    await sse.unless_gone(exchange, run(exchange, runs, take, per_prompt=per_prompt))
     try:
         return [fold.reply() for fold in folds]
     except ValueError:
@@ -97,10 +97,13 @@ async def whole(exchange: Exchange, service: Service, prepared: Sequence[Prepare
 
 def total(usages: Sequence[Usage], per_prompt: int) -> Usage:
     """The figures of a request, of whose choices so many at a time answer the same prompt."""
-    prompts = usages[::per_prompt]
+    prompts, calls = usages[::per_prompt], Counter[str]()
+    for usage in usages:
+        calls.update(usage.server_tools)
     return Usage(
         prompt=sum(usage.prompt for usage in prompts),
         cached=sum(usage.cached for usage in prompts),
         output=sum(usage.output for usage in usages),
         thinking=sum(usage.thinking for usage in usages),
+        server_tools=calls,
     )
