@@ -113,7 +113,7 @@ async def test_what_cannot_be() -> None:
             assert error["error"]["message"].startswith(field), error
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["<think>", "</think>", "a", " b", "<tool_call>", '{"name"', "é"]), max_size=8))
 async def test_none_is_lost(pieces: list[str]) -> None:
     """Whatever the model writes, every id is told, in its order, and the reply means the same."""

@@ -71,7 +71,9 @@ class GenerationRun:
         self._engine = engine
         self._prompt = plan.prompt_tokens
         self._parser = plan.parser()
-        self._reporter = TokenReporter(plan.report, engine) if plan.report else None
+        # What is checked may be held back, or not told at all.
+        apart = bool(plan.checked)
+        self._reporter = TokenReporter(plan.report, engine, apart=apart) if plan.report else None
         self._watch = CallWatch(plan.begins)
         self._check = CallCheck(plan.checked, may_go_back=self._watch.on)
         self._written = Written(keeps_pieces=self._check.may_go_back)
@@ -174,7 +176,7 @@ class GenerationRun:
                     self._enough = True
                     break
             if self._reporter and piece.tokens:
-                batch.insert(0, self._reporter.sampled(piece.tokens))
+                batch = self._reporter.beside(batch, piece.tokens)
             events += self._passed(batch)
             self._limit, self._ended = piece.end == "length", piece.end == "stop"
             self._enough = self._over or self._overdrawn() or bool(self._check.problem)

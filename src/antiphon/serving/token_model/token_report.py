@@ -6,23 +6,30 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from antiphon.api.events import TokensSampled
+from antiphon.api.events import AnyEvent, TextDelta, ThinkingDelta, TokensSampled, ToolDelta
 from antiphon.api.tokens import Token, TokenReport
 from antiphon.engines import Engine, Piece
 
+_TEXTS = (TextDelta, ThinkingDelta, ToolDelta)
+
 
 class TokenReporter:
-    """Makes the report on one generation."""
+    """Makes the report on one generation. Each piece has a report by itself where they are told `apart`, or with the
+    bytes of its tokens; else there is one for as much of a read as is text of one kind."""
 
-    def __init__(self, report: TokenReport, engine: Engine) -> None:
+    def __init__(self, report: TokenReport, engine: Engine, *, apart: bool) -> None:
         self._report = report
         self._engine = engine
+        self._apart = apart or report.spelled
+        self._told: list[Token] = []
+        self._kind: type[AnyEvent] | None = None
         self._spelled: dict[int, bytes] = {}
         self.sampled: Callable[[Sequence[Token]], TokensSampled] = self._with_bytes if report.spelled else TokensSampled
         """The report on these tokens."""
 
     async def complete(self, pieces: list[Piece]) -> list[Piece]:
-        """The pieces with all their ids, and a token for each."""
+        """The pieces of a read with all their ids, and a token for each."""
+        self._kind = None
         if self._report.spelled:
             return [await self._complete(piece) for piece in pieces]
         # As most engines give them, there is nothing to wait for.
@@ -40,6 +47,16 @@ class TokenReporter:
             ids = [token.id for token in tokens]
         await self._spell(tokens)
         return msgspec.structs.replace(piece, ids=ids, tokens=tokens)
+
+    def beside(self, events: list[AnyEvent], tokens: Sequence[Token]) -> list[AnyEvent]:
+        """The events of the read's next piece, and the report on its tokens."""
+        kind = type(events[0]) if len(events) == 1 else None
+        if kind is self._kind and kind in _TEXTS:
+            # It goes on from the text of the last piece, and so does the report, which nobody has seen yet.
+            self._told += tokens
+            return events
+        self._told, self._kind = list(tokens), None if self._apart else kind
+        return [self.sampled(self._told), *events]
 
     async def written(self, ids: Sequence[int]) -> TokensSampled:
         """The report on tokens that were put there for the model."""

@@ -191,6 +191,8 @@ class Encoder:
         if self._state is not state:
             if state is _State.TOOL:
                 raise Internal("input for a tool call that was never begun")
+            # What has no text of its own is told with this one.
+            self._close(out, tells_tokens=False)
             self._open(state, _CITED if self._cited and state is _State.TEXT else _DELTAS[state][1], out)
         if state is _THINKING:
             self._thought.append(text)
@@ -230,13 +232,13 @@ class Encoder:
             for citation in cited
         )
 
-    def _close(self, out: list[bytes]) -> None:
+    def _close(self, out: list[bytes], *, tells_tokens: bool = True) -> None:
         if self._state is _State.FRESH or self._state is _State.DONE:
             raise Internal(f"an event came while {self._state.value}")
         if self._state is _State.IDLE:
             return
         index = str(self._index).encode()
-        if self._tokens:
+        if self._tokens and tells_tokens:
             # What was sampled without any text to be told with: the markers around a call, the end of a turn.
             out.append(self._prefix + b'""' + self._end_with(len(self._tokens)))
         if self._state is _State.THINKING:
