@@ -85,7 +85,7 @@ async def test_a_reply_is_charged_as_it_is_told(tmp_path: Path) -> None:
                 server.url + "/v1/responses", json=asked, headers={"x-api-key": "k"}
             ) as response:
                 await response.read()
-        chosen = msgspec.structs.replace(TOLD, created=0, input=60, web_searches=0, web_fetches=0)
+        chosen = msgspec.structs.replace(TOLD, created=0, input=60)
         assert here.used() == times(4, TOLD).plus(times(2, chosen))
         before = here.used()
         end = Finished("end_turn", msgspec.structs.replace(FIGURES, compaction=SUMMARY))
