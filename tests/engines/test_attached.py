@@ -83,5 +83,5 @@ async def test_a_question_is_sent_again() -> None:
 @pytest.mark.parametrize("surface", [messages.SURFACE, chat_completions.SURFACE])
 def test_clients_are_told_not_to_send_it_again(surface: messages.Surface) -> None:
     """The header by which the official SDKs decide."""
-    assert (b"x-should-retry", b"false") in surface.envelope(EngineLost("gone"), "req_1").headers
-    assert (b"x-should-retry", b"false") not in surface.envelope(EngineFailed("cut"), "req_1").headers
+    assert (b"x-should-retry", b"false") in surface.failures.envelope(EngineLost("gone"), "req_1").headers
+    assert (b"x-should-retry", b"false") not in surface.failures.envelope(EngineFailed("cut"), "req_1").headers

@@ -45,8 +45,8 @@ def routes(service: Service, options: Options) -> list[tuple[Surface, Route]]:
 
 def build(service: Service, options: Options) -> ASGIApp:
     """The ASGI application that serves every surface. Unknown paths are answered in the Messages API's envelope."""
-    placed = [Placed(route, surface.envelope, surface.name) for surface, route in routes(service, options)]
-    return Gate(placed, find()["messages"].envelope, options)
+    placed = [Placed(route, surface.failures.envelope, surface.name) for surface, route in routes(service, options)]
+    return Gate(placed, find()["messages"].failures.envelope, options)
 
 
 def tending(service: Service, application: ASGIApp, options: Options) -> list[Coroutine[Any, Any, None]]:

@@ -165,8 +165,6 @@ def _routes(service: Service, options: Options) -> list[Route]:
 SURFACE = Surface(
     name="models",
     routes=_routes,
-    envelope=failures.envelope,
-    failure=failures.Error,
-    statuses=failures.STATUSES,
+    failures=failures.FAILURES,
     types={"Page": Page, "OpenList": OpenList},
 )

@@ -126,8 +126,6 @@ def _routes(service: Service, options: Options) -> list[Route]:
 SURFACE = Surface(
     name="operations",
     routes=_routes,
-    envelope=failures.envelope,
+    failures=failures.FAILURES,
     base="",
-    failure=failures.Error,
-    statuses=failures.STATUSES,
 )

@@ -146,19 +146,25 @@ class Rendered(msgspec.Struct, frozen=True):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+class Failures(msgspec.Struct, frozen=True, kw_only=True):
+    """How an API tells failures: the `envelope` of one, for a request with an id, the type of its `body`, and the
+    `statuses` that there are."""
+
+    envelope: Callable[[Failure, str], Rendered]
+    body: Any
+    statuses: tuple[int, ...]
+
+
 class Surface(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP API: its routes over a service, and its way of telling a failure to a request id.
+    """An HTTP API: its routes over a service, and how it tells failures.
 
     `tend` gives the work that goes on beside the requests, if there is any, with the application that all surfaces make
-    together. The rest describes it: `base` is what programs put before its paths, `failure` the type of a failure's
-    body and `statuses` what they come with; `types` are named in its structs as `{"$ref": NAME}`, where JSON is kept
-    raw."""
+    together. The rest describes it: `base` is what programs put before its paths; `types` are named in its structs as
+    `{"$ref": NAME}`, where JSON is kept raw."""
 
     name: str
     routes: Callable[[Service, Options], list[Route]]
-    envelope: Callable[[Failure, str], Rendered]
+    failures: Failures
     tend: Callable[[Service, ASGIApp, Options], Coroutine[Any, Any, None] | None] | None = None
     base: str = "/v1"
-    failure: Any = None
-    statuses: tuple[int, ...] = ()
     types: Mapping[str, Any] = {}

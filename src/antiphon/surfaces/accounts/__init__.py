@@ -22,7 +22,5 @@ def _routes(service: Service, options: Options) -> list[Route]:
 SURFACE = Surface(
     name="accounts",
     routes=_routes,
-    envelope=failures.envelope,
-    failure=failures.Error,
-    statuses=failures.STATUSES,
+    failures=failures.FAILURES,
 )

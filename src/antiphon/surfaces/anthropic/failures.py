@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon.api import errors
-from antiphon.surfaces.surface import Rendered
+from antiphon.surfaces.surface import Failures, Rendered
 
 
 class Trouble(msgspec.Struct, omit_defaults=True):
@@ -75,3 +75,6 @@ def envelope(failure: errors.Failure, request_id: str) -> Rendered:
     if wait is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(wait))).encode()))
     return Rendered(status, body(failure, request_id), tuple(headers))
+
+
+FAILURES = Failures(envelope=envelope, body=Error, statuses=STATUSES)

@@ -163,7 +163,5 @@ _CREATE = Operation(
 SURFACE = Surface(
     name="chat_completions",
     routes=_routes,
-    envelope=failures.envelope("messages"),
-    failure=failures.Error,
-    statuses=failures.STATUSES,
+    failures=failures.for_prompt("messages"),
 )

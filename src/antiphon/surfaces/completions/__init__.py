@@ -145,7 +145,5 @@ _CREATE = Operation(
 SURFACE = Surface(
     name="completions",
     routes=_routes,
-    envelope=failures.envelope("prompt"),
-    failure=failures.Error,
-    statuses=failures.STATUSES,
+    failures=failures.for_prompt("prompt"),
 )

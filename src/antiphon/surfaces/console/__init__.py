@@ -130,8 +130,6 @@ def _routes(service: Service, options: Options) -> list[Route]:
 SURFACE = Surface(
     name="console",
     routes=_routes,
-    envelope=failures.envelope,
+    failures=failures.FAILURES,
     base="",
-    failure=failures.Error,
-    statuses=failures.STATUSES,
 )

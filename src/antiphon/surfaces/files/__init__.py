@@ -209,8 +209,6 @@ _CONTENT = Operation(
 SURFACE = Surface(
     name="files",
     routes=_routes,
-    envelope=failures.envelope,
-    failure=failures.Error,
-    statuses=failures.STATUSES,
+    failures=failures.FAILURES,
     tend=_tend,
 )

@@ -78,7 +78,7 @@ class _About:
         self._operations = [(route, route.operation) for route in routes if route.operation is not None]
         if len(self._operations) < len(routes):
             raise ValueError(f"a route of the surface {surface.name!r} does not say what it is")
-        types: list[Any] = [surface.failure, *surface.types.values()]
+        types: list[Any] = [surface.failures.body, *surface.types.values()]
         for _, operation in self._operations:
             types += [operation.body, *operation.replies.values(), *(each.type for each in operation.parameters)]
         self._types = [type for type in types if type is not None]
@@ -116,8 +116,8 @@ class _About:
 
     def _described(self, path: str, route: Route, operation: Operation) -> dict[str, Any]:
         good = {kind: self._schema(type) for kind, type in operation.replies.items()}
-        fails = self._surface.statuses if operation.fails is None else operation.fails
-        failure = {"application/json": self._schema(self._surface.failure)} if fails else {}
+        fails = self._surface.failures.statuses if operation.fails is None else operation.fails
+        failure = {"application/json": self._schema(self._surface.failures.body)} if fails else {}
         described: dict[str, Any] = {
             "operationId": f"{route.method.lower()} {path}",
             "tags": [self._surface.name],

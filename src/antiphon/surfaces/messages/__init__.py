@@ -267,8 +267,6 @@ _COUNT = Operation(
 SURFACE = Surface(
     name="messages",
     routes=_routes,
-    envelope=failures.envelope,
-    failure=failures.Error,
-    statuses=failures.STATUSES,
+    failures=failures.FAILURES,
     types={**TYPES, "SentBlock": sent.Block},
 )

@@ -283,8 +283,6 @@ _RESULTS = Operation(
 SURFACE = Surface(
     name="message_batches",
     routes=_routes,
-    envelope=failures.envelope,
-    failure=failures.Error,
-    statuses=failures.STATUSES,
+    failures=failures.FAILURES,
     tend=_tend,
 )

@@ -142,8 +142,6 @@ _TOLD = Operation(
 SURFACE = Surface(
     name="render",
     routes=_routes,
-    envelope=failures.envelope,
-    failure=failures.Error,
-    statuses=failures.STATUSES,
+    failures=failures.FAILURES,
     types=TYPES,
 )

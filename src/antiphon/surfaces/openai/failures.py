@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from functools import partial
 
 import msgspec
 
 from antiphon.api import errors
-from antiphon.surfaces.surface import Rendered
+from antiphon.surfaces.surface import Failures, Rendered
 
 
 class Trouble(msgspec.Struct):
@@ -69,13 +68,13 @@ def body(failure: errors.Failure, prompt: str) -> bytes:
     return msgspec.json.encode(Error(trouble(failure, prompt)))
 
 
-def envelope(prompt: str) -> Callable[[errors.Failure, str], Rendered]:
-    """How an API tells a failure as a whole response, with the headers that clients decide by whether to try again.
-    `prompt` is the field that it takes a prompt in."""
-    return partial(_rendered, prompt)
+def for_prompt(prompt: str) -> Failures:
+    """How an API tells failures that takes a prompt in the field `prompt`."""
+    return Failures(envelope=partial(_envelope, prompt), body=Error, statuses=STATUSES)
 
 
-def _rendered(prompt: str, failure: errors.Failure, request_id: str) -> Rendered:
+def _envelope(prompt: str, failure: errors.Failure, request_id: str) -> Rendered:
+    """A failure as a whole response, with the headers that clients decide by whether to try again."""
     status = kind(failure)[0]
     headers: list[tuple[bytes, bytes]] = []
     again = status in _TRY_AGAIN and not isinstance(failure, errors.BudgetSpent)

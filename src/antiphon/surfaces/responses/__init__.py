@@ -164,8 +164,6 @@ _ITEM: dict[str, Any] = {
 SURFACE = Surface(
     name="responses",
     routes=_routes,
-    envelope=failures.envelope("input"),
-    failure=failures.Error,
-    statuses=failures.STATUSES,
+    failures=failures.for_prompt("input"),
     types={"Item": Annotated[Raw, Meta(extra_json_schema=_ITEM)], "Tool": toolbox.DeclaredTool},
 )

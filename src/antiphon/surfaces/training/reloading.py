@@ -51,9 +51,9 @@ class _Reloading:
 
 
 def _routes(service: Service, options: Options) -> list[Route]:
-    told = _Reloading(service)
+    reloading = _Reloading(service)
     return [
-        Route(method="POST", path="/models/*/reload", answer=told.reload, operator=True, operation=_RELOAD),
+        Route(method="POST", path="/models/*/reload", answer=reloading.reload, operator=True, operation=_RELOAD),
     ]
 
 
@@ -69,7 +69,5 @@ _RELOAD = Operation(
 SURFACE = Surface(
     name="reloading",
     routes=_routes,
-    envelope=failures.envelope,
-    failure=failures.Error,
-    statuses=failures.STATUSES,
+    failures=failures.FAILURES,
 )

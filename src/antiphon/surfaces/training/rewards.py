@@ -56,8 +56,8 @@ class _Trajectories:
 
 
 def _routes(service: Service, options: Options) -> list[Route]:
-    told = _Trajectories(options.recorder)
-    return [Route(method="POST", path="/trajectories/*/reward", answer=told.reward, operation=_REWARD)]
+    trajectories = _Trajectories(options.recorder)
+    return [Route(method="POST", path="/trajectories/*/reward", answer=trajectories.reward, operation=_REWARD)]
 
 
 _REWARD = Operation(
@@ -72,7 +72,5 @@ _REWARD = Operation(
 SURFACE = Surface(
     name="trajectories",
     routes=_routes,
-    envelope=failures.envelope,
-    failure=failures.Error,
-    statuses=failures.STATUSES,
+    failures=failures.FAILURES,
 )
