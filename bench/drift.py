@@ -129,10 +129,10 @@ async def recorded_agents(folder: Path, turns: int) -> int:
     reasons = Counter(node.line.broken or ("begins" if node.line.parent is None else "goes on") for node in nodes)
     tokens = sum(len(node.line.output) for node in nodes)
     untold = sum(
-        not node.line.broken and node.line.shared != len(tree.nodes[node.line.parent].ids)
+        not node.line.broken and node.line.shared != node.parent.length
         for tree in conversations(record).values()
         for node in tree.nodes
-        if node.line.parent is not None
+        if node.parent
     )
     print(f"\n{len(nodes)} samples of {tokens} tokens: {dict(reasons)}; {untold} break without a reason")
     return untold

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,35 @@ async def test_the_folder_is_the_owners_and_bounded(tmp_path: Path) -> None:
     assert len(conversations(folder)) < 256
 
 
+async def test_a_conversation_that_is_too_large_begins_anew(tmp_path: Path) -> None:
+    """Prompts of ids and of text alone, without labels, are one conversation however many there are: that, too, is
+    bounded."""
+    recorder = Recorder(tmp_path, 2000)
+    for number in range(600):
+        await recorder.record(sample([number] * 50, [2] * 10))
+    (tree,) = conversations(tmp_path).values()
+    assert len(tree.nodes) < 256
+    await recorder.record(sample([599] * 50 + [2] * 10, [3]))
+    (tree,) = conversations(tmp_path).values()
+    assert tree.nodes[-1].parent is tree.nodes[-2]
+
+
+def test_turns_do_not_hold_the_conversation_again(tmp_path: Path) -> None:
+    """What is held of a conversation grows as its file does, and not with the square of it."""
+    recorder, prompt = Recorder(tmp_path, 1 << 30), list[int]()
+    for turn in range(150):
+        prompt = [*prompt, *range(turn, turn + 100)]
+        asyncio.run(recorder.record(sample(prompt, [turn])))
+        prompt.append(turn)
+    (file,) = tmp_path.glob("*.jsonl")
+    tracemalloc.start()
+    (tree,) = conversations(tmp_path).values()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert tree.nodes[-1].ids == prompt
+    assert held < 30 * file.stat().st_size
+
+
 async def test_a_full_disk_costs_the_record_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be written is said in the log, and raises nothing."""
     recorder = Recorder(tmp_path / "record", 1 << 20)
@@ -153,7 +183,7 @@ async def test_the_command_lists_shows_and_exports(recorder: Recorder, tmp_path:
 
     listed = run("list", folder).splitlines()
     assert len(listed) == 2
-    assert "2 samples" in listed[0]
+    assert "samples 2" in listed[0]
     assert "reward 2" in listed[0]
     assert "broken: retry" in run("show", folder, listed[0].split("\t")[0][:8])
     for shape, (prompt, response, *_) in NAMES.items():

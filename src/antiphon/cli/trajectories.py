@@ -24,13 +24,16 @@ def trajectories() -> None:
 @trajectories.command("list")
 @_FOLDER
 def list_(folder: Path) -> None:
-    """List the conversations: name, samples, trajectories, tokens, sampled ones, label and reward."""
+    """List the conversations, the oldest first.
+
+    Of each there is its name, how many samples and trajectories it has, how many tokens the last of these has and how
+    many of them were sampled, its label and its reward."""
     rewards = recorder.rewards(folder)
     for name, tree in _read(folder).items():
         leaves = list(tree.leaves())
         last = leaves[-1]
-        cells = [name, f"{len(tree.nodes)} samples", f"{len(leaves)} trajectories", f"{len(last.ids)} tokens"]
-        cells += [f"{sum(last.sampled)} sampled", last.line.label or "-"]
+        cells = [name, f"samples {len(tree.nodes)}", f"trajectories {len(leaves)}", f"tokens {last.length}"]
+        cells += [f"sampled {sum(last.sampled)}", last.line.label or "-"]
         cells.append(f"reward {rewards[last.line.label]:g}" if last.line.label in rewards else "-")
         click.echo("\t".join(cells))
 

@@ -24,7 +24,8 @@ log = logging.getLogger("antiphon")
 REWARDS = "rewards.jsonl"
 _LOCK = "lock"
 _SUFFIX = ".jsonl"
-_MOST_TREES = 64
+_MOST_HELD = 1 << 24
+"""Bytes of the files whose trees are held, of which the latest always is. In memory they are some five times that."""
 _BETWEEN_LOOKS = 256
 """The size of the folder is looked at once in so many samples."""
 
@@ -41,7 +42,8 @@ class _Known(msgspec.Struct):
 
 class Recorder:
     """The writing end of a folder, which is made for its owner's eyes only. It holds at most `capacity` bytes: beyond
-    that, the conversations that were quiet longest go. Raises OSError where the folder cannot be made."""
+    that, the conversations that were quiet longest go, and one that alone is larger begins anew. Raises OSError where
+    the folder cannot be made."""
 
     def __init__(
         self, folder: Path, capacity: int, clock: Callable[[], float] = time.time, *, text: bool = False
@@ -100,8 +102,9 @@ class Recorder:
         if known is None or known.size != size:
             known = _Known(read(path) if size else Tree(), size)
         self._known[path.name] = known
-        while len(self._known) > _MOST_TREES:
-            self._known.popitem(last=False)
+        held = sum(each.size for each in self._known.values())
+        while held > _MOST_HELD and len(self._known) > 1:
+            held -= self._known.popitem(last=False)[1].size
         return known
 
     def _line(self, sample: Sampled, tree: Tree) -> StoredSample:
@@ -130,24 +133,23 @@ class Recorder:
     def _shrink(self, current: Path) -> None:
         found = [(each.stat(), each) for each in self._folder.glob("*" + _SUFFIX) if each.name != REWARDS]
         size = sum(stat.st_size for stat, _ in found)
-        for stat, path in sorted(found, key=lambda one: one[0].st_mtime):
+        for stat, path in sorted(found, key=lambda one: (one[1] == current, one[0].st_mtime)):
             if size <= self._capacity:
                 return
-            if path != current:
-                path.unlink(missing_ok=True)
-                self._known.pop(path.name, None)
-                size -= stat.st_size
+            path.unlink(missing_ok=True)
+            self._known.pop(path.name, None)
+            size -= stat.st_size
 
 
 def _broken(sample: Sampled, parent: Node, shared: int) -> str:
     """Why a sample does not go on from all of its parent's sequence; empty where it does."""
-    if shared == len(parent.ids):
+    if shared == parent.length:
         return ""
     if shared == len(sample.prompt) == parent.prompt:
         return "retry"
     if sample.changed:
         return sample.changed
-    if len(parent.ids) - 1 == shared < len(sample.prompt) and parent.line.stop in ("end_turn", "tool_use"):
+    if parent.length - 1 == shared < len(sample.prompt) and parent.line.stop in ("end_turn", "tool_use"):
         return ENDED_OTHERWISE
     return "rendered_anew" if shared >= parent.prompt else "messages_changed"
 

@@ -23,20 +23,20 @@ def rows(trees: Mapping[str, Tree], rewards: Mapping[str, float], shape: Shape) 
     there this counts; elsewhere it is 0."""
     for name, tree in trees.items():
         for leaf in tree.leaves():
-            yield _row(name, tree.path(leaf), leaf, rewards, shape)
+            yield _row(name, leaf, rewards, shape)
 
 
-def _row(name: str, path: list[Node], leaf: Node, rewards: Mapping[str, float], shape: Shape) -> dict[str, Any]:
+def _row(name: str, leaf: Node, rewards: Mapping[str, float], shape: Shape) -> dict[str, Any]:
     prompt, response, mask, logprobs, reward = NAMES[shape]
-    known = [own and logprob is not None for own, logprob in zip(leaf.sampled, leaf.logprobs, strict=True)]
-    start = leaf.first
+    start, path, ids, scores = leaf.first, leaf.path, leaf.ids, leaf.logprobs
+    known = [own and score is not None for own, score in zip(leaf.sampled, scores, strict=True)]
     return {
-        prompt: list(leaf.ids[:start]),
-        response: list(leaf.ids[start:]),
+        prompt: ids[:start],
+        response: ids[start:],
         mask: [int(each) for each in known[start:]],
         logprobs: [
-            logprob if own and logprob is not None and math.isfinite(logprob) else 0.0
-            for own, logprob in zip(known[start:], leaf.logprobs[start:], strict=True)
+            score if own and score is not None and math.isfinite(score) else 0.0
+            for own, score in zip(known[start:], scores[start:], strict=True)
         ],
         reward: rewards.get(leaf.line.label),
         "label": leaf.line.label,
