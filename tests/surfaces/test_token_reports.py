@@ -98,6 +98,22 @@ async def test_nothing_asked(api: Any, fields: dict[str, Any]) -> None:
         assert (await post(server, api, fields))[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("api", "fields"),
+    [
+        (MESSAGE, {"return_token_ids": True, "context_management": {"edits": [{"type": "compact_20260112"}]}}),
+        (MESSAGE, {"return_logprob": True, "context_management": {"edits": [{"type": "compact_20260112"}]}}),
+        (RESPONSE, {"return_token_ids": True, "context_management": [{"type": "compaction"}]}),
+    ],
+)
+async def test_what_is_sampled_in_several_parts(api: Any, fields: dict[str, Any]) -> None:
+    """A reply that may begin with a summary has no tokens to tell: those of its prompt would be another's."""
+    async with serving(await served(1)) as server:
+        status, _, error = await post(server, api, fields)
+        assert status == 400
+        assert error["error"]["message"].startswith(f"{next(iter(fields))}: a reply with ")
+
+
 async def test_what_the_sdk_sends_by_itself() -> None:
     """The default requests of OpenAI's SDK are answered where the engine reports nothing."""
     async with (

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.context_management import Edit
+from antiphon.api.context_management import Compact, Edit
 from antiphon.api.conversation import (
     Conversation,
     GenerationParams,
@@ -132,10 +132,12 @@ def _generation(
 
 def _token_style(draft: Draft, card: ModelCard) -> token_ids.TokenStyle | None:
     style = token_ids.token_style(draft.request, card)
-    if style and draft.box.served:
+    summarises = any(isinstance(edit, Compact) for edit in _edits(draft.request) or ())
+    if style and (draft.box.served or summarises):
+        field = "return_token_ids" if style.ids else "return_logprob"
         raise BadRequest(
-            f"{'return_token_ids' if style.ids else 'return_logprob'}: a reply with tools that run on the server is "
-            "sampled in several parts; leave it out"
+            f"{field}: a reply with {'a summary' if summarises else 'tools that run on the server'} is sampled in "
+            "several parts; leave it out"
         )
     return style
 
