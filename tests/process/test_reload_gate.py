@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from antiphon.api.errors import Overloaded
+from antiphon.api.errors import EngineFailed, Overloaded
 from antiphon.process.reload_gate import ReloadGate
 
 
@@ -54,6 +55,24 @@ async def test_one_reload_at_a_time(tmp_path: Path) -> None:
                     pass
     async with other.reloading(drain=True):
         pass
+
+
+async def test_what_a_reload_cuts_off_is_told_so(tmp_path: Path) -> None:
+    """An engine that fails under a request while its weights change did not fail: the request may be sent again."""
+    one, other = ReloadGate(tmp_path / "m"), ReloadGate(tmp_path / "m")
+
+    async def fail(gate: ReloadGate, reload: AsyncExitStack | None = None) -> None:
+        async with gate.using():
+            if reload:
+                await reload.enter_async_context(one.reloading(drain=False))
+            raise EngineFailed("it broke off")
+
+    for gate in (one, other):
+        with pytest.raises(EngineFailed):
+            await fail(gate)
+        async with AsyncExitStack() as reload:
+            with pytest.raises(Overloaded, match="cut off"):
+                await fail(gate, reload)
 
 
 async def test_who_leaves_keeps_nobody_out(tmp_path: Path) -> None:

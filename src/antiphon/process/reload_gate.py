@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from antiphon.api.errors import Overloaded
+from antiphon.api.errors import EngineFailed, Overloaded
 from antiphon.storage.locks import try_lock, unlock, until
 
 
@@ -25,10 +25,16 @@ class ReloadGate:
 
     @asynccontextmanager
     async def using(self) -> AsyncIterator[None]:
-        """Generate. Waits while the weights change."""
+        """Generate. Waits while the weights change. An engine that fails meanwhile was made to: Overloaded."""
         await until(self._entered)
         try:
             yield
+        except EngineFailed as failure:
+            if self._open():
+                raise
+            raise Overloaded(
+                "the model's weights are being reloaded, and the request was cut off; send it again", retry_after=1
+            ) from failure
         finally:
             self._leave()
 
@@ -36,11 +42,17 @@ class ReloadGate:
         if not self._users and not try_lock(self._use, shared=True):
             return False
         self._users += 1
-        if try_lock(self._turn, shared=True):
-            unlock(self._turn)
+        if self._open():
             return True
         self._leave()
         return False
+
+    def _open(self) -> bool:
+        """Whether nobody reloads."""
+        if not try_lock(self._turn, shared=True):
+            return False
+        unlock(self._turn)
+        return True
 
     def _leave(self) -> None:
         self._users -= 1
