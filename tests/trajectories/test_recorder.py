@@ -195,3 +195,6 @@ async def test_the_command_lists_shows_and_exports(recorder: Recorder, tmp_path:
         assert parquet.read_table(tmp_path / "t.parquet").to_pylist() == [
             each for each in lines if each["label"] == "a"
         ]
+        run("export", folder, str(tmp_path / "none.parquet"), "--shape", shape, "--label", "c")
+        none, some = (parquet.read_schema(tmp_path / name) for name in ("none.parquet", "t.parquet"))
+        assert none.equals(some)

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -171,10 +171,25 @@ def read(path: Path) -> Tree:
     return Tree(_line.decode(line) for line in whole_lines(path))
 
 
-def conversations(folder: Path) -> dict[str, Tree]:
-    """All conversations of a folder by their names, the oldest first. Raises OSError and ValueError as `read` does."""
-    paths = [path for path in folder.glob("*" + _SUFFIX) if path.name != REWARDS]
-    return {path.stem: read(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime)}
+class _Conversations(Mapping[str, Tree]):
+    def __init__(self, folder: Path) -> None:
+        paths = [path for path in folder.glob("*" + _SUFFIX) if path.name != REWARDS]
+        self._paths = {path.stem: path for path in sorted(paths, key=lambda path: path.stat().st_mtime)}
+
+    def __getitem__(self, name: str) -> Tree:
+        return read(self._paths[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def conversations(folder: Path) -> Mapping[str, Tree]:
+    """All conversations of a folder by their names, the oldest first. Each is read when it is asked for, which raises
+    as `read` does. Raises OSError."""
+    return _Conversations(folder)
 
 
 def rewards(folder: Path) -> dict[str, float]:
