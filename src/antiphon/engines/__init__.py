@@ -87,18 +87,21 @@ class Prefilled(msgspec.Struct, frozen=True):
     read: int = 0
 
 
+End = Literal["none", "stop", "length"]
+"""Why generation ended: `stop` (the model ended its turn), `length` (the limit of the job) or `none` (not yet over)."""
+
+
 class Piece(msgspec.Struct, frozen=True, gc=False):
     """The least the engine gives: text, how many tokens were sampled for it (mostly one) and their ids, and, on the
     last one, why it ended.
 
     Engines that hold half a character back may lose the ids of its first tokens: then there are fewer ids than `count`.
-    `tokens` are these ids with their log-probabilities, where the job asked for them.
-    `end` is `stop` (the model ended its turn), `length` (the limit of the job) or `none` (not yet over)."""
+    `tokens` are these ids with their log-probabilities, where the job asked for them."""
 
     text: str
     count: int
     ids: Sequence[int] = ()
-    end: Literal["none", "stop", "length"] = "none"
+    end: End = "none"
     tokens: Sequence[Token] = ()
 
 

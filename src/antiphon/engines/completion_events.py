@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from antiphon.api.tokens import Token
+from antiphon.engines import End
 from antiphon.engines.upstream import ReportedFailure
 
 Likely = TypeVar("Likely", Token, "Likelihood")
@@ -56,7 +57,7 @@ class Chunk(msgspec.Struct, Generic[Likely], gc=False):
     error: Any = None
 
     @property
-    def end(self) -> Literal["none", "stop", "length"]:
+    def end(self) -> End:
         """Why the reply ends with this event, if it does."""
         if not self.stop:
             return "none"

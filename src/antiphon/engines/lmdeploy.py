@@ -7,17 +7,25 @@ that LMDeploy can be held to. A connection that is closed ends its session.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from antiphon.engines import EngineKind, Job, Reach
+from antiphon.engines import End, EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
-from antiphon.engines.token_server import BANNED, Delta, Reader, Runs, TokenServer, pictures, sampling_fields, tokens
+from antiphon.engines.token_server import (
+    BANNED,
+    ENDS,
+    Delta,
+    Reader,
+    Runs,
+    TokenServer,
+    pictures,
+    sampling_fields,
+    tokens,
+)
 from antiphon.engines.upstream import ReportedFailure
-
-_ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 
 
 class _Reason(msgspec.Struct):
@@ -123,10 +131,10 @@ def _needs_chat(job: Job) -> bool:
     return job.grammar is not None or bool(job.banned) or job.sampling.seed is not None
 
 
-def _end(reason: str | None) -> Literal["none", "stop", "length"]:
-    if reason is not None and reason not in _ENDS:
+def _end(reason: str | None) -> End:
+    if reason is not None and reason not in ENDS:
         raise ReportedFailure(f"it says {reason!r}")
-    return _ENDS.get(reason or "", "none")
+    return ENDS.get(reason or "", "none")
 
 
 def _read(data: bytes) -> Delta:

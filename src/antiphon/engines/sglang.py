@@ -7,7 +7,7 @@ is told with the first tokens. A connection that is closed aborts its generation
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -17,6 +17,7 @@ from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
 from antiphon.engines.token_server import (
     BANNED,
+    ENDS,
     Delta,
     Dialect,
     Reader,
@@ -28,7 +29,6 @@ from antiphon.engines.token_server import (
 )
 from antiphon.engines.upstream import ReportedFailure
 
-_ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 _FIELDS: dict[Dialect, str] = {"xgrammar": "structural_tag", "llguidance": "ebnf"}
 
@@ -145,7 +145,7 @@ class _Stream:
         if event.error is not None:
             raise ReportedFailure(event.error)
         meta, reason = event.meta_info, event.meta_info.finish_reason
-        if reason is not None and reason.type not in _ENDS:
+        if reason is not None and reason.type not in ENDS:
             # Also when the grammar did not compile: the status tells it is the request that was at fault.
             raise ReportedFailure({"code": reason.status_code, "message": reason.message or f"it says {reason.type!r}"})
         text, ids = event.text or "", event.output_ids
@@ -156,7 +156,7 @@ class _Stream:
         return Delta(
             text=text,
             ids=ids,
-            end=_ENDS[reason.type] if reason else "none",
+            end=ENDS[reason.type] if reason else "none",
             prompt=meta.prompt_tokens,
             cached=meta.cached_tokens,
             over=reason is not None,

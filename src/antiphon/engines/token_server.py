@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon.api.tokens import Token
-from antiphon.engines import Description, Health, Job, Piece, Prefilled
+from antiphon.engines import Description, End, Health, Job, Piece, Prefilled
 from antiphon.engines.answers import Encoded
 from antiphon.engines.attached import Attached
 from antiphon.engines.models import tokenizer_files
@@ -23,8 +23,8 @@ from antiphon.engines.models.tokenizer_files import TokenizerFiles
 
 BANNED = -100.0
 """The bias that keeps a token from being sampled."""
-
-
+ENDS: dict[str, End] = {"stop": "stop", "length": "length"}
+"""The reasons that such servers give for the end of a reply; any other is a failure."""
 Dialect = Literal["llguidance", "xgrammar", "json_schema", "none"]
 
 
@@ -49,7 +49,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str = ""
     ids: Sequence[int] = ()
-    end: Literal["none", "stop", "length"] = "none"
+    end: End = "none"
     prompt: int | None = None
     cached: int | None = None
     over: bool = False

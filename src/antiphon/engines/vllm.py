@@ -8,7 +8,7 @@ cancels its generation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -19,6 +19,7 @@ from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
 from antiphon.engines.token_server import (
     BANNED,
+    ENDS,
     Delta,
     Dialect,
     Reader,
@@ -30,7 +31,6 @@ from antiphon.engines.token_server import (
 )
 from antiphon.engines.upstream import ReportedFailure
 
-_ENDS: dict[str, Literal["none", "stop", "length"]] = {"stop": "stop", "length": "length"}
 _SAMPLING = ("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty")
 _FIELDS: dict[Dialect, str] = {"xgrammar": "structural_tag", "llguidance": "grammar"}
 _SMALLEST: dict[Dialect, str] = {
@@ -175,9 +175,9 @@ def _read(data: bytes) -> Delta:
     if not event.choices:
         return Delta()
     choice = event.choices[0]
-    if choice.finish_reason is not None and choice.finish_reason not in _ENDS:
+    if choice.finish_reason is not None and choice.finish_reason not in ENDS:
         raise ReportedFailure(f"it says {choice.finish_reason!r}")
-    ids, end = choice.token_ids or (), _ENDS.get(choice.finish_reason or "", "none")
+    ids, end = choice.token_ids or (), ENDS.get(choice.finish_reason or "", "none")
     return Delta(
         text=choice.text, ids=ids, end=end, tokens=_tokens(ids, choice.logprobs) if choice.logprobs is not None else ()
     )
