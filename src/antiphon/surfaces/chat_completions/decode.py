@@ -84,14 +84,7 @@ def decode(
         ignored.append(web_search.FIELD)
     if ids:
         card.check_ids(ids, "input_ids")
-    tokens = token_style(
-        card,
-        ids=bool(request.return_token_ids),
-        logprobs=bool(request.logprobs),
-        alternatives=request.top_logprobs or 0,
-        asking="logprobs",
-        count="top_logprobs",
-    )
+    tokens = _token_style(request, card)
     generation = GenerationParams(
         max_tokens=request.max_completion_tokens or request.max_tokens,
         sampling=sampling(request),
@@ -109,6 +102,17 @@ def decode(
         legacy=tooling.legacy,
         served=served,
         tokens=tokens,
+    )
+
+
+def _token_style(request: wire.Request, card: ModelCard) -> TokenStyle:
+    return token_style(
+        card,
+        ids=bool(request.return_token_ids),
+        logprobs=bool(request.logprobs),
+        alternatives=request.top_logprobs or 0,
+        asking="logprobs",
+        count="top_logprobs",
     )
 
 
