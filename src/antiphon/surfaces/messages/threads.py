@@ -29,12 +29,12 @@ from sqlalchemy import (
     update,
 )
 
-from antiphon.api.errors import BadRequest, Forbidden, NotFound, NotKept
+from antiphon.api.errors import BadRequest, Forbidden, NotFound
 from antiphon.api.events import AnyEvent, Emit, Finished, Run
 from antiphon.api.reply import Fold, Reply
-from antiphon.storage import files
 from antiphon.storage.records import TableSet
 from antiphon.storage.store import Store
+from antiphon.surfaces.content.kept_tables import KeptTables
 from antiphon.surfaces.messages import message
 
 SECONDS = 30 * 24 * 3600.0
@@ -90,7 +90,7 @@ class Threads:
     """The threads in a store (None: no threads are kept). Each key may keep `quota` bytes of them (0: any number)."""
 
     def __init__(self, store: Store | None, quota: int = 0) -> None:
-        self._store = store
+        self._tables = KeptTables(store, TABLES)
         self._quota = quota
 
     async def open(self, body: bytes, owner: str) -> tuple[bytes, ThreadTurn | None]:
@@ -105,7 +105,7 @@ class Threads:
         if bytes(members.get("thread", b"null")) == b"null":
             return body, None
         param = _param(members.pop("thread"))
-        if self._store is None:
+        if not self._tables.available:
             raise unsupported("thread", "this server keeps no threads")
         if "input_ids" in members:
             raise unsupported("input_ids", "a thread is made of messages")
@@ -154,7 +154,7 @@ class Threads:
             mine = (TURNS.c.first == last.first, TURNS.c.number <= last.number)
             return list(connection.execute(select(TURNS).where(*mine).order_by(TURNS.c.number)))
 
-        turns = await self._records(work, writes=False)
+        turns = await self._tables.read(work)
         if [turn.number for turn in turns] != list(range(len(turns))):
             raise _not_found(previous)
         fixed = msgspec.json.decode(turns[0].fixed, type=dict[str, Raw])
@@ -180,12 +180,12 @@ class Threads:
             claim = {"claim": turn.claim, "until": time.time() + _LEASE}
             connection.execute(update(TURNS).where(TURNS.c.id == previous).values(claim))
 
-        await self._records(work)
+        await self._tables.write(work)
 
     async def _release(self, turn: ThreadTurn) -> None:
         free = update(TURNS).where(TURNS.c.claim == turn.claim).values(claim=None, until=None)
         if turn.previous is not None:
-            await self._records(lambda connection: connection.execute(free))
+            await self._tables.write(lambda connection: connection.execute(free))
 
     async def _keep(self, turn: ThreadTurn, style: message.Style, reply: Reply) -> None:
         content = msgspec.json.decode(message.whole(style, reply), type=dict[str, Raw])["content"]
@@ -205,30 +205,18 @@ class Threads:
             connection.execute(update(TURNS).where(TURNS.c.id == turn.previous).values(next=style.id))
             connection.execute(TURNS.insert().values(row))
 
-        await self._records(work)
+        await self._tables.write(work)
 
     async def _check_quota(self, owner: str) -> None:
         if not self._quota:
             return
         size = func.coalesce(func.sum(func.length(TURNS.c.messages)), 0)
-        used = await self._records(
-            lambda connection: connection.scalar(select(size).where(TURNS.c.owner == owner)), writes=False
-        )
+        used = await self._tables.read(lambda connection: connection.scalar(select(size).where(TURNS.c.owner == owner)))
         if int(used or 0) > self._quota:
             raise Forbidden(
                 f"thread: the threads of this key have {used} bytes, more than it may keep ({self._quota}); the oldest "
                 "go after 30 days. Send the whole conversation without thread"
             )
-
-    async def _records(self, work: Any, *, writes: bool = True) -> Any:
-        """Do this with the tables. Raises NotKept."""
-        assert self._store is not None
-        try:
-            records = self._store.records
-            return await (records.write if writes else records.read)(TABLES, work)
-        except OSError as error:
-            place, option = self._store.source(error)
-            raise NotKept(files.refusal("this thread", error, place, option)) from error
 
 
 def unsupported(feature: str, why: str) -> BadRequest:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from antiphon.api.errors import NotFound
 from antiphon.storage.records import TableSet
 from antiphon.storage.store import Store
-from antiphon.surfaces.responses.state.tables import KeptTables
+from antiphon.surfaces.content.kept_tables import KeptTables
 
 T = TypeVar("T")
 

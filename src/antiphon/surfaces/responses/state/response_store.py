@@ -15,12 +15,12 @@ from sqlalchemy import Connection, delete, select, update
 
 from antiphon.api.errors import BadRequest, NotFound
 from antiphon.storage.store import Store
+from antiphon.surfaces.content.kept_tables import KeptTables
 from antiphon.surfaces.responses import sent
 from antiphon.surfaces.responses.frames import frame
 from antiphon.surfaces.responses.state import journal
 from antiphon.surfaces.responses.state.tables import (
     RESPONSES,
-    KeptTables,
     response_events,
     response_items,
     response_leases,

@@ -4,16 +4,9 @@ the background who makes them and what was told of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from sqlalchemy import Column, Connection, Float, Index, Integer, LargeBinary, MetaData, Table, Text
 
-from antiphon.api.errors import NotFound, NotKept
-from antiphon.storage.records import Records, TableSet
-from antiphon.storage.store import Store
-
-T = TypeVar("T")
+from antiphon.storage.records import TableSet
 
 _metadata = MetaData()
 responses = Table(
@@ -61,37 +54,3 @@ def _add_background(connection: Connection) -> None:
 
 
 RESPONSES = TableSet(name="responses", version=2, tables=_metadata, migrations={1: _add_background})
-
-
-class KeptTables:
-    """A set of tables in a store. Raises NotKept where the store does not work, and NotFound where there is none."""
-
-    def __init__(self, store: Store | None, tables: TableSet) -> None:
-        self._store = store
-        self._tables = tables
-
-    @property
-    def available(self) -> bool:
-        """Whether anything can be kept."""
-        return self._store is not None
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """What `work` finds."""
-        records = self._records()
-        try:
-            return await records.read(self._tables, work)
-        except OSError as error:
-            raise NotKept(f"{self._tables.name} cannot be read from {records.place}: {error}") from error
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Do `work`, all of it or nothing."""
-        records = self._records()
-        try:
-            return await records.write(self._tables, work)
-        except OSError as error:
-            raise NotKept(f"{self._tables.name} cannot be kept in {records.place}: {error}") from error
-
-    def _records(self) -> Records:
-        if self._store is None:
-            raise NotFound(f"this server keeps no {self._tables.name}", code=f"{self._tables.name[:-1]}_not_found")
-        return self._store.records
