@@ -21,7 +21,7 @@ class TokenReporter:
         self._report = report
         self._engine = engine
         self._apart = apart or report.spelled
-        self._told: list[Token] = []
+        self._reported: list[Token] = []
         self._kind: type[AnyEvent] | None = None
         self._spelled: dict[int, bytes] = {}
         self.sampled: Callable[[Sequence[Token]], TokensSampled] = self._with_bytes if report.spelled else TokensSampled
@@ -53,10 +53,10 @@ class TokenReporter:
         kind = type(events[0]) if len(events) == 1 else None
         if kind is self._kind and kind in _TEXTS:
             # It goes on from the text of the last piece, and so does the report, which nobody has seen yet.
-            self._told += tokens
+            self._reported += tokens
             return events
-        self._told, self._kind = list(tokens), None if self._apart else kind
-        return [self.sampled(self._told), *events]
+        self._reported, self._kind = list(tokens), None if self._apart else kind
+        return [self.sampled(self._reported), *events]
 
     async def written(self, ids: Sequence[int]) -> TokensSampled:
         """The report on tokens that were put there for the model."""
