@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.budgets import Budgets
 from antiphon.accounts.usage import HOUR, Counts, Entry
@@ -47,6 +49,23 @@ async def test_a_key_is_added_changed_exchanged_and_revoked(tmp_path: Path) -> N
         _, listed = await here.get("/v1/keys", here.admin)
         assert [key["name"] for key in listed["data"]] == ["boss", "alice", "caro"]
         assert not any(each in json.dumps([listed, changed, me]) for each in (secret, second["secret"]))
+
+
+async def test_a_secret_is_told_whatever_comes_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the store can be written and then no longer be read: the key is there, and nobody else knows it."""
+    async with organized(tmp_path) as here:
+        store = here.accounts.key_store
+        assert store
+
+        def unreadable(revision: int) -> Any:
+            raise OSError("the disk is gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "changes", unreadable)
+            status, added = await post(here, "/v1/keys", {"name": "carol"})
+        assert status == 200
+        await here.accounts.keys.load(store)
+        assert (await here.get("/v1/keys/me", added["secret"]))[1]["key"]["name"] == "carol"
 
 
 async def test_only_an_admin_manages_keys(tmp_path: Path) -> None:
