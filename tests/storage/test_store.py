@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -138,6 +140,19 @@ def test_processes_wait_for_one_another(place: Place, store: Store) -> None:
     running = [subprocess.Popen([sys.executable, "-c", COUNT, place.records]) for _ in range(3)]
     assert [process.wait() for process in running] == [0, 0, 0]
     assert store.records.run(TABLES, lambda one: one.scalar(select(THINGS.c.count))) == 90
+
+
+def test_a_new_file_that_another_writes_to_is_waited_for(tmp_path: Path) -> None:
+    """Also by whoever opens it first, while the other has not changed to the log that is written ahead."""
+    file = tmp_path / "store.sqlite"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE others (name TEXT)")
+    other.execute("BEGIN IMMEDIATE")
+    records = Records(f"sqlite:///{file}")
+    threading.Timer(0.1, other.execute, ["COMMIT"]).start()
+    records.run(TABLES, begin)
+    records.close()
+    other.close()
 
 
 def test_what_others_write_is_seen_after_they_ended(tmp_path: Path) -> None:

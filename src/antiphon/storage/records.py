@@ -12,6 +12,7 @@ import errno
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +44,8 @@ _T = TypeVar("_T")
 
 _PATIENCE = 30.0
 """Seconds for which a process waits for another that writes to the same file."""
+_PAUSE = 0.01
+"""Seconds between two tries where SQLite does not wait by itself."""
 _PREPARATION = 0x616E7469
 """The number of Postgres' advisory lock that is held while tables are made."""
 _REASONS = {
@@ -215,8 +218,22 @@ def _create(file: Path) -> None:
 def _set_up(connection: Any, _: object) -> None:
     # Transactions are begun below: the driver would begin them at the first write, too late to wait for another's.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Use a log that is written ahead. Where another process begins to do so at the same moment, SQLite does not wait
+    for it as it does elsewhere."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
 
 
 def _begin(connection: Connection) -> None:
