@@ -74,7 +74,8 @@ async def running(
             env=environment,
         )
     with contextlib.suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+        # The system takes more than 19 for 19.
+        os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
     try:
         async with _reading(process.stdout) as printed, _reading(process.stderr) as complaints:
             yield Program(process, printed, complaints)
