@@ -91,11 +91,13 @@ async def text(engine: Engine, asked: Job) -> str:
 
 async def lowered(engine: Engine, node: Node, plain: Node | None = None) -> str:
     """The node in the engine's dialect, or `plain` where that knows JSON only. Skips where there is no dialect."""
-    grammar = (await engine.describe()).grammar
+    described = await engine.describe()
+    grammar = described.grammar
     if grammar == "none" or (grammar == "json_schema" and plain is None):
         pytest.skip(f"its dialect, {grammar}, has no words for this")
     ids = {"<|im_start|>": (await engine.tokenise(["<|im_start|>"]))[0]}
-    return DIALECTS[grammar].lower((plain if grammar == "json_schema" and plain else node), ids.get)
+    ends = await engine.tokenise([described.eos_token]) if described.eos_token else []
+    return DIALECTS[grammar].lower((plain if grammar == "json_schema" and plain else node), ids.get, ends)
 
 
 def test_every_engine_file_is_found() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from antiphon.constraint import Free, Literal, Pattern, Sequence, lark
 from antiphon.engines import embedded
 from antiphon.engines.embedded import Launch
 from antiphon.engines.hardware import cache_size, machine
@@ -68,6 +69,21 @@ def test_a_cache_of_each_type_answers(kind: cache_size.CacheType, tmp_path: Path
     """The engine starts with it, and a prompt has the answer that leaves nothing to chance."""
     with running(tmp_path, window=512, cache_type=kind) as complete:
         assert complete("The capital of France is", 1)["content"].strip() == "Paris"
+
+
+@pytest.mark.xdist_group("engine")
+def test_a_reply_ends_where_its_grammar_lets_it(tmp_path: Path) -> None:
+    """The token that the model was trained to end its turn with ends a reply under a grammar, too: at once where text
+    is free, and behind what is demanded. (llama.cpp tells llguidance of one such token only, here of another.)"""
+    end = 2
+    likely = {"logit_bias": [[end, 100]]}
+    call = Sequence((Literal("f("), Pattern("[0-9]"), Literal(")")))
+    with running(tmp_path, window=512) as complete:
+        for node, least in ((Free(("<tool_call>",)), 0), (Free((), then=(("<tool_call>", call),)), 0), (call, 1)):
+            grammar = lark.lower(node, lambda text: None, [end])
+            told = complete("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n", 9, grammar=grammar, **likely)
+            assert (told["stop_type"], told["tokens"][-1]) == ("eos", end)
+            assert bool(told["content"]) == bool(least)
 
 
 LINES = "".join(f"    total_{n} = first_{n} + second_{n}\n" for n in range(12))

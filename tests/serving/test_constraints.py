@@ -54,6 +54,25 @@ async def test_structured_output_is_checked() -> None:
     assert got.blocks == (TextBlock('{"a": 5}'),)
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        GenerationParams(max_tokens=100),
+        FORCED,
+        GenerationParams(max_tokens=100, output_schema={"type": "object"}),
+        GenerationParams(max_tokens=100, tool_choice=ToolChoice(mode="none")),
+    ],
+)
+async def test_a_grammar_says_what_ends_a_reply(params: GenerationParams) -> None:
+    """Every grammar allows the tokens that the model may end its turn with, where it allows an end: the engine may know
+    another one only."""
+    service, engine = await served(Rule(text=GOOD), kind=_Losing)
+    prepared = await service.prepare("claude-test", LOOK, params)
+    names = engine.script.control_tokens
+    start = next(line for line in (prepared.task.job.grammar or "").splitlines() if line.startswith("start: "))
+    assert start.endswith(f" (<[{names.index('<|im_end|>')}]> | <[{names.index('<|endoftext|>')}]>)?")
+
+
 class _Losing(Scripted):
     """An engine that takes a grammar, and goes on without it."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence as Many
 from functools import lru_cache
 from typing import assert_never
 
@@ -158,14 +159,17 @@ def _slashed(regex: str) -> str:
     return re.sub(r"(?<!\\)/", r"\\/", regex)
 
 
-def lower(node: Node, token_id: TokenId) -> str:
-    """The grammar that an engine with llguidance takes."""
+def lower(node: Node, token_id: TokenId, ends: Many[int] = ()) -> str:
+    """The grammar that an engine with llguidance takes. Models end their replies with the tokens `ends`: llguidance by
+    itself allows one such token, and where a vocabulary has several, llama.cpp may have named it another than the model
+    was trained to write. Then a reply that may end never does."""
     lowering = _Lowering(token_id)
     start = lowering.lower(node)
     if _depth(start, lowering.rules) > _DEEPEST:
         lowering = _Lowering(token_id, flat=True)
         start = lowering.lower(node)
-    return "\n".join(["%llguidance {}", f"start: {start}", *lowering.rules, ""])
+    ending = f" ({' | '.join(f'<[{id}]>' for id in ends)})?" if ends else ""
+    return "\n".join(["%llguidance {}", f"start: {start}{ending}", *lowering.rules, ""])
 
 
 _DEEPEST = 300

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,10 +21,12 @@ _MOST = 64
 
 
 class GrammarCache:
-    """The grammars of requests to one model, in the dialect of its engine. `hold_calls` is the operator's choice."""
+    """The grammars of requests to one model, in the dialect of its engine. `hold_calls` is the operator's choice; the
+    model ends its replies with one of the tokens `ends`."""
 
-    def __init__(self, token_id: TokenId, hold_calls: HoldCalls) -> None:
+    def __init__(self, token_id: TokenId, hold_calls: HoldCalls, ends: Sequence[int] = ()) -> None:
         self._token_id = token_id
+        self._ends = ends
         self._hold_calls = hold_calls
         self._recent: OrderedDict[Any, LoweredGrammars] = OrderedDict()
 
@@ -36,7 +39,8 @@ class GrammarCache:
         def lowered() -> LoweredGrammars:
             demand = partial(plan, tools, params, speech, dialect=dialect, hold=self._hold_calls, sources=sources)
             # Mostly the grammar of all schemas compiles, and none has to be compiled by itself.
-            return dialects.hold(dialect, demand(compiled=False), self._token_id, otherwise=demand)
+            uncompiled = demand(compiled=False)
+            return dialects.hold(dialect, uncompiled, self._token_id, ends=self._ends, otherwise=demand)
 
         if not (tools or sources) and params.output_schema is None:
             return lowered()

@@ -51,7 +51,7 @@ async def load(engine: Engine, choices: Choices, transcripts: TranscriptStore | 
         reasoning=selection.reasoning,
         visible=visible,
         token_ids=token_ids,
-        grammars=GrammarCache(token_ids.get, choices.hold_calls),
+        grammars=GrammarCache(token_ids.get, choices.hold_calls, await _ends(engine, described)),
     )
 
 
@@ -68,6 +68,13 @@ async def _token_ids(engine: Engine, described: Description, source: str, visibl
     written = {token for token in control if token in source or token in TURN_ENDS} - {described.eos_token}
     ids = {token: await engine.tokenise([token]) for token in {*visible, *written}}
     return {token: found[0] for token, found in ids.items() if len(found) == 1}
+
+
+async def _ends(engine: Engine, described: Description) -> list[int]:
+    """The ids of the tokens that end a turn, the usual one first."""
+    texts = [described.eos_token, *(token for token in described.control_tokens if token in TURN_ENDS)]
+    ids = [await engine.tokenise([text]) for text in dict.fromkeys(texts) if text]
+    return [found[0] for found in ids if len(found) == 1]
 
 
 def _card(choices: Choices, described: Description, selection: FormatSelection) -> ModelCard:
