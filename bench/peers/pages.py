@@ -168,8 +168,8 @@ def _speeds(servers: Sequence[Measured]) -> list[str]:
     )
     return [
         "## Speed",
-        "The servers run different engines, and different weights (the note above says which): compare each with those "
-        "of its own engine.",
+        "The servers run different engines, on different weights and threads (the notes above say which): compare each "
+        "with those of its own engine.",
         streams,
         "A conversation that grows by a turn, behind a system prompt that is new to the server:",
         turns,

@@ -21,6 +21,7 @@ WINDOW = environments.WINDOW
 STREAMS = 4
 """How many requests each server works on at once."""
 _QUANTISED = "The GGUF file (Q4_1)."
+_ONE_LEFT = "All cores but one read prompts and write."
 _WHOLE = "The same weights in bfloat16, on the CPU."
 _VLLM_FLAGS = "--enable-auto-tool-choice --tool-call-parser hermes --enable-prompt-tokens-details"
 _SGLANG_FLAGS = "--tool-call-parser hermes --enable-cache-report"
@@ -114,12 +115,19 @@ def _pinned(name: str) -> str:
 
 
 PEERS = {
-    "antiphon": Peer("Antiphon", antiphon.__version__, f"{_QUANTISED} The embedded engine.", _antiphon),
-    "llama.cpp": Peer("llama.cpp server", f"of xllamacpp {version('xllamacpp')}", _QUANTISED, _llama_cpp),
+    "antiphon": Peer(
+        "Antiphon",
+        antiphon.__version__,
+        f"{_QUANTISED} The embedded engine: as it comes, all cores read prompts and all but one write.",
+        _antiphon,
+    ),
+    "llama.cpp": Peer(
+        "llama.cpp server", f"of xllamacpp {version('xllamacpp')}", f"{_QUANTISED} {_ONE_LEFT}", _llama_cpp
+    ),
     "litellm": Peer(
         "LiteLLM",
         servers.LITELLM.partition("==")[2],
-        f"{_QUANTISED} The proxy before llama.cpp's chat completions, as `hosted_vllm/…`.",
+        f"{_QUANTISED} The proxy before llama.cpp's chat completions, as `hosted_vllm/…`. {_ONE_LEFT}",
         _litellm,
     ),
     "vllm": Peer("vLLM", _pinned("vllm"), f"{_WHOLE} `{_VLLM_FLAGS}`.", _vllm),

@@ -187,8 +187,8 @@ ENGINE = EngineKind(
     ),
     shows="`make engines-real ARGS=lmdeploy`: the server of LMDeploy 0.18 passes the contract and the examples of its "
     "page. Its engine's step, which needs a GPU, is scripted; no model has run behind it here. "
-    "Where there is a GPU, `make gpu-pack` and then `sh bench/gpu/run.sh` try it with a model. Without a GPU that script "
-    "has been run over the same scripted step (`--scripted`), all of it but its picture",
+    "Where there is a GPU, `make gpu-pack` and then `sh bench/gpu/run.sh` try it with a model. Without a GPU that "
+    "script has been run over the same scripted step (`--scripted`), all of it but its picture",
     lacks=(
         "grammars for tool calls and thinking: a forced call is checked, tried again, and then an error",
         "penalties, and counts of cached tokens (only its chat route reports them)",
