@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 import msgspec
 import pytest
 
 from antiphon.api.conversation import GenerationParams, ThinkingPolicy, ToolChoice
-from antiphon.api.events import AnyEvent, TextDelta, ThinkingDelta, ToolStart
+from antiphon.api.events import AnyEvent, TextDelta, ThinkingDelta, TokensSampled, ToolStart
 from antiphon.api.reply import Reply, TextBlock, ThinkingBlock, ToolBlock
-from antiphon.engines import Description, Job
+from antiphon.api.tokens import TokenReport
+from antiphon.engines import Description, Job, Piece, Prefilled
 from antiphon.engines.scripted import Rule, Scripted
 from antiphon.serving.token_model.call_watch import CallWatch
 from tests.serving.served import emitted, reply, said, served, tool
@@ -128,6 +131,35 @@ async def test_an_engine_that_does_not_go_back() -> None:
     service, engine = await served(Rule(text=CALL), kind=_Staying)
     await reply(service, LOOK)
     assert _held(engine.jobs) == [True]
+
+
+class _InBursts(_Returning):
+    """Each read brings three pieces."""
+
+    async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
+        burst = list[Piece]()
+        async for read in super().generate(job):
+            if isinstance(read, Prefilled):
+                yield read
+                continue
+            burst += read
+            if len(burst) == 3 or burst[-1].end != "none":
+                yield burst
+                burst = []
+
+
+async def test_tokens_that_are_thrown_away_are_not_reported() -> None:
+    """Where a read brings text that stays and text that is generated anew, what is told of tokens is what the reply was
+    made of, each once."""
+    text, again = ("Let ", "me ", "look<", "tool", "_call>"), ("look\n", CALL)
+    plan = GenerationParams(max_tokens=1000, report=TokenReport(logprobs=True))
+    for shift in range(3):
+        begun = ("a ",) * shift + text
+        service, engine = await served(Rule(pieces=begun, times=1), Rule(pieces=again), kind=_InBursts)
+        told = await emitted(service, await service.prepare("claude-test", LOOK, plan))
+        ids = [token.id for event in told if isinstance(event, TokensSampled) for token in event.tokens]
+        first, second = engine.jobs
+        assert ids == [*second.prompt[len(first.prompt) :], *engine.sampled[-1]]
 
 
 class _Staying(_Returning):

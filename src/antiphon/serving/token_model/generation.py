@@ -71,11 +71,11 @@ class GenerationRun:
         self._engine = engine
         self._prompt = plan.prompt_tokens
         self._parser = plan.parser()
-        # What is checked may be held back, or not told at all.
-        apart = bool(plan.checked)
-        self._reporter = TokenReporter(plan.report, engine, apart=apart) if plan.report else None
         self._watch = CallWatch(plan.begins)
         self._check = CallCheck(plan.checked, may_go_back=self._watch.on)
+        # What is held back may not be told at all.
+        apart = self._check.may_go_back
+        self._reporter = TokenReporter(plan.report, engine, apart=apart) if plan.report else None
         self._written = Written(keeps_pieces=self._check.may_go_back)
         self._discarded = 0
         self._cached = 0
@@ -217,8 +217,7 @@ class GenerationRun:
         if self._reporter:
             events.insert(0, await self._reporter.written(closing))
         job = msgspec.structs.replace(self._plan.job, banned=self._plan.opens_thinking)
-        grammar = None if self._watch.on else self._plan.answer_grammar
-        return self._going_on(job, [*before, *closing], grammar), self._passed(events)
+        return self._going_on(job, [*before, *closing], self._plan.answer_grammar), self._passed(events)
 
     async def _from_call(self, job: Job) -> Job:
         """The job that asks again for the call that was held back and found wrong. What the client has stays."""
@@ -244,16 +243,16 @@ class GenerationRun:
         self._called = self._limit = self._ended = False
         # What thinking began with is in the first grammar alone.
         grammar = self._plan.job.grammar if self._parser.in_thinking else self._plan.answer_grammar
-        return self._going_on(job, await self._written.ids(self._engine), None if self._watch.on else grammar)
+        return self._going_on(job, await self._written.ids(self._engine), grammar)
 
     def _going_on(self, job: Job, ids: list[int], grammar: str | None) -> Job:
-        """The job that goes on behind what was written, which is these tokens."""
+        """The job that goes on behind what was written, which is these tokens, with this grammar if it is needed."""
         first = self._plan.job
         return msgspec.structs.replace(
             job,
             prompt=[*first.prompt, *ids],
             max_tokens=max(first.max_tokens - self._written.count, 1),
-            grammar=grammar,
+            grammar=None if self._watch.on else grammar,
             text=first.text + self._written.text,
         )
 
