@@ -6,6 +6,7 @@ Everything that can go wrong with a template or a parser's name goes wrong here,
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from antiphon.engines import Description, Engine
 from antiphon.parsing.turn import TURN_ENDS
@@ -41,7 +42,9 @@ async def load(engine: Engine, choices: Choices, transcripts: TranscriptStore | 
     template = Template(source, bos_token=described.bos_token, eos_token=described.eos_token)
     selection = select_formats(template, choices)
     visible = _visible(selection, described)
-    token_ids = await _token_ids(engine, described, source, visible)
+    written, ends = _written(described, source, visible), _ends(described)
+    ids = await _token_ids(engine, {*written, *ends})
+    token_ids = {text: ids[text] for text in written if text in ids}
     return TokenModel(
         card=_card(choices, described, selection),
         engine=engine,
@@ -51,7 +54,7 @@ async def load(engine: Engine, choices: Choices, transcripts: TranscriptStore | 
         reasoning=selection.reasoning,
         visible=visible,
         token_ids=token_ids,
-        grammars=GrammarCache(token_ids.get, choices.hold_calls, await _ends(engine, described)),
+        grammars=GrammarCache(token_ids.get, choices.hold_calls, [ids[text] for text in ends if text in ids]),
     )
 
 
@@ -61,20 +64,23 @@ def _visible(selection: FormatSelection, described: Description) -> tuple[str, .
     return tuple(sorted(markers & control if control else markers))
 
 
-async def _token_ids(engine: Engine, described: Description, source: str, visible: tuple[str, ...]) -> dict[str, int]:
-    """The ids of the control tokens that may stand in the output, by their texts. A model may write any control token
-    that its template has, and end its turn with another than the usual one."""
+def _written(described: Description, source: str, visible: tuple[str, ...]) -> set[str]:
+    """The control tokens that may stand in the output. A model may write any control token that its template has, and
+    end its turn with another than the usual one."""
     control = described.control_tokens
-    written = {token for token in control if token in source or token in TURN_ENDS} - {described.eos_token}
-    ids = {token: await engine.tokenise([token]) for token in {*visible, *written}}
-    return {token: found[0] for token, found in ids.items() if len(found) == 1}
+    return {*visible, *({token for token in control if token in source or token in TURN_ENDS} - {described.eos_token})}
 
 
-async def _ends(engine: Engine, described: Description) -> list[int]:
-    """The ids of the tokens that end a turn, the usual one first."""
-    texts = [described.eos_token, *(token for token in described.control_tokens if token in TURN_ENDS)]
-    ids = [await engine.tokenise([text]) for text in dict.fromkeys(texts) if text]
-    return [found[0] for found in ids if len(found) == 1]
+def _ends(described: Description) -> list[str]:
+    """The tokens that end a turn, the usual one first."""
+    ends = [described.eos_token, *(token for token in described.control_tokens if token in TURN_ENDS)]
+    return [text for text in dict.fromkeys(ends) if text]
+
+
+async def _token_ids(engine: Engine, texts: Iterable[str]) -> dict[str, int]:
+    """The ids of those texts that are one token each."""
+    ids = {text: await engine.tokenise([text]) for text in texts}
+    return {text: found[0] for text, found in ids.items() if len(found) == 1}
 
 
 def _card(choices: Choices, described: Description, selection: FormatSelection) -> ModelCard:
