@@ -11,16 +11,16 @@ from typing import Any
 
 import msgspec
 
-from antiphon.engines import End, EngineKind, Job, Reach
+from antiphon.engines import EngineKind, Job, Reach
 from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
 from antiphon.engines.token_server import (
     BANNED,
-    ENDS,
     Delta,
     Reader,
     Runs,
     TokenServer,
+    end_of,
     pictures,
     sampling_fields,
     tokens,
@@ -131,12 +131,6 @@ def _needs_chat(job: Job) -> bool:
     return job.grammar is not None or bool(job.banned) or job.sampling.seed is not None
 
 
-def _end(reason: str | None) -> End:
-    if reason is not None and reason not in ENDS:
-        raise ReportedFailure(f"it says {reason!r}")
-    return ENDS.get(reason or "", "none")
-
-
 def _read(data: bytes) -> Delta:
     event = _generated.decode(data)
     if event.error is not None:
@@ -147,7 +141,7 @@ def _read(data: bytes) -> Delta:
         text=event.text,
         ids=ids,
         tokens=tokens(ids, [logprob for logprob, _ in scored]) if scored else (),
-        end=_end(reason.type if reason else None),
+        end=end_of(reason.type if reason else None),
         prompt=event.meta_info.prompt_tokens,
         cached=0,
         over=reason is not None,
@@ -166,7 +160,7 @@ def _read_chat(data: bytes) -> Delta:
     text = (choice.delta.reasoning_content or "") + (choice.delta.content or "")
     ids, scored = choice.output_ids or (), choice.logprobs.content if choice.logprobs else ()
     told = tokens(ids, [each.logprob for each in scored]) if scored else ()
-    return Delta(text=text, ids=ids, tokens=told, end=_end(choice.finish_reason))
+    return Delta(text=text, ids=ids, tokens=told, end=end_of(choice.finish_reason))
 
 
 def _connect(address: str, reach: Reach) -> LMDeploy:

@@ -20,11 +20,21 @@ from antiphon.engines.answers import Encoded
 from antiphon.engines.attached import Attached
 from antiphon.engines.models import tokenizer_files
 from antiphon.engines.models.tokenizer_files import TokenizerFiles
+from antiphon.engines.upstream import ReportedFailure
 
 BANNED = -100.0
 """The bias that keeps a token from being sampled."""
 ENDS: dict[str, End] = {"stop": "stop", "length": "length"}
 """The reasons that such servers give for the end of a reply; any other is a failure."""
+
+
+def end_of(reason: str | None) -> End:
+    """The end that a reason says, `none` where there is none yet. Raises ReportedFailure for one that is a failure."""
+    if reason is not None and reason not in ENDS:
+        raise ReportedFailure(f"it says {reason!r}")
+    return ENDS.get(reason or "", "none")
+
+
 Dialect = Literal["llguidance", "xgrammar", "json_schema", "none"]
 
 

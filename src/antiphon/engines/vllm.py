@@ -19,12 +19,12 @@ from antiphon.engines.answers import Cards
 from antiphon.engines.attached import Attached
 from antiphon.engines.token_server import (
     BANNED,
-    ENDS,
     Delta,
     Dialect,
     Reader,
     Runs,
     TokenServer,
+    end_of,
     pictures,
     sampling_fields,
     tokens,
@@ -175,9 +175,7 @@ def _read(data: bytes) -> Delta:
     if not event.choices:
         return Delta()
     choice = event.choices[0]
-    if choice.finish_reason is not None and choice.finish_reason not in ENDS:
-        raise ReportedFailure(f"it says {choice.finish_reason!r}")
-    ids, end = choice.token_ids or (), ENDS.get(choice.finish_reason or "", "none")
+    ids, end = choice.token_ids or (), end_of(choice.finish_reason)
     return Delta(
         text=choice.text, ids=ids, end=end, tokens=_tokens(ids, choice.logprobs) if choice.logprobs is not None else ()
     )
