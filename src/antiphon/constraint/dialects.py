@@ -17,8 +17,8 @@ log = logging.getLogger("antiphon")
 
 class Dialect(NamedTuple):
     """`lower` writes a node in the dialect, for a model that ends its replies with these tokens (or raises
-    Inexpressible), `problem` says what is wrong with what was
-    written, `exact` whether it holds the model to all of the node."""
+    Inexpressible), `problem` says what is wrong with what was written, `exact` whether it holds the model to all of the
+    node."""
 
     lower: Callable[[Node, TokenId, Sequence[int]], str]
     problem: Callable[[str], str]

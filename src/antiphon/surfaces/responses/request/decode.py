@@ -33,9 +33,8 @@ _TRUNCATIONS = ("auto", "disabled")
 
 class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read: the nouns, and what only this surface needs to know. `ignored` names what was
-    accepted and not acted upon; `box` has the tools, and `tokens` is what is told of tokens. What is
-    found can be cited where the reply `cites`. Calls that are `approved`
-    have no results in the conversation yet."""
+    accepted and not acted upon; `box` has the tools, and `tokens` is what is told of tokens. What is found can be cited
+    where the reply `cites`. Calls that are `approved` have no results in the conversation yet."""
 
     conversation: Conversation
     generation: GenerationParams
