@@ -72,6 +72,8 @@ def test_find_rename_and_delete(page: Page) -> None:
     expect(listed(page)).to_have_text(["About the sky", "Waves"])
     page.get_by_role("button", name="Waves", exact=False).first.focus()
     page.keyboard.press("Enter")
+    # Reading it from the disk takes its time, and what is said until then belongs to the one that is shown.
+    expect(page.locator(".turn.user .said")).to_have_text(["About the sea"])
     say(page, "More")
     expect(listed(page)).to_have_text(["Waves", "About the sky"])
     page.locator("#history .open").first.focus()
