@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from antiphon.constraint import Json, Literal, Marker, Sequence, compiler, lark
 from antiphon.constraint.schema import lower
@@ -62,6 +65,27 @@ def _written(grammar: str, source: random.Random) -> str:
         ends = [byte for byte in letters if byte in b'"}]' or len(letters) < 8]
         written += bytes([source.choice(ends if ends and source.random() < 0.5 else letters)])
     return written.decode()
+
+
+TEXTS = st.text(st.sampled_from('ab \n\t"\\/é😀\x00'), max_size=80)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3, unique=True), TEXTS)
+def test_no_letter_of_a_listed_text_is_lost(texts: list[str], name: str) -> None:
+    """Each text that a schema lists, alone or within a value, can be written to its end in the engine's build, and so
+    can a member's name, whatever JSON escapes in them."""
+    within = {"enum": [[text, {"b": text}] for text in texts]}
+    schema = {"type": "object", "properties": {name: {"enum": texts}, f"{name}.": within}, "required": [name]}
+    grammar = lark.lower(Json(lower(schema, "llguidance").schema), lambda text: None)
+    for text in texts:
+        assert not _problem_in(grammar, json.dumps({name: text, f"{name}.": [text, {"b": text}]}, ensure_ascii=False))
+
+
+def _problem_in(grammar: str, written: str) -> str:
+    """Why a text cannot be written in the engine's build; empty where it can."""
+    library = compiler.embedded()
+    assert library is not None
+    return library.step("lark", grammar, written.encode(), fuel=compiler.FUEL, step_fuel=compiler.STEP_FUEL)[0]
 
 
 def test_what_a_token_cannot_afford_is_left_out() -> None:

@@ -36,6 +36,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "a tuple": record(a={"type": "array", "prefixItems": [DIGIT, WORD], "items": False, "minItems": 2}),
     "a look-ahead": record(a={"type": "string", "pattern": "^(?=x)x{3}$"}),
     "lines": record(a={"type": "string", "pattern": '^a\\n"b+c$', "maxLength": 8}),
+    "a text of lines": record(a={"const": 'The first.\n"The second" is longer, and none of it may be lost.'}),
     "an address": record(a={"type": "string", "format": "uri", "maxLength": 20}),
     "a format": record(a={"type": "string", "format": "date"}, b={"type": "string", "format": "byte", "maxLength": 6}),
     "if, then": {**record(a={"type": "boolean"}), "if": record(a={"const": True}), "then": {"required": ["a"]}},

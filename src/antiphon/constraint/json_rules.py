@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from antiphon.constraint import Json, numerals
-from antiphon.constraint.searching import accompanied, searched
-from antiphon.constraint.vocabulary import LIST, ONE, RECORD, definition, references
+from antiphon.constraint.legible import escapes, legible
+from antiphon.constraint.searching import searched
+from antiphon.constraint.vocabulary import definition, references
 
 Part = dict[str, Any]
 _json = json.JSONEncoder(ensure_ascii=False).encode
@@ -100,6 +101,8 @@ class JsonRules:
             return definition(part["$ref"]) not in self._specials
         if part.keys() == {"anyOf"}:
             return all(map(self._is_plain, part["anyOf"]))
+        if "enum" in part:
+            return not any(map(escapes, part["enum"]))
         kind = part.get("type")
         if not isinstance(kind, str) or not _KEYWORDS.get(kind, frozenset()) >= part.keys() - {"type"}:
             return part != {}
@@ -120,6 +123,8 @@ class JsonRules:
             return self._reference(definition(part["$ref"]))
         if "anyOf" in part:
             return self._rule(" | ".join(map(self._value, part["anyOf"])))
+        if "enum" in part:
+            return self._rule(self._terminal(" | ".join(_quoted(_json(value)) for value in part["enum"])))
         match part.get("type"):
             case "number" | "integer":
                 return self._number(part)
@@ -139,9 +144,9 @@ class JsonRules:
                 if name not in needed and name in self._definitions:
                     needed[name] = self._definitions[name]
                     waiting.append(needed[name])
-        whole = {"x-guidance": self._guidance, **_legible(part)}
+        whole = {"x-guidance": self._guidance, **legible(part)}
         if needed:
-            whole["$defs"] = {name: _legible(each) for name, each in needed.items()}
+            whole["$defs"] = {name: legible(each) for name, each in needed.items()}
         return self._owned.setdefault(written, self._rule(f"%json {_json(whole)}"))
 
     def _reference(self, name: str) -> str:
@@ -273,21 +278,6 @@ class JsonRules:
             return f"{self._item} {member}" if needed else f"({self._item} {member})?"
         half = len(members) // 2
         return self._rule(f"{self._rest(members[:half])} {self._rest(members[half:])}")
-
-
-def _legible(part: Any) -> Any:
-    """A schema, or a list of them, with expressions that the llguidance within llama.cpp reads whole."""
-    if isinstance(part, list):
-        return list(map(_legible, part))
-    return {key: _legible_value(key, value) for key, value in part.items()} if isinstance(part, dict) else part
-
-
-def _legible_value(keyword: str, value: Any) -> Any:
-    if keyword == "pattern":
-        return accompanied(value)
-    if keyword in RECORD:
-        return {name: _legible(each) for name, each in value.items()}
-    return _legible(value) if keyword in ONE or keyword in LIST else value
 
 
 def _quoted(text: str) -> str:
