@@ -34,12 +34,21 @@ def test_prompts_are_read_on_more_cores_than_replies_are_written(launch: Launch,
 
 
 @pytest.mark.parametrize("engines", [1, 2, 100])
-def test_cores_are_shared_by_engines(engines: int) -> None:
-    """Engines together have no more threads than cores to read with, unless there are more engines; to write, one less
-    where there is more than one core."""
-    assert machine.prefill_threads(engines) * engines <= max(machine.cores(), engines)
+@pytest.mark.parametrize("cores", [1, 2, 3, 4, 16])
+def test_cores_are_shared_by_engines(monkeypatch: pytest.MonkeyPatch, cores: int, engines: int) -> None:
+    """Engines together have no more threads than cores, unless there are more engines; and where there are four cores,
+    one fewer to write replies."""
+    monkeypatch.setattr(machine, "cores", lambda: cores)
+    assert machine.prefill_threads(engines) * engines <= max(cores, engines)
     assert 1 <= machine.threads(engines) <= machine.prefill_threads(engines)
-    assert machine.threads(engines) * engines <= max(machine.cores() - 1, engines)
+    assert machine.threads(engines) * engines <= max(cores - (cores >= 4), engines)
+
+
+@pytest.mark.parametrize(("threads", "few"), [(0, True), (2, True), (1, False)])
+def test_threads_that_have_all_cores_hardly_spin(monkeypatch: pytest.MonkeyPatch, threads: int, few: bool) -> None:
+    """Whoever waits for a thread that has no core keeps it from one, so waiting is done asleep."""
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    assert (embedded.spins(Launch(model="m", window=512, threads=threads)) < 1000) is few
 
 
 @contextmanager

@@ -32,8 +32,9 @@ _STEP_TOKENS = 256
 _AGREEING, _DRAFTED = 4, 8
 _SIMILAR = 0.9
 # How often a thread looks at a barrier before it sleeps. With OpenMP's own 300,000, some milliseconds, it keeps a core
-# from the very thread that it waits for: prompts were read at 128 tokens/s beside a busy neighbour, with this at 164.
-_SPINS = "10000"
+# from the very thread that it waits for: prompts were read at 128 tokens/s beside a busy neighbour, with 10,000 at 164.
+# Threads that have all cores are sure to meet such a neighbour.
+_SPINS, _SPINS_ON_ALL_CORES = 10_000, 300
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,7 +43,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Of layers that cannot go back in a prompt, `checkpoints` copies are set aside for each slot.
     To `speculate` is to guess tokens, by what stands in the conversation or by the smaller `draft_model`, and to have
     the model check them at once.
-    `threads` 0 is one for each core but one, `prefill_threads` 0 as many, `gpu_layers` -1 leaves it to the engine,
+    `threads` 0 are as many as fit the machine, `prefill_threads` 0 the same, `gpu_layers` -1 leaves it to the engine,
     `port` 0 takes a free one, `cache_mb` bounds the store of idle conversations. `lora` are the files of adapters, in
     force only for requests that ask for them. `prefixes` is the folder where the states of slots are written to and
     read from. Whoever calls must show `key`, if there is one.
@@ -127,18 +128,22 @@ def parameters(launch: Launch) -> Any:
 
 
 def _set_threads(params: Any, launch: Launch) -> None:
-    """How many threads sample tokens and read prompts.
+    """How many threads write replies and read prompts (llama.cpp takes the latter for the tokens of several streams).
 
-    Threads meet at a barrier many times a token, and wait there while one of them is not running: on two cores
-    (2026-11) two threads gave 107 tokens/s alone and 33 beside a busy neighbour, one thread 87 and 81. So one core is
-    left to those who ask and to the surface. A prompt is read in large steps with few barriers: two threads read 261
-    tokens/s alone and 164 beside a neighbour, one 160 and 147. (llama.cpp reads prompts with these threads, and takes
-    the same for the tokens of several streams.) Polling between steps (llama.cpp's default 50) gained nothing that
-    could be measured, and burns a core while a stream waits.
+    Threads meet at a barrier many times a token, and wait there while one of them is not running. On two cores, alone
+    and beside a busy neighbour (2026-11, tokens/s of one reply): one thread 85 and 83, two that hardly spin 115 and 46,
+    two of llama.cpp's own 122 and 36. A prompt is read in large steps with few barriers: two threads read 261 alone and
+    164 beside a neighbour, one 160 and 147. Polling between steps (llama.cpp's default 50) gained nothing that could be
+    measured, and burns a core while a stream waits.
     """
     params.cpuparams.n_threads = launch.threads or machine.threads()
     params.cpuparams_batch.n_threads = launch.prefill_threads or params.cpuparams.n_threads
     params.cpuparams.poll = params.cpuparams_batch.poll = 0
+
+
+def spins(launch: Launch) -> int:
+    """How often a thread looks at a barrier before it sleeps."""
+    return _SPINS_ON_ALL_CORES if (launch.threads or machine.threads()) >= machine.cores() else _SPINS
 
 
 def _speculate(params: Any, launch: Launch) -> None:
@@ -206,7 +211,7 @@ def main() -> None:
             os.dup2(log, 1)
             os.dup2(log, 2)
     _follow_parent()
-    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when the library is loaded
+    os.environ.setdefault("GOMP_SPINCOUNT", str(spins(launch)))  # read when the library is loaded
     if launch.memory_mb:
         ceiling.keep(launch.memory_mb << 20, launch.cause)
     try:

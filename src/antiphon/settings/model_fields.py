@@ -97,7 +97,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(ge=0),
         About(
             "Threads of the embedded engine. 0 divides the available cores among the engines: all of them for "
-            "prompts, one fewer for replies."
+            "prompts, and for replies one fewer if there are four or more."
         ),
     ] = 0
     memory_limit_mb: Annotated[

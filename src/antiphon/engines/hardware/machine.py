@@ -29,10 +29,14 @@ def cores() -> int:
     return max(1, min(len(siblings), _quota() or len(siblings)))
 
 
+_FEW = 4
+
+
 def threads(engines: int = 1) -> int:
-    """How many threads each of so many engines should have. One core is left to whoever asks; and engines that compute
-    at the same time must not share cores (`embedded.py` says what that costs)."""
-    return max(1, (cores() - 1) // engines)
+    """How many threads each of so many engines should have for replies; engines that compute at the same time must not
+    share cores. Of four cores or more, one is left to whoever asks: replies are hardly slower, and as fast beside a
+    busy process. Of fewer that would be too much to give away (`embedded.py` has the figures)."""
+    return max(1, (cores() - (cores() >= _FEW)) // engines)
 
 
 def prefill_threads(engines: int = 1) -> int:
