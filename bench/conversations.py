@@ -1,6 +1,6 @@
 """Many more conversations than slots, in turn: how much of their prompts is computed anew.
 
-    python -m bench.conversations [--tokens 5000] [--many 20] [--rounds 3] [--workers 1 2]
+    python -m bench.conversations [--tokens 5000] [--many 20] [--rounds 3] [--workers 1 2] [--alone]
 
 Each conversation has so many tokens of its own. After the first round nothing but the end of each is new, so what more
 is computed was lost between two of its turns. llama.cpp's own server, with its defaults, is asked the same beside.
@@ -59,8 +59,8 @@ async def held(url: str, many: int, tokens: int, rounds: int, rng: random.Random
     return turns
 
 
-def measured(folder: Path, many: int, tokens: int, rounds: int, workers: list[int]) -> list[Row]:
-    """A row for each number of workers, and one for llama.cpp's own server."""
+def measured(folder: Path, many: int, tokens: int, rounds: int, workers: list[int], *, beside: bool) -> list[Row]:
+    """A row for each number of workers, and one for llama.cpp's own server where it is asked `beside`."""
     rows = []
     settings = ("--context-length", str(WINDOW), "--parallel", str(SLOTS))
     what = f"{many} conversations of {tokens} tokens over {SLOTS} slots, computed after the first round"
@@ -73,6 +73,8 @@ def measured(folder: Path, many: int, tokens: int, rounds: int, workers: list[in
         named = f"{what}, {number} worker{'s' * (number > 1)}"
         rows.append(Row(named, f"{share:.1%}", f"≤ {MOST:.0%}", share <= MOST))
         print(named, rows[-1].figure, flush=True)
+    if not beside:
+        return rows
     with own(folder, model_store.resolve("", Path(Settings().cache_dir))) as theirs:
         turns = asyncio.run(held(theirs, many, tokens, rounds, random.Random(0)))
     share = sum(turn.computed for turn in turns) / sum(turn.prompt for turn in turns)
@@ -87,6 +89,7 @@ if __name__ == "__main__":
     parser.add_argument("--many", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--alone", action="store_true", help="without llama.cpp's own server, which takes longest")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        measured(Path(place), options.many, options.tokens, options.rounds, options.workers)
+        measured(Path(place), options.many, options.tokens, options.rounds, options.workers, beside=not options.alone)
