@@ -81,6 +81,24 @@ def test_no_letter_of_a_listed_text_is_lost(texts: list[str], name: str) -> None
         assert not _problem_in(grammar, json.dumps({name: text, f"{name}.": [text, {"b": text}]}, ensure_ascii=False))
 
 
+@pytest.mark.parametrize("kind", ["integer", "number"])
+@pytest.mark.parametrize(
+    ("bounds", "right", "wrong"),
+    [
+        ({}, "-64 -16 0 16 4096", "-63 -0 8 1"),
+        ({"minimum": -2032, "maximum": 2031}, "-2032 -64 0 2016", "-2048 -8 2032"),
+        ({"maximum": -30}, "-32 -1600", "-16 0 16"),
+        ({"minimum": -100}, "-96 0 1600", "-112 -10"),
+    ],
+)
+def test_steps_lead_below_zero(kind: str, bounds: dict[str, int], right: str, wrong: str) -> None:
+    """A number in steps may be negative in the engine's build, within its bounds, and no other number is taken."""
+    schema = {"type": "object", "properties": {"a": {"type": kind, "multipleOf": 16, **bounds}}, "required": ["a"]}
+    grammar = lark.lower(Json(lower(schema, "llguidance").schema), lambda text: None)
+    assert not any(_problem_in(grammar, f'{{"a": {number}}}') for number in right.split())
+    assert all(_problem_in(grammar, f'{{"a": {number}}}') for number in wrong.split())
+
+
 def _problem_in(grammar: str, written: str) -> str:
     """Why a text cannot be written in the engine's build; empty where it can."""
     library = compiler.embedded()

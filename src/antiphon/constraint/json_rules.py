@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from antiphon.constraint import Json, numerals
@@ -22,6 +22,8 @@ _RAW = r'[^"\\\x00-\x1F\x7F]'
 _STRING = rf'"({_RAW}|\\(["\\bfnrt]|u00[01][0-9a-fA-F]|u007[fF]))*"'
 _LONG = 100
 """Items that are listed one by one; they nest."""
+_COUNTED = 10**18 - 1
+"""The largest number in steps."""
 _KEYWORDS = {
     "object": frozenset(
         {"properties", "required", "patternProperties", "additionalProperties", "minProperties", "maxProperties"}
@@ -165,11 +167,18 @@ class JsonRules:
 
     def _number(self, part: Part) -> str:
         if "multipleOf" in part:
-            bounds = {"minimum": -(10**18) + 1, "maximum": 10**18 - 1}
-            bounded = {key: value for key, value in bounds.items() if f"exclusiveM{key[1:]}" not in part}
-            return self._own({**bounded, **part})
+            return self._rule(" | ".join(self._steps(part)))
         alternatives = (numerals.integer if part["type"] == "integer" else numerals.number)(part)
         return self._rule(self._terminal(" | ".join(" & ".join(map(_slashed, each)) for each in alternatives)))
+
+    def _steps(self, part: Part) -> Iterator[str]:
+        """Numbers in steps, on which their bounds stand. Those below 0 have a sign of their own: the llguidance within
+        llama.cpp counts none there."""
+        lower, upper = part.get("minimum", -_COUNTED), part.get("maximum", _COUNTED)
+        if upper >= 0:
+            yield self._own({**part, "minimum": max(lower, 0), "maximum": upper})
+        if lower < 0:
+            yield f'"-" {self._own({**part, "minimum": max(-upper, part["multipleOf"]), "maximum": -lower})}'
 
     def _anything(self) -> str:
         if not self._any:
