@@ -26,7 +26,7 @@ import llguidance
 import xllamacpp
 
 from antiphon.api.errors import BadRequest
-from antiphon.constraint import Json, lark
+from antiphon.constraint import Json, compiler, lark
 from antiphon.constraint.check import violation
 from antiphon.constraint.schema import Lowered, lower
 from antiphon.process.app import spare_the_lasting
@@ -78,6 +78,10 @@ def judged(path: Path) -> Judgement:
     matcher = _matcher(grammar.removeprefix("%llguidance {}"))
     told["part" if lowered.unheld else "exact"] = 1
     note = matcher.get_error()[:100]
+    for value in (*valid, *invalid):
+        if _builds_differ(grammar, matcher, _json(ordered(value, lowered.schema))):
+            told["apart"] += 1
+            note = f"the embedded engine's build judges otherwise of {json.dumps(value)[:100]}"
     for value in valid:
         if _allows(matcher, _json(ordered(value, lowered.schema))):
             told["valid"] += 1
@@ -174,6 +178,15 @@ def _allows(matcher: llguidance.LLMatcher, text: str) -> bool:
     return bool(whole)
 
 
+def _builds_differ(grammar: str, matcher: llguidance.LLMatcher, text: str) -> bool:
+    """Whether the text begins what one of the two builds of llguidance allows, and not what the other does."""
+    library, written = compiler.embedded(), text.encode()
+    assert library is not None
+    begun = matcher.try_consume_tokens(list(written)) == len(written)
+    matcher.reset()
+    return begun is bool(library.step("lark", grammar, written, fuel=compiler.FUEL, step_fuel=compiler.STEP_FUEL)[0])
+
+
 def set_of(path: Path) -> str:
     """The data set that a schema is of."""
     return re.split(r"---|_(?:java|simple|multiple|parallel|sql|javascript)|_\d", path.stem)[0]
@@ -251,7 +264,8 @@ def _table(judgements: dict[Path, Judgement], of: int) -> str:
             "",
             "Processor time for a schema, from the client's JSON to a grammar that was compiled once: "
             + ", ".join(f"{name} {value:.1f} ms" for name, value in at.items())
-            + f". The most memory that one took: {memory} MB.",
+            + f". The most memory that one took: {memory} MB. Of all instances the package's llguidance and the one in "
+            + f"the embedded engine judge {sets['all']['apart']:,} otherwise.",
             "",
         ]
     )
