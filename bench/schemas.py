@@ -78,17 +78,17 @@ def judged(path: Path) -> Judgement:
     matcher = _matcher(grammar.removeprefix("%llguidance {}"))
     told["part" if lowered.unheld else "exact"] = 1
     note = matcher.get_error()[:100]
-    for value in (*valid, *invalid):
-        if _builds_differ(grammar, matcher, _json(ordered(value, lowered.schema))):
+    right, wrong = ([_json(ordered(each, lowered.schema)) for each in values] for values in (valid, invalid))
+    for text in (*right, *wrong):
+        if _builds_differ(grammar, matcher, text):
             told["apart"] += 1
-            note = f"the embedded engine's build judges otherwise of {json.dumps(value)[:100]}"
-    for value in valid:
-        if _allows(matcher, _json(ordered(value, lowered.schema))):
+            note = f"the embedded engine's build judges otherwise of {text[:100]}"
+    for text in right:
+        if _allows(matcher, text):
             told["valid"] += 1
         else:
-            note = f"refused {json.dumps(value)[:100]}"
-    for value in invalid:
-        text = _json(ordered(value, lowered.schema))
+            note = f"refused {text[:100]}"
+    for text in wrong:
         held = not _allows(matcher, text)
         told["invalid by grammar"] += held
         told["invalid"] += held or bool(violation(schema, text))
@@ -184,7 +184,7 @@ def _builds_differ(grammar: str, matcher: llguidance.LLMatcher, text: str) -> bo
     assert library is not None
     begun = matcher.try_consume_tokens(list(written)) == len(written)
     matcher.reset()
-    return begun is bool(library.step("lark", grammar, written, fuel=compiler.FUEL, step_fuel=compiler.STEP_FUEL)[0])
+    return begun is bool(library.step("lark", grammar, written)[0])
 
 
 def set_of(path: Path) -> str:

@@ -56,7 +56,7 @@ def _written(grammar: str, source: random.Random) -> str:
     library, written = compiler.embedded(), b""
     assert library is not None
     for _ in range(LETTERS):
-        problem, allowed = library.step("lark", grammar, written, fuel=compiler.FUEL, step_fuel=compiler.STEP_FUEL)
+        problem, allowed = library.step("lark", grammar, written)
         assert not problem
         letters = [byte for byte in allowed if 31 < byte < 127 and chr(byte) != "\\"]
         if not letters:
@@ -103,7 +103,7 @@ def _problem_in(grammar: str, written: str) -> str:
     """Why a text cannot be written in the engine's build; empty where it can."""
     library = compiler.embedded()
     assert library is not None
-    return library.step("lark", grammar, written.encode(), fuel=compiler.FUEL, step_fuel=compiler.STEP_FUEL)[0]
+    return library.step("lark", grammar, written.encode())[0]
 
 
 def test_what_a_token_cannot_afford_is_left_out() -> None:

@@ -146,7 +146,9 @@ class Library:
         )
         return _read(message.value) if status < 0 else ""
 
-    def step(self, kind: Kind, grammar: str, opening: bytes, *, fuel: int, step_fuel: int) -> tuple[str, bytes]:
+    def step(
+        self, kind: Kind, grammar: str, opening: bytes, *, fuel: int = FUEL, step_fuel: int = STEP_FUEL
+    ) -> tuple[str, bytes]:
         """What is wrong with a grammar, or behind the `opening`, and the bytes that may come there."""
         functions = self._functions
         matcher = functions.llg_new_matcher(byref(self._init(fuel, step_fuel)), kind.encode(), grammar.encode())

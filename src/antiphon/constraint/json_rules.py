@@ -22,8 +22,6 @@ _RAW = r'[^"\\\x00-\x1F\x7F]'
 _STRING = rf'"({_RAW}|\\(["\\bfnrt]|u00[01][0-9a-fA-F]|u007[fF]))*"'
 _LONG = 100
 """Items that are listed one by one; they nest."""
-_COUNTED = 10**18 - 1
-"""The largest number in steps."""
 _KEYWORDS = {
     "object": frozenset(
         {"properties", "required", "patternProperties", "additionalProperties", "minProperties", "maxProperties"}
@@ -174,7 +172,7 @@ class JsonRules:
     def _steps(self, part: Part) -> Iterator[str]:
         """Numbers in steps, on which their bounds stand. Those below 0 have a sign of their own: the llguidance within
         llama.cpp counts none there."""
-        lower, upper = part.get("minimum", -_COUNTED), part.get("maximum", _COUNTED)
+        lower, upper = part.get("minimum", -numerals.COUNTABLE), part.get("maximum", numerals.COUNTABLE)
         if upper >= 0:
             yield self._own({**part, "minimum": max(lower, 0), "maximum": upper})
         if lower < 0:

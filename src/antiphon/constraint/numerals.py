@@ -11,6 +11,8 @@ from typing import Any
 All = tuple[str, ...]
 """Regular expressions of which a text must match each."""
 
+COUNTABLE = 10**18 - 1
+"""Up to here a grammar counts in steps."""
 _DIGITS = 17
 """Digits that a double tells apart."""
 _PLACES = 25

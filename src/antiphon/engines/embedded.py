@@ -136,14 +136,18 @@ def _set_threads(params: Any, launch: Launch) -> None:
     164 beside a neighbour, one 160 and 147. Polling between steps (llama.cpp's default 50) gained nothing that could be
     measured, and burns a core while a stream waits.
     """
-    params.cpuparams.n_threads = launch.threads or machine.threads()
+    params.cpuparams.n_threads = _threads(launch)
     params.cpuparams_batch.n_threads = launch.prefill_threads or params.cpuparams.n_threads
     params.cpuparams.poll = params.cpuparams_batch.poll = 0
 
 
 def spins(launch: Launch) -> int:
     """How often a thread looks at a barrier before it sleeps."""
-    return _SPINS_ON_ALL_CORES if (launch.threads or machine.threads()) >= machine.cores() else _SPINS
+    return _SPINS_ON_ALL_CORES if _threads(launch) >= machine.cores() else _SPINS
+
+
+def _threads(launch: Launch) -> int:
+    return launch.threads or machine.threads()
 
 
 def _speculate(params: Any, launch: Launch) -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from antiphon.constraint.numerals import COUNTABLE
 from antiphon.constraint.schema import formats
 from antiphon.constraint.schema.case import Case, is_integer
 from antiphon.constraint.schema.modern import Schema
@@ -17,8 +18,6 @@ from antiphon.constraint.schema.patterns import NOTHING, counts, problem
 
 _COUNTED = 64
 """Multiples between two bounds that are written out."""
-_COUNTABLE = 10**18 - 1
-"""Up to here a grammar counts in steps."""
 _MOST = 2**32 - 1
 """The largest factor that a grammar counts in, in the smallest decimal place that it has."""
 
@@ -53,7 +52,7 @@ def number(lowering: Lowering, case: Case) -> Part:
     for keyword, bound, is_open in (("inimum", lower, open_below), ("aximum", upper, open_above)):
         if bound is None:
             continue
-        if abs(bound) > (_COUNTABLE if "multipleOf" in held else lowering.capability.bound):
+        if abs(bound) > (COUNTABLE if "multipleOf" in held else lowering.capability.bound):
             _leave(lowering, case, f"m{keyword}", "a bound of this size is not exact in a grammar")
         else:
             held[f"exclusiveM{keyword}" if is_open else f"m{keyword}"] = _plain(bound)

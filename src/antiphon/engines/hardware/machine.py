@@ -29,14 +29,16 @@ def cores() -> int:
     return max(1, min(len(siblings), _quota() or len(siblings)))
 
 
-_FEW = 4
+_MANY = 4
+"""Cores of which one is not missed."""
 
 
 def threads(engines: int = 1) -> int:
     """How many threads each of so many engines should have for replies; engines that compute at the same time must not
     share cores. Of four cores or more, one is left to whoever asks: replies are hardly slower, and as fast beside a
     busy process. Of fewer that would be too much to give away (`embedded.py` has the figures)."""
-    return max(1, (cores() - (cores() >= _FEW)) // engines)
+    count = cores()
+    return max(1, (count - 1 if count >= _MANY else count) // engines)
 
 
 def prefill_threads(engines: int = 1) -> int:
