@@ -164,7 +164,8 @@ def _speculate(params: Any, launch: Launch) -> None:
         # remembers other conversations (`NGRAM_MOD`) once gave four streams 0.7 of the speed. What a coding assistant
         # writes of a file stands in the prompt with numbers before its lines and other escapes, so few words agree in a
         # row: with llama.cpp's own 12 tokens and drafts of 48, half of them in vain, a session that rewrites a file
-        # had 0.85 of the speed without drafts, with these 1.34 (two cores, 2026-11), and prose lost nothing.
+        # had 0.85 of the speed without drafts, with these 1.34 (two cores, 2026-11; replies written by one thread. With
+        # two, which write half as fast again, drafts gain nothing: 0.95).
         params.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
         params.speculative.ngram_simple.size_n, params.speculative.ngram_simple.size_m = _AGREEING, _DRAFTED
 
