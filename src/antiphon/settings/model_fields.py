@@ -81,7 +81,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         About(
             "Speculative decoding in the embedded engine: `ngram` drafts tokens from earlier text of the "
             "conversation, `draft` has `--draft-model` draft them. Text that is repeated, such as a file being "
-            "rewritten, comes faster; greedy replies stay the same. `auto` is `draft` with a draft model, else `off`."
+            "rewritten, can come faster; greedy replies stay the same but for near ties. `auto` is `draft` with a "
+            "draft model, else `off`."
         ),
     ] = "auto"
     draft_model: Annotated[
