@@ -202,7 +202,8 @@ ENGINE = EngineKind(
     start="antiphon serve openai+http://127.0.0.1:8080/v1 --engine-key KEY --context-length 32768",
     takes=(
         "tools, `tool_choice`, JSON schemas, images and thinking, as far as the server supports them; forced calls and "
-        "schemas are checked here and tried again, and a reply that still does not match is an error",
+        "schemas are checked here and tried again, and a reply that still does not match is an error; "
+        "one that `max_tokens` cut in front of its call is returned as it is, with that `stop_reason`",
         "schemas for the input of forced calls, if the server enforces them for strict tools: vLLM does (started "
         "with `--structured-outputs-config.backend xgrammar --structured-outputs-config.disable_any_whitespace true`, "
         "otherwise a small model may write blanks to the end)",
