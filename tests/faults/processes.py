@@ -47,6 +47,12 @@ def ended(pid: int) -> bool:
         return True
 
 
+def stopped(pid: int) -> bool:
+    """Whether a signal has stopped all threads of a process."""
+    lines = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return all(line.rpartition(")")[2].split()[0] == "T" for line in lines)
+
+
 def memory(pid: int) -> int:
     """Resident memory in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096

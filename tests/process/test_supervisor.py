@@ -28,6 +28,7 @@ from antiphon.engines.models import model_store
 from antiphon.process import supervisor
 from antiphon.process.engine_process import EngineProcess, EngineUnavailable
 from antiphon.settings import sources
+from tests.faults import processes
 
 START = """
 import sys
@@ -88,7 +89,8 @@ class Running:
         self.responses: list[http.client.HTTPResponse] = []
         self.log = folder / "log"
         command = [sys.executable, str(script), "0", str(workers), str(grace_period)]
-        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        here = Path(__file__)
+        path = os.pathsep.join([str(here.parent), str(here.parents[2]), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": path}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
@@ -206,6 +208,8 @@ def test_connections_wait_while_all_workers_are_dead(start: Callable[..., Runnin
     eventually(lambda: dead.add(int(server.get("pid").read())) or len(dead) == 2)
     for pid in dead:
         os.kill(pid, signal.SIGSTOP)
+    # A busy machine takes its time to stop a thread, and until then it takes connections, which die with it.
+    eventually(lambda: all(map(processes.stopped, dead)))
     waiting = [server.ask("pid") for _ in range(8)]
     for pid in dead:
         os.kill(pid, signal.SIGKILL)

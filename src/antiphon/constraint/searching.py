@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import re
 
-_CODE = r"(?:x|u00)(?:[01][0-9a-fA-F]|22|5[cC]|7[fF])"
-_LONE = re.compile(
-    rf"""\[(?:\\.|[^\]\\])(?:\\.|[^\]\\])+\]|\[?(\\[nrtfv"\\]|\\{_CODE}|["\n\r\t\f\v])\]?|\\.""", re.DOTALL
-)
-"""A character that JSON escapes, by itself; in front of it, what only looks like one."""
 _ASCII = {r"\d": "[0-9]", r"\D": "[^0-9]", r"\w": "[a-zA-Z0-9_]", r"\W": "[^a-zA-Z0-9_]"}
 
 
@@ -28,14 +23,6 @@ def searched(pattern: str) -> str | None:
         branches[-1] += _ASCII.get(step, step)
     anchored = [_anchored(branch) for branch in branches]
     return None if None in anchored else "|".join(each or "" for each in anchored)
-
-
-def accompanied(pattern: str) -> str:
-    """The expression of a JSON string, as the llguidance within llama.cpp understands it.
-
-    Its derivre (0.3.8) loses what follows a character that JSON escapes when there is no choice at its place; so there
-    is one, of a character of private use, which nobody writes."""
-    return _LONE.sub(lambda found: f"[{found[1]}\ue000]" if found[1] else found[0], pattern)
 
 
 def _anchored(branch: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Regular expressions, as the engines' readers of them need them."""
+"""What the engine's older reader of expressions needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 
 from antiphon.constraint import Json, json_rules
-from antiphon.constraint.searching import accompanied
+from antiphon.constraint.legible import accompanied
 
 
 def test_what_json_escapes_has_company() -> None:
