@@ -41,7 +41,7 @@ $(CLIENTS)/python-early/.installed: Makefile
 
 $(CLIENTS)/node/.installed: Makefile
 	mkdir -p $(@D)
-	if command -v npm > /dev/null; then npm install --silent --no-fund --no-audit --prefix $(@D) @anthropic-ai/sdk@1.12.0; fi
+	if command -v npm > /dev/null; then npm install --silent --no-fund --no-audit --prefix $(@D) @anthropic-ai/sdk@1.14.0; fi
 	touch $@
 
 clients: install
