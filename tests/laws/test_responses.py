@@ -23,7 +23,7 @@ from antiphon.api.seal import Seal
 from antiphon.engines.scripted import Rule, Scripted
 from antiphon.prompt.citations.labelling import Sources
 from antiphon.server_tools.registry import ServerTools
-from antiphon.server_tools.rounds import Rounds, Run
+from antiphon.server_tools.rounds import CallRules, Rounds, Run
 from antiphon.server_tools.web.search import WebSearch
 from antiphon.serving.service import ModelCard, Service
 from antiphon.surfaces.responses import encode, items
@@ -85,12 +85,9 @@ class Talk:
         rounds = Rounds(
             decoded.conversation,
             decoded.generation,
+            CallRules(seal=SEAL, bounds=BOUNDS),
             declared=decoded.box.served,
-            deferred={},
-            searchable={},
             further=prepare,
-            seal=SEAL,
-            bounds=BOUNDS,
             sources=Sources(decoded.conversation.sources) if decoded.cites else None,
         )
         await rounds.run(await prepare(decoded.conversation, decoded.generation), take)

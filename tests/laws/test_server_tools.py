@@ -28,7 +28,7 @@ from antiphon.server_tools.code.sandbox import Limits, Sandbox
 from antiphon.server_tools.mcp.client import Listed, McpClient, Server
 from antiphon.server_tools.mcp.connector import Connector
 from antiphon.server_tools.registry import ServerTools
-from antiphon.server_tools.rounds import Bounds, Rounds, Run
+from antiphon.server_tools.rounds import Bounds, CallRules, Rounds, Run
 from antiphon.server_tools.tool import ToolFailed
 from antiphon.server_tools.tool_search import ToolSearch
 from antiphon.server_tools.web.search import Hit, UserLocation, WebSearch
@@ -152,12 +152,11 @@ class Talk:
         rounds = Rounds(
             asked.conversation,
             asked.generation,
+            CallRules(seal=SEAL, bounds=BOUNDS),
             declared=asked.served,
             deferred=asked.deferred,
             searchable=asked.searchable,
             further=further,
-            seal=SEAL,
-            bounds=BOUNDS,
             sources=asked.sources,
         )
         prepared = await self.service.prepare("claude-test", asked.conversation, asked.generation, session="s")

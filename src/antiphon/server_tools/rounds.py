@@ -15,6 +15,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -71,45 +72,46 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 16
 
 
+class CallRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for every call of a request. `seal` seals what goes through the client; a model that `sees` gets the
+    pictures in results; `allow` takes a call in, by the allowance of the `key`; `note` takes down what came of it."""
+
+    seal: Seal
+    bounds: Bounds
+    sees: bool = False
+    key: str = ""
+    allow: Callable[[], bool] | None = None
+    note: Note | None = None
+
+
 class Rounds:
     """The rounds of one request. `declared` are the tools that run here, by the names that the model knows them by;
     `deferred` those that a result may bring up, `searchable` those that a search is made among. `further` prepares a
-    round; a model that `sees` gets the pictures in results; `session` is what the calls share; `allow` takes a call in,
-    by the key's allowance; `note` takes down what came of it. `sources` are those there are to cite, and what is found
-    joins them (none: it cannot be cited); `opening` are blocks that the message begins with."""
+    round; `session` is what the calls share. `sources` are those there are to cite, and what is found joins them (none:
+    it cannot be cited); `opening` are blocks that the message begins with."""
 
     def __init__(
         self,
         conversation: Conversation,
         params: GenerationParams,
+        rules: CallRules,
         *,
         declared: Mapping[str, Declared],
-        deferred: Mapping[str, Tool],
-        searchable: Mapping[str, Tool],
+        deferred: Mapping[str, Tool] = MappingProxyType({}),
+        searchable: Mapping[str, Tool] = MappingProxyType({}),
         further: Further,
-        seal: Seal,
-        bounds: Bounds,
-        sees: bool = False,
-        key: str = "",
         session: Session | None = None,
-        allow: Callable[[], bool] | None = None,
-        note: Note | None = None,
         sources: Sources | None = None,
         opening: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._conversation = conversation
         self._params = params
+        self._rules = rules
         self._declared = declared
         self._deferred = dict(deferred)
         self._searchable = searchable
         self._further = further
-        self._seal = seal
-        self._bounds = bounds
-        self._sees = sees
-        self._key = key
         self._session = session or Session()
-        self._allow = allow
-        self._note = note
         self._sources = sources
         self._opening = opening
         self._uses: Counter[str] = Counter()
@@ -121,7 +123,7 @@ class Rounds:
         """Emit batches of events, the first beginning with `Started`, the last ending with `Finished`. `first` is the
         first round, which was prepared already. Cancelling it ends whatever runs: the engine, or the tools."""
         generate = first
-        for number in range(1, self._bounds.rounds + 1):
+        for number in range(1, self._rules.bounds.rounds + 1):
             reply = await self._round(generate, emit)
             calls = self._calls(reply)
             results = await self.results(calls, emit) if calls else []
@@ -166,7 +168,7 @@ class Rounds:
             isinstance(block, ToolBlock) and block.name not in self._declared for block in reply.blocks
         ):
             return reply.reason
-        if number == self._bounds.rounds:
+        if number == self._rules.bounds.rounds:
             return "pause_turn"
         left = self._left()
         return "max_tokens" if left is not None and left < 1 else None
@@ -198,15 +200,15 @@ class Rounds:
             fields = await self._run(declared, block, id, place)
         except ToolFailed as failure:
             code, fields = failure.code, declared.failed(failure.code, failure.message)
-        if self._note is not None:
-            self._note(declared.family, code, self._clock() - began)
+        if self._rules.note is not None:
+            self._rules.note(declared.family, code, self._clock() - began)
         return ServerResult({"type": declared.result, "tool_use_id": id, **fields})
 
     async def _run(self, declared: Declared, block: ToolBlock, id: str, place: int) -> Fields:
         self._uses[block.name] += 1
         if declared.max_uses is not None and self._uses[block.name] > declared.max_uses:
             raise ToolFailed("max_uses_exceeded", f"{block.name} may be used {declared.max_uses} times in a request")
-        if place >= self._bounds.calls or not (self._allow is None or self._allow()):
+        if place >= self._rules.bounds.calls or not (self._rules.allow is None or self._rules.allow()):
             raise ToolFailed("too_many_requests", "there were too many calls of tools that run on the server")
         if declared.counted:
             self._counts[declared.counted] += 1
@@ -214,16 +216,16 @@ class Rounds:
             id=id,
             input=parsed_input(block),
             conversation=self._conversation,
-            seal=self._seal,
+            seal=self._rules.seal,
             searchable=self._searchable,
-            key=self._key,
+            key=self._rules.key,
             session=self._session,
         )
         try:
-            async with asyncio.timeout(self._bounds.seconds):
+            async with asyncio.timeout(self._rules.bounds.seconds):
                 return await declared.run(call)
         except TimeoutError:
-            message = f"{block.name} took longer than {self._bounds.seconds:g} seconds"
+            message = f"{block.name} took longer than {self._rules.bounds.seconds:g} seconds"
             raise ToolFailed(declared.late, message) from None
         except ToolFailed:
             raise
@@ -242,7 +244,7 @@ class Rounds:
         answers = []
         for result in results:
             reading = partial(
-                told_result, result.block, self._seal, self._reveal, sees=self._sees, sources=self._sources
+                told_result, result.block, self._rules.seal, self._reveal, sees=self._rules.sees, sources=self._sources
             )
             part, brought = await offload(slow(result.block), reading)
             answers.append(part)

@@ -10,6 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from string import ascii_letters, digits
 from typing import Any, Literal, Protocol
 
@@ -18,9 +19,11 @@ from starlette.types import ASGIApp
 
 from antiphon.accounts.accounts import Accounts
 from antiphon.api.errors import Failure
+from antiphon.api.seal import Seal
 from antiphon.observability.model_states import ModelState
 from antiphon.observability.request_watch import Watch
 from antiphon.server_tools.registry import ServerTools
+from antiphon.server_tools.rounds import CallRules
 from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
 from antiphon.storage.file_store import FileStore
@@ -87,6 +90,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     leaving: asyncio.Future[None] | None = None
     clock: Callable[[], float] = time.time
     new_id: Callable[[str], str] = fresh_id
+
+    def call_rules(self, exchange: Exchange, *, sees: bool) -> CallRules:
+        """What holds for the calls of tools that run here, in a request to a model that `sees` or does not."""
+        limiter, key = self.rate_limiter, exchange.watch.key
+        return CallRules(
+            seal=Seal(self.seal_key),
+            bounds=self.server_tools.bounds,
+            sees=sees,
+            key=key,
+            allow=partial(limiter.take_call, key) if limiter else None,
+            note=exchange.watch.called,
+        )
 
 
 Answer = Callable[[Exchange], Awaitable[None]]

@@ -11,7 +11,6 @@ from functools import partial
 from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import BadRequest
 from antiphon.api.events import Run
-from antiphon.api.seal import Seal
 from antiphon.prompt.citations.labelling import Sources
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Rounds
@@ -62,20 +61,12 @@ class Searching:
 
     def run(self, prepared: Prepared, conversation: Conversation, params: GenerationParams) -> Run:
         """What generates one reply, whose first round was prepared from these."""
-        limiter, key = self._options.rate_limiter, self._exchange.watch.key
         rounds = Rounds(
             conversation,
             params,
+            self._options.call_rules(self._exchange, sees=self._service.card(self._model).vision),
             declared=self._served,
-            deferred={},
-            searchable={},
             further=self._further,
-            seal=Seal(self._options.seal_key),
-            bounds=self._options.server_tools.bounds,
-            sees=self._service.card(self._model).vision,
-            key=key,
-            allow=partial(limiter.take_call, key) if limiter else None,
-            note=self._exchange.watch.called,
             sources=Sources() if self._cites else None,
         )
         return partial(rounds.run, partial(self._service.run, prepared))

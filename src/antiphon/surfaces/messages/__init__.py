@@ -164,7 +164,7 @@ class _Messages:
 
     def _run(self, exchange: Exchange, received: ReceivedRequest, prepared: Prepared) -> Run:
         """What generates the message: the model alone, or in rounds with the tools that run here."""
-        decoded, key, rate_limiter = received.decoded, exchange.watch.key, self._options.rate_limiter
+        decoded = received.decoded
         first = partial(self._service.run, prepared)
         if decoded.server_tool:
             return partial(self._unavailable, decoded.server_tool, received.text, prepared.prompt_tokens)
@@ -186,17 +186,12 @@ class _Messages:
         rounds = Rounds(
             decoded.conversation,
             decoded.generation,
+            self._options.call_rules(exchange, sees=self._service.card(received.request.model).vision),
             declared=decoded.served,
             deferred=decoded.deferred,
             searchable=decoded.searchable,
             further=further,
-            seal=self._seal,
-            bounds=self._options.server_tools.bounds,
-            sees=self._service.card(received.request.model).vision,
-            key=key,
             session=Session(received.container, received.uploads),
-            allow=partial(rate_limiter.take_call, key) if rate_limiter else None,
-            note=exchange.watch.called,
             sources=decoded.sources,
             opening=received.listings,
         )

@@ -62,7 +62,7 @@ class _Responses:
         request = draft.request
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         take_label(exchange, (request.metadata or {}).get(LABEL))
-        generation = Generation(self._service, self._options, self._seal, exchange, draft, decoded)
+        generation = Generation(self._service, self._options, exchange, draft, decoded)
         run, prompt_ids = await generation.begin()
         run = exchange.charge.making(run)
         style = self._style(draft, decoded, prompt_ids)

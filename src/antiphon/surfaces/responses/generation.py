@@ -4,14 +4,15 @@ with the tools that run here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import Internal, PromptTooLong
 from antiphon.api.events import AnyEvent, Compacted, Emit, Run
-from antiphon.api.seal import Seal
 from antiphon.prompt.citations.labelling import Sources
 from antiphon.server_tools.rounds import Rounds
 from antiphon.server_tools.tool import Declared
@@ -32,18 +33,16 @@ class Generation:
         self,
         service: Service,
         options: Options,
-        seal: Seal,
         exchange: Exchange,
         draft: decode.Draft,
         decoded: decode.DecodedRequest,
     ) -> None:
         self._service = service
-        self._options = options
-        self._seal = seal
-        self._exchange = exchange
         self._draft = draft
         self._decoded = decoded
         self._calls_left = draft.request.max_tool_calls
+        rules = options.call_rules(exchange, sees=service.card(draft.request.model).vision)
+        self._rules = msgspec.structs.replace(rules, allow=partial(self._counted, rules.allow))
 
     async def begin(self) -> tuple[Run, Sequence[int]]:
         """Take the request in: what generates the response, and the ids of its prompt as far as they are known. Every
@@ -56,7 +55,7 @@ class Generation:
         rounds = self._rounds(decoded.conversation, decoded.box.runnable)
 
         async def further(blocks: list[Mapping[str, Any]]) -> Run:
-            conversation = calls.answered(decoded.conversation, blocks, self._seal, sees=self._sees)
+            conversation = calls.answered(decoded.conversation, blocks, self._rules.seal, sees=self._rules.sees)
             run, _ = await self._go_on(conversation, further=True)
             return run
 
@@ -100,10 +99,6 @@ class Generation:
             self._draft.request.model, conversation, params, session=session, further=further
         )
 
-    @property
-    def _sees(self) -> bool:
-        return self._service.card(self._draft.request.model).vision
-
     def _rounds(self, conversation: Conversation, declared: Mapping[str, Declared]) -> Rounds:
         box = self._decoded.box
 
@@ -113,26 +108,20 @@ class Generation:
         return Rounds(
             conversation,
             self._decoded.generation,
+            self._rules,
             declared=declared,
             deferred=box.deferred,
             searchable=box.searchable,
             further=further,
-            seal=self._seal,
-            bounds=self._options.server_tools.bounds,
-            sees=self._sees,
-            key=self._exchange.watch.key,
-            allow=self._allow,
-            note=self._exchange.watch.called,
             sources=Sources(conversation.sources) if self._decoded.cites else None,
         )
 
-    def _allow(self) -> bool:
+    def _counted(self, allow: Callable[[], bool] | None) -> bool:
         """Whether one more call may be made."""
         if self._calls_left == 0:
             return False
         self._calls_left = None if self._calls_left is None else self._calls_left - 1
-        limiter = self._options.rate_limiter
-        return limiter is None or limiter.take_call(self._exchange.watch.key)
+        return allow is None or allow()
 
 
 async def _summary_alone(run: Run, emit: Emit) -> None:
