@@ -22,23 +22,30 @@ _PATIENCE = 30.0
 
 
 class Engine:
-    """A stand-in for an engine's process: starts at once, unless it is `held` or is to fail."""
+    """A stand-in for an engine's process: starts at once, unless it is `held` or is to fail, and not after it was
+    stopped."""
 
     def __init__(self, launch: Launch, machine: Machine) -> None:
         self.launch = launch
         self._machine = machine
+        self._stopped = False
+        self._lock = threading.Lock()
 
     def start(self) -> int:
         self._machine.held.wait(_PATIENCE)
-        if reason := self._machine.broken.get(self.launch.name):
-            raise EngineUnavailable(f"{reason}\n its log", reason)
-        self._machine.running.append(self.launch.name)
+        with self._lock:
+            reason = "it was stopped" if self._stopped else self._machine.broken.get(self.launch.name)
+            if reason:
+                raise EngineUnavailable(f"{reason}\n its log", reason)
+            self._machine.running.append(self.launch.name)
         self._machine.most = max(self._machine.most, len(self._machine.running))
         return 1
 
     def stop(self) -> None:
-        if self.launch.name in self._machine.running:
-            self._machine.running.remove(self.launch.name)
+        with self._lock:
+            self._stopped = True
+            if self.launch.name in self._machine.running:
+                self._machine.running.remove(self.launch.name)
 
 
 class Machine:
