@@ -50,7 +50,7 @@ async def answering(answer: bytes, *, size: int, hang: bool = False) -> AsyncIte
             yield stream, asked
         finally:
             stream.close()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await over.wait()
 
 

@@ -144,7 +144,7 @@ async def test_streams_that_outlast_the_grace_period_end_in_an_error(tmp_path: P
     script = tmp_path / "script.json"
     rules = [{"when": "slow", "text": "word " * 2000, "delay": 0.05}, {"text": "word " * 30, "delay": 0.05}]
     script.write_text(json.dumps({"slots": 4, "rules": rules}))
-    with serving(tmp_path, f"scripted+{script}", "--grace-period", "4") as server:
+    with serving(tmp_path, f"scripted+{script}", "--grace-period", "8") as server:
         async with aiohttp.ClientSession() as client:
             texts = ["slow", "slow", "brief", "brief", "slow", "slow"]
             asked = []
@@ -154,7 +154,7 @@ async def test_streams_that_outlast_the_grace_period_end_in_an_error(tmp_path: P
             await processes.eventually(lambda: _running(client, server, 4))
             await asyncio.sleep(0.7)
             server.process.send_signal(signal.SIGTERM)
-            answers = await asyncio.wait_for(asyncio.gather(*asked), 30)
+            answers = await asyncio.wait_for(asyncio.gather(*asked), 60)
         for text, (status, raw) in zip(texts, answers, strict=True):
             assert status == 200
             assert ends(raw) == (["error"] if text == "slow" else ["message_stop"])

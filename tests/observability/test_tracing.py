@@ -20,8 +20,10 @@ from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.engines.scripted import Rule
 from antiphon.observability import tracing
+from antiphon.observability.request_watch import Watch
 from antiphon.settings.keys import hashed
 from tests.end_to_end import conftest as end_to_end
+from tests.faults.processes import eventually
 from tests.observability.test_operating import KEY, SLOW, at_work, over, saying
 from tests.surfaces import order
 from tests.surfaces.conftest import serving
@@ -105,7 +107,14 @@ async def traced(*rules: Rule, slots: int = 1000, **options: Any) -> AsyncIterat
     traces = tracing.begin(os.environ)
     assert traces
     service, engine = await over(*rules, name="m", slots=slots)
-    async with serving(service, trace=traces, **options) as server:
+    kept: list[str] = []
+
+    def keep(watch: Watch, route: str, *facts: Any) -> str:
+        kept.append(route)
+        return traces(watch, route, *facts)
+
+    async with serving(service, trace=keep, **options) as server:
+        server.kept = kept  # type: ignore[attr-defined]
         yield server, engine
     await asyncio.to_thread(traces.close)
 
@@ -171,12 +180,12 @@ async def test_what_went_wrong_is_told(collector: Collector) -> None:
         busy = asyncio.ensure_future(server.stream(saying(server, "slow")))
         await at_work(engine, 1)
         waiting = asyncio.ensure_future(server.stream(saying(server, "hi")))
-        await asyncio.sleep(0.3)
+        await eventually(lambda: server.service._queues["m"].waiting)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         busy.cancel()
         await at_work(engine, 0)
-        await asyncio.sleep(0.1)
+        await eventually(lambda: server.kept.count("/messages") == 4)
     spans = sorted(collector.requests(), key=lambda span: span.start_time_unix_nano)
     mistake, broke, left, queued = spans
     assert "error.type" not in told(mistake)

@@ -25,7 +25,8 @@ from antiphon.api.events import (
 )
 from antiphon.serving.model import ModelCard
 
-Step = list[AnyEvent] | float | Exception
+Step = list[AnyEvent] | float | Exception | asyncio.Event
+"""What is said, how long nothing is, what goes wrong, or what is waited for."""
 
 CARD = ModelCard(name="local-model", window=8192, max_output=4096, vision=False, thinking=True, created=1700000000)
 SEEING = msgspec.structs.replace(CARD, name="seeing-model", vision=True)
@@ -115,6 +116,8 @@ class ScriptedService:
                     raise step
                 if isinstance(step, list):
                     await emit(step)
+                elif isinstance(step, asyncio.Event):
+                    await step.wait()
                 else:
                     await asyncio.sleep(step)
         finally:

@@ -208,11 +208,12 @@ class Service:
                 begun = True
                 watch.queued = (watch.queued or 0.0) + watch.enter("generate")
                 record = None if self._recorder is None else self._record
-                await ReplyRun(prepared, queue, self._rate_limiter, record).run(emit)
-        except Overloaded as failure:
-            if begun:
-                queue.reject_waiting(failure)
-            raise
+                try:
+                    await ReplyRun(prepared, queue, self._rate_limiter, record).run(emit)
+                except Overloaded as failure:
+                    # While the slot is taken: whoever was given it would wait as long again.
+                    queue.reject_waiting(failure)
+                    raise
         finally:
             watch.enter("reply")
             if self._rate_limiter:

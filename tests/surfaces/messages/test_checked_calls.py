@@ -33,7 +33,7 @@ async def test_pings_go_on_while_a_call_is_asked_for_again() -> None:
     """The text comes at once, then pings, then the call as it should be."""
     slow = tuple(CALL.format(at="[1, 1]"))
     events = await stream(
-        Rule(pieces=("Let me look. ", *slow), delay=0.01, times=1), Rule(text=CALL.format(at="[1]"), first_delay=0.3)
+        Rule(pieces=("Let me look. ", *slow), delay=0.01, times=1), Rule(text=CALL.format(at="[1]"), first_delay=1)
     )
     kinds = [event["type"] for event in events]
     text = max(at for at, event in enumerate(events) if event.get("delta", {}).get("type") == "text_delta")
