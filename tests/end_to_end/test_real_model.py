@@ -220,15 +220,15 @@ def processes(folder: Path) -> str:
 
 def test_interrupt_during_a_stream(tmp_path: Path) -> None:
     """Ctrl-C during a stream lets it finish, ends the server and leaves no process behind."""
-    with serving(tmp_path) as server:
+    with serving(tmp_path, "--grace-period", "300") as server:
         assert str(tmp_path) in processes(tmp_path)
         body = {"model": "claude", "max_tokens": 60, "stream": True, "messages": [user("Tell me a long story.")]}
         headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
         request = urllib.request.Request(server.url + "/v1/messages", json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             response.readline()
             threading.Timer(0.1, lambda: server.process.send_signal(signal.SIGINT)).start()
             rest = response.read().decode()
-        assert "event: message_stop" in rest or "event: error" in rest
+        assert "event: message_stop" in rest
         server.process.wait(60)
     assert processes(tmp_path) == ""
