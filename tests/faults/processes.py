@@ -49,7 +49,10 @@ def ended(pid: int) -> bool:
 
 def stopped(pid: int) -> bool:
     """Whether a signal has stopped all threads of a process."""
-    lines = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    try:
+        lines = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:  # one has just ended
+        return False
     return all(line.rpartition(")")[2].split()[0] == "T" for line in lines)
 
 

@@ -28,6 +28,7 @@ from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import load
 from antiphon.settings.keys import hashed, label
+from tests.faults.processes import eventually
 from tests.surfaces import order
 from tests.surfaces.conftest import serving
 
@@ -315,8 +316,8 @@ async def test_an_engine_that_is_gone_is_told_to_all_who_wait() -> None:
     async def gone(job: Job) -> AsyncGenerator[list[Piece], None]:
         nonlocal asked
         asked += 1
-        # As long as it takes until the others are in line.
-        await asyncio.sleep(2)
+        await eventually(lambda: service._queues["m"].waiting == 3)
+        await asyncio.sleep(1)  # until all streams have begun
         raise Overloaded("the engine does not answer", retry_after=5)
         yield []
 
