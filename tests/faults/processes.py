@@ -10,13 +10,18 @@ from typing import Any
 import aiohttp
 
 
+def _stat(folder: Path) -> list[str]:
+    """What the system tells of a process or thread, from its state on: what it is called may have spaces in it."""
+    return (folder / "stat").read_text().rpartition(")")[2].split()
+
+
 def children(pid: int) -> dict[int, str]:
     """The child processes of a process, with their command lines."""
     found = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             try:
-                parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                parent = _stat(folder)[1]
                 if int(parent) == pid:
                     found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
             except OSError:
@@ -42,7 +47,7 @@ def environment(pid: int) -> bytes:
 def ended(pid: int) -> bool:
     """Whether a process is over, also where nobody has taken note of it."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return _stat(Path(f"/proc/{pid}"))[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
 
@@ -50,10 +55,9 @@ def ended(pid: int) -> bool:
 def stopped(pid: int) -> bool:
     """Whether a signal has stopped all threads of a process."""
     try:
-        lines = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+        return all(_stat(task)[0] == "T" for task in Path(f"/proc/{pid}/task").iterdir())
     except OSError:  # one has just ended
         return False
-    return all(line.rpartition(")")[2].split()[0] == "T" for line in lines)
 
 
 def memory(pid: int) -> int:
@@ -63,7 +67,7 @@ def memory(pid: int) -> int:
 
 def processor_time(pid: int) -> int:
     """Time on processors, in ticks."""
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    user, system = _stat(Path(f"/proc/{pid}"))[11:13]
     return int(user) + int(system)
 
 

@@ -38,11 +38,12 @@ SLOW = Rule(when="slow", text="word " * 10, delay=0.05, repeat=100)
 
 async def at_work(engine: Scripted, many: int) -> None:
     """Wait until so many requests are at work."""
-    for _ in range(6000):
-        if engine.running == many:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"{engine.running} are at work, not {many}")
+    await eventually(lambda: engine.running == many)
+
+
+async def in_line(service: Service, many: int) -> None:
+    """Wait until so many requests wait for the engine of the model `m`."""
+    await eventually(lambda: service._queues["m"].waiting == many)
 
 
 async def over(*rules: Rule, name: str = "m", slots: int = 1000, **options: Any) -> tuple[Service, Scripted]:
@@ -316,7 +317,7 @@ async def test_an_engine_that_is_gone_is_told_to_all_who_wait() -> None:
     async def gone(job: Job) -> AsyncGenerator[list[Piece], None]:
         nonlocal asked
         asked += 1
-        await eventually(lambda: service._queues["m"].waiting == 3)
+        await in_line(service, 3)
         await asyncio.sleep(1)  # until all streams have begun
         raise Overloaded("the engine does not answer", retry_after=5)
         yield []

@@ -24,7 +24,7 @@ from antiphon.observability.request_watch import Watch
 from antiphon.settings.keys import hashed
 from tests.end_to_end import conftest as end_to_end
 from tests.faults.processes import eventually
-from tests.observability.test_operating import KEY, SLOW, at_work, over, saying
+from tests.observability.test_operating import KEY, SLOW, at_work, in_line, over, saying
 from tests.surfaces import order
 from tests.surfaces.conftest import serving
 
@@ -180,7 +180,7 @@ async def test_what_went_wrong_is_told(collector: Collector) -> None:
         busy = asyncio.ensure_future(server.stream(saying(server, "slow")))
         await at_work(engine, 1)
         waiting = asyncio.ensure_future(server.stream(saying(server, "hi")))
-        await eventually(lambda: server.service._queues["m"].waiting)
+        await in_line(server.service, 1)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         busy.cancel()

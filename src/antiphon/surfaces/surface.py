@@ -91,11 +91,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     clock: Callable[[], float] = time.time
     new_id: Callable[[str], str] = fresh_id
 
-    def call_rules(self, exchange: Exchange, *, sees: bool) -> CallRules:
-        """What holds for the calls of tools that run here, in a request to a model that `sees` or does not."""
+    def call_rules(self, exchange: Exchange, seal: Seal, *, sees: bool) -> CallRules:
+        """What holds for the calls of tools that run here, in a request to a model that `sees` or does not. A surface
+        has one `seal` for all its requests."""
         limiter, key = self.rate_limiter, exchange.watch.key
         return CallRules(
-            seal=Seal(self.seal_key),
+            seal=seal,
             bounds=self.server_tools.bounds,
             sees=sees,
             key=key,

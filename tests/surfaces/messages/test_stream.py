@@ -11,6 +11,7 @@ import pytest
 
 from antiphon.api.errors import EngineFailed, Overloaded, PromptTooLong
 from antiphon.api.events import Started, TextDelta, Usage
+from tests.faults.processes import eventually
 from tests.surfaces import order
 from tests.surfaces.conftest import serving
 from tests.surfaces.scripted_service import TWO_CALLS, ScriptedService, plain
@@ -116,11 +117,7 @@ async def test_many_random_disconnects_leak_nothing() -> None:
 
         for _ in range(4):
             await asyncio.gather(*(leave(0.005 * n) for n in range(1, 41)))
-        for _ in range(3000):
-            if not service.running:
-                break
-            await asyncio.sleep(0.02)
-        assert service.running == 0
+        await eventually(lambda: service.running == 0)
         service.script = plain()
         assert (await server.post(server.ask()))[0] == 200
 

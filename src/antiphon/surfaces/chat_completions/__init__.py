@@ -13,6 +13,7 @@ from functools import partial
 from antiphon.api.errors import Failure
 from antiphon.api.events import Run
 from antiphon.api.offload import LARGE, offload
+from antiphon.api.seal import Seal
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.chat_completions import decode, encode, reply, sent, wire
 from antiphon.surfaces.chat_completions.web_search import Searching
@@ -65,6 +66,7 @@ class _ChatCompletions:
     def __init__(self, service: Service, options: Options) -> None:
         self._service = service
         self._options = options
+        self._seal = Seal(options.seal_key)
 
     def routes(self) -> list[Route]:
         return [Route(method="POST", path="/chat/completions", answer=self._create, operation=_CREATE)]
@@ -131,8 +133,7 @@ class _ChatCompletions:
             return [partial(self._service.run, each) for each in prepared]
         searching = Searching(
             self._service,
-            self._options,
-            exchange,
+            self._options.call_rules(exchange, self._seal, sees=self._service.card(request.model).vision),
             request.model,
             decoded.served,
             # A reply that must be JSON has no place for tags.

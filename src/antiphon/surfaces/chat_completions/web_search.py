@@ -13,12 +13,10 @@ from antiphon.api.errors import BadRequest
 from antiphon.api.events import Run
 from antiphon.prompt.citations.labelling import Sources
 from antiphon.server_tools.registry import ServerTools
-from antiphon.server_tools.rounds import Rounds
+from antiphon.server_tools.rounds import CallRules, Rounds
 from antiphon.server_tools.tool import Declared
 from antiphon.serving.service import Prepared, Service
 from antiphon.surfaces.chat_completions import wire
-from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.surface import Options
 
 FIELD = "web_search_options"
 
@@ -43,8 +41,7 @@ class Searching:
     def __init__(
         self,
         service: Service,
-        options: Options,
-        exchange: Exchange,
+        rules: CallRules,
         model: str,
         served: dict[str, Declared],
         *,
@@ -52,8 +49,7 @@ class Searching:
         session: str | None,
     ) -> None:
         self._service = service
-        self._options = options
-        self._exchange = exchange
+        self._rules = rules
         self._model = model
         self._served = served
         self._cites = cites
@@ -64,7 +60,7 @@ class Searching:
         rounds = Rounds(
             conversation,
             params,
-            self._options.call_rules(self._exchange, sees=self._service.card(self._model).vision),
+            self._rules,
             declared=self._served,
             further=self._further,
             sources=Sources() if self._cites else None,

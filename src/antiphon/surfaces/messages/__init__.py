@@ -186,7 +186,7 @@ class _Messages:
         rounds = Rounds(
             decoded.conversation,
             decoded.generation,
-            self._options.call_rules(exchange, sees=self._service.card(received.request.model).vision),
+            self._options.call_rules(exchange, self._seal, sees=self._service.card(received.request.model).vision),
             declared=decoded.served,
             deferred=decoded.deferred,
             searchable=decoded.searchable,

@@ -62,7 +62,9 @@ class _Responses:
         request = draft.request
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         take_label(exchange, (request.metadata or {}).get(LABEL))
-        generation = Generation(self._service, self._options, exchange, draft, decoded)
+        sees = self._service.card(request.model).vision
+        rules = self._options.call_rules(exchange, self._seal, sees=sees)
+        generation = Generation(self._service, rules, draft, decoded)
         run, prompt_ids = await generation.begin()
         run = exchange.charge.making(run)
         style = self._style(draft, decoded, prompt_ids)

@@ -14,26 +14,24 @@ from antiphon.api.conversation import Conversation, GenerationParams
 from antiphon.api.errors import Internal, PromptTooLong
 from antiphon.api.events import AnyEvent, Compacted, Emit, Run
 from antiphon.prompt.citations.labelling import Sources
-from antiphon.server_tools.rounds import Rounds
+from antiphon.server_tools.rounds import CallRules, Rounds
 from antiphon.server_tools.tool import Declared
 from antiphon.serving.compaction import Compaction
 from antiphon.serving.service import Prepared, Service
-from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.responses import compaction
 from antiphon.surfaces.responses.request import decode
 from antiphon.surfaces.responses.tools.approved_calls import ApprovedCalls
 from antiphon.surfaces.responses.truncation import shortened
-from antiphon.surfaces.surface import Options
 
 
 class Generation:
-    """The generation of one response. The calls of its tools are counted together, whoever asked for them."""
+    """The generation of one response. The calls of its tools are counted together, whoever asked for them, and keep to
+    the `rules`."""
 
     def __init__(
         self,
         service: Service,
-        options: Options,
-        exchange: Exchange,
+        rules: CallRules,
         draft: decode.Draft,
         decoded: decode.DecodedRequest,
     ) -> None:
@@ -41,7 +39,6 @@ class Generation:
         self._draft = draft
         self._decoded = decoded
         self._calls_left = draft.request.max_tool_calls
-        rules = options.call_rules(exchange, sees=service.card(draft.request.model).vision)
         self._rules = msgspec.structs.replace(rules, allow=partial(self._counted, rules.allow))
 
     async def begin(self) -> tuple[Run, Sequence[int]]:
