@@ -108,6 +108,36 @@ async def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
             assert await processes.gauges(client, server.url) == {"running": 0, "waiting": 0}
 
 
+async def test_a_worker_that_is_killed_again_and_again_does_not_end_the_server(tmp_path: Path) -> None:
+    """However soon after its start: what it leaves behind, engines and other workers, goes on, and the last one that is
+    started answers. A signal to stop is heard meanwhile."""
+    (tmp_path / "script.json").write_text("{}")
+    with serving(tmp_path, f"scripted+{tmp_path / 'script.json'}") as server:
+        dead = set[int]()
+        async with aiohttp.ClientSession() as client:
+            for _ in range(3):
+                new = await processes.eventually(lambda: set(processes.workers(server.process.pid)) - dead)
+                for pid in new:
+                    os.kill(pid, signal.SIGKILL)
+                dead |= new
+            assert (await ask(client, server.url, "Hi", stream=False))[0] == 200
+        (pid,) = processes.workers(server.process.pid)
+        os.kill(pid, signal.SIGKILL)
+        await processes.eventually(lambda: pid not in processes.workers(server.process.pid))
+        server.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(server.process.wait, 60) == 0
+
+
+def test_a_worker_that_cannot_start_ends_the_server(tmp_path: Path) -> None:
+    """It says why, and whoever started the server learns of it."""
+    (tmp_path / "script.json").write_text("{}")
+    template = tmp_path / "wrong.jinja"
+    template.write_text("{% for %}")
+    with pytest.raises(RuntimeError, match="the chat template cannot be compiled"):  # noqa: SIM117
+        with serving(tmp_path, f"scripted+{tmp_path / 'script.json'}", "--chat-template", str(template)):
+            pass
+
+
 async def test_requests_wait_for_workers_to_be_started_again(tmp_path: Path) -> None:
     """While all workers are dead, no connection is refused: requests wait and are answered. Once the server was asked
     to stop, they are refused at once."""

@@ -46,6 +46,7 @@ def client(server: Server, retries: int = 10) -> Anthropic:
 def uploaded(server: Server, content: bytes) -> str:
     """The id of a file with this content, whatever happens to the workers in between."""
     while True:
+        assert server.process.poll() is None, server.log.read_text()
         with contextlib.suppress(anthropic.APIConnectionError), client(server, 0) as one:
             return one.beta.files.upload(file=("file", content)).id
 

@@ -34,13 +34,13 @@ class Server:
 
 
 def test_the_first_signal_drains_and_the_second_forces() -> None:
-    """The first one ends the server, and insists: Granian's loop may miss that while it starts a worker anew."""
+    """The first one ends the server in its own time, the second one kills what still runs."""
     server, said = Server(), list[str]()
     signals = Signals(server, 10.0, said.append, lambda: None)
     signals.on_signal(15, None)
     assert signals.received
     assert server.interrupt_by_parent
-    assert all(server.interrupted.acquire(timeout=60) for _ in range(3))
+    assert server.interrupted.acquire(timeout=60)
     assert "stopping" in said[0]
     assert not server.killed.is_set()
     signals.on_signal(15, None)

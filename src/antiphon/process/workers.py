@@ -3,7 +3,8 @@
 How Granian stops (2.8, tried 2026-11): each worker closes its listening socket at once, idle connections too, goes on
 with its running responses, and shuts the application down when the last one has ended; what is left after
 `workers_kill_timeout` is killed. That is a drain as we want it. What it lacks is added here: a second signal that
-forces, workers that end when the supervisor disappears, and listening sockets that outlive them.
+forces, workers that end when the supervisor disappears, listening sockets that outlive them, and a server that outlives
+them, too.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ from antiphon.settings.sources import Settings
 
 _PR_SET_PDEATHSIG = 1
 _BACKLOG = 4096
-_INSISTING = 0.2
+# A worker that dies earlier than this after its start may not have got through it.
+_BRIEF = 5.0
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 5.0
 # A connection is cheap, and the engine's queue is the place to refuse work with a proper answer.
 _CONNECTIONS = 65536
 _NAMES = {"console": "generic", "access": "access"}
@@ -80,7 +84,7 @@ def run(
     try:
         server.serve(target_loader=load)
     except SystemExit as ending:
-        # Granian ends so when a worker died again and again, or on the way out when one died by itself.
+        # Granian ends so when a worker gave up again and again, or on the way out when one died by itself.
         return 0 if signals.received else ending.code if isinstance(ending.code, int) else 1
     return 0
 
@@ -88,6 +92,34 @@ def run(
 class _Server(Granian):  # type: ignore[misc, valid-type]
     """Each worker has a listening socket of its own, among which the kernel divides the connections, and the supervisor
     has them all: those of a worker that died wait for the one that is started in its place instead of being refused."""
+
+    def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+        """In the place of Granian's (2.8), which ends the server when a worker dies within seconds of being started
+        again, whatever killed it, and misses a signal or a death that comes while it starts one. Here only a worker
+        that twice ends by itself, because it cannot start, ends the server; one that was killed is started again for
+        ever, as engines are."""
+        pauses: dict[int, float] = {}
+        while not self.interrupt_signal:
+            self.main_loop_interrupt.wait()
+            self.main_loop_interrupt.clear()
+            while self.interrupt_children and not self.interrupt_signal:
+                index = self.interrupt_children[0]
+                worker = self.wrks[index]
+                brief = time.monotonic() - worker.birth < _BRIEF
+                if brief and index in pauses and worker.inner.exitcode >= 0:
+                    return
+                pause = pauses.get(index, 0.0) if brief else 0.0
+                pauses[index] = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+                self._rest(pause)
+                self.interrupt_children.pop(0)
+                self._respawn_workers([index], spawn_target, target_loader)
+            if self.reload_signal:
+                self._reload(spawn_target, target_loader)
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self.interrupt_signal and time.monotonic() < until:
+            time.sleep(0.05)
 
     def _init_shared_socket(self) -> None:
         self._listeners: list[tuple[SocketHolder, socket.socket]] = []
@@ -146,17 +178,10 @@ class Signals:
         os.read(self._heard, 1)
         self._stopping()
         self._say(f"stopping; running requests have {self._grace_period:g} s to finish (once more to stop at once)")
-        threading.Thread(target=self._insist, name="stopping", daemon=True).start()
+        self._server.signal_handler_interrupt()
         while os.read(self._heard, 1):
             for worker in list(self._server.wrks):
                 worker.kill()
-
-    def _insist(self) -> None:
-        """Tell Granian to end, until it has. Its loop forgets that while it starts a worker in the place of one that
-        died, as they do when the signal reaches them, too."""
-        while True:
-            self._server.signal_handler_interrupt()
-            time.sleep(_INSISTING)
 
 
 def load(application: str) -> Any:
