@@ -114,12 +114,15 @@ async def test_a_worker_that_is_killed_again_and_again_does_not_end_the_server(t
     (tmp_path / "script.json").write_text("{}")
     with serving(tmp_path, f"scripted+{tmp_path / 'script.json'}") as server:
         dead = set[int]()
+
+        def started() -> set[int]:
+            return set(processes.workers(server.process.pid)) - dead
+
         async with aiohttp.ClientSession() as client:
             for _ in range(3):
-                new = await processes.eventually(lambda: set(processes.workers(server.process.pid)) - dead)
-                for pid in new:
+                for pid in await processes.eventually(started):
                     os.kill(pid, signal.SIGKILL)
-                dead |= new
+                    dead.add(pid)
             assert (await ask(client, server.url, "Hi", stream=False))[0] == 200
         (pid,) = processes.workers(server.process.pid)
         os.kill(pid, signal.SIGKILL)

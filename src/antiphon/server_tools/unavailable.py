@@ -42,8 +42,11 @@ def wants_search(kind: str, text: str) -> bool:
 
 def answer(name: str, kind: str, text: str, id: str, usage: Usage) -> list[AnyEvent]:
     """The events of a whole message: the call with this id, its error, and a sentence for the model that asked. `text`
-    is the user's last."""
-    result = next((result for family, result in _RESULTS if kind.startswith(family)), "web_search_tool_result")
+    is the user's last. Of a tool that has no results of its own there is the sentence."""
+    sentence: list[AnyEvent] = [TextDelta(f"{name} is not available on this server."), Finished("end_turn", usage)]
+    result = next((result for family, result in _RESULTS if kind.startswith(family)), None)
+    if result is None:
+        return [Started(usage), *sentence]
     query = _SEARCH.search(text)
     searches = result == "web_search_tool_result"
     input = {"query": (query[1] if query else text).strip()[:_LONGEST_QUERY]} if searches else {}
@@ -54,6 +57,5 @@ def answer(name: str, kind: str, text: str, id: str, usage: Usage) -> list[AnyEv
         ToolDelta(msgspec.json.encode(input).decode()),
         ToolEnd(),
         ServerResult({"type": result, "tool_use_id": id, "caller": DIRECT, "content": error}),
-        TextDelta(f"{name} is not available on this server."),
-        Finished("end_turn", usage),
+        *sentence,
     ]

@@ -61,17 +61,20 @@ class OpenList(msgspec.Struct, kw_only=True):
 class _Models:
     def __init__(self, service: Service, options: Options) -> None:
         self._service = service
-        self._batches = options.store is not None
+        self._options = options
 
     async def list(self, exchange: Exchange) -> None:
         anthropic = _anthropic(exchange)
         # Clients of OpenAI's shape know no pages and expect all there is.
         cards, usual = self._service.cards(), "20" if anthropic else "1000"
+        stages = exchange.queries.get("lifecycle[]") or exchange.queries.get("lifecycle")
+        if stages and "active" not in stages:
+            cards = []
         places, more = pages.cut([card.name for card in cards], exchange.query, usual=usual, kind="model")
         page = [cards[place] for place in places]
         if anthropic:
             first, last = (page[0].name, page[-1].name) if page else (None, None)
-            entries = [_model(card, self._batches) for card in page]
+            entries = [_model(card, self._served(exchange)) for card in page]
             listed: Page | OpenList = Page(entries, more, first, last)
         else:
             listed = OpenList(data=[_openai(card) for card in page], models=catalogue(page))
@@ -79,8 +82,14 @@ class _Models:
 
     async def one(self, exchange: Exchange) -> None:
         card = self._service.card(exchange.rest)
-        entry = _model(card, self._batches) if _anthropic(exchange) else _openai(card)
+        entry = _model(card, self._served(exchange)) if _anthropic(exchange) else _openai(card)
         await exchange.reply(200, msgspec.json.encode(entry))
+
+    def _served(self, exchange: Exchange) -> set[str]:
+        """What this server does for the client beside answering."""
+        offered = self._options.server_tools.for_key(exchange.watch.key)
+        batches = {"batch"} if self._options.store is not None else set[str]()
+        return batches | {family.name for family in offered.families}
 
 
 def _anthropic(exchange: Exchange) -> bool:
@@ -91,24 +100,25 @@ def _openai(card: ModelCard) -> OpenModel:
     return OpenModel(id=card.name, created=card.created, max_model_len=card.window)
 
 
-def _model(card: ModelCard, batches: bool) -> Model:
+def _model(card: ModelCard, served: set[str]) -> Model:
     return Model(
         id=card.name,
         display_name=card.name,
         created_at=datetime.fromtimestamp(card.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         max_input_tokens=card.window,
         max_tokens=card.max_output,
-        capabilities=_capabilities(card, batches),
+        capabilities=_capabilities(card, served),
     )
 
 
-def _capabilities(card: ModelCard, batches: bool) -> dict[str, Any]:
-    yes, no = {"supported": True}, {"supported": False}
-    thinks = {"supported": card.thinking}
+def _capabilities(card: ModelCard, served: set[str]) -> dict[str, Any]:
+    yes, thinks = {"supported": True}, {"supported": card.thinking}
+    code, search = ({"supported": name in served} for name in ("code_execution", "web_search"))
+    either = {"supported": code["supported"] or search["supported"]}
     return {
-        "batch": {"supported": batches},
+        "batch": {"supported": "batch" in served},
         "citations": yes,
-        "code_execution": no,
+        "code_execution": code,
         "image_input": {"supported": card.vision},
         "pdf_input": yes,
         "structured_outputs": yes,
@@ -119,7 +129,7 @@ def _capabilities(card: ModelCard, batches: bool) -> dict[str, Any]:
             "compact_20260112": yes,
         },
         "effort": {**thinks, "low": thinks, "medium": thinks, "high": thinks, "max": thinks, "xhigh": thinks},
-        "server_tools": {"supported": False, "code_execution": no, "web_search": no},
+        "server_tools": {**either, "code_execution": code, "web_search": search},
         "thinking": {
             **thinks,
             "types": {"adaptive": thinks, "between_tools": thinks, "disabled": thinks, "enabled": thinks},
@@ -136,7 +146,11 @@ _VERSION = Parameter("anthropic-version", "header", "Asks for the shape of the M
 _LIST = Operation(
     summary="List the models",
     replies={"application/json": _either("Page", "OpenList")},
-    parameters=(_VERSION, *pages.PARAMETERS),
+    parameters=(
+        _VERSION,
+        *pages.PARAMETERS,
+        Parameter("lifecycle[]", "query", "Only models in one of these stages. All that are served are `active`."),
+    ),
 )
 _ONE = Operation(
     summary="Retrieve a model",

@@ -134,6 +134,22 @@ async def test_a_reply_that_breaks_off_is_charged_apart(tmp_path: Path, ending: 
     assert engine.running == 0
 
 
+async def test_several_choices_that_break_off_are_charged_one_prompt(tmp_path: Path) -> None:
+    """As they are when they come to their end."""
+    service, _ = await over(Rule(text="a b c d e f", delay=0.05))
+    async with charging(tmp_path, service) as here:
+        chat = {"model": "m", "n": 3, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+        url = here.server.url + "/v1/chat/completions"
+        async with here.server.client.post(url, json=chat, headers={"x-api-key": "k"}) as response:
+            await response.content.readuntil(b'"content":"')
+            response.close()
+        await eventually(lambda: here.used().broken)
+        broken = here.used()
+        await here.server.post({**chat, "stream": False}, "/v1/chat/completions", **KEY)
+        whole = here.used()
+    assert (broken.input + broken.cached) * 2 == whole.input + whole.cached > 0
+
+
 async def test_a_response_in_the_background_is_charged_when_it_is_made(tmp_path: Path) -> None:
     """Once, whole, although its request was answered long before."""
     async with charging(tmp_path, ScriptedService([0.2, *REPLY])) as here:

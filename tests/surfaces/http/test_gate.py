@@ -32,6 +32,8 @@ KEY = "sk-secret"
         "/v1/messages",
         "/messages",
         "/v1/v1/messages",
+        "/v1//messages",
+        "/anthropic//v1//messages",
         "/anthropic/v1/messages",
         "/anthropic/messages/",
         "/v1/messages/",
@@ -51,6 +53,7 @@ def test_the_canonical_spelling_of_a_path() -> None:
     assert canonical("/anthropicx/v1") == ("/anthropicx/v1", False)
     assert canonical("/v1") == ("/", False)
     assert canonical("//v1/models//") == ("/models", False)
+    assert canonical("/v1//models//a//b") == ("/models//a//b", False)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +234,12 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
         ("http://192.168.1.6:8000", "192.168.1.5:8000", {}, False),
         ("null", "127.0.0.1:8000", {}, False),
         ("null", "", {}, False),
+        ("app://obsidian.md", "127.0.0.1:8000", {}, True),
+        ("vscode-webview://1a2b", "127.0.0.1:8000", {}, True),
+        ("tauri://localhost", "127.0.0.1:8000", {}, True),
+        ("https://obsidian.md", "127.0.0.1:8000", {}, False),
+        ("chrome-extension://abcdef", "127.0.0.1:8000", {}, False),
+        ("chrome-extension://abcdef", "127.0.0.1:8000", {"hosts": ("abcdef",)}, True),
         ("http://evil.example", "h", {"hosts": ("*",)}, True),
         ("http://good.example:3000", "h", {"hosts": ("good.example",)}, True),
         ("http://evil.example", "h", {"accounts": Accounts(keys=Keyring((b"x",)))}, True),
@@ -304,6 +313,8 @@ async def test_models_in_both_shapes(server: Any) -> None:
     assert (page["last_id"], page["has_more"]) == ("seeing-model", False)
     page = await get("/anthropic/v1/models?before_id=seeing-model")
     assert [model["id"] for model in page["data"]] == ["local-model"]
+    for stages, many in (("lifecycle[]=active&lifecycle[]=retired", 2), ("lifecycle%5B%5D=retired", 0)):
+        assert len((await get(f"/anthropic/v1/models?{stages}"))["data"]) == many
     for wrong in ("limit=0", "limit=x", "limit=1001", "limit=99999999999999999999"):
         assert (await get(f"/anthropic/v1/models?{wrong}"))["error"]["message"].startswith("limit: ")
 

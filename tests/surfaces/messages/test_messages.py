@@ -35,3 +35,14 @@ async def test_a_plain_reply_has_every_key_of_the_message_object(server: Any) ->
             "speed": "standard",
         },
     }
+
+
+async def test_a_budget_for_all_thinking_of_a_turn_may_be_above_the_limit_of_a_reply(server: Any) -> None:
+    """Which it is where thinking is interleaved with calls; elsewhere it must leave room for an answer. Where tokens
+    are only counted, none are written."""
+    asked = server.ask(max_tokens=200, thinking={"type": "enabled", "budget_tokens": 4000})
+    status, _, failure = await server.post(asked)
+    assert (status, failure["error"]["message"]) == (400, "`max_tokens` must be greater than `thinking.budget_tokens`.")
+    interleaved = {"anthropic-beta": "a-2025-01-01,interleaved-thinking-2025-05-14"}
+    assert (await server.post(asked, **interleaved))[0] == 200
+    assert (await server.post(asked, "/v1/messages/count_tokens"))[0] == 200

@@ -263,6 +263,25 @@ async def test_a_forced_server_tool_answers_that_it_is_unavailable(fields: dict[
     assert [block["type"] for block in told["content"]] == [block["type"] for block in message["content"]]
 
 
+@pytest.mark.parametrize(
+    "tool", [{"type": "mcp_toolset", "mcp_server_name": "x"}, {"type": "zzz_20300101", "name": "zz"}]
+)
+async def test_a_forced_tool_that_nobody_knows_is_no_search(tool: dict[str, Any]) -> None:
+    """It has no result that a client could read, so there is a sentence and no call."""
+    async with serving(ScriptedService([RuntimeError("the engine is not asked")])) as server:
+        status, _, message = await server.post(server.ask(tools=[tool], tool_choice={"type": "any"}))
+    assert (status, message["stop_reason"]) == (200, "end_turn")
+    (words,) = message["content"]
+    assert "is not available on this server" in words["text"]
+
+
+def test_there_may_be_a_toolset_for_each_mcp_server() -> None:
+    """They have no names by which they could be the same."""
+    toolsets = [{"type": "mcp_toolset", "mcp_server_name": name} for name in "xyz"]
+    assert "tools.mcp_toolset" in read(body(tools=[*toolsets, TOOL])).ignored
+    assert refusal(body(tools=[SEARCH, SEARCH])) == "tools: Tool names must be unique."
+
+
 def test_every_known_type_in_the_table_is_found() -> None:
     """A family that is not ours gives nothing, so that it can be told apart."""
     assert known("web_search_20250305", {}) is None

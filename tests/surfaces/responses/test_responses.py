@@ -159,6 +159,17 @@ async def test_what_nobody_acts_upon_is_named(server: Any, service: ScriptedServ
     assert [tool.name for tool in service.conversation.tools] == ["look"]
 
 
+@pytest.mark.parametrize(
+    "choice", ["required", {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}]
+)
+async def test_a_tool_that_is_left_out_cannot_be_required(server: Any, service: ScriptedService, choice: Any) -> None:
+    """The request is answered without it, as any that names such a tool; without any tool it makes no sense."""
+    asked = {"model": "m", "input": "Hi", "tool_choice": choice}
+    status, headers, _ = await server.post({**asked, "tools": [{"type": "web_search"}]}, PATH)
+    assert (status, headers["antiphon-ignored"]) == (200, "tools.web_search")
+    assert (await server.post(asked, PATH))[0] == 400
+
+
 async def test_what_would_ask_something_else_is_refused(server: Any) -> None:
     """To leave out a part of the question is no kindness."""
     status, _, told = await post(server, prompt={"id": "x"})

@@ -17,12 +17,13 @@ from antiphon.observability.request_watch import Watch
 class Charge:
     """The charge of one request; nothing where there is no ledger. One that is `postponed` is for a reply that is made
     after the request was answered. A request of a batch has an id, `batched`: it may be asked again, and is charged for
-    one reply that is whole."""
+    one reply that is whole. So many replies are made `per_prompt`, which is charged once for them."""
 
     def __init__(
         self, ledger: Ledger | None, watch: Watch, batched: str = "", clock: Callable[[], float] = time.time
     ) -> None:
         self.postponed = False
+        self.per_prompt = 1
         self._ledger = ledger
         self._watch = watch
         self._batched = batched
@@ -40,7 +41,7 @@ class Charge:
         if self._charged or self._batched or not (watch.output or watch.first is not None):
             return
         usage = Usage(
-            prompt=watch.earlier_prompt + watch.prompt,
+            prompt=(watch.earlier_prompt + watch.prompt) // self.per_prompt,
             cached=watch.earlier_cached + watch.cached,
             output=watch.output,
         )

@@ -1,8 +1,9 @@
 """Which web pages may talk to the server from inside a browser (CORS).
 
 Where keys are asked for, the key is the guard and any origin may try. Where none is, a page somewhere on the
-web must not be able to use the model of whoever visits it, so only pages from this machine, from listed names and
-the server's own are let in. Programs that are not browsers send no `origin` and are not concerned.
+web must not be able to use the model of whoever visits it, so only pages from this machine, from programs installed on
+it, from listed names and the server's own are let in. Programs that are not browsers send no `origin` and are not
+concerned.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from antiphon.surfaces.http import hosts
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.surface import Options
 
+_DESKTOP = {"app", "capacitor", "ionic", "tauri", "vscode-file", "vscode-webview"}
+"""The schemes of pages that installed programs bring along. A browser gives none of them to a page of the web."""
 _EXPOSED = b"request-id, x-request-id, retry-after, x-should-retry, antiphon-ignored"
 _ALLOWED = (
     "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, "
@@ -26,9 +29,12 @@ def allowed(origin: str, host: str, options: Options) -> bool:
     if options.accounts.keys.required:
         return True
     try:
-        name, authority = urlsplit(origin).hostname or "", urlsplit(origin).netloc
+        parts = urlsplit(origin)
+        name, authority = parts.hostname or "", parts.netloc
     except ValueError:
         return False
+    if parts.scheme in _DESKTOP:
+        return True
     return (name != "" and authority == host) or hosts.local(name) or hosts.listed(name, options)
 
 

@@ -51,15 +51,14 @@ def canonical(path: str) -> tuple[str, bool]:
     """The one spelling of a path, and whether it was below `/anthropic`.
 
     Users give clients a base URL with and without `/v1`, clients add their own: `/messages`, `/v1/v1/messages`,
-    `/anthropic/v1/messages/` all mean `/messages`.
+    `/v1//messages`, `/anthropic/v1/messages/` all mean `/messages`.
     """
-    path = "/" + path.strip("/")
-    below = path == "/anthropic" or path.startswith("/anthropic/")
-    if below:
-        path = path[len("/anthropic") :] or "/"
-    while path == "/v1" or path.startswith("/v1/"):
-        path = path[len("/v1") :] or "/"
-    return path, below
+    first, _, rest = (path := path.strip("/")).partition("/")
+    if below := first == "anthropic":
+        path = rest.lstrip("/")
+    while path == "v1" or path.startswith("v1/"):
+        path = path[len("v1") :].lstrip("/")
+    return "/" + path, below
 
 
 class Gate:

@@ -225,8 +225,9 @@ def _time(seconds: float) -> str:
 def _address(exchange: Exchange) -> str:
     """Where this client finds the batches: by the name and the path that it uses itself."""
     scheme = exchange.header("x-forwarded-proto") or exchange.scope.get("scheme") or "http"
+    host = exchange.header("x-forwarded-host") or exchange.header("host") or "localhost"
     path, place, _ = str(exchange.scope["path"]).partition(_PLACE)
-    return f"{scheme.partition(',')[0].strip()}://{exchange.header('host') or 'localhost'}{path}{place}"
+    return f"{scheme.partition(',')[0].strip()}://{host.partition(',')[0].strip()}{path}{place}"
 
 
 def _tend(service: Service, application: ASGIApp, options: Options) -> Coroutine[Any, Any, None] | None:

@@ -87,7 +87,8 @@ DIFFERENCES = (
         "budgets",
         "`thinking.budget_tokens`",
         "At least 1024, and below `max_tokens`.",
-        "Any value below `max_tokens`; thinking is limited to it, and to three quarters of `max_tokens`.",
+        "Any value below `max_tokens`, and any at all where thinking is interleaved; thinking is limited to it, and to "
+        "three quarters of `max_tokens`.",
         "Small models have small windows, and there must be room for an answer.",
     ),
     Difference(

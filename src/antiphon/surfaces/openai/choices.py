@@ -54,6 +54,7 @@ async def run(exchange: Exchange, runs: Sequence[Run], emit: EmitChoice, *, per_
     """Generate all choices at once, and emit what comes of each, one batch at a time. The request is charged before the
     last of it."""
     ends: dict[int, Usage] = {}
+    exchange.charge.per_prompt = per_prompt
 
     async def charged(choice: ChoiceBatch) -> None:
         number, batch = choice

@@ -93,7 +93,7 @@ class RequestReader:
         draft = await offload(large, partial(read_draft, body, offered))
         request = draft.request
         if not counting:
-            _check_length(request)
+            _check_length(request, interleaved="interleaved-thinking" in (exchange.header("anthropic-beta") or ""))
         if exchange.batch is not None:
             _check_batched(request, turn)
         card = self._service.card(request.model)
@@ -167,11 +167,15 @@ def _check_headers(exchange: Exchange, *, version_optional: bool) -> None:
     check_media_type(exchange)
 
 
-def _check_length(request: wire.Request) -> None:
+def _check_length(request: wire.Request, *, interleaved: bool) -> None:
     if request.max_tokens is None:
         raise BadRequest("max_tokens: Field required")
     if request.max_tokens == 0 and request.stream:
         raise BadRequest("max_tokens: 0 only warms the cache and cannot be streamed")
+    budget = request.thinking and request.thinking.type == "enabled" and request.thinking.budget_tokens
+    # Interleaved, the budget is that of all thinking between the calls of a turn.
+    if budget and not interleaved and 0 < request.max_tokens <= budget:
+        raise BadRequest("`max_tokens` must be greater than `thinking.budget_tokens`.")
 
 
 def _check_batched(request: wire.Request, turn: ThreadTurn | None) -> None:

@@ -49,8 +49,6 @@ def thinking_policy(request: wire.Request, ignored: list[str]) -> ThinkingPolicy
     budget = thinking.budget_tokens if thinking.type == "enabled" else None
     if budget == 0:
         raise BadRequest("thinking.enabled.budget_tokens: Input should be greater than or equal to 1")
-    if budget is not None and request.max_tokens and budget >= request.max_tokens:
-        raise BadRequest("`max_tokens` must be greater than `thinking.budget_tokens`.")
     return ThinkingPolicy(mode=_MODES[thinking.type], budget=budget, effort=effort)
 
 

@@ -183,7 +183,10 @@ def _put(box: Toolbox, raw: Raw, where: str, offered: ServerTools) -> None:
     if tools is None:
         name = entry.name or kind
         if name in box:
-            raise BadRequest("tools: Tool names must be unique.")
+            if entry.name:
+                raise BadRequest("tools: Tool names must be unique.")
+            # An `mcp_toolset` has no name of its own, and there is one for each server.
+            name = f"{kind} ({where})"
         box.server[name] = kind
         box.ignored.append(f"tools.{kind}")
         return

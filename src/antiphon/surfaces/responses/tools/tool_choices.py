@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from msgspec.structs import replace
 
@@ -19,7 +19,7 @@ def choice(tool_choice: str | wire.ToolChoice | None, box: Toolbox, parallel: bo
     """How tools must be used, and all of them, withdrawn where they may not be. Raises BadRequest."""
     shown = (*box.tools.values(), *box.later.values())
     if tool_choice is None or isinstance(tool_choice, str):
-        return choice_by_word(tool_choice or "auto", box.tools, parallel, "tool_choice"), shown
+        return _by_word(tool_choice or "auto", box.tools, "tool_choice", box, parallel), shown
     match tool_choice.type:
         case "function" | "custom":
             if tool_choice.name is None:
@@ -27,14 +27,14 @@ def choice(tool_choice: str | wire.ToolChoice | None, box: Toolbox, parallel: bo
             name = box.known_as(tool_choice.name, None)
             return choice_by_name(name, box.tools, parallel, "tool_choice.name"), shown
         case "allowed_tools":
-            return _among(
-                list(_allowed(tool_choice, box)), tool_choice.mode or "auto", "tool_choice.mode", shown, parallel
-            )
+            names = list(_allowed(tool_choice, box))
+            word = _by_word(tool_choice.mode or "auto", names, "tool_choice.mode", box, parallel)
+            return word, _only(names, shown)
         case "mcp" if "tools.mcp" not in box.ignored:
             names = box.on_server(tool_choice.server_label, tool_choice.name)
             if not names:
                 raise BadRequest("tool_choice: there is no such MCP server or tool; see server_label and name")
-            return _among(names, "required", "tool_choice", shown, parallel)
+            return ToolChoice(mode="any", parallel=parallel), _only(names, shown)
         case kind if kind in box.tools:
             # The tools that the API defines are called by the names of their types.
             return choice_by_name(kind, box.tools, parallel, "tool_choice.type"), shown
@@ -47,11 +47,17 @@ def choice(tool_choice: str | wire.ToolChoice | None, box: Toolbox, parallel: bo
             )
 
 
-def _among(names: list[str], word: str, where: str, shown: tuple[Tool, ...], parallel: bool) -> Chosen:
+def _by_word(word: str, names: Collection[str], where: str, box: Toolbox, parallel: bool) -> ToolChoice:
+    """How tools with these names must be used. Where all that could be meant are left out, nothing can be required."""
+    if word == "required" and not names and any(each.startswith("tools.") for each in box.ignored):
+        return ToolChoice(parallel=parallel)
+    return choice_by_word(word, names, parallel, where)
+
+
+def _only(names: list[str], shown: tuple[Tool, ...]) -> tuple[Tool, ...]:
     """Only tools with these names may be used. What the prompt says of the others stays, and with it the prompt's
     beginning."""
-    tools = tuple(replace(tool, withdrawn=tool.name not in names) for tool in shown)
-    return choice_by_word(word, names, parallel, where), tools
+    return tuple(replace(tool, withdrawn=tool.name not in names) for tool in shown)
 
 
 def _allowed(tool_choice: wire.ToolChoice, box: Toolbox) -> Iterator[str]:
