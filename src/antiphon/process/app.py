@@ -125,6 +125,7 @@ class Application:
         bounds = parts.rate_limiter(settings, self._accounts.keys, self._shared)
         leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         places = self._runtime.models
+        reloads = [self._shared.reloaded(place.name) for place in places]
         loaded = await asyncio.gather(*(self._load(place) for place in places))
         self._loaded = {models[0].card.name: models for models in loaded}
         self._places = dict(zip(self._loaded, places, strict=True))
@@ -138,7 +139,8 @@ class Application:
             clears_tool_results=settings.context_management == "clear-tool-results",
             recorder=recorder,
         )
-        reloader = WorkerReloader(self._shared, self._places, self._engine, self._renew)
+        known = dict(zip(self._loaded, reloads, strict=True))
+        reloader = WorkerReloader(self._shared, self._places, self._engine, self._renew, known)
         self._service.reloader = reloader
         chosen = self._surface_options(recorder, bounds, leaving)
         self._surfaces = surfaces.build(self._service, chosen)
@@ -188,7 +190,7 @@ class Application:
 
     async def _load(self, place: ModelEndpoint) -> list[Model]:
         """The model at this place, and behind it those that its adapters make of it."""
-        settings = self._runtime.settings
+        settings, place = self._runtime.settings, self._since_reload(place)
         reach = Reach(
             key=place.key or place.settings.engine_key,
             tokenizer=place.settings.tokenizer,
@@ -217,14 +219,18 @@ class Application:
         model = self._loaded[name][0]
         return model.engine if isinstance(model, TokenModel) else None
 
-    async def _renew(self, name: str, loaded: float) -> None:
-        """Load a model whose weights are others since then, and serve it in place of what it was: what was computed and
-        remembered with the old ones is not looked for any more."""
-        place = self._places[name]
-        if place.prefixes:
-            other = hashlib.sha256(place.prefixes.engine + str(loaded).encode()).digest()
-            place = msgspec.structs.replace(place, prefixes=msgspec.structs.replace(place.prefixes, engine=other))
-        models = await self._load(place)
+    def _since_reload(self, place: ModelEndpoint) -> ModelEndpoint:
+        """The place as it is since its weights were last reloaded: what was computed and remembered with others is not
+        looked for any more, by no worker. It was named when the server began."""
+        reload = self._shared.reloaded(place.name)
+        if reload is None or place.prefixes is None:
+            return place
+        other = hashlib.sha256(place.prefixes.engine + str(reload.time).encode()).digest()
+        return msgspec.structs.replace(place, prefixes=msgspec.structs.replace(place.prefixes, engine=other))
+
+    async def _renew(self, name: str) -> None:
+        """Load a model whose weights are others by now, and serve it in place of what it was."""
+        models = await self._load(self._places[name])
         assert self._service
         self._service.renew(models)
         # Requests that were prepared before may still wait for their turn with it.

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from antiphon.api.errors import BadRequest, EngineFailed, Failure, NotFound
+from antiphon.api.errors import BadRequest, EngineFailed, NotFound
 from antiphon.engines import UpdatesWeights
 from antiphon.process.reload_gate import ReloadGate
 from antiphon.process.worker_config import ModelEndpoint
@@ -28,21 +28,23 @@ _BETWEEN = 1.0
 
 class WorkerReloader:
     """Reloads the models at these `places`, each by its name. `engine` gives the engine of a model, and `renew` makes
-    the model anew, for what was loaded at this time."""
+    the model anew. `known` is how the last reload of each went, when this worker loaded it."""
 
     def __init__(
         self,
         shared: WorkerState,
         places: Mapping[str, ModelEndpoint],
         engine: Callable[[str], object],
-        renew: Callable[[str, float], Awaitable[None]],
+        renew: Callable[[str], Awaitable[None]],
+        known: Mapping[str, Reloaded | None],
     ) -> None:
         self._shared = shared
         self._places = places
         self._engine = engine
         self._renew = renew
         self._begun = time.time()
-        self._known: dict[str, float] = {}
+        self._known = dict(known)
+        self._failed: dict[str, Reloaded] = {}
         self._busy: set[str] = set()
         self._gates: dict[str, ReloadGate] = {
             name: gate for name in places if (gate := shared.reload_gate(name)) is not None
@@ -80,16 +82,16 @@ class WorkerReloader:
                     last = self._shared.reloaded(model)
                     before = last.weights if last else ""
                     await engine.update_weights(weights or before, before=before, abort=mode == "abort")
-                    loaded = time.time()
-                    self._shared.note_reloaded(model, Reloaded(loaded, weights=weights or before))
+                    outcome = Reloaded(time.time(), weights=weights or before)
+                    self._shared.note_reloaded(model, outcome)
                 else:
-                    loaded = await self._restarted(Restart(model, abort=mode == "abort"))
-                await self._begin_anew(model, loaded)
+                    outcome = await self._restarted(Restart(model, abort=mode == "abort"))
+                await self._begin_anew(model, outcome)
             finally:
                 self._busy.discard(model)
-        return loaded
+        return outcome.time
 
-    async def _restarted(self, request: Restart) -> float:
+    async def _restarted(self, request: Restart) -> Reloaded:
         model = request.model
         before = self._shared.reloaded(model)
         try:
@@ -101,21 +103,23 @@ class WorkerReloader:
         assert outcome
         if outcome.error:
             raise EngineFailed(f"the engine of {model} does not come back: {outcome.error}")
-        return outcome.time
+        return outcome
 
-    async def _begin_anew(self, model: str, loaded: float) -> None:
-        self._known[model] = loaded
-        await self._renew(model, loaded)
+    async def _begin_anew(self, model: str, outcome: Reloaded) -> None:
+        await self._renew(model)
+        self._known[model] = outcome
 
     async def follow(self) -> None:
-        """Begin anew with models that other workers have reloaded, until cancelled."""
+        """Begin anew with models that other workers have reloaded, until cancelled. It is tried until it is done."""
         while self._gates:
             await asyncio.sleep(_BETWEEN)
             for model in self._gates.keys() - self._busy:
                 outcome = self._shared.reloaded(model)
-                if outcome is None or outcome.error or outcome.time <= self._known.get(model, self._begun):
+                if outcome is None or outcome.error or outcome == self._known.get(model):
                     continue
                 try:
-                    await self._begin_anew(model, outcome.time)
-                except (Failure, ValueError) as error:
-                    log.error("%s was reloaded, but cannot be used: %s", model, error)
+                    await self._begin_anew(model, outcome)
+                except Exception as error:
+                    if self._failed.get(model) != outcome:
+                        self._failed[model] = outcome
+                        log.error("%s was reloaded, but cannot be used: %s", model, error or type(error).__name__)
