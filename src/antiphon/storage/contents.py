@@ -42,14 +42,19 @@ class Contents(Protocol):
         """Forget them, if they are there."""
 
     async def names(self, folder: str, age: float) -> list[str]:
-        """What was written in a folder at least so many seconds ago."""
+        """What was written in a folder at least so many seconds ago. What somebody else has put there is left out."""
 
 
 def check_name(name: str) -> str:
     """The name, where it is one. Raises ValueError."""
-    if not _NAME.match(name):
+    if not is_name(name):
         raise ValueError(f"no name of contents: {name!r}")
     return name
+
+
+def is_name(name: str) -> bool:
+    """Whether contents can have this name."""
+    return _NAME.match(name) is not None
 
 
 class FolderContents:
@@ -89,12 +94,14 @@ class FolderContents:
         with contextlib.suppress(FileNotFoundError), os.scandir(self._folder / folder) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
-                    if entry.stat().st_mtime > time.time() - age:
+                    name = f"{folder}/{entry.name}"
+                    ours = is_name(name) and entry.is_file(follow_symlinks=False)
+                    if not ours or entry.stat().st_mtime > time.time() - age:
                         continue
                     if entry.name.startswith(files.DRAFT):
                         os.unlink(entry.path)
                     else:
-                        names.append(f"{folder}/{entry.name}")
+                        names.append(name)
         return names
 
 
