@@ -95,6 +95,27 @@ def test_the_journal_of_a_dead_worker_counts_once(records: Records, journals: Pa
     living.close()
 
 
+@pytest.mark.parametrize("line", [b'[1,"a","m"\0\0\0', b"\0" * 5000, b"\xff", b"[" * 9000, b"", b'{"a":1}', b"\r"])
+async def test_a_line_that_cannot_be_read_costs_no_other(
+    records: Records, journals: Path, caplog: pytest.LogCaptureFixture, line: bytes
+) -> None:
+    """Those before and behind it are counted, once, by reports and by workers, and the operator is told once."""
+    store, dead, ledger = UsageStore(records), Journal(journals), Ledger(UsageStore(records), journals)
+    dead.add(entry(1))
+    dead._lines.add(line)
+    dead.add(entry(2))
+    dead.close()
+    ledger.enter(entry(3))
+    once = expected([entry(n) for n in (1, 2, 3)])
+    assert total(store.cells(journals, *ALL)) == once
+    for _ in range(2):
+        take_over(store, journals)
+        await ledger.commit()
+        assert total(store.cells(journals, *ALL)) == once
+    assert len([record for record in caplog.records if "cannot be read" in record.message]) == 1
+    await ledger.close()
+
+
 async def test_a_request_of_a_batch_counts_once(place: Place, journals: Path) -> None:
     """However often it was asked, by one worker or by several, of which some died before they were added; at any time,
     and for as long as it is remembered."""

@@ -279,3 +279,19 @@ async def test_what_is_old_is_forgotten(store: Store, monkeypatch: pytest.Monkey
         "msgbatch_new.requests",
         "msgbatch_running.requests",
     ]
+
+
+async def test_a_sweep_that_fails_is_not_the_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it fails of."""
+    swept = asyncio.Event()
+    failures: list[Exception] = [ValueError("bad"), OSError("full")]
+
+    async def sweep(_: BatchStore) -> None:
+        if failures:
+            raise failures.pop()
+        swept.set()
+
+    monkeypatch.setattr(BatchStore, "sweep", sweep)
+    monkeypatch.setattr("antiphon.batches.worker._SWEEP", 0)
+    async with working(store, answering()):
+        await asyncio.wait_for(swept.wait(), 30)

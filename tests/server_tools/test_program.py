@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from antiphon.server_tools.program import TooLong, running
+from tests.faults.processes import ended, eventually
 
 
 async def test_a_program_reads_its_input_and_its_status_is_told() -> None:
@@ -46,3 +47,14 @@ async def test_a_program_is_over_when_its_block_is() -> None:
         await task
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
+
+
+@pytest.mark.parametrize("then", ["wait", "exit"])
+async def test_what_a_program_started_is_over_with_it(then: str) -> None:
+    """Whether the program itself still runs at the end of its block or has ended before."""
+    async with running("sh", "-c", f"sleep 600 >&- & echo $!; exec >&-; {then}") as program:
+        child = int(await program.output(100))
+        if then == "exit":
+            await program.status()
+        assert not ended(child)
+    await eventually(lambda: ended(child))

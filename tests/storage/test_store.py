@@ -128,6 +128,23 @@ async def test_contents_are_listed_by_age_and_deleted(store: Store) -> None:
     assert await store.contents.names("listed", -10) == []
 
 
+async def test_what_others_put_among_contents_is_not_listed(tmp_path: Path) -> None:
+    """Neither what no contents could be called, nor what is no file; all of it stays where it is."""
+    place = local(tmp_path)
+    store = open_store(place.records, place.contents)
+    await store.contents.write("listed/a", pieces(b""))
+    folder = tmp_path / "contents" / "listed"
+    for name in (".nfs0001", ".DS_Store", "a b"):
+        (folder / name).touch()
+    for name in ("new-folder", "folder"):
+        (folder / name).mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    there = sorted(os.listdir(folder))
+    assert await store.contents.names("listed", -10) == ["listed/a"]
+    assert sorted(os.listdir(folder)) == there
+    store.close()
+
+
 @pytest.mark.parametrize("name", ["a", "../a", "files/../a", "/files/a", "files/.a", "files/", "files/a b", ""])
 async def test_names_stay_inside(store: Store, name: str) -> None:
     """No name leads out of the place."""

@@ -2,11 +2,12 @@
 
 What a worker has entered in its journal is added together with how far the journal was read, in one transaction, so
 that every line counts once however often somebody dies between the two. Of entries with an id the first that is added
-counts, whoever made it.
+counts, whoever made it. A line that cannot be read, as a loss of power may leave one, counts for nothing.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from antiphon.accounts.usage import DAY, NAMES, Cell, Counts, Entry, summed
 from antiphon.storage.records import Records, TableSet
+
+log = logging.getLogger("antiphon")
 
 _METADATA = MetaData()
 _USAGE = Table(
@@ -63,6 +66,7 @@ _TABLES = TableSet("usage", 2, _METADATA, {1: _ONCE.create})
 _REMEMBERED = 31 * DAY
 """For so long nothing is counted again that has an id: longer than a batch is kept, or a journal is likely to lie."""
 _ATTEMPTS = 20
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _MOST_NAMED = 500
 """Ids in one question to the database."""
 
@@ -77,18 +81,21 @@ class UsageStore:
     def take(self, journal: Path) -> int:
         """Add what of a journal was not added yet; gives how far it was read, in bytes."""
 
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> tuple[int, int]:
             read = _read(connection, journal.name)
-            entries, end = _entries(journal, read)
+            entries, end, unreadable = _entries(journal, read)
             if end == read:
-                return end
+                return end, 0
             cells = summed(_first(connection, entries))
             for cell in sorted(cells, key=msgspec.structs.astuple):
                 _add(connection, cell, cells[cell])
             _mark(connection, journal.name, end)
-            return end
+            return end, unreadable
 
-        return self._records.run(_TABLES, work)
+        end, unreadable = self._records.run(_TABLES, work)
+        if unreadable:
+            log.warning("lines of usage in %s that cannot be read and are not counted: %d", journal, unreadable)
+        return end
 
     def forget(self, journal: Path) -> None:
         """The journal is gone, and so is all need to know how far it was read."""
@@ -161,16 +168,19 @@ class _Placed(NamedTuple):
     place: str
 
 
-def _entries(journal: Path, start: int) -> tuple[list[_Placed], int]:
-    """The entries of the whole lines behind a place in a journal, and where they end."""
+def _entries(journal: Path, start: int) -> tuple[list[_Placed], int, int]:
+    """The entries of the whole lines behind a place in a journal, where these end, and how many cannot be read."""
     with journal.open("rb") as file:
         file.seek(start)
         waiting = file.read()
-    entries, end = list[_Placed](), start
+    entries, end, unreadable = list[_Placed](), start, 0
     for line in waiting[: waiting.rfind(b"\n") + 1].splitlines(keepends=True):
         end += len(line)
-        entries.append(_Placed(msgspec.json.decode(line, type=Entry), f"{journal.name}:{end}"))
-    return entries, end
+        try:
+            entries.append(_Placed(msgspec.json.decode(line, type=Entry), f"{journal.name}:{end}"))
+        except _UNREADABLE:
+            unreadable += 1
+    return entries, end, unreadable
 
 
 def _first(connection: Connection, placed: Iterable[_Placed]) -> Iterator[Entry]:

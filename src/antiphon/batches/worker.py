@@ -25,6 +25,7 @@ from antiphon.batches.journal import Journal, persistently
 from antiphon.batches.queue import LEASE, ClaimLost, Queue, Share
 from antiphon.batches.requests import Item
 from antiphon.batches.store import Batch, BatchStore
+from antiphon.storage import files
 from antiphon.storage.store import Store
 
 log = logging.getLogger("antiphon")
@@ -147,8 +148,12 @@ class Worker:
 
     async def _sweep(self) -> None:
         while True:
-            with contextlib.suppress(OSError):
+            try:
                 await BatchStore(self._store).sweep()
+            except OSError as error:
+                log.warning("old batches could not be deleted and stay for now: %s", files.reason(error))
+            except Exception:
+                log.exception("old batches could not be deleted and stay for now")
             await asyncio.sleep(_SWEEP)
 
     async def _renew(self) -> None:

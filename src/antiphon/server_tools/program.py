@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -59,8 +60,8 @@ async def running(
     folder: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Program]:
-    """A program that reads the `input` and has these open `descriptors`. If it still runs at the end of the block it is
-    killed. Raises OSError when it cannot be started."""
+    """A program that reads the `input` and has these open `descriptors`. What still runs of it at the end of the block,
+    or of what it started, is killed. Raises OSError when it cannot be started."""
     with tempfile.TemporaryFile() as stdin:
         await offload(len(input) > LARGE, partial(stdin.write, input))
         stdin.seek(0)
@@ -72,6 +73,9 @@ async def running(
             pass_fds=descriptors,
             cwd=folder,
             env=environment,
+            # A group, so that what it starts can be killed with it. In a session of its own it would not stand back:
+            # Linux may weigh sessions against each other, and niceness within each.
+            process_group=0,
         )
     with contextlib.suppress(ProcessLookupError):
         # The system takes more than 19 for 19.
@@ -80,7 +84,9 @@ async def running(
         async with _reading(process.stdout) as printed, _reading(process.stderr) as complaints:
             yield Program(process, printed, complaints)
     finally:
-        process.kill()
+        # The group, which may outlive the process.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
         await asyncio.shield(_status(process))
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from antiphon.storage import files
+from antiphon.storage.in_thread import in_thread
 
 PIECE = 256 * 1024
 """Bytes that are read at once."""
@@ -41,14 +42,19 @@ class Contents(Protocol):
         """Forget them, if they are there."""
 
     async def names(self, folder: str, age: float) -> list[str]:
-        """What was written in a folder at least so many seconds ago."""
+        """What was written in a folder at least so many seconds ago. What somebody else has put there is left out."""
 
 
 def check_name(name: str) -> str:
     """The name, where it is one. Raises ValueError."""
-    if not _NAME.match(name):
+    if not is_name(name):
         raise ValueError(f"no name of contents: {name!r}")
     return name
+
+
+def is_name(name: str) -> bool:
+    """Whether contents can have this name."""
+    return _NAME.match(name) is not None
 
 
 class FolderContents:
@@ -59,31 +65,20 @@ class FolderContents:
         self._folder = folder
 
     async def write(self, name: str, pieces: AsyncIterator[bytes]) -> None:
-        path = self._folder / check_name(name)
-        handle, draft = await asyncio.to_thread(self._draft, path.parent)
+        draft = _Draft(self._folder / check_name(name))
         try:
-            try:
-                async for piece in pieces:
-                    await asyncio.to_thread(files.write_all, handle, piece)
-                await asyncio.to_thread(os.fsync, handle)
-            finally:
-                os.close(handle)
-            await asyncio.to_thread(_publish, draft, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(draft)
-            raise
-
-    def _draft(self, folder: Path) -> tuple[int, str]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return tempfile.mkstemp(dir=folder, prefix=files.DRAFT)
+            await in_thread(draft.open)
+            async for piece in pieces:
+                await in_thread(draft.add, piece)
+            await in_thread(draft.publish)
+        finally:
+            draft.drop()
 
     async def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        with await asyncio.to_thread(open, self._folder / check_name(name), "rb") as file:
+        with await in_thread(open, self._folder / check_name(name), "rb") as file:
             file.seek(start)
             left = end - start if end is not None else sys.maxsize
-            while piece := await asyncio.to_thread(file.read, min(PIECE, left)):
+            while piece := await in_thread(file.read, min(PIECE, left)):
                 left -= len(piece)
                 yield piece
 
@@ -99,15 +94,48 @@ class FolderContents:
         with contextlib.suppress(FileNotFoundError), os.scandir(self._folder / folder) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
-                    if entry.stat().st_mtime > time.time() - age:
+                    name = f"{folder}/{entry.name}"
+                    ours = is_name(name) and entry.is_file(follow_symlinks=False)
+                    if not ours or entry.stat().st_mtime > time.time() - age:
                         continue
                     if entry.name.startswith(files.DRAFT):
                         os.unlink(entry.path)
                     else:
-                        names.append(f"{folder}/{entry.name}")
+                        names.append(name)
         return names
 
 
-def _publish(draft: str, path: Path) -> None:
-    os.replace(draft, path)
-    files.settle(path.parent)
+class _Draft:
+    """Contents that are being written, beside the place that they are to have. All but `drop` is for threads, one after
+    another. Raises OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle = -1
+        self._draft = ""
+
+    def open(self) -> None:
+        """Begin."""
+        folder = self._path.parent
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._handle, self._draft = tempfile.mkstemp(dir=folder, prefix=files.DRAFT)
+
+    def add(self, piece: bytes) -> None:
+        """Go on."""
+        files.write_all(self._handle, piece)
+
+    def publish(self) -> None:
+        """All of it is there now, under its name."""
+        os.fsync(self._handle)
+        os.replace(self._draft, self._path)
+        self._draft = ""
+        files.settle(self._path.parent)
+
+    def drop(self) -> None:
+        """Let go of it. What was not published is gone."""
+        if self._handle >= 0:
+            os.close(self._handle)
+        if self._draft:
+            with contextlib.suppress(OSError):
+                os.unlink(self._draft)

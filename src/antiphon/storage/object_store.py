@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
-from antiphon.storage.contents import PIECE, check_name
+from antiphon.storage.contents import PIECE, check_name, is_name
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -58,10 +58,10 @@ class ObjectContents:
 
         with _as_os_errors():
             return [
-                str(each["path"])
+                name
                 async for several in obstore.list(self._store, prefix=folder)
                 for each in several
-                if each["last_modified"].timestamp() <= time.time() - age
+                if is_name(name := str(each["path"])) and each["last_modified"].timestamp() <= time.time() - age
             ]
 
 

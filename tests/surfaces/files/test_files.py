@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from antiphon.batches.store import Batch
 from antiphon.settings.keys import hashed, label
 from antiphon.storage.file_store import FileStore
 from antiphon.storage.store import open_store
+from antiphon.surfaces import files as surface
 from antiphon.surfaces.messages.citations import CharLocation, location
 from tests.loopback import listening
 from tests.storage.places import Place, local
@@ -213,6 +215,26 @@ async def test_time_and_leftovers_are_swept(tmp_path: Path, monkeypatch: pytest.
         await server.files.sweep()
         assert old
         assert await server.files.store.contents.names("files", -(2.0**32)) == []
+
+
+async def test_a_sweep_that_fails_is_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it fails of."""
+    swept = asyncio.Event()
+    failures: list[Exception] = [ValueError("bad"), OSError("full")]
+
+    async def sweep(_: FileStore) -> None:
+        if failures:
+            raise failures.pop()
+        swept.set()
+
+    monkeypatch.setattr(FileStore, "sweep", sweep)
+    monkeypatch.setattr(surface, "_SWEEP", 0)
+    place = local(tmp_path)
+    sweeping = asyncio.ensure_future(surface._sweep(FileStore(store=open_store(place.records, place.contents))))
+    await asyncio.wait([sweeping, waiting := asyncio.ensure_future(swept.wait())], return_when="FIRST_COMPLETED")
+    assert not sweeping.done()
+    for task in (sweeping, waiting):
+        task.cancel()
 
 
 async def post(server: Running, kind: str, body: bytes) -> tuple[int, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ import pytest
 from anthropic import AsyncAnthropic, beta_async_tool
 
 from antiphon import surfaces
-from antiphon.api.errors import NotFound
+from antiphon.api.errors import BadRequest, NotFound
+from antiphon.api.events import AnyEvent, Emit, Finished, Usage
+from antiphon.api.seal import Seal
 from antiphon.engines.scripted import Rule, Scripted
 from antiphon.storage.file_store import FileStore
 from antiphon.storage.records import Records
 from antiphon.storage.store import open_store
 from antiphon.surfaces.messages import threads
+from antiphon.surfaces.messages.message import Style
 from tests.loopback import listening
 from tests.server_tools.serving import call, says
 from tests.serving.served import served
@@ -143,6 +147,41 @@ def claim(place: Place, id: str, until: float) -> None:
     claimed = threads.TURNS.update().where(threads.TURNS.c.id == id).values(claim="another", until=until)
     records.run(threads.TABLES, lambda one: one.execute(claimed))
     records.close()
+
+
+async def test_a_turn_that_another_has_overtaken_is_not_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two requests that go on from one turn, as the first took too long, the first is told instead of its end; from
+    the other one the thread goes on. A turn that took as long alone is kept."""
+    monkeypatch.setattr(threads, "_LEASE", -1.0)
+    store = open_store(place.records, place.contents)
+    kept, told, owner, prefix = threads.Threads(store), list[str](), os.urandom(8).hex(), os.urandom(8).hex()
+
+    async def answer(name: str, asked: dict[str, Any], meanwhile: Callable[[], Awaitable[None]] | None = None) -> None:
+        _, turn = await kept.open(json.dumps(asked).encode(), owner)
+        assert turn is not None
+
+        async def run(emit: Emit) -> None:
+            if meanwhile:
+                await meanwhile()
+            await emit([Finished("end_turn", Usage(prompt=1, output=1))])
+
+        async def tell(events: list[AnyEvent]) -> None:
+            told.append(name)
+
+        style = Style(id=prefix + name, model="claude-test", seal=Seal(b"k"))
+        await kept.keeping(turn, style, run)(tell)
+
+    with closing(store):
+        await answer("first", {"thread": {"type": "create"}, "messages": [{"role": "user", "content": "Hi"}]})
+        with pytest.raises(BadRequest) as caught:
+            await answer("slow", going_on(f"{prefix}first"), lambda: answer("quick", going_on(f"{prefix}first")))
+        assert caught.value.code == "thread_already_continued"
+        with pytest.raises(NotFound):
+            await answer("none", going_on(f"{prefix}slow"))
+        await answer("last", going_on(f"{prefix}quick"))
+        body, _ = await kept.open(json.dumps(going_on(f"{prefix}last")).encode(), owner)
+        assert len(json.loads(body)["messages"]) == 7
+        assert told == ["first", "quick", "last"]
 
 
 async def test_what_is_no_thread_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import mimetypes
 import secrets
 import tarfile
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from antiphon.storage.contents import PIECE
 from antiphon.storage.file_store import FileRecord, FileStore, OverQuota
+from antiphon.storage.in_thread import in_thread
 
 
 async def keep(files: FileStore, archive: Path, names: Sequence[str], owner: str) -> tuple[list[str], list[str]]:
@@ -48,10 +48,10 @@ async def _keep(files: FileStore, archive: Path, name: str, owner: str) -> str:
 
 async def _pieces(archive: Path, name: str) -> AsyncIterator[bytes]:
     """The bytes of a file in an archive, of which nothing is unpacked. Raises OSError, KeyError and TarError."""
-    with await asyncio.to_thread(tarfile.open, archive, "r:") as opened:
-        file = opened.extractfile(await asyncio.to_thread(opened.getmember, name))
+    with await in_thread(tarfile.open, archive, "r:") as opened:
+        file = opened.extractfile(await in_thread(opened.getmember, name))
         if file is None:
             raise KeyError(f"{name} is no file")
         with file:
-            while piece := await asyncio.to_thread(file.read, PIECE):
+            while piece := await in_thread(file.read, PIECE):
                 yield piece

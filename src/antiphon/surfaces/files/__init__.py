@@ -172,6 +172,8 @@ async def _sweep(store: FileStore) -> None:
             await store.sweep()
         except OSError as error:
             log.warning("expired files could not be deleted and stay for now: %s", files.reason(error))
+        except Exception:
+            log.exception("expired files could not be deleted and stay for now")
         await asyncio.sleep(_SWEEP)
 
 

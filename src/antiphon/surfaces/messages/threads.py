@@ -40,7 +40,8 @@ from antiphon.surfaces.messages import message
 SECONDS = 30 * 24 * 3600.0
 """So long a turn is kept."""
 _LEASE = 600.0
-"""Seconds after which a turn counts as given up that was begun and never ended: its server was killed."""
+"""Seconds after which a turn counts as given up that was begun and has not ended: its server may have been killed. If
+not, the turn is kept all the same, unless another request goes on from the same one by then."""
 _FIXED = ("system", "tools")
 """Fields of the first turn that hold for all."""
 _BOM = b"\xef\xbb\xbf"
@@ -188,6 +189,8 @@ class Threads:
             await self._tables.write(lambda connection: connection.execute(free))
 
     async def _keep(self, turn: ThreadTurn, style: message.Style, reply: Reply) -> None:
+        """Raises BadRequest where another request has taken over the claim on the turn before: a thread has one turn of
+        a number."""
         content = msgspec.json.decode(message.whole(style, reply), type=dict[str, Raw])["content"]
         answer = Raw(msgspec.json.encode({"role": "assistant", "content": content}))
         row = {
@@ -201,8 +204,11 @@ class Threads:
         }
 
         def work(connection: Connection) -> None:
+            held = (TURNS.c.id == turn.previous, TURNS.c.claim == turn.claim)
+            linked = connection.execute(update(TURNS).where(*held).values(next=style.id)).rowcount
+            if turn.previous is not None and not linked:
+                raise _taken_over(turn.previous)
             connection.execute(TURNS.delete().where(TURNS.c.created < time.time() - SECONDS))
-            connection.execute(update(TURNS).where(TURNS.c.id == turn.previous).values(next=style.id))
             connection.execute(TURNS.insert().values(row))
 
         await self._tables.write(work)
@@ -263,6 +269,14 @@ def _check_free(turn: Any) -> None:
             f"thread: another request goes on from {turn.id} now; wait until it has ended",
             code="thread_continue_in_flight",
         )
+
+
+def _taken_over(id: str) -> BadRequest:
+    return BadRequest(
+        f"thread: another request went on from {id} while this reply was made, which took more than {_LEASE:.0f} "
+        "seconds; this reply is not kept",
+        code="thread_already_continued",
+    )
 
 
 def _not_found(id: str) -> NotFound:
