@@ -101,7 +101,8 @@ class PrefixCache:
     async def _prepare(self, seat: Seat, taken: Taken, pages: Pages) -> None:
         before, store = taken.before, self._store
         hashes, have = pages.hashes, common(before.pages, pages.hashes)
-        seat.fresh = bool(before.tokens) and before.domain != taken.slot.domain
+        # One of which nothing is known may hold anything: what ran in it may have outlived what was noted of it.
+        seat.fresh = before.domain != taken.slot.domain
         if store is None:
             return
         if self._worth_writing(before, have):

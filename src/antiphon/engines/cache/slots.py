@@ -80,7 +80,9 @@ class Slots:
         """A slot for this prompt, until `leave`; None when all are taken."""
         hashes = pages.hashes
         with self._locked() as slots:
-            index = _chosen(slots, hashes, conversation, domain)
+            # What is held here stays held, also where the file that told of it was removed.
+            free = [at for at, slot in enumerate(slots) if not slot.taken and at not in self._held]
+            index = _chosen(slots, free, hashes, conversation, domain)
             if index is None:
                 return None
             before = slots[index]
@@ -101,7 +103,8 @@ class Slots:
             return Taken(index, slots[index], before, list(slots))
 
     def leave(self, taken: Taken, pages: Pages | None) -> None:
-        """The slot is free again, and holds what these pages are of; None where that is what it held before."""
+        """The slot is free again, and holds what these pages are of; None where that is what it held before. Where its
+        engine was started anew since it was taken, nobody knows which of the two worked with it."""
         slot = taken.slot
         if pages is None:
             slot = msgspec.structs.replace(taken.before, turn=slot.turn)
@@ -109,23 +112,25 @@ class Slots:
             slot.pages, slot.tokens = pages.hashes, pages.tokens
         slot.busy, slot.used = False, self.now()
         self._held.discard(taken.index)
-        self._put(taken.index, slot)
+        with self._locked() as slots:
+            there = slots[taken.index]
+            if there.turn == slot.turn:
+                slots[taken.index] = slot
+            elif not there.taken:
+                slots[taken.index] = Slot()
 
     def stored(self, index: int, slot: Slot) -> None:
         """All that the slot holds is on disk, if it is still the same."""
         slot.stored = slot.tokens
-        self._put(index, slot)
+        with self._locked() as slots:
+            # Otherwise the engine was started anew, or somebody else has it by now.
+            if slots[index].turn == slot.turn:
+                slots[index] = slot
 
     def known(self) -> list[Slot]:
         """What is known of all."""
         with self._locked() as slots:
             return slots
-
-    def _put(self, index: int, slot: Slot) -> None:
-        with self._locked() as slots:
-            # Otherwise the engine was started anew, or somebody else has it by now.
-            if slots[index].turn == slot.turn:
-                slots[index] = slot
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[list[Slot]]:
@@ -173,8 +178,7 @@ def _goes_on(slot: Slot, pages: bytes) -> bool:
     return bool(slot.pages) and shared(slot.pages, pages) >= _KEPT * len(slot.pages)
 
 
-def _chosen(slots: list[Slot], pages: bytes, conversation: str, domain: bytes) -> int | None:
-    free = [index for index, slot in enumerate(slots) if not slot.taken]
+def _chosen(slots: list[Slot], free: list[int], pages: bytes, conversation: str, domain: bytes) -> int | None:
     if not free:
         return None
     common = {index: shared(slots[index].pages, pages) for index in free}
