@@ -23,6 +23,9 @@ from antiphon.engines.cache.pages import Pages, common, shared
 
 _KEPT = 0.95
 """A prompt goes on from a slot when it begins with this share of what the slot holds."""
+_QUIET, _RESTING, _LONG = 2.0, 10.0, 60.0
+"""A slot is due after so many seconds of rest: when no other is at work, when others are, or (since its first token
+that is not on disk) at the next end of a reply."""
 
 
 class Slot(msgspec.Struct, array_like=True):
@@ -193,6 +196,18 @@ def _chosen(slots: list[Slot], free: list[int], pages: bytes, conversation: str,
     if own:
         return max(own, key=lambda index: (common[index], slots[index].used))
     return min(free, key=lambda index: (bool(slots[index].pages), slots[index].requests > 1, slots[index].used))
+
+
+def ours(slots: list[Slot]) -> list[int]:
+    """The slots that this process has to look after: those that it used last, or that a dead one did."""
+    free, mine = [at for at, slot in enumerate(slots) if not slot.busy], os.getpid()
+    return [at for at in free if slots[at].user == mine or not alive(slots[at].user)]
+
+
+def due(slots: list[Slot], index: int, now: float) -> bool:
+    """Whether a slot is to be written now."""
+    rest = _RESTING if any(slot.taken for slot in slots) else _QUIET
+    return now - slots[index].used >= rest or now - slots[index].since >= _LONG
 
 
 def alive(process: int) -> bool:
