@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.engines import Reach
+from antiphon.api.errors import Failure, Overloaded
+from antiphon.engines import Job, Reach
 from antiphon.engines.answers import Restored, Written
 from antiphon.engines.attached import Attached
 from antiphon.engines.cache import prefix_cache
@@ -19,6 +20,8 @@ from antiphon.engines.cache.pages import Pages
 from antiphon.engines.cache.prefix_cache import PrefixCache
 from antiphon.engines.cache.prefix_store import PrefixStore
 from antiphon.engines.cache.slots import Slots
+from antiphon.engines.llama_cpp import LlamaCpp
+from antiphon.engines.upstream import Upstream
 
 ONE, OTHER = list(range(1000)), list(range(5000, 6000))
 
@@ -30,6 +33,7 @@ class Engine(Attached):
         super().__init__("http://127.0.0.1:9", Reach(patience=0), "llama.cpp server")
         self._folder = folder
         self.asked: list[str] = []
+        self.refusal: Failure | None = None
         self.begun, self.may = asyncio.Event(), asyncio.Event()
         self.may.set()
 
@@ -40,6 +44,8 @@ class Engine(Attached):
             (self._folder / body["filename"]).write_bytes(b"a state")
         self.begun.set()
         await self.may.wait()
+        if self.refusal:
+            raise self.refusal
         return Written(1000) if writes else Restored(1000)
 
 
@@ -56,6 +62,28 @@ async def waiting(engine: Engine, cache: PrefixCache, *asked: Any) -> AsyncItera
     yield
     engine.may.set()
     await cache._errands.done()
+
+
+class Away(Attached):
+    """An engine that is away. What it was `asked` is noted each time."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:9", Reach(patience=0.3, cause="/nowhere"), "llama.cpp server")
+        self.asked: list[str] = []
+
+    async def _answer(self, method: str, path: str, body: Any) -> Any:
+        self.asked.append(path)
+        raise self.upstream.absent(path, ConnectionRefusedError())
+
+    async def _post(self, path: str, body: Any) -> Any:
+        await self._answer("POST", path, body)
+
+
+def keep(store: PrefixStore, folder: Path, domain: bytes, prompt: list[int]) -> None:
+    """The prompt was computed earlier, and kept."""
+    draft, pages = store.draft(), Pages(domain, prompt)
+    (folder / draft).write_bytes(b"a state")
+    assert store.keep(draft, domain, pages.hashes, pages.tokens, "one")
 
 
 def files(folder: Path) -> list[str]:
@@ -124,9 +152,7 @@ async def test_a_server_that_ends_waits_for_no_engine(tmp_path: Path, monkeypatc
 async def test_a_client_that_leaves_while_a_slot_is_read_leaves_nothing_known_of_it(tmp_path: Path) -> None:
     """The engine may have read it or not: neither is taken to be in the slot, and nobody goes on from it."""
     engine, store = Engine(tmp_path), PrefixStore(tmp_path, 1 << 20)
-    draft, pages = store.draft(), Pages(b"one", ONE)
-    (tmp_path / draft).write_bytes(b"a state")
-    assert store.keep(draft, b"one", pages.hashes, pages.tokens, "one")
+    keep(store, tmp_path, b"one", ONE)
     cache = PrefixCache(engine, Slots(1), store)
     await computed(cache, OTHER[:50], "two", b"other")
     async with waiting(engine, cache, ONE, "one", b"one"):
@@ -146,3 +172,53 @@ async def test_a_client_that_leaves_before_its_prompt_is_told_of_leaves_nothing_
     async with cache.seat(ONE, "two", b"other"):
         pass
     assert await computed(cache, ONE, "one", b"one")
+
+
+SERVER = Upstream("llama.cpp server", "http://127.0.0.1:9", own=True)
+AWAY = [
+    SERVER.absent("POST /slots", ConnectionRefusedError()),
+    SERVER.silent("POST /slots", 1),
+    SERVER.broke_off("POST /slots", "in the middle of the answer"),
+    *(SERVER.answered("POST /slots", status, b"not now") for status in (401, 403, 404, 429, 501, 503, 504)),
+]
+REFUSED = [SERVER.answered("POST /slots", status, b"no such state") for status in (400, 500)]
+
+
+@pytest.mark.parametrize("failure", AWAY + REFUSED, ids=str)
+async def test_only_what_the_engine_refuses_to_read_is_dropped(tmp_path: Path, failure: Failure) -> None:
+    """An engine that crashed, loads, or is silent says nothing of a file: it is there when the engine is back."""
+    engine, store = Engine(tmp_path), PrefixStore(tmp_path, 1 << 20)
+    keep(store, tmp_path, b"one", ONE)
+    engine.refusal, cache = failure, PrefixCache(engine, Slots(1), store)
+    async with cache.seat(ONE, "one", b"one") as seat:
+        assert seat.restored == 0
+    assert engine.asked == ["/slots/0?action=restore"]
+    engine.refusal = None
+    async with cache.seat(ONE, "one", b"one") as seat:
+        assert (seat.restored > 0) == (failure in AWAY)
+    await cache.close()
+
+
+async def test_an_engine_that_is_away_is_waited_for_once(tmp_path: Path) -> None:
+    """A request that waited as long as it may to have its slot read does not wait as long again for its reply."""
+    server, store = Away(), PrefixStore(tmp_path, 1 << 20)
+    engine, job = LlamaCpp(server), Job(prompt=ONE, max_tokens=1)
+    keep(store, tmp_path, engine._domain(job), ONE)
+    engine._prefixes = PrefixCache(server, Slots(1), store)
+    with pytest.raises(Overloaded):
+        await anext(engine.generate(job))
+    assert "/slots/0?action=restore" in server.asked
+    assert server.asked.count("/completion") == 1
+    await engine.close()
+
+
+async def test_after_it_was_back_an_engine_is_waited_for_again(tmp_path: Path) -> None:
+    """What was waited in vain counts until the engine has read some of the prompt."""
+    engine, store = Engine(tmp_path), PrefixStore(tmp_path, 1 << 20)
+    keep(store, tmp_path, b"one", ONE)
+    engine.refusal, cache = AWAY[0], PrefixCache(engine, Slots(1), store)
+    async with cache.seat(ONE, "one", b"one") as seat:
+        assert seat.waited
+        cache.progress(seat, 0, 64, 1.0)
+        assert not seat.waited
+    await cache.close()

@@ -19,13 +19,14 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from antiphon.api.errors import BadRequest, Failure
+from antiphon.api.errors import BadRequest, Failure, Overloaded
 from antiphon.engines.answers import Restored, Written
 from antiphon.engines.attached import Attached
 from antiphon.engines.cache.errands import Errands
 from antiphon.engines.cache.pages import HASH, PAGE, Pages, common, shared
 from antiphon.engines.cache.prefix_store import Found, Prefix, PrefixStore
 from antiphon.engines.cache.slots import Slot, Slots, Taken, due, ours
+from antiphon.engines.upstream import Answered
 
 log = logging.getLogger("antiphon")
 
@@ -47,8 +48,9 @@ _MOST_MISSES = 2
 class Seat:
     """A prompt's slot. `beginning` tokens of the prompt are to be computed first, and then kept with `PrefixCache.keep`
     (0: none). `restored` of the prompt's tokens were read from disk. Where it is `fresh`, what the slot held before may
-    not be re-used; where that is `lost`, the slot may hold something else by now. Whoever generates notes in `read` how
-    many tokens of the prompt the engine has (None: it was never asked), and in `sampled` the ids that followed."""
+    not be re-used; where that is `lost`, the slot may hold something else by now. Where the engine was `waited` for in
+    vain, it is not waited for again. Whoever generates notes in `read` how many tokens of the prompt the engine has
+    (None: it was never asked), and in `sampled` the ids that followed."""
 
     def __init__(self, taken: Taken | None = None, pages: Pages | None = None) -> None:
         self.slot = taken.index if taken else ANY
@@ -57,7 +59,7 @@ class Seat:
         self.prefix: Prefix | None = None
         self.beginning = self.restored = 0
         self.read: int | None = None
-        self.fresh = self.lost = False
+        self.fresh = self.lost = self.waited = False
         self.sampled: list[int] = []
 
 
@@ -132,7 +134,7 @@ class PrefixCache:
     def progress(self, seat: Seat, cached: int, read: int, seconds: float) -> None:
         """The engine has `read` so many tokens of the prompt in so many seconds, of which it had `cached` some. Where
         it restores less than it said, it is not asked again."""
-        seat.read = read
+        seat.read, seat.waited = read, False
         if read - cached >= _LEAST:
             self._computing = seconds / (read - cached)
         if seat.prefix is None or self._store is None:
@@ -209,7 +211,9 @@ class PrefixCache:
             await self._server.ask("POST", f"/slots/{seat.slot}?action=restore", Restored, {"filename": prefix.name})
         except Failure as failure:
             log.info("the engine does not restore %s: %s", prefix.name, failure.message)
-            await asyncio.to_thread(store.drop, prefix)
+            seat.waited = isinstance(failure, Overloaded)
+            if _refused(failure):
+                await asyncio.to_thread(store.drop, prefix)
             return False
         log.debug("slot %d: %d tokens were restored in %.2f s", seat.slot, prefix.tokens, time.monotonic() - began)
         return True
@@ -257,6 +261,12 @@ class PrefixCache:
         await self._errands.stop()
         if self._store is not None:
             self._store.close()
+
+
+def _refused(failure: Failure) -> bool:
+    """Whether the engine has said that a file is of no use to it. One that is away, or whose key or route is another,
+    says nothing of the file."""
+    return isinstance(failure, BadRequest) or (isinstance(failure, Answered) and failure.status == 500)
 
 
 def _content(seat: Seat, prompt: Sequence[int], domain: bytes) -> Pages | None:
