@@ -55,13 +55,13 @@ class Attached:
         """A response whose status is good. Waits for a server that is not there yet."""
         return await self._patiently(partial(self._answer, method, path, body))
 
-    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]], patient: bool = True) -> Answer:
         deadline = asyncio.get_running_loop().time() + self._patience
         while True:
             try:
                 return await ask()
             except Overloaded:
-                if asyncio.get_running_loop().time() > deadline:
+                if not patient or asyncio.get_running_loop().time() > deadline:
                     raise
                 await asyncio.sleep(0.25)
 
@@ -118,14 +118,16 @@ class Attached:
         except (aiohttp.ClientError, OSError) as error:
             raise self.upstream.broke_off(question, "in the middle of the answer") from error
 
-    async def stream(self, path: str, body: Any, read: Callable[[bytes], Shape]) -> AsyncGenerator[list[Shape], None]:
+    async def stream(
+        self, path: str, body: Any, read: Callable[[bytes], Shape], patient: bool = True
+    ) -> AsyncGenerator[list[Shape], None]:
         """The server-sent events that each read from the socket completes, as `read` understands their data. It is left
         when the reply is over: a stream that the server ends first is a failure. Leaving it closes the connection,
-        which is what tells the server to stop."""
+        which is what tells the server to stop. Where it is not `patient`, the server has been waited for already."""
         if self._broken:
-            await self._back()
+            await self._back(patient)
         question = f"POST {path}"
-        answer, began = await self._patiently(partial(self._post, path, body)), False
+        answer, began = await self._patiently(partial(self._post, path, body), patient), False
         try:
             while events := await answer.events():
                 began = True
@@ -155,11 +157,11 @@ class Attached:
             return self._cause.read_text("utf-8") if self._cause else ""
         return ""
 
-    async def _back(self) -> None:
+    async def _back(self, patient: bool) -> None:
         """Wait until a server that broke off answers. One that is about to end may still take a request, and then that
         would be lost with it; a question may be lost."""
         with contextlib.suppress(BadRequest, EngineFailed):  # which it answered, too
-            (await self.open("GET", "/health")).release()
+            (await self._patiently(partial(self._answer, "GET", "/health", None), patient)).release()
         self._broken = False
 
     async def health(self, path: str = "/health") -> Health:

@@ -153,7 +153,7 @@ class LlamaCpp:
             completion = _Completion(job, seat, self._prefixes, self._tokenizer)
             *beginning, whole = await self._bodies(job, seat)
             for body in [*beginning, whole]:
-                async with aclosing(self._server.stream("/completion", body, understand)) as reads:
+                async with aclosing(self._server.stream("/completion", body, understand, not seat.waited)) as reads:
                     async for chunks in reads:
                         prefilled, pieces = completion.read(chunks)
                         if prefilled:

@@ -24,6 +24,14 @@ class Refused(BadRequest):
         self.reason = reason
 
 
+class Answered(EngineFailed):
+    """The server answered with a `status` which says no more than that it failed."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ReportedFailure(Exception):
     """A server tells of a failure within a stream: `error` is whatever it says."""
 
@@ -44,7 +52,7 @@ class Upstream(msgspec.Struct, frozen=True):
         reason = message(body)
         if meant := self._meant(question, status, reason):
             return meant
-        return EngineFailed(f"{self} answered {question} with {status}: {reason}; {self._remedy(status)}")
+        return Answered(f"{self} answered {question} with {status}: {reason}; {self._remedy(status)}", status)
 
     def failure_of(self, question: str, error: Any) -> Failure:
         """An error told within a stream means what the status means that it tells with it."""

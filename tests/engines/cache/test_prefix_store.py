@@ -193,6 +193,20 @@ def test_sweeping_mends_what_a_crash_left(tmp_path: Path) -> None:
     assert store.find(DOMAIN, Pages(DOMAIN, tokens(0, 4)).hashes).whole is None
 
 
+def test_a_store_that_is_used_is_swept_every_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an engine left behind half written goes while the server runs, too."""
+    store = PrefixStore(tmp_path, MB)
+    left = tmp_path / store.draft()
+    left.write_bytes(b"half written")
+    assert kept(store, tmp_path, tokens(0, 4), "a")
+    assert left.exists()
+    later = time.time() + 7200
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert kept(store, tmp_path, tokens(1, 4), "b")
+    assert not left.exists()
+    assert store.held() == 2000
+
+
 def test_a_store_of_very_many_files(tmp_path: Path) -> None:
     """It is swept, searched and added to like a small one (`PREFIX_FILES` sets how many; 100,000 were tried)."""
     count, store = int(os.environ.get("PREFIX_FILES", "3000")), PrefixStore(tmp_path, 1000 * MB)

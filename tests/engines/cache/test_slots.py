@@ -180,3 +180,30 @@ def test_hashes_tell_what_is_shared(same: int, one: int, other: int, rest: int) 
     first, second = [*begin, *tokens(2, one)], [*begin, *tokens(3, other), *tokens(4, 1)[:rest]]
     common = shared(Pages(b"", first).hashes, Pages(b"", second).hashes)
     assert common == len(Pages(b"", begin).hashes)
+
+
+def test_what_is_held_is_given_to_nobody_else_after_a_restart(tmp_path: Path) -> None:
+    """Who took a slot before the engine was started anew runs in it afterwards: nobody else is given it until then, and
+    what it left there is not known."""
+    file = tmp_path / "slots"
+    slots = Slots(2, str(file))
+    with taken(slots, INSTRUCTIONS, "a") as one:
+        file.unlink()
+        with taken(slots, tokens(1, 9), "b") as other, taken(slots, tokens(2, 9), "c") as none:
+            assert one is not None
+            assert other is not None
+            assert {one.index, other.index} == {0, 1}
+            assert none is None
+    assert slots.known()[one.index].tokens == 0
+
+
+def test_what_two_workers_left_in_a_slot_after_a_restart_is_not_known(tmp_path: Path) -> None:
+    """One took the slot before the engine was started anew, the other after: either may have been the last."""
+    file = tmp_path / "slots"
+    mine, yours = Slots(1, str(file)), Slots(1, str(file))
+    with taken(mine, INSTRUCTIONS, "a", b"a"):
+        file.unlink()
+        with taken(yours, tokens(1, 9), "b", b"b"):
+            pass
+        assert mine.known()[0].domain == b"b"
+    assert (mine.known()[0].domain, mine.known()[0].tokens) == (b"", 0)

@@ -14,18 +14,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from antiphon.api.errors import BadRequest, Failure
+from antiphon.api.errors import BadRequest, Failure, Overloaded
 from antiphon.engines.answers import Restored, Written
 from antiphon.engines.attached import Attached
+from antiphon.engines.cache.errands import Errands
 from antiphon.engines.cache.pages import HASH, PAGE, Pages, common, shared
 from antiphon.engines.cache.prefix_store import Found, Prefix, PrefixStore
-from antiphon.engines.cache.slots import Slot, Slots, Taken, alive
+from antiphon.engines.cache.slots import Slot, Slots, Taken, due, ours
+from antiphon.engines.upstream import Answered
 
 log = logging.getLogger("antiphon")
 
@@ -36,9 +37,6 @@ _LEAST = 128
 """Tokens that are worth a file, or reading one."""
 _GROWN = 8
 """A slot that rests is written when this part of it is not on disk."""
-_QUIET, _RESTING, _LONG = 2.0, 10.0, 60.0
-"""A slot is written after so many seconds of rest: when no other is at work, when others are, or (since its first token
-that is not on disk) at the next end of a reply."""
 _LOOK = 0.5
 _TURN = 0.01
 _PAUSE = 60.0
@@ -50,8 +48,9 @@ _MOST_MISSES = 2
 class Seat:
     """A prompt's slot. `beginning` tokens of the prompt are to be computed first, and then kept with `PrefixCache.keep`
     (0: none). `restored` of the prompt's tokens were read from disk. Where it is `fresh`, what the slot held before may
-    not be re-used. Whoever generates notes in `read` how many tokens of the prompt the engine has (None: it was never
-    asked), and in `sampled` the ids that followed."""
+    not be re-used; where that is `lost`, the slot may hold something else by now. Where the engine was `waited` for in
+    vain, it is not waited for again. Whoever generates notes in `read` how many tokens of the prompt the engine has
+    (None: it was never asked), and in `sampled` the ids that followed."""
 
     def __init__(self, taken: Taken | None = None, pages: Pages | None = None) -> None:
         self.slot = taken.index if taken else ANY
@@ -60,7 +59,7 @@ class Seat:
         self.prefix: Prefix | None = None
         self.beginning = self.restored = 0
         self.read: int | None = None
-        self.fresh = False
+        self.fresh = self.lost = self.waited = False
         self.sampled: list[int] = []
 
 
@@ -72,7 +71,7 @@ class PrefixCache:
         self._slots = slots
         self._store = store
         self._tending: asyncio.Task[None] | None = None
-        self._keeping: set[asyncio.Task[bool]] = set()
+        self._errands = Errands()
         self._pause = 0.0
         # Seconds that a token takes: to be computed (a guess, until it was measured), and to be written.
         self._computing, self._writing = 0.01, 0.0
@@ -92,8 +91,12 @@ class PrefixCache:
         seat = Seat(taken, pages)
         try:
             await self._prepare(seat, taken, pages)
+            # The engine may have computed some of the prompt before it tells of it.
+            seat.lost |= seat.fresh
             yield seat
         finally:
+            if seat.lost:
+                taken.before = Slot()
             self._slots.leave(taken, _content(seat, prompt, domain))
             if self._store is not None and self._tending is None:
                 self._tending = asyncio.create_task(self._tend())
@@ -101,14 +104,15 @@ class PrefixCache:
     async def _prepare(self, seat: Seat, taken: Taken, pages: Pages) -> None:
         before, store = taken.before, self._store
         hashes, have = pages.hashes, common(before.pages, pages.hashes)
-        seat.fresh = bool(before.tokens) and before.domain != taken.slot.domain
+        # One of which nothing is known may hold anything: what ran in it may have outlived what was noted of it.
+        seat.fresh = before.domain != taken.slot.domain
         if store is None:
             return
         if self._worth_writing(before, have):
-            await self._save(taken.index, before)
+            await self._errands.run(self._save(taken.index, before, taken.slot.turn))
         found = await asyncio.to_thread(store.find, taken.slot.domain, hashes)
         prefix, tokens = self._best(found)
-        if prefix is not None and tokens >= have + _LEAST and await self._restore(taken.index, prefix):
+        if prefix is not None and tokens >= have + _LEAST and await self._restore(seat, prefix):
             seat.prefix, seat.restored, seat.fresh, have = prefix, tokens, False, tokens
             taken.slot.stored = tokens
         seat.beginning = _beginning(taken, found, have)
@@ -130,7 +134,7 @@ class PrefixCache:
     def progress(self, seat: Seat, cached: int, read: int, seconds: float) -> None:
         """The engine has `read` so many tokens of the prompt in so many seconds, of which it had `cached` some. Where
         it restores less than it said, it is not asked again."""
-        seat.read = read
+        seat.read, seat.waited = read, False
         if read - cached >= _LEAST:
             self._computing = seconds / (read - cached)
         if seat.prefix is None or self._store is None:
@@ -161,10 +165,10 @@ class PrefixCache:
             return
         slot = taken.slot
         begun = msgspec.structs.replace(slot, pages=slot.pages[: tokens // PAGE * HASH], tokens=tokens, conversation="")
-        if await self._save(taken.index, begun):
+        if await self._errands.run(self._save(taken.index, begun, slot.turn)):
             slot.stored = max(slot.stored, tokens)
 
-    async def _save(self, index: int, slot: Slot, turn: int | None = None) -> bool:
+    async def _save(self, index: int, slot: Slot, turn: int) -> bool:
         """Write what the slot holds, which is this, if it is still the same `turn`. Gives whether the engine has
         written it; the rest goes on by itself."""
         store = self._store
@@ -173,39 +177,45 @@ class PrefixCache:
         draft, began = store.draft(), time.monotonic()
         try:
             written = await self._server.ask("POST", f"/slots/{index}?action=save", Written, {"filename": draft})
-        except BadRequest as failure:
-            self._give_up(failure.message)
-            return False
-        except Failure as failure:
-            log.warning("the engine could not write what it computed: %s", failure.message)
-            self._pause = time.monotonic() + _PAUSE
+        except BaseException as error:
+            # An engine that writes it yet has it open: the space is free when it has done so.
             store.discard(draft)
+            if not isinstance(error, Failure):
+                raise
+            self._not_written(error)
             return False
-        same = turn is None or self._slots.known()[index].turn == turn
+        same = self._slots.known()[index].turn == turn
         if not same or written.n_saved + PAGE < slot.tokens:
             store.discard(draft)
             return same
         took = time.monotonic() - began
         self._writing = took / slot.tokens
         log.debug("slot %d: %d tokens were written in %.2f s", index, slot.tokens, took)
-        work = asyncio.to_thread(store.keep, draft, slot.domain, slot.pages, slot.tokens, slot.conversation)
-        task = asyncio.create_task(work)
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
+        kept = asyncio.to_thread(store.keep, draft, slot.domain, slot.pages, slot.tokens, slot.conversation)
+        self._errands.start(kept)
         return True
 
-    async def _restore(self, index: int, prefix: Prefix) -> bool:
+    def _not_written(self, failure: Failure) -> None:
+        if isinstance(failure, BadRequest):
+            self._give_up(failure.message)
+        else:
+            log.warning("the engine could not write what it computed: %s", failure.message)
+            self._pause = time.monotonic() + _PAUSE
+
+    async def _restore(self, seat: Seat, prefix: Prefix) -> bool:
         store = self._store
         if store is None or not await asyncio.to_thread(store.intact, prefix):
             return False
-        began = time.monotonic()
+        began, seat.lost = time.monotonic(), True
         try:
-            await self._server.ask("POST", f"/slots/{index}?action=restore", Restored, {"filename": prefix.name})
+            await self._server.ask("POST", f"/slots/{seat.slot}?action=restore", Restored, {"filename": prefix.name})
         except Failure as failure:
             log.info("the engine does not restore %s: %s", prefix.name, failure.message)
-            await asyncio.to_thread(store.drop, prefix)
+            seat.waited = isinstance(failure, Overloaded)
+            if _refused(failure):
+                await asyncio.to_thread(store.drop, prefix)
             return False
-        log.debug("slot %d: %d tokens were restored in %.2f s", index, prefix.tokens, time.monotonic() - began)
+        log.debug("slot %d: %d tokens were restored in %.2f s", seat.slot, prefix.tokens, time.monotonic() - began)
         return True
 
     async def _tend(self) -> None:
@@ -216,28 +226,30 @@ class PrefixCache:
                 slots = self._slots.known()
                 waiting = [
                     index
-                    for index in _ours(slots)
+                    for index in ours(slots)
                     if slots[index].unstored >= max(_LEAST, slots[index].tokens // _GROWN)
                 ]
                 if not waiting or self._store is None:
                     return
                 for index in waiting:
-                    if _due(slots, index, self._slots.now()):
-                        await self._save_resting(index, slots[index])
+                    if due(slots, index, self._slots.now()):
+                        await self._errands.run(self._save_resting(index, slots[index]))
                         break
         finally:
             self._tending = None
 
-    async def _save_resting(self, at: int, slot: Slot) -> None:
-        if await self._save(at, slot, slot.turn):
+    async def _save_resting(self, at: int, slot: Slot) -> bool:
+        if written := await self._save(at, slot, slot.turn):
             self._slots.stored(at, slot)
+        return written
 
     async def _keep_all(self) -> None:
+        await self._errands.done()
         slots = self._slots.known() if self._store is not None else []
-        for at in _ours(slots):
+        for at in ours(slots):
             if self._worth_writing(slots[at]):
-                await self._save_resting(at, slots[at])
-        await asyncio.gather(*self._keeping)
+                await self._errands.run(self._save_resting(at, slots[at]))
+        await self._errands.done()
 
     async def close(self) -> None:
         """Write what is not on disk yet."""
@@ -246,8 +258,15 @@ class PrefixCache:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL):
                 await self._keep_all()
+        await self._errands.stop()
         if self._store is not None:
             self._store.close()
+
+
+def _refused(failure: Failure) -> bool:
+    """Whether the engine has said that a file is of no use to it. One that is away, or whose key or route is another,
+    says nothing of the file."""
+    return isinstance(failure, BadRequest) or (isinstance(failure, Answered) and failure.status == 500)
 
 
 def _content(seat: Seat, prompt: Sequence[int], domain: bytes) -> Pages | None:
@@ -276,15 +295,3 @@ def _beginning(taken: Taken, found: Found, have: int) -> int:
     most = max(both, default=0)
     there = found.whole.tokens if found.whole else 0
     return most if have <= most and most >= there + _LEAST else 0
-
-
-def _ours(slots: list[Slot]) -> list[int]:
-    """The slots that this process has to look after: those that it used last, or that a dead one did."""
-    free, mine = [at for at, slot in enumerate(slots) if not slot.busy], os.getpid()
-    return [at for at in free if slots[at].user == mine or not alive(slots[at].user)]
-
-
-def _due(slots: list[Slot], index: int, now: float) -> bool:
-    """Whether a slot is to be written now."""
-    rest = _RESTING if any(slot.taken for slot in slots) else _QUIET
-    return now - slots[index].used >= rest or now - slots[index].since >= _LONG

@@ -42,7 +42,7 @@ _COLUMNS = "name, conversation, tokens, size, checksum"
 _INDEX = "index.sqlite"
 _DRAFT = "new-"
 _FORGOTTEN = 3600.0
-"""Seconds after which a file that no row tells of was left behind by a crash."""
+"""Seconds after which a file that no row tells of was left behind by a crash; so often it is looked for them."""
 _BLOCK = 1 << 20
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
@@ -78,6 +78,7 @@ class PrefixStore:
         self._connection: sqlite3.Connection | None = None
         # Files that this process has read or written since: they need not be read once more.
         self._checked: dict[str, tuple[int, int]] = {}
+        self._swept = time.time()
 
     def draft(self) -> str:
         """The name of a file in the folder that the engine may write."""
@@ -114,6 +115,8 @@ class PrefixStore:
             self.discard(name)
             return False
         self._unlink(names)
+        if time.time() - self._swept > _FORGOTTEN:
+            self.sweep()
         return True
 
     def find(self, domain: bytes, pages: bytes) -> Found:
@@ -171,6 +174,7 @@ class PrefixStore:
 
     def sweep(self) -> None:
         """Make index and folder agree after a crash, and keep to a capacity that has become smaller."""
+        self._swept = time.time()
         try:
             with self._index() as index:
                 known = {row[0] for row in index.execute("SELECT name FROM prefixes")}

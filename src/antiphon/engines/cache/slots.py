@@ -23,6 +23,9 @@ from antiphon.engines.cache.pages import Pages, common, shared
 
 _KEPT = 0.95
 """A prompt goes on from a slot when it begins with this share of what the slot holds."""
+_QUIET, _RESTING, _LONG = 2.0, 10.0, 60.0
+"""A slot is due after so many seconds of rest: when no other is at work, when others are, or (since its first token
+that is not on disk) at the next end of a reply."""
 
 
 class Slot(msgspec.Struct, array_like=True):
@@ -80,7 +83,9 @@ class Slots:
         """A slot for this prompt, until `leave`; None when all are taken."""
         hashes = pages.hashes
         with self._locked() as slots:
-            index = _chosen(slots, hashes, conversation, domain)
+            # What is held here stays held, also where the file that told of it was removed.
+            free = [at for at, slot in enumerate(slots) if not slot.taken and at not in self._held]
+            index = _chosen(slots, free, hashes, conversation, domain)
             if index is None:
                 return None
             before = slots[index]
@@ -101,7 +106,8 @@ class Slots:
             return Taken(index, slots[index], before, list(slots))
 
     def leave(self, taken: Taken, pages: Pages | None) -> None:
-        """The slot is free again, and holds what these pages are of; None where that is what it held before."""
+        """The slot is free again, and holds what these pages are of; None where that is what it held before. Where its
+        engine was started anew since it was taken, nobody knows which of the two worked with it."""
         slot = taken.slot
         if pages is None:
             slot = msgspec.structs.replace(taken.before, turn=slot.turn)
@@ -109,23 +115,25 @@ class Slots:
             slot.pages, slot.tokens = pages.hashes, pages.tokens
         slot.busy, slot.used = False, self.now()
         self._held.discard(taken.index)
-        self._put(taken.index, slot)
+        with self._locked() as slots:
+            there = slots[taken.index]
+            if there.turn == slot.turn:
+                slots[taken.index] = slot
+            elif not there.taken:
+                slots[taken.index] = Slot()
 
     def stored(self, index: int, slot: Slot) -> None:
         """All that the slot holds is on disk, if it is still the same."""
         slot.stored = slot.tokens
-        self._put(index, slot)
+        with self._locked() as slots:
+            # Otherwise the engine was started anew, or somebody else has it by now.
+            if slots[index].turn == slot.turn:
+                slots[index] = slot
 
     def known(self) -> list[Slot]:
         """What is known of all."""
         with self._locked() as slots:
             return slots
-
-    def _put(self, index: int, slot: Slot) -> None:
-        with self._locked() as slots:
-            # Otherwise the engine was started anew, or somebody else has it by now.
-            if slots[index].turn == slot.turn:
-                slots[index] = slot
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[list[Slot]]:
@@ -173,8 +181,7 @@ def _goes_on(slot: Slot, pages: bytes) -> bool:
     return bool(slot.pages) and shared(slot.pages, pages) >= _KEPT * len(slot.pages)
 
 
-def _chosen(slots: list[Slot], pages: bytes, conversation: str, domain: bytes) -> int | None:
-    free = [index for index, slot in enumerate(slots) if not slot.taken]
+def _chosen(slots: list[Slot], free: list[int], pages: bytes, conversation: str, domain: bytes) -> int | None:
     if not free:
         return None
     common = {index: shared(slots[index].pages, pages) for index in free}
@@ -189,6 +196,18 @@ def _chosen(slots: list[Slot], pages: bytes, conversation: str, domain: bytes) -
     if own:
         return max(own, key=lambda index: (common[index], slots[index].used))
     return min(free, key=lambda index: (bool(slots[index].pages), slots[index].requests > 1, slots[index].used))
+
+
+def ours(slots: list[Slot]) -> list[int]:
+    """The slots that this process has to look after: those that it used last, or that a dead one did."""
+    free, mine = [at for at, slot in enumerate(slots) if not slot.busy], os.getpid()
+    return [at for at in free if slots[at].user == mine or not alive(slots[at].user)]
+
+
+def due(slots: list[Slot], index: int, now: float) -> bool:
+    """Whether a slot is to be written now."""
+    rest = _RESTING if any(slot.taken for slot in slots) else _QUIET
+    return now - slots[index].used >= rest or now - slots[index].since >= _LONG
 
 
 def alive(process: int) -> bool:
