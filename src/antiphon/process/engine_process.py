@@ -125,7 +125,7 @@ class EngineProcess:
         pause, started_once = self._first_pause, False
         while not self._stopping.is_set():
             begun, renewed = time.monotonic(), self._renewed is not None
-            answer = self._spawn()
+            answer = self._attempt()
             if not started_once:
                 if not answer.ready:
                     # All of its log is there when it has ended.
@@ -173,12 +173,20 @@ class EngineProcess:
             self._deaths = 0
         return self._child.wait()
 
+    def _attempt(self) -> Answer:
+        """Start the child. Whatever goes wrong is an answer, too: with this thread, all further starts would end."""
+        self._child = None
+        try:
+            return self._spawn()
+        except Exception as error:
+            self._let_go(self._child)
+            return Answer(ready=False, error=str(error) or repr(error))
+
     def _spawn(self) -> Answer:
         """Start the child and hear its answer. One that dies before it answers has answered with its death."""
         self._forget_cause()
         self._starting()
         command = [sys.executable, "-m", "antiphon.engines.embedded"]
-        self._child = None
         try:
             self._child = child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except OSError as error:

@@ -1,0 +1,107 @@
+"""The thread that looks after an engine, with a child of this file's own in the engine's place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.engines.embedded import Launch
+from antiphon.process import engine_process
+from antiphon.process.engine_process import EngineProcess
+from antiphon.process.worker_state import slots_name
+from antiphon.process.worker_state_owner import WorkerStateOwner
+from tests.process.test_supervisor import eventually
+
+READY = """'{"ready":true,"port":1}'"""
+CHILD = "import sys; sys.stdin.readline(); print({line}, flush=True); sys.stdin.read()"
+
+
+class Children:
+    """What is started in the engine's place: each says the next of `lines` (and all others that they are ready), and
+    lives until it is let go of."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.started = 0
+
+    def popen(self, command: list[str], **named: Any) -> subprocess.Popen[bytes]:
+        self.started += 1
+        line = self.lines.pop(0) if self.lines else READY
+        return self._popen([sys.executable, "-c", CHILD.format(line=line)], **named)
+
+    _popen = staticmethod(subprocess.Popen)
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> Children:
+    played = Children()
+    monkeypatch.setattr(engine_process.subprocess, "Popen", played.popen)
+    return played
+
+
+@pytest.fixture
+def engine(children: Children) -> Iterator[Callable[..., EngineProcess]]:
+    """Makes engines, and stops them in the end."""
+    made: list[EngineProcess] = []
+
+    def make(log: str = "", **named: Any) -> EngineProcess:
+        launch = Launch(model="m", window=1, log=log)
+        made.append(EngineProcess(launch, **{"say": lambda sentence: None, "pause": 0.05} | named))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+def killed(engine: EngineProcess) -> None:
+    """End the child as the system would."""
+    assert engine._child
+    engine._child.kill()
+
+
+def test_an_engine_is_started_until_it_comes(engine: Callable[..., EngineProcess], children: Children) -> None:
+    """What goes wrong before a start, or in a child's answer, is told, and tried again."""
+    said: list[str] = []
+    trouble = [None, OSError(errno.EROFS, "nothing can be written"), ValueError("another thing")]
+
+    def starting() -> None:
+        if trouble and (error := trouble.pop(0)):
+            raise error
+
+    children.lines = [READY, "'no answer'"]
+    looked_after = engine(say=said.append, starting=starting)
+    looked_after.start()
+    killed(looked_after)
+    eventually(lambda: said[-1:] == ["the engine answers again"])
+    reasons = [sentence.partition("died (")[2] for sentence in said[:-1]]
+    assert len(reasons) == 4
+    for reason, words in zip(
+        reasons, ("signal 9", "nothing can be written", "another thing", "malformed"), strict=True
+    ):
+        assert words in reason
+
+
+def test_slots_are_forgotten_where_nothing_can_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their file is emptied then; where not even that can be, the engine is started all the same."""
+    owner = WorkerStateOwner(tmp_path)
+    slots = Path(owner.folder) / slots_name("m")
+    slots.write_bytes(b"what was in them")
+
+    def refused(*arguments: Any, **named: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refused)
+        owner.forget_slots("m")
+        assert slots.read_bytes() == b""
+        patch.setattr(os, "truncate", refused)
+        owner.forget_slots("m")
+    owner.close()
