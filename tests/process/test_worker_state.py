@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
-from antiphon.process.worker_state import WorkerState
+import pytest
+
+from antiphon.process import worker_state_owner
+from antiphon.process.worker_state import Reloaded, WorkerState
 from antiphon.process.worker_state_owner import WorkerStateOwner
+from antiphon.storage import files
 
 
 async def test_workers_are_told_of_the_end(tmp_path: Path) -> None:
@@ -58,3 +66,41 @@ def test_what_a_killed_server_left_is_removed(tmp_path: Path) -> None:
     assert (tmp_path / "seal.key").exists()
     alive.close()
     after.close()
+
+
+class FullDisk:
+    """A disk without room, which counts what it was asked to take."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.asked = threading.Semaphore(0)
+        self.has_room = False
+        self._write = files.write
+        patch.setattr(files, "write", self.write)
+        patch.setattr(worker_state_owner, "_AGAIN", 0.01)
+
+    def write(self, *arguments: Any, **named: Any) -> None:
+        """As `files.write`, when there is room."""
+        if self.has_room:
+            self._write(*arguments, **named)
+            return
+        self.asked.release()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_reload_is_told_when_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool) -> None:
+    """A disk that was full when the engine came back costs the time until it has room; where it never has, the end of
+    the server ends the attempts."""
+    sharing, disk = WorkerStateOwner(tmp_path), FullDisk(monkeypatch)
+    outcome = Reloaded(time.time())
+    telling = threading.Thread(target=sharing.note_reloaded, args=("m", outcome), daemon=True)
+    telling.start()
+    for _ in range(3):
+        assert disk.asked.acquire(timeout=60)
+    if room:
+        disk.has_room = True
+        telling.join(60)
+        assert WorkerState(sharing.folder).reloaded("m") == outcome
+    sharing.close()
+    telling.join(60)
+    assert not telling.is_alive()

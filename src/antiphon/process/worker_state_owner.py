@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import tempfile
@@ -18,11 +19,15 @@ from antiphon.observability.model_states import ModelState
 from antiphon.process.worker_state import Reloaded, Restart, file_name, reload_file, slots_name
 from antiphon.storage import files
 
+log = logging.getLogger("antiphon")
+
 _PREFIX = "run-"
 # Bytes of a socket's path that every system takes.
 _LONGEST_SOCKET = 100
 # A folder without a pipe's reader may be one that is being made.
 _YOUNG = 60.0
+# Between two attempts to write what workers wait for, in seconds.
+_AGAIN = 1.0
 
 
 class WorkerStateOwner:
@@ -33,6 +38,7 @@ class WorkerStateOwner:
     def __init__(self, place: Path) -> None:
         self.trouble: OSError | None = None
         self._elsewhere = ""
+        self._closed = threading.Event()
         try:
             self.folder = _create(place, _PREFIX)
         except OSError as error:
@@ -83,9 +89,21 @@ class WorkerStateOwner:
         return folder / f"{file_name(model)}.gguf"
 
     def note_reloaded(self, model: str, outcome: Reloaded) -> None:
-        """Tell the workers how the restart of a model's engine went."""
-        with contextlib.suppress(OSError):
-            files.write(reload_file(self.folder, model), msgspec.json.encode(outcome), durable=False)
+        """Tell the workers how the restart of a model's engine went. They keep its requests waiting until they know, so
+        this tries until it is written or the folder goes. Until then no other engine is restarted, of which they could
+        not be told either."""
+        told = False
+        while not self._closed.is_set():
+            try:
+                files.write(reload_file(self.folder, model), msgspec.json.encode(outcome), durable=False)
+            except OSError as error:
+                if not told:
+                    what = f"that {model} was restarted, for which its requests wait,"
+                    log.warning("%s", files.refusal(what, error, self.folder, "--state-dir"))
+                    told = True
+                self._closed.wait(_AGAIN)
+            else:
+                return
 
     def restarts(self, restart: Callable[[Restart], None]) -> None:
         """Call this, on a thread, for each engine that is to be started again."""
@@ -112,6 +130,7 @@ class WorkerStateOwner:
 
     def close(self) -> None:
         """Remove the folder."""
+        self._closed.set()
         self.stop()
         for folder in filter(None, (self.folder, self._elsewhere)):
             shutil.rmtree(folder, ignore_errors=True)
