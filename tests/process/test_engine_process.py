@@ -6,8 +6,10 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -87,6 +89,46 @@ def test_an_engine_is_started_until_it_comes(engine: Callable[..., EngineProcess
         reasons, ("signal 9", "nothing can be written", "another thing", "malformed"), strict=True
     ):
         assert words in reason
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_restart_during_a_start_is_answered(
+    engine: Callable[..., EngineProcess], children: Children, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Asked for while the engine is started after a death, before there is a child or when there is one, it is answered
+    with a child that was started afterwards."""
+    answers: Queue[str] = Queue()
+    popen = children.popen
+
+    def ask() -> None:
+        threading.Thread(target=lambda: answers.put(looked_after.restart()), daemon=True).start()
+        eventually(lambda: looked_after._renewed)
+
+    def starting() -> None:
+        if moment == "before" and children.started == 1:
+            ask()
+
+    def played(*arguments: Any, **named: Any) -> subprocess.Popen[bytes]:
+        child = popen(*arguments, **named)
+        if moment == "after" and children.started == 2:
+            ask()
+        return child
+
+    monkeypatch.setattr(engine_process.subprocess, "Popen", played)
+    looked_after = engine(starting=starting)
+    looked_after.start()
+    killed(looked_after)
+    assert answers.get(timeout=60) == ""
+    assert children.started == 3
+    assert looked_after.pid
+
+
+def test_a_restart_of_an_engine_that_was_stopped_is_answered(engine: Callable[..., EngineProcess]) -> None:
+    """It says so instead of waiting."""
+    looked_after = engine()
+    looked_after.start()
+    looked_after.stop()
+    assert looked_after.restart()
 
 
 def test_slots_are_forgotten_where_nothing_can_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

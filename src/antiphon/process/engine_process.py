@@ -27,6 +27,7 @@ _STEADY = 60.0
 # So many deaths in a row, none of them after a steady run, are no accident.
 _LOOP = 3
 _PATIENCE_AT_STOP = 5.0
+_STOPPED = "it was stopped"
 # A line of llama.cpp's log: time, level, place and what happened.
 _ERROR = re.compile(r"^[\d.]+ E [^:\n]*: (.*)$", re.MULTILINE)
 _SHORT_OF_MEMORY = (
@@ -62,12 +63,15 @@ class EngineProcess:
         self._starting = starting
         self._who = f"the engine of {launch.name}" if launch.name else "the engine"
         self._deaths = 0
-        self._first_pause = pause
+        self._first_pause = self._pause = pause
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._first: Queue[Answer] = Queue()
         self._renewed: Queue[str] | None = None
         """Where somebody waits for the next child, on purpose."""
+        self._over = False
+        # Held while one thread says that it wants the next child, and while the other begins to start it.
+        self._turn = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     @property
@@ -92,9 +96,13 @@ class EngineProcess:
 
     def restart(self) -> str:
         """Start the child again, from its files as they are now, and wait until it answers; gives why it does not."""
-        self._renewed = Queue()
-        self._let_go(self._child)
-        return self._renewed.get()
+        with self._turn:
+            if self._over:
+                return _STOPPED
+            self._renewed = renewed = Queue[str]()
+            child = self._child
+        self._let_go(child)
+        return renewed.get()
 
     def stop(self) -> None:
         """End the child and the thread. May be called at any time, and twice."""
@@ -122,9 +130,9 @@ class EngineProcess:
             child.wait()
 
     def _run(self) -> None:
-        pause, started_once = self._first_pause, False
+        started_once = False
         while not self._stopping.is_set():
-            begun, renewed = time.monotonic(), self._renewed is not None
+            begun, renewed = time.monotonic(), self._begin()
             answer = self._attempt()
             if not started_once:
                 if not answer.ready:
@@ -137,29 +145,41 @@ class EngineProcess:
                 self.launch = msgspec.structs.replace(self.launch, port=answer.port)
             elif answer.ready:
                 self._say(f"{self._who} answers again")
-            if renewed and self._renewed:
-                self._renewed.put(answer.error)
-                self._renewed, renewed = None, False
+            if renewed:
+                self._renewed = None
+                renewed.put(answer.error)
+            elif self._renewed:
+                # It was asked for while this child was started, which may have read files that have changed since.
+                self._let_go(self._child)
+                continue
             code = self._outlived()
             self._let_go(self._child)
-            if self._stopping.is_set():
-                break
-            if self._renewed:
-                continue
-            if time.monotonic() - begun > _STEADY:
-                pause = self._first_pause
-            reason = answer.error or self._cause() or _how(code)
-            self._deaths += 1
-            if self._deaths >= _LOOP:
-                self._report(f"{self._who} keeps dying: {self._deaths} times in a row, last with: {reason}")
-            self._say(f"{self._who} died ({reason}); starting it again in {pause:g} s{self._last_words()}")
-            self._stopping.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            if not self._stopping.is_set() and not self._renewed:
+                self._mourn(answer.error or self._cause() or _how(code), time.monotonic() - begun)
         self._let_go(self._child)
         # For one that was stopped while it was being started.
-        self._first.put(stopped := Answer(ready=False, error="it was stopped"))
+        self._first.put(Answer(ready=False, error=_STOPPED))
+        with self._turn:
+            self._over = True
         if self._renewed:
-            self._renewed.put(stopped.error)
+            self._renewed.put(_STOPPED)
+
+    def _begin(self) -> Queue[str] | None:
+        """Begin a start: where somebody waits for the child, whose files are read from now on."""
+        with self._turn:
+            self._child = None
+            return self._renewed
+
+    def _mourn(self, reason: str, lived: float) -> None:
+        """Tell of a death, and pause."""
+        if lived > _STEADY:
+            self._pause = self._first_pause
+        self._deaths += 1
+        if self._deaths >= _LOOP:
+            self._report(f"{self._who} keeps dying: {self._deaths} times in a row, last with: {reason}")
+        self._say(f"{self._who} died ({reason}); starting it again in {self._pause:g} s{self._last_words()}")
+        self._stopping.wait(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _outlived(self) -> int:
         """How the child ended. One that runs for a while has ended a row of deaths."""
@@ -175,7 +195,6 @@ class EngineProcess:
 
     def _attempt(self) -> Answer:
         """Start the child. Whatever goes wrong is an answer, too: with this thread, all further starts would end."""
-        self._child = None
         try:
             return self._spawn()
         except Exception as error:
