@@ -131,6 +131,22 @@ def test_a_restart_of_an_engine_that_was_stopped_is_answered(engine: Callable[..
     assert looked_after.restart()
 
 
+@pytest.mark.parametrize("earlier", [True, False])
+def test_an_engines_log_is_for_its_owner(engine: Callable[..., EngineProcess], tmp_path: Path, earlier: bool) -> None:
+    """Whatever the mask, and when everybody could read the one of an earlier start, too; what that had is gone."""
+    log = tmp_path / "log"
+    if earlier:
+        log.write_text("earlier")
+        log.chmod(0o644)
+    mask = os.umask(0o022)
+    try:
+        engine(str(log)).start()
+    finally:
+        os.umask(mask)
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert log.read_bytes() == b""
+
+
 def test_slots_are_forgotten_where_nothing_can_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their file is emptied then; where not even that can be, the engine is started all the same."""
     owner = WorkerStateOwner(tmp_path)

@@ -7,6 +7,7 @@ The port stays the same across restarts, so whoever talks to the engine needs no
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -86,7 +87,7 @@ class EngineProcess:
             # Where it cannot be written, the engine's own words go to standard error.
             with contextlib.suppress(OSError):
                 Path(self.launch.log).parent.mkdir(parents=True, exist_ok=True)
-                Path(self.launch.log).write_bytes(b"")
+                _begin_log(self.launch.log)
         self._thread.start()
         answer = self._first.get()
         if not answer.ready:
@@ -251,6 +252,16 @@ class EngineProcess:
             return ""
         hint = _SHORT_OF_MEMORY if any("failed to allocate" in line for line in lines) else ""
         return "".join(f"\n    {line}" for line in lines) + f"\n  (its log: {self.launch.log}){hint}"
+
+
+def _begin_log(path: str) -> None:
+    """Empty it, for its owner's eyes only: it may tell what was said. Raises OSError."""
+    handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+    try:
+        # One that an earlier version made may be for everybody.
+        os.fchmod(handle, 0o600)
+    finally:
+        os.close(handle)
 
 
 def _how(code: int) -> str:
