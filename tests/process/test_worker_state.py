@@ -52,12 +52,36 @@ async def test_an_engine_that_keeps_dying_is_told(tmp_path: Path) -> None:
     assert (alone.crashes(), alone.limits) == ("", "")
 
 
+def let_go(sharing: WorkerStateOwner) -> None:
+    """What the system does for a server that is killed."""
+    sharing.stop()
+    os.close(sharing._lock)
+    sharing._lock = -1
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_folder_stays_while_its_server_runs(tmp_path: Path, earlier: bool) -> None:
+    """Whatever other servers start: until its last stream has ended, which is after it has told its workers to stop. Of
+    one of an `earlier` version, which locks nothing, only until then."""
+    running = WorkerStateOwner(tmp_path)
+    if earlier:
+        os.close(running._lock)
+        running._lock = -1
+    for drains in (False, True):
+        if drains:
+            running.stop()
+        os.utime(running.folder, (0, 0))
+        WorkerStateOwner(tmp_path).close()
+        assert Path(running.folder).exists() is not (earlier and drains)
+    running.close()
+    assert not os.listdir(tmp_path)
+
+
 def test_what_a_killed_server_left_is_removed(tmp_path: Path) -> None:
     """By the next one; the folder of a server that runs stays, and so does whatever else lies there."""
     dead, alive = WorkerStateOwner(tmp_path), WorkerStateOwner(tmp_path)
     (tmp_path / "seal.key").write_bytes(b"k")
-    os.close(dead._pipe)
-    dead._pipe = -1
+    let_go(dead)
     for folder in (dead.folder, alive.folder):
         os.utime(folder, (0, 0))
     after = WorkerStateOwner(tmp_path)

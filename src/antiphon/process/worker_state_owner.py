@@ -24,7 +24,7 @@ log = logging.getLogger("antiphon")
 _PREFIX = "run-"
 # Bytes of a socket's path that every system takes.
 _LONGEST_SOCKET = 100
-# A folder without a pipe's reader may be one that is being made.
+# A folder that nobody holds may be one that is being made.
 _YOUNG = 60.0
 # Between two attempts to write what workers wait for, in seconds.
 _AGAIN = 1.0
@@ -47,6 +47,7 @@ class WorkerStateOwner:
             self.folder = _create_elsewhere(error)
         # Opened for both, because opening for writing alone would wait for a reader.
         self._pipe = os.open(Path(self.folder) / "stopping", os.O_RDWR | os.O_NONBLOCK)
+        self._lock = _held(Path(self.folder))
 
     @property
     def metrics(self) -> str:
@@ -134,6 +135,9 @@ class WorkerStateOwner:
         self.stop()
         for folder in filter(None, (self.folder, self._elsewhere)):
             shutil.rmtree(folder, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
 
 def _create(place: Path, prefix: str) -> str:
@@ -158,12 +162,46 @@ def _create_elsewhere(error: OSError) -> str:
     raise error
 
 
+def _held(folder: Path) -> int:
+    """A folder that is locked for as long as this handle is open; -1 where that cannot be. Raises BlockingIOError when
+    another process has it."""
+    import fcntl  # not on every system, like the pipes
+
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return -1
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if isinstance(error, BlockingIOError):
+            raise
+        return -1
+    return handle
+
+
 def _sweep(place: Path, prefix: str) -> None:
-    """Remove what servers left behind that were killed: in their folders nobody holds the pipe any more."""
+    """Remove what servers left behind that were killed: nobody holds these folders, nor their pipes, any more. A server
+    that lets its streams end has let go of its pipe; one of an earlier version has no more than that."""
     for folder in place.glob(f"{prefix}*"):
-        try:
+        with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > _YOUNG:
-                os.close(os.open(folder / "stopping", os.O_WRONLY | os.O_NONBLOCK))
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                shutil.rmtree(folder, ignore_errors=True)
+                handle = _held(folder)
+                try:
+                    if _unread(folder / "stopping"):
+                        shutil.rmtree(folder, ignore_errors=True)
+                finally:
+                    if handle >= 0:
+                        os.close(handle)
+
+
+def _unread(pipe: Path) -> bool:
+    """Whether nobody has a pipe open. Raises OSError where there is none."""
+    try:
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return True
+    return False
