@@ -147,6 +147,25 @@ def test_an_engines_log_is_for_its_owner(engine: Callable[..., EngineProcess], t
     assert log.read_bytes() == b""
 
 
+@pytest.mark.parametrize("long", [True, False])
+def test_a_long_log_is_cut_at_a_restart(
+    engine: Callable[..., EngineProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: bool
+) -> None:
+    """To its end, which is told with the death of the engine; a short one stays as it is."""
+    monkeypatch.setattr(engine_process, "_LONGEST_LOG", 5000)
+    monkeypatch.setattr(engine_process, "_END_OF_LOG", 1000)
+    log, said = tmp_path / "log", list[str]()
+    looked_after = engine(str(log), say=said.append)
+    looked_after.start()
+    written = b"a line\n" * (1000 if long else 100) + b"its last word\n"
+    log.write_bytes(written)
+    killed(looked_after)
+    eventually(lambda: said[-1:] == ["the engine answers again"])
+    assert log.read_bytes() == (written[-1000:] if long else written)
+    assert "\n    a line\n    its last word\n" in said[0]
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
 def test_slots_are_forgotten_where_nothing_can_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their file is emptied then; where not even that can be, the engine is started all the same."""
     owner = WorkerStateOwner(tmp_path)

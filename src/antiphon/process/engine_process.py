@@ -29,6 +29,9 @@ _STEADY = 60.0
 _LOOP = 3
 _PATIENCE_AT_STOP = 5.0
 _STOPPED = "it was stopped"
+# A log that has grown beyond this is cut before the next start, to its last bytes, which alone are ever looked at.
+_LONGEST_LOG = 10 << 20
+_END_OF_LOG = 64 << 10
 # A line of llama.cpp's log: time, level, place and what happened.
 _ERROR = re.compile(r"^[\d.]+ E [^:\n]*: (.*)$", re.MULTILINE)
 _SHORT_OF_MEMORY = (
@@ -206,6 +209,8 @@ class EngineProcess:
         """Start the child and hear its answer. One that dies before it answers has answered with its death."""
         self._forget_cause()
         self._starting()
+        with contextlib.suppress(OSError):
+            _cut_log(self.launch.log)
         command = [sys.executable, "-m", "antiphon.engines.embedded"]
         try:
             self._child = child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -247,7 +252,7 @@ class EngineProcess:
         if not self.launch.log:
             return ""
         try:
-            lines = Path(self.launch.log).read_text("utf-8", "replace").splitlines()[-5:]
+            lines = _end_of_log(self.launch.log).decode("utf-8", "replace").splitlines()[-5:]
         except OSError:
             return ""
         hint = _SHORT_OF_MEMORY if any("failed to allocate" in line for line in lines) else ""
@@ -262,6 +267,22 @@ def _begin_log(path: str) -> None:
         os.fchmod(handle, 0o600)
     finally:
         os.close(handle)
+
+
+def _end_of_log(path: str) -> bytes:
+    """What a log ends with. Raises OSError."""
+    with open(path, "rb") as log:
+        log.seek(max(os.fstat(log.fileno()).st_size - _END_OF_LOG, 0))
+        return log.read(_END_OF_LOG)
+
+
+def _cut_log(path: str) -> None:
+    """Keep the end of a log that is too long. The engine, which is not there now, appends to it. Raises OSError."""
+    if path and os.stat(path).st_size > _LONGEST_LOG:
+        end = _end_of_log(path)
+        with open(path, "r+b") as log:
+            log.truncate(0)
+            log.write(end)
 
 
 def _how(code: int) -> str:
