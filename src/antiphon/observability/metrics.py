@@ -7,14 +7,14 @@ ones, keys the first digits of their hash.
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from antiphon.observability import dead_workers
 
 if TYPE_CHECKING:
     from antiphon.observability.request_watch import Watch
@@ -31,8 +31,11 @@ class _Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        registry, shared = self.registry, bool(os.environ.get(SHARED_VARIABLE))
-        if not shared:
+        registry, shared = self.registry, os.environ.get(SHARED_VARIABLE)
+        if shared:
+            # A worker starts when another one has died, and nobody may ever ask for the metrics.
+            dead_workers.bury(shared)
+        else:
             ProcessCollector(registry=registry)
             PlatformCollector(registry=registry)
 
@@ -161,18 +164,8 @@ def exposition() -> bytes:
     shared = os.environ.get(SHARED_VARIABLE)
     if not shared:
         return generate_latest(_metrics.registry)
-    for file in glob.glob(os.path.join(shared, "gauge_live*.db")):
-        found = re.search(r"_(\d+)\.db$", file)
-        if found and not _alive(int(found[1])):
-            mark_process_dead(int(found[1]), shared)  # type: ignore[no-untyped-call]
+    dead_workers.bury(shared)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, shared)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
+    with dead_workers.reading(shared):
+        return generate_latest(registry)

@@ -7,6 +7,7 @@ The port stays the same across restarts, so whoever talks to the engine needs no
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,10 @@ _STEADY = 60.0
 # So many deaths in a row, none of them after a steady run, are no accident.
 _LOOP = 3
 _PATIENCE_AT_STOP = 5.0
+_STOPPED = "it was stopped"
+# A log that has grown beyond this is cut before the next start, to its last bytes, which alone are ever looked at.
+_LONGEST_LOG = 10 << 20
+_END_OF_LOG = 64 << 10
 # A line of llama.cpp's log: time, level, place and what happened.
 _ERROR = re.compile(r"^[\d.]+ E [^:\n]*: (.*)$", re.MULTILINE)
 _SHORT_OF_MEMORY = (
@@ -62,12 +67,15 @@ class EngineProcess:
         self._starting = starting
         self._who = f"the engine of {launch.name}" if launch.name else "the engine"
         self._deaths = 0
-        self._first_pause = pause
+        self._first_pause = self._pause = pause
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._first: Queue[Answer] = Queue()
         self._renewed: Queue[str] | None = None
         """Where somebody waits for the next child, on purpose."""
+        self._over = False
+        # Held while one thread says that it wants the next child, and while the other begins to start it.
+        self._turn = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     @property
@@ -82,7 +90,7 @@ class EngineProcess:
             # Where it cannot be written, the engine's own words go to standard error.
             with contextlib.suppress(OSError):
                 Path(self.launch.log).parent.mkdir(parents=True, exist_ok=True)
-                Path(self.launch.log).write_bytes(b"")
+                _begin_log(self.launch.log)
         self._thread.start()
         answer = self._first.get()
         if not answer.ready:
@@ -92,9 +100,13 @@ class EngineProcess:
 
     def restart(self) -> str:
         """Start the child again, from its files as they are now, and wait until it answers; gives why it does not."""
-        self._renewed = Queue()
-        self._let_go(self._child)
-        return self._renewed.get()
+        with self._turn:
+            if self._over:
+                return _STOPPED
+            self._renewed = renewed = Queue[str]()
+            child = self._child
+        self._let_go(child)
+        return renewed.get()
 
     def stop(self) -> None:
         """End the child and the thread. May be called at any time, and twice."""
@@ -122,10 +134,10 @@ class EngineProcess:
             child.wait()
 
     def _run(self) -> None:
-        pause, started_once = self._first_pause, False
+        started_once = False
         while not self._stopping.is_set():
-            begun, renewed = time.monotonic(), self._renewed is not None
-            answer = self._spawn()
+            begun, renewed = time.monotonic(), self._begin()
+            answer = self._attempt()
             if not started_once:
                 if not answer.ready:
                     # All of its log is there when it has ended.
@@ -137,29 +149,41 @@ class EngineProcess:
                 self.launch = msgspec.structs.replace(self.launch, port=answer.port)
             elif answer.ready:
                 self._say(f"{self._who} answers again")
-            if renewed and self._renewed:
-                self._renewed.put(answer.error)
-                self._renewed, renewed = None, False
+            if renewed:
+                self._renewed = None
+                renewed.put(answer.error)
+            elif self._renewed:
+                # It was asked for while this child was started, which may have read files that have changed since.
+                self._let_go(self._child)
+                continue
             code = self._outlived()
             self._let_go(self._child)
-            if self._stopping.is_set():
-                break
-            if self._renewed:
-                continue
-            if time.monotonic() - begun > _STEADY:
-                pause = self._first_pause
-            reason = answer.error or self._cause() or _how(code)
-            self._deaths += 1
-            if self._deaths >= _LOOP:
-                self._report(f"{self._who} keeps dying: {self._deaths} times in a row, last with: {reason}")
-            self._say(f"{self._who} died ({reason}); starting it again in {pause:g} s{self._last_words()}")
-            self._stopping.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            if not self._stopping.is_set() and not self._renewed:
+                self._mourn(answer.error or self._cause() or _how(code), time.monotonic() - begun)
         self._let_go(self._child)
         # For one that was stopped while it was being started.
-        self._first.put(stopped := Answer(ready=False, error="it was stopped"))
+        self._first.put(Answer(ready=False, error=_STOPPED))
+        with self._turn:
+            self._over = True
         if self._renewed:
-            self._renewed.put(stopped.error)
+            self._renewed.put(_STOPPED)
+
+    def _begin(self) -> Queue[str] | None:
+        """Begin a start: where somebody waits for the child, whose files are read from now on."""
+        with self._turn:
+            self._child = None
+            return self._renewed
+
+    def _mourn(self, reason: str, lived: float) -> None:
+        """Tell of a death, and pause."""
+        if lived > _STEADY:
+            self._pause = self._first_pause
+        self._deaths += 1
+        if self._deaths >= _LOOP:
+            self._report(f"{self._who} keeps dying: {self._deaths} times in a row, last with: {reason}")
+        self._say(f"{self._who} died ({reason}); starting it again in {self._pause:g} s{self._last_words()}")
+        self._stopping.wait(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _outlived(self) -> int:
         """How the child ended. One that runs for a while has ended a row of deaths."""
@@ -173,12 +197,21 @@ class EngineProcess:
             self._deaths = 0
         return self._child.wait()
 
+    def _attempt(self) -> Answer:
+        """Start the child. Whatever goes wrong is an answer, too: with this thread, all further starts would end."""
+        try:
+            return self._spawn()
+        except Exception as error:
+            self._let_go(self._child)
+            return Answer(ready=False, error=str(error) or repr(error))
+
     def _spawn(self) -> Answer:
         """Start the child and hear its answer. One that dies before it answers has answered with its death."""
         self._forget_cause()
         self._starting()
+        with contextlib.suppress(OSError):
+            _cut_log(self.launch.log)
         command = [sys.executable, "-m", "antiphon.engines.embedded"]
-        self._child = None
         try:
             self._child = child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except OSError as error:
@@ -219,11 +252,37 @@ class EngineProcess:
         if not self.launch.log:
             return ""
         try:
-            lines = Path(self.launch.log).read_text("utf-8", "replace").splitlines()[-5:]
+            lines = _end_of_log(self.launch.log).decode("utf-8", "replace").splitlines()[-5:]
         except OSError:
             return ""
         hint = _SHORT_OF_MEMORY if any("failed to allocate" in line for line in lines) else ""
         return "".join(f"\n    {line}" for line in lines) + f"\n  (its log: {self.launch.log}){hint}"
+
+
+def _begin_log(path: str) -> None:
+    """Empty it, for its owner's eyes only: it may tell what was said. Raises OSError."""
+    handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+    try:
+        # One that an earlier version made may be for everybody.
+        os.fchmod(handle, 0o600)
+    finally:
+        os.close(handle)
+
+
+def _end_of_log(path: str) -> bytes:
+    """What a log ends with. Raises OSError."""
+    with open(path, "rb") as log:
+        log.seek(max(os.fstat(log.fileno()).st_size - _END_OF_LOG, 0))
+        return log.read(_END_OF_LOG)
+
+
+def _cut_log(path: str) -> None:
+    """Keep the end of a log that is too long. The engine, which is not there now, appends to it. Raises OSError."""
+    if path and os.stat(path).st_size > _LONGEST_LOG:
+        end = _end_of_log(path)
+        with open(path, "r+b") as log:
+            log.truncate(0)
+            log.write(end)
 
 
 def _how(code: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import tempfile
@@ -18,11 +19,15 @@ from antiphon.observability.model_states import ModelState
 from antiphon.process.worker_state import Reloaded, Restart, file_name, reload_file, slots_name
 from antiphon.storage import files
 
+log = logging.getLogger("antiphon")
+
 _PREFIX = "run-"
 # Bytes of a socket's path that every system takes.
 _LONGEST_SOCKET = 100
-# A folder without a pipe's reader may be one that is being made.
+# A folder that nobody holds may be one that is being made.
 _YOUNG = 60.0
+# Between two attempts to write what workers wait for, in seconds.
+_AGAIN = 1.0
 
 
 class WorkerStateOwner:
@@ -33,6 +38,7 @@ class WorkerStateOwner:
     def __init__(self, place: Path) -> None:
         self.trouble: OSError | None = None
         self._elsewhere = ""
+        self._closed = threading.Event()
         try:
             self.folder = _create(place, _PREFIX)
         except OSError as error:
@@ -41,6 +47,7 @@ class WorkerStateOwner:
             self.folder = _create_elsewhere(error)
         # Opened for both, because opening for writing alone would wait for a reader.
         self._pipe = os.open(Path(self.folder) / "stopping", os.O_RDWR | os.O_NONBLOCK)
+        self._lock = _held(Path(self.folder))
 
     @property
     def metrics(self) -> str:
@@ -83,9 +90,21 @@ class WorkerStateOwner:
         return folder / f"{file_name(model)}.gguf"
 
     def note_reloaded(self, model: str, outcome: Reloaded) -> None:
-        """Tell the workers how the restart of a model's engine went."""
-        with contextlib.suppress(OSError):
-            files.write(reload_file(self.folder, model), msgspec.json.encode(outcome), durable=False)
+        """Tell the workers how the restart of a model's engine went. They keep its requests waiting until they know, so
+        this tries until it is written or the folder goes. Until then no other engine is restarted, of which they could
+        not be told either."""
+        told = False
+        while not self._closed.is_set():
+            try:
+                files.write(reload_file(self.folder, model), msgspec.json.encode(outcome), durable=False)
+            except OSError as error:
+                if not told:
+                    what = f"that {model} was restarted, for which its requests wait,"
+                    log.warning("%s", files.refusal(what, error, self.folder, "--state-dir"))
+                    told = True
+                self._closed.wait(_AGAIN)
+            else:
+                return
 
     def restarts(self, restart: Callable[[Restart], None]) -> None:
         """Call this, on a thread, for each engine that is to be started again."""
@@ -102,13 +121,23 @@ class WorkerStateOwner:
 
     def forget_slots(self, model: str) -> None:
         """A model's engine is started, and holds nothing."""
-        (Path(self.folder) / slots_name(model)).unlink(missing_ok=True)
+        file = Path(self.folder) / slots_name(model)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError:
+            # A folder that lets nothing go may have files that can be emptied.
+            with contextlib.suppress(OSError):
+                os.truncate(file, 0)
 
     def close(self) -> None:
         """Remove the folder."""
+        self._closed.set()
         self.stop()
         for folder in filter(None, (self.folder, self._elsewhere)):
             shutil.rmtree(folder, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
 
 def _create(place: Path, prefix: str) -> str:
@@ -133,12 +162,46 @@ def _create_elsewhere(error: OSError) -> str:
     raise error
 
 
+def _held(folder: Path) -> int:
+    """A folder that is locked for as long as this handle is open; -1 where that cannot be. Raises BlockingIOError when
+    another process has it."""
+    import fcntl  # not on every system, like the pipes
+
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return -1
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if isinstance(error, BlockingIOError):
+            raise
+        return -1
+    return handle
+
+
 def _sweep(place: Path, prefix: str) -> None:
-    """Remove what servers left behind that were killed: in their folders nobody holds the pipe any more."""
+    """Remove what servers left behind that were killed: nobody holds these folders, nor their pipes, any more. A server
+    that lets its streams end has let go of its pipe; one of an earlier version has no more than that."""
     for folder in place.glob(f"{prefix}*"):
-        try:
+        with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > _YOUNG:
-                os.close(os.open(folder / "stopping", os.O_WRONLY | os.O_NONBLOCK))
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                shutil.rmtree(folder, ignore_errors=True)
+                handle = _held(folder)
+                try:
+                    if _unread(folder / "stopping"):
+                        shutil.rmtree(folder, ignore_errors=True)
+                finally:
+                    if handle >= 0:
+                        os.close(handle)
+
+
+def _unread(pipe: Path) -> bool:
+    """Whether nobody has a pipe open. Raises OSError where there is none."""
+    try:
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return True
+    return False
