@@ -48,6 +48,9 @@ TEXTS = {
     "fence not closed": '```json\n{"name": "f", "arguments": {"n": 5}}',
     "another language": '```python\n{"name": "f", "arguments": {"n": 5}}\n```',
     "an empty list": "[]",
+    "arguments that are no JSON": '{"name": "f", "arguments": {not json}',
+    "arguments that break off in a list": '[{"name": "f", "arguments": {}}, {"name": "f", "arguments": {oops oops}}]',
+    "arguments that are no JSON in a fence": '```json\n{"name": "f", "arguments": {,x]}\n```',
 }
 
 
@@ -125,3 +128,9 @@ def test_text_waits_no_longer_than_it_must(raw, waits):
         told += "".join(event.text for event in parser.feed(character) if isinstance(event, TextDelta))
         behind = behind if told else index + 1
     assert behind <= waits
+
+
+def test_a_tool_that_is_written_as_its_own_namespace():
+    """As Muse writes every name: it is that tool."""
+    reply = _reply("hermes", ['<tool_call>{"name": "f.f", "arguments": {"n": 5}}</tool_call>'])
+    assert content(reply) == [{"type": "tool_use", "name": "f", "input": {"n": 5}}]

@@ -19,8 +19,6 @@ from pathlib import Path
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import mark_process_dead
 
-from antiphon.storage import files
-
 
 def bury(folder: str) -> None:
     """Make one file of what dead workers have counted, and forget what they ran. On a disk that takes nothing, or while
@@ -31,13 +29,13 @@ def bury(folder: str) -> None:
     with contextlib.suppress(OSError, struct.error, RuntimeError, ValueError), _locked(folder, wait=False):
         for kind in ("counter", "histogram"):
             whole = Path(folder) / f"{kind}_0.db"
-            draft, gone = whole.with_suffix(".new"), whole.with_suffix(".gone")
-            _finish(whole, draft, gone)
+            draft, retired = whole.with_suffix(".new"), whole.with_suffix(".retired")
+            _finish(whole, draft, retired)
             for pid in _dead(folder, f"{kind}_*"):
                 file = Path(folder) / f"{kind}_{pid}.db"
-                files.write(draft, _sum(whole, file), durable=False)
-                file.rename(gone)
-                _finish(whole, draft, gone)
+                draft.write_bytes(_sum(whole, file))
+                file.rename(retired)
+                _finish(whole, draft, retired)
 
 
 @contextlib.contextmanager
@@ -60,12 +58,12 @@ def _locked(folder: str, *, wait: bool) -> Iterator[None]:
         os.close(handle)
 
 
-def _finish(whole: Path, draft: Path, gone: Path) -> None:
-    """The last step. A draft without a file that is gone is one that was not begun."""
-    if gone.exists():
+def _finish(whole: Path, draft: Path, retired: Path) -> None:
+    """The last step. A draft without a file that is retired is one that was not begun."""
+    if retired.exists():
         if draft.exists():
             draft.replace(whole)
-        gone.unlink()
+        retired.unlink()
 
 
 def _sum(*sources: Path) -> bytes:

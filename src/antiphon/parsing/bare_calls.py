@@ -144,9 +144,13 @@ class BareCalls:
             text = yield from plain_string(source, quote, ",}")
             json, complete = lenient.whole(text or "")
             return json if complete and json.startswith("{") else ""
-        if (yield from source.peek()) != "{" or not (yield from lenient.value(source, parts.append)):
+        if (yield from source.peek()) != "{":
             return ""
-        return "".join(parts)
+        try:
+            complete = yield from lenient.value(source, parts.append)
+        except lenient.Broken:
+            return ""
+        return "".join(parts) if complete else ""
 
     def _short(self, followers: str) -> Reading[str | None]:
         """The short string that begins here, or None."""

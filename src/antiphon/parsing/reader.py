@@ -128,6 +128,10 @@ class Reader:
             bare = name.removeprefix(decoration)
             if bare != name and name not in self.tools and (declared(self.tools, bare) or not self.tentative):
                 return self.resolve(bare)
+        space, _, bare = name.partition(".")
+        if bare == space and name not in self.tools and declared(self.tools, bare):
+            # A tool without a namespace is sometimes written as its own (Muse).
+            return self.resolve(bare)
         usual = _UNUSUAL.sub("_", name)
         found = declared(self.tools, name) or declared(self.tools, usual)
         return found or (usual if not self.tentative and _NAME.match(name) else None)

@@ -93,15 +93,15 @@ class WorkerStateOwner:
         """Tell the workers how the restart of a model's engine went. They keep its requests waiting until they know, so
         this tries until it is written or the folder goes. Until then no other engine is restarted, of which they could
         not be told either."""
-        told = False
+        warned = False
         while not self._closed.is_set():
             try:
                 files.write(reload_file(self.folder, model), msgspec.json.encode(outcome), durable=False)
             except OSError as error:
-                if not told:
+                if not warned:
                     what = f"that {model} was restarted, for which its requests wait,"
                     log.warning("%s", files.refusal(what, error, self.folder, "--state-dir"))
-                    told = True
+                    warned = True
                 self._closed.wait(_AGAIN)
             else:
                 return
