@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from antiphon.engines import Reach
+from antiphon.engines import Prefixes, Reach
 from antiphon.engines.scripted import Script, Scripted
+from antiphon.process import reloading
 from antiphon.process.app import Application
 from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
+from antiphon.process.worker_state import Reloaded
+from antiphon.process.worker_state_owner import WorkerStateOwner
 from antiphon.settings.sources import Settings
+from tests.faults.processes import eventually
 
 
 class Kept:
@@ -53,7 +59,7 @@ async def test_two_applications_with_one_shelf(tmp_path: Path) -> None:
     """Two that share nothing but a shelf for each model: the second turn, which comes to the other one, begins with
     what the first one sampled; and nothing is written to the state folder."""
     shelves: dict[str, Kept] = {}
-    engine, ends = Scripted(Script()), []
+    engine = Scripted(Script())
     runtime = WorkerConfig(
         settings=Settings(state_dir=str(tmp_path)), models=(ModelEndpoint(settings=Settings(), engine="", name="m"),)
     )
@@ -65,19 +71,47 @@ async def test_two_applications_with_one_shelf(tmp_path: Path) -> None:
         Application(runtime, attach=attach, transcripts=lambda name: shelves.setdefault(name, Kept()), seal=b"s" * 32)
         for _ in range(2)
     ]
-    for application in applications:
-        lifespan, told = asyncio.Queue[dict[str, Any]](), asyncio.Queue[Any]()
-        lifespan.put_nowait({"type": "lifespan.startup"})
-        ends.append((lifespan, asyncio.ensure_future(application({"type": "lifespan"}, lifespan.get, told.put))))
-        assert (await told.get())["type"] == "lifespan.startup.complete"
-    messages = [{"role": "user", "content": "Hi"}]
-    first = await asked(applications[0], messages)
-    messages += [{"role": "assistant", "content": first["content"]}, {"role": "user", "content": "Go on"}]
-    await asked(applications[1], messages)
-    before = [*engine.jobs[0].prompt, *engine.sampled[0]]
-    assert list(engine.jobs[1].prompt[: len(before)]) == before
-    assert sorted(shelves) == ["m", "messages"]
-    assert not os.listdir(tmp_path)
-    for lifespan, running in ends:
-        lifespan.put_nowait({"type": "lifespan.shutdown"})
-        await running
+    async with living(applications[0]), living(applications[1]):
+        messages = [{"role": "user", "content": "Hi"}]
+        first = await asked(applications[0], messages)
+        messages += [{"role": "assistant", "content": first["content"]}, {"role": "user", "content": "Go on"}]
+        await asked(applications[1], messages)
+        before = [*engine.jobs[0].prompt, *engine.sampled[0]]
+        assert list(engine.jobs[1].prompt[: len(before)]) == before
+        assert sorted(shelves) == ["m", "messages"]
+        assert not os.listdir(tmp_path)
+
+
+async def test_a_worker_that_is_started_after_a_reload_knows_of_it(tmp_path: Path) -> None:
+    """It looks for what the others look for that have followed the reload, and for nothing that the weights computed
+    which were there when the server began; and it has nothing to follow."""
+    owner, seen = WorkerStateOwner(tmp_path), list[bytes]()
+    prefixes = Prefixes(folder=str(tmp_path / "prefixes"), capacity=1, engine=b"the first file")
+    place = ModelEndpoint(settings=Settings(), engine="", name="m", gguf="x", prefixes=prefixes)
+    config = WorkerConfig(settings=Settings(state_dir=str(tmp_path)), models=(place,), shared=owner.folder)
+
+    def attach(place: ModelEndpoint, reach: Reach) -> Scripted:
+        assert reach.prefixes is not None
+        seen.append(reach.prefixes.engine)
+        return Scripted(Script())
+
+    async with living(Application(config, attach=attach)):
+        owner.note_reloaded("m", Reloaded(time.time() - 3600))
+        await eventually(lambda: len(seen) == 2)
+        async with living(Application(config, attach=attach)):
+            await asyncio.sleep(2 * reloading._BETWEEN)
+    owner.close()
+    assert seen == [b"the first file", seen[1], seen[1]]
+    assert seen[1] != seen[0]
+
+
+@asynccontextmanager
+async def living(application: Application) -> AsyncIterator[None]:
+    """The application, started, and stopped afterwards."""
+    asked, told = asyncio.Queue[dict[str, Any]](), asyncio.Queue[Any]()
+    life = asyncio.ensure_future(application({"type": "lifespan"}, asked.get, told.put))
+    asked.put_nowait({"type": "lifespan.startup"})
+    assert (await told.get())["type"] == "lifespan.startup.complete"
+    yield
+    asked.put_nowait({"type": "lifespan.shutdown"})
+    await life
