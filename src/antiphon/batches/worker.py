@@ -25,8 +25,8 @@ from antiphon.batches.journal import Journal, persistently
 from antiphon.batches.queue import LEASE, ClaimLost, Queue, Share
 from antiphon.batches.requests import Item
 from antiphon.batches.store import Batch, BatchStore
-from antiphon.storage import files
 from antiphon.storage.store import Store
+from antiphon.storage.sweeping import sweeping
 
 log = logging.getLogger("antiphon")
 
@@ -147,14 +147,7 @@ class Worker:
         task.add_done_callback(lambda _: self._running.pop(batch.id, None))
 
     async def _sweep(self) -> None:
-        while True:
-            try:
-                await BatchStore(self._store).sweep()
-            except OSError as error:
-                log.warning("old batches could not be deleted and stay for now: %s", files.reason(error))
-            except Exception:
-                log.exception("old batches could not be deleted and stay for now")
-            await asyncio.sleep(_SWEEP)
+        await sweeping(BatchStore(self._store).sweep, "old batches", _SWEEP)
 
     async def _renew(self) -> None:
         while True:

@@ -51,11 +51,11 @@ class Attached:
             self._kept_session = aiohttp.ClientSession(headers=self._headers, connector=aiohttp.TCPConnector(limit=0))
         return self._kept_session
 
-    async def open(self, method: str, path: str, body: Any = None) -> aiohttp.ClientResponse:
-        """A response whose status is good. Waits for a server that is not there yet."""
-        return await self._patiently(partial(self._answer, method, path, body))
+    async def open(self, method: str, path: str, body: Any = None, *, patient: bool = True) -> aiohttp.ClientResponse:
+        """A response whose status is good. Waits for a server that is not there yet, where it is `patient`."""
+        return await self._patiently(partial(self._answer, method, path, body), patient)
 
-    async def _patiently(self, ask: Callable[[], Awaitable[Answer]], patient: bool = True) -> Answer:
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]], patient: bool) -> Answer:
         deadline = asyncio.get_running_loop().time() + self._patience
         while True:
             try:
@@ -161,7 +161,7 @@ class Attached:
         """Wait until a server that broke off answers. One that is about to end may still take a request, and then that
         would be lost with it; a question may be lost."""
         with contextlib.suppress(BadRequest, EngineFailed):  # which it answered, too
-            (await self._patiently(partial(self._answer, "GET", "/health", None), patient)).release()
+            (await self.open("GET", "/health", patient=patient)).release()
         self._broken = False
 
     async def health(self, path: str = "/health") -> Health:

@@ -111,6 +111,8 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
                 pause = pauses.get(index, 0.0) if brief else 0.0
                 pauses[index] = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
                 self._rest(pause)
+                if self.interrupt_signal:
+                    return
                 self.interrupt_children.pop(0)
                 self._respawn_workers([index], spawn_target, target_loader)
             if self.reload_signal:

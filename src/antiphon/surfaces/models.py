@@ -74,7 +74,8 @@ class _Models:
         page = [cards[place] for place in places]
         if anthropic:
             first, last = (page[0].name, page[-1].name) if page else (None, None)
-            entries = [_model(card, self._served(exchange)) for card in page]
+            served = self._served(exchange)
+            entries = [_model(card, served) for card in page]
             listed: Page | OpenList = Page(entries, more, first, last)
         else:
             listed = OpenList(data=[_openai(card) for card in page], models=catalogue(page))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -16,6 +15,7 @@ from antiphon.api.errors import BadRequest, Forbidden, NotFound, NotKept
 from antiphon.serving.service import Service
 from antiphon.storage import files
 from antiphon.storage.file_store import FileRecord, FileStore, OverQuota
+from antiphon.storage.sweeping import sweeping
 from antiphon.surfaces.anthropic import failures
 from antiphon.surfaces.files import shapes
 from antiphon.surfaces.files.shapes import DeletedFile, FileMetadata, FilePage
@@ -167,14 +167,7 @@ def _tend(service: Service, application: ASGIApp, options: Options) -> Coroutine
 
 
 async def _sweep(store: FileStore) -> None:
-    while True:
-        try:
-            await store.sweep()
-        except OSError as error:
-            log.warning("expired files could not be deleted and stay for now: %s", files.reason(error))
-        except Exception:
-            log.exception("expired files could not be deleted and stay for now")
-        await asyncio.sleep(_SWEEP)
+    await sweeping(store.sweep, "expired files", _SWEEP)
 
 
 def _routes(service: Service, options: Options) -> list[Route]:

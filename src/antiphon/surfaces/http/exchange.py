@@ -88,6 +88,11 @@ class Exchange:
         return parse_qs(self.scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
 
     @property
+    def betas(self) -> list[str]:
+        """The betas of the Messages API that the client asks for."""
+        return [name.strip() for name in (self.header("anthropic-beta") or "").split(",")]
+
+    @property
     def started(self) -> bool:
         """Whether the response's head has been sent, so that no other status can be."""
         return self.status > 0

@@ -20,7 +20,7 @@ _KIND = "mcp_tool_listing"
 
 def expected(exchange: Exchange) -> bool:
     """Whether the client knows these blocks."""
-    return BETA in (name.strip() for name in (exchange.header("anthropic-beta") or "").split(","))
+    return BETA in exchange.betas
 
 
 def known(messages: Iterable[checks.Indexed]) -> dict[str, list[Any]]:

@@ -93,7 +93,7 @@ class RequestReader:
         draft = await offload(large, partial(read_draft, body, offered))
         request = draft.request
         if not counting:
-            _check_length(request, interleaved="interleaved-thinking" in (exchange.header("anthropic-beta") or ""))
+            _check_length(request, interleaved=any("interleaved-thinking" in beta for beta in exchange.betas))
         if exchange.batch is not None:
             _check_batched(request, turn)
         card = self._service.card(request.model)
