@@ -115,10 +115,10 @@ async def test_a_claim_that_is_lost_writes_nothing(each_store: Store) -> None:
 async def test_a_claim_lasts_while_it_is_renewed(store: Store) -> None:
     """A request that takes longer than the time of a claim is asked once."""
     await kept(store, ["slow"])
-    first, second = answering(delay=1.0), answering()
-    async with working(store, first, lease=0.3):
+    first, second = answering(delay=2.5), answering()
+    async with working(store, first, lease=1.0):
         await eventually(lambda: first.asked)
-        async with working(store, second, lease=0.3):
+        async with working(store, second, lease=1.0):
             await ended(store)
     assert (first.asked, second.asked) == (["slow"], [])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from antiphon.api.errors import EngineFailed
-from antiphon.engines import Job
+from antiphon.engines import Job, Piece, Prefilled
 from antiphon.engines.scripted import Rule, Script, Scripted
 from antiphon.process.load_protocol import BUSY, IDLE, RECALL, Loaded, Wanted, line
 from antiphon.process.on_demand import MEDIA_MARKER, OnDemandEngine
@@ -52,9 +52,20 @@ class Connection:
 
 
 class Closing(Scripted):
-    """A scripted engine that knows when it was let go of, and sees pictures."""
+    """A scripted engine that knows when it was let go of, sees pictures, and says nothing while it must not."""
 
     closed = False
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(script)
+        self.may_speak = asyncio.Event()
+        self.may_speak.set()
+
+    async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
+        async with aclosing(super().generate(job)) as reads:
+            async for read in reads:
+                await self.may_speak.wait()
+                yield read
 
     async def picture_tokens(self, pictures: Sequence[bytes]) -> int:
         return sum(map(len, pictures))
@@ -132,7 +143,8 @@ async def test_requests_share_one_hold(tmp_path: Path) -> None:
 
 async def test_a_recalled_engine_finishes_what_it_began(tmp_path: Path) -> None:
     """After a recall the running reply comes to its end, then the engine is let go of; a new request asks anew."""
-    async with world(tmp_path, Rule(pieces=("a", "b"), delay=0.05)) as there:
+    async with world(tmp_path, Rule(pieces=("a", "b"))) as there:
+        there.large.may_speak.clear()
         running = there.begin()
         connection = await there.loader.asked()
         connection.say(line(Loaded(engine="anywhere")))
@@ -142,6 +154,7 @@ async def test_a_recalled_engine_finishes_what_it_began(tmp_path: Path) -> None:
         later = there.begin()
         second = await there.loader.asked()
         assert not there.large.closed
+        there.large.may_speak.set()
         assert await running == "ab"
         assert await connection.heard() == IDLE
         assert await connection.heard() == b""
