@@ -26,6 +26,7 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
     openers, hints = (format.openers, format.hints) if reader.tools else ((), ())
     strays = _strays(format, reasoning) if reader.tools else ()
     stops = markers(*openers, *hints, *reasoning.opens, *reasoning.dropped, *TURN_ENDS)
+    reader.messages = reasoning.messages
     closed = False
     thinking = reader.starts_thinking
     while (yield from source.peek()):

@@ -99,14 +99,15 @@ class Reasoning(_Record, frozen=True, kw_only=True):
     """How thinking is marked. `names` are its own name and the aliases of other servers' `--reasoning-parser`.
 
     `opens` and `closes` are alternative markers. `dropped` are markers around the visible answer that are no part of
-    it. `forced` says that a reply begins inside thinking although nothing in the prompt's tail says so, `anywhere` that
-    the opening markers are control tokens, which open thinking in the midst of text as well. `closing` is
-    the text that ends thinking and begins the answer, for when thinking is cut short (by default the first of `closes`
-    and an empty line)."""
+    it; `messages` says that they part messages, each a paragraph. `forced` says that a reply begins inside thinking
+    although nothing in the prompt's tail says so, `anywhere` that the opening markers are control tokens, which open
+    thinking in the midst of text as well. `closing` is the text that ends thinking and begins the answer, for when
+    thinking is cut short (by default the first of `closes` and an empty line)."""
 
     opens: tuple[str, ...] = ()
     closes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    messages: bool = False
     forced: bool = False
     anywhere: bool = False
     closing: str = ""

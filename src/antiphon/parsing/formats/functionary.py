@@ -30,6 +30,7 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
 def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """The messages of version 3.2. The prompt ends with the first `>>>`."""
     source = reader.source
+    reader.messages = True
     yield from source.space()
     yield from source.accept(TO)
     name = yield from _recipient(reader)
@@ -44,7 +45,9 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
             if not marker:
                 return
             name = yield from _recipient(reader)
-            if not name:
+            if name:
+                reader.boundary()
+            else:
                 reader.text(TO)
 
 

@@ -94,6 +94,7 @@ REASONINGS = (
         opens=_spellings(OPEN, "think"),
         closes=_spellings(CLOSE, "think"),
         dropped=(*_spellings(OPEN, "response"), *_spellings(CLOSE, "response", "message", "tools")),
+        messages=True,
         anywhere=True,
         recognises=lambda template: OPEN in template and SEP in template,
         rank=40,

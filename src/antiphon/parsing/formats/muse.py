@@ -21,6 +21,7 @@ _LONGEST_HEADER = 200
 
 def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """Read message after message."""
+    reader.messages = True
     thinking = reader.starts_thinking
     begun = thinking or not (yield from _header_ahead(reader))
     while True:
