@@ -70,7 +70,8 @@ class Format(_Record, frozen=True, kw_only=True):
     the markers that a call begins with; `bare` holds the characters that an unmarked call may begin with at the
     start of a message, `hints` the ordinary texts that one may begin with in the midst of other text: there only a
     declared name makes a call, and in thinking nothing does. `visible` lists further markers the reader looks for,
-    which may be control tokens that an engine would otherwise leave out. `recognises` looks at a chat template; of
+    which may be control tokens that an engine would otherwise leave out; `turn_ends` are tokens that end a turn in
+    this family and are text, or none at all, in others. `recognises` looks at a chat template; of
     several that say yes, the one with the highest `rank` is taken. `reasoning` names the marking of thinking that
     goes with the format.
     `call_id` makes the id that the family's templates demand from (tool name, index in the conversation). `grammar`
@@ -84,6 +85,7 @@ class Format(_Record, frozen=True, kw_only=True):
     bare: str = ""
     hints: tuple[str, ...] = ()
     visible: tuple[str, ...] = ()
+    turn_ends: tuple[str, ...] = ()
     read_turn: ReadTurn | None = None
     recognises: Callable[[str], bool] = never
     rank: int = 0

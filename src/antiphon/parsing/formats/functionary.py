@@ -6,6 +6,7 @@ from antiphon.parsing.json.calls import named_call, written_name
 from antiphon.parsing.json.grammar import calls
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
+from antiphon.parsing.turn import TURN_ENDS
 
 OPEN, CLOSE, TO, ALL = "<function=", "</function>", ">>>", "all"
 
@@ -41,14 +42,14 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
             source.barriers = ()
         name = ""
         while not name:
-            marker = yield from source.until(markers(TO), reader.text)
-            if not marker:
+            marker = yield from source.until(markers(TO, *TURN_ENDS), reader.text)
+            if marker != TO and (yield from source.over()):
                 return
-            name = yield from _recipient(reader)
+            name = (yield from _recipient(reader)) if marker == TO else ""
             if name:
                 reader.boundary()
             else:
-                reader.text(TO)
+                reader.text(marker)
 
 
 def _recipient(reader: Reader) -> Reading[str]:

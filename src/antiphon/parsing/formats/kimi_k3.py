@@ -63,6 +63,7 @@ FORMATS = (
         summary="typed arguments in <|open|>…<|sep|> elements (Kimi K3)",
         openers=(*_spellings(OPEN, "tools"), OPEN + "call tool="),
         visible=(OPEN, CLOSE, SEP),
+        turn_ends=("<|end_of_msg|>",),
         read=tagged(_TAGS),
         recognises=lambda template: OPEN in template and SEP in template,
         rank=60,
