@@ -17,8 +17,12 @@ TURN_ENDS = (
     *("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_turn>", "<|role_end|>"),
     *("<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "[e~[", "<seed:eos>", "<|user|>", "<|observation|>"),
 )
-"""Tokens that end a turn, of many families; `turn_ends` of a format are those of its own. An engine that lets one
-through writes it last, and there it is no text."""
+"""Tokens that end a turn, of many families. An engine that lets one through writes it last, and there it is no text."""
+
+
+def turn_ends(format: Format) -> tuple[str, ...]:
+    """The tokens that end a turn in this format."""
+    return (*TURN_ENDS, *format.turn_ends)
 
 
 def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
@@ -26,11 +30,9 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
     source = reader.source
     openers, hints = (format.openers, format.hints) if reader.tools else ((), ())
     strays = _strays(format, reasoning) if reader.tools else ()
-    ends = (*TURN_ENDS, *format.turn_ends)
-    stops = markers(*openers, *hints, *reasoning.opens, *reasoning.dropped, *ends)
+    stops = markers(*openers, *hints, *reasoning.opens, *reasoning.dropped, *turn_ends(format))
     reader.messages = reasoning.messages
-    closed = False
-    thinking = reader.starts_thinking
+    thinking, closed = reader.starts_thinking, False
     while (yield from source.peek()):
         if thinking:
             yield from _think(reader, format, reasoning, openers)
@@ -64,7 +66,7 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
                 reader.boundary(thinking=True)
             else:
                 reader.text(marker)
-        elif marker in ends and not (yield from source.over()):
+        elif marker in turn_ends(format) and not (yield from source.over()):
             reader.text(marker)
         elif marker:
             reader.boundary()
@@ -107,7 +109,7 @@ def _think(reader: Reader, format: Format, reasoning: Reasoning, openers: tuple[
     # Some models write the opening marker again although the prompt ended with it.
     yield from source.accept(*reasoning.opens)
     openers = openers if reader.calls_in_thinking else ()
-    ends = (*TURN_ENDS, *format.turn_ends)
+    ends = turn_ends(format)
     stops = markers(*reasoning.closes, *openers, *ends)
     while True:
         marker = yield from source.until(stops, reader.thinking)

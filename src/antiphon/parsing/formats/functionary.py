@@ -6,7 +6,7 @@ from antiphon.parsing.json.calls import named_call, written_name
 from antiphon.parsing.json.grammar import calls
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
-from antiphon.parsing.turn import TURN_ENDS
+from antiphon.parsing.turn import turn_ends
 
 OPEN, CLOSE, TO, ALL = "<function=", "</function>", ">>>", "all"
 
@@ -42,7 +42,7 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
             source.barriers = ()
         name = ""
         while not name:
-            marker = yield from source.until(markers(TO, *TURN_ENDS), reader.text)
+            marker = yield from source.until(markers(TO, *turn_ends(format)), reader.text)
             if marker != TO and (yield from source.over()):
                 return
             name = (yield from _recipient(reader)) if marker == TO else ""

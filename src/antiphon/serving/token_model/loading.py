@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from antiphon.engines import Description, Engine
 from antiphon.parsing.formats import Format
-from antiphon.parsing.turn import TURN_ENDS
+from antiphon.parsing.turn import turn_ends
 from antiphon.prompt.fence import Fence
 from antiphon.prompt.prefix.seams import Seams
 from antiphon.prompt.prefix.transcript import TranscriptStore
@@ -75,7 +75,7 @@ def _written(described: Description, source: str, visible: tuple[str, ...], ends
 
 def _ends(described: Description, format: Format) -> list[str]:
     """The tokens that end a turn, the usual one first."""
-    known = {*TURN_ENDS, *format.turn_ends}
+    known = turn_ends(format)
     ends = [described.eos_token, *(token for token in described.control_tokens if token in known)]
     return [text for text in dict.fromkeys(ends) if text]
 
