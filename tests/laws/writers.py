@@ -40,6 +40,7 @@ PARAMETERS = {
     "longcat2": _PAIR.replace("{line}", "\n").replace("arg_", "longcat_arg_"),
     "minimax_m3": "]<]minimax[>[<{key}>{value}]<]minimax[>[</{key}>",
     "qwen3_coder": "<parameter={key}>\n{value}\n</parameter>\n",
+    "solar_open2": "<|tool_arg:start|>{key}<|tool_arg:value|>{value}<|tool_arg:end|>\n",
     "seed_oss": "<parameter={key}>{value}</parameter>\n",
 }
 PYTHON = ("pythonic", "lfm2", "olmo3")

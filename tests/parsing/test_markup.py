@@ -46,7 +46,12 @@ def _pieces(format: Format) -> list[str]:
     assert format.example is not None
     raw = format.example.raw
     tags = re.findall(r"<[^<>]*>|\[[^\[\]]*\]|[^<>\[\]]+", raw)
-    return [raw, raw[: len(raw) // 2], *tags, *format.openers, *format.visible, "<think>", "</think>"]
+    return [raw, raw[: len(raw) // 2], *_spaced(raw), *tags, *format.openers, *format.visible, "<think>", "</think>"]
+
+
+def _spaced(raw: str) -> list[str]:
+    """The output with white space after what its tags begin with."""
+    return [re.sub(r"<\|(open|close)\|>|</|<(?=\w)", rf"\g<0>{space}", raw) for space in (" ", "\t")]
 
 
 def _reply(format: Format, pieces: list[str]) -> Reply:

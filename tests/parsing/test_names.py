@@ -14,7 +14,7 @@ xlam
 hunyuan_a13b hy_v3 hy_v4 cohere_command3 cohere_command4 nemotron_json nemotron_nano_v2 jamba longcat apertus gigachat3
 minicpm5 ling3 poolside_v1 muse muse_glimmer musespark1x dots k2_horizon plamo3 inkling beam step5
 qwen25 qwen nanbeige llama3 deepseekv3 deepseekv31 deepseekv32 deepseekv4 deepseekv41 glm interns1 gpt-oss minimax-m2
-minimax-m3 hunyuan apertus2509 gigachat35 iquest_q1 trinity spark25
+minimax-m3 hunyuan apertus2509 gigachat35 iquest_q1 trinity spark25 solar_open2
 qwen2d5 qwen3 qwen3coder interns2-preview deepseek-v32 deepseek-v3.2 deepseek-v4
 """.split()
 
@@ -24,7 +24,7 @@ minimax_m2_append_think minimax_m3 openai_gptoss mistral granite granite_thinkin
 step5 hunyuan_a13b hy_v3 nemotron_v3 gemma4 cohere_command3 cohere_command4 olmo3 mimo minicpmv ling3 muse
 deepseek-r1 qwen3-thinking interns1 deepseek-v3 deepseek-v4 deepseek-v41 kimi minimax minimax-append-think minimax-m3
 gpt-oss hunyuan nemotron_3 poolside_v1 nanbeige
-apertus2509 beam dots gigachat35 hy_v4 inkling iquest_q1 k2_horizon muse_glimmer musespark1x plamo3
+apertus2509 beam dots gigachat35 hy_v4 inkling iquest_q1 k2_horizon muse_glimmer musespark1x plamo3 solar_open2
 default qwen-qwq intern-s1 deepseek-v32
 """.split()
 

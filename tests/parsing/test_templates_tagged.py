@@ -38,6 +38,7 @@ EXPECTED = {
     "dots": ("dots", "think", False),
     "k2_horizon": ("k2_horizon", "k2_horizon", True),
     "iquest_q1": ("iquest_q1", "think", True),
+    "solar_open2": ("solar_open2", "solar_open2", True),
     "longcat2": ("longcat2", "longcat", False),
     "gemma4": ("gemma4", "gemma4", False),
     "functiongemma": ("functiongemma", "", False),

@@ -105,7 +105,7 @@ class Parser:
         it is a call."""
         if not self._over:
             try:
-                self._reader.boundary()
+                self._reader.pause()
             except Stopped:
                 self._over = True
         events = self._take()

@@ -44,6 +44,8 @@ class Reader:
         self.tentative = False
         """Set where a call is less than certain: then only a declared name makes one."""
         self.calls_in_thinking = True
+        self.messages = False
+        """Set where a reply is a row of messages: what two of a kind say, one after the other, are two paragraphs."""
         self.told_thinking: tuple[str, ...] = ()
         """The tokens that open thinking, where the splitter knows which of the text was one of them."""
         self.events: list[AnyEvent] = []
@@ -56,6 +58,8 @@ class Reader:
         self._new_id = new_id
         self._held = ""
         self._fresh = True
+        self._last_run: bool | None = None
+        """Whether the last run that said anything was thinking; None where there was none since the last call."""
         self._verbatim = not starts_thinking
         self.in_call = False
         self._coercion = Coercion(Signature({}).shape)
@@ -69,8 +73,8 @@ class Reader:
         body = text.rstrip()
         self._held = text[len(body) :]
         if body:
+            self._say(self._parting(thinking=False) + body)
             self._fresh, self.cut_call = False, False
-            self._say(body)
 
     def _say(self, text: str) -> None:
         if self.citations is not None:
@@ -100,13 +104,24 @@ class Reader:
         body = text.rstrip()
         self._held = text[len(body) :]
         if body:
+            self.events.append(ThinkingDelta(self._parting(thinking=True) + body))
             self._fresh = False
-            self.events.append(ThinkingDelta(body))
+
+    def _parting(self, *, thinking: bool) -> str:
+        """What parts text or thinking that has come from the run of its kind before."""
+        parted = self._fresh and self.messages and self._last_run is thinking
+        self._last_run = thinking
+        return "\n\n" if parted else ""
 
     def boundary(self, *, thinking: bool = False) -> None:
         """The run of text or thinking is over; the white space at its end is dropped. `thinking` says what follows."""
         self._end_text()
         self._held, self._fresh, self._verbatim, self.in_thinking = "", True, False, thinking
+
+    def pause(self) -> None:
+        """Something that is not written in the text comes between: what follows is a run of its own."""
+        self.boundary()
+        self._last_run = None
 
     @property
     def spoken(self) -> bool:
@@ -143,6 +158,7 @@ class Reader:
     def begin(self, name: str) -> None:
         """A call begins. `name` comes from `resolve`."""
         self.boundary(thinking=self.in_thinking)
+        self._last_run = None
         self.source.release()
         self.calls += 1
         # What follows a declared tool's call in the same block is a call too, whatever its name.

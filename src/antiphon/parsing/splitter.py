@@ -212,6 +212,10 @@ class Splitter:
         """The white space that begins `offset` characters ahead and the character after it, neither used up."""
         return (yield from self.past(str.isspace, offset))
 
+    def over(self) -> Reading[bool]:
+        """Whether nothing but white space comes any more. None of it is used up."""
+        return (yield from self.past_space())[1] == ""
+
     def past(self, belongs: Callable[[str], bool], offset: int = 0) -> Reading[tuple[str, str]]:
         """The characters that belong, from `offset` characters ahead on, and the one after them, none used up."""
         size = offset

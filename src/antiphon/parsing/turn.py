@@ -17,7 +17,12 @@ TURN_ENDS = (
     *("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_turn>", "<|role_end|>"),
     *("<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "[e~[", "<seed:eos>", "<|user|>", "<|observation|>"),
 )
-"""Tokens that end a turn. An engine that lets one through writes it last, and there it is no text."""
+"""Tokens that end a turn, of many families. An engine that lets one through writes it last, and there it is no text."""
+
+
+def turn_ends(format: Format) -> tuple[str, ...]:
+    """The tokens that end a turn in this format."""
+    return (*TURN_ENDS, *format.turn_ends)
 
 
 def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
@@ -25,9 +30,9 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
     source = reader.source
     openers, hints = (format.openers, format.hints) if reader.tools else ((), ())
     strays = _strays(format, reasoning) if reader.tools else ()
-    stops = markers(*openers, *hints, *reasoning.opens, *reasoning.dropped, *TURN_ENDS)
-    closed = False
-    thinking = reader.starts_thinking
+    stops = markers(*openers, *hints, *reasoning.opens, *reasoning.dropped, *turn_ends(format))
+    reader.messages = reasoning.messages
+    thinking, closed = reader.starts_thinking, False
     while (yield from source.peek()):
         if thinking:
             yield from _think(reader, format, reasoning, openers)
@@ -61,7 +66,7 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
                 reader.boundary(thinking=True)
             else:
                 reader.text(marker)
-        elif marker in TURN_ENDS and (yield from source.past_space())[1] != "":
+        elif marker in turn_ends(format) and not (yield from source.over()):
             reader.text(marker)
         elif marker:
             reader.boundary()
@@ -104,10 +109,17 @@ def _think(reader: Reader, format: Format, reasoning: Reasoning, openers: tuple[
     # Some models write the opening marker again although the prompt ended with it.
     yield from source.accept(*reasoning.opens)
     openers = openers if reader.calls_in_thinking else ()
-    ends = markers(*reasoning.closes, *openers)
+    ends = turn_ends(format)
+    stops = markers(*reasoning.closes, *openers, *ends)
     while True:
-        marker = yield from source.until(ends, reader.thinking)
-        if marker in openers and marker:
+        marker = yield from source.until(stops, reader.thinking)
+        if marker in ends and (yield from source.over()):
+            # The turn ended in its thinking.
+            yield from source.space()
+            marker = ""
+        if marker in ends:
+            reader.thinking(marker)
+        elif marker in openers and marker:
             reader.tentative = True
             yield from attempt(reader, format, marker, reader.thinking)
             reader.tentative = False

@@ -70,7 +70,8 @@ class Format(_Record, frozen=True, kw_only=True):
     the markers that a call begins with; `bare` holds the characters that an unmarked call may begin with at the
     start of a message, `hints` the ordinary texts that one may begin with in the midst of other text: there only a
     declared name makes a call, and in thinking nothing does. `visible` lists further markers the reader looks for,
-    which may be control tokens that an engine would otherwise leave out. `recognises` looks at a chat template; of
+    which may be control tokens that an engine would otherwise leave out; `turn_ends` are tokens that end a turn in
+    this family and are text, or none at all, in others. `recognises` looks at a chat template; of
     several that say yes, the one with the highest `rank` is taken. `reasoning` names the marking of thinking that
     goes with the format.
     `call_id` makes the id that the family's templates demand from (tool name, index in the conversation). `grammar`
@@ -84,6 +85,7 @@ class Format(_Record, frozen=True, kw_only=True):
     bare: str = ""
     hints: tuple[str, ...] = ()
     visible: tuple[str, ...] = ()
+    turn_ends: tuple[str, ...] = ()
     read_turn: ReadTurn | None = None
     recognises: Callable[[str], bool] = never
     rank: int = 0
@@ -99,14 +101,15 @@ class Reasoning(_Record, frozen=True, kw_only=True):
     """How thinking is marked. `names` are its own name and the aliases of other servers' `--reasoning-parser`.
 
     `opens` and `closes` are alternative markers. `dropped` are markers around the visible answer that are no part of
-    it. `forced` says that a reply begins inside thinking although nothing in the prompt's tail says so, `anywhere` that
-    the opening markers are control tokens, which open thinking in the midst of text as well. `closing` is
-    the text that ends thinking and begins the answer, for when thinking is cut short (by default the first of `closes`
-    and an empty line)."""
+    it; `messages` says that they part messages, each a paragraph. `forced` says that a reply begins inside thinking
+    although nothing in the prompt's tail says so, `anywhere` that the opening markers are control tokens, which open
+    thinking in the midst of text as well. `closing` is the text that ends thinking and begins the answer, for when
+    thinking is cut short (by default the first of `closes` and an empty line)."""
 
     opens: tuple[str, ...] = ()
     closes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    messages: bool = False
     forced: bool = False
     anywhere: bool = False
     closing: str = ""

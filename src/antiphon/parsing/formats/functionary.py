@@ -6,6 +6,7 @@ from antiphon.parsing.json.calls import named_call, written_name
 from antiphon.parsing.json.grammar import calls
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, markers
+from antiphon.parsing.turn import turn_ends
 
 OPEN, CLOSE, TO, ALL = "<function=", "</function>", ">>>", "all"
 
@@ -30,6 +31,7 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
 def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """The messages of version 3.2. The prompt ends with the first `>>>`."""
     source = reader.source
+    reader.messages = True
     yield from source.space()
     yield from source.accept(TO)
     name = yield from _recipient(reader)
@@ -40,12 +42,14 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
             source.barriers = ()
         name = ""
         while not name:
-            marker = yield from source.until(markers(TO), reader.text)
-            if not marker:
+            marker = yield from source.until(markers(TO, *turn_ends(format)), reader.text)
+            if marker != TO and (yield from source.over()):
                 return
-            name = yield from _recipient(reader)
-            if not name:
-                reader.text(TO)
+            name = (yield from _recipient(reader)) if marker == TO else ""
+            if name:
+                reader.boundary()
+            else:
+                reader.text(marker)
 
 
 def _recipient(reader: Reader) -> Reading[str]:

@@ -103,6 +103,7 @@ FORMATS = (
         summary="<arg_key> and <arg_value> in <iquest_tool_call> tags (IQuest Q1)",
         openers=("<iquest_tool_call>",),
         visible=("</iquest_tool_call>", *TAGS),
+        turn_ends=("<|iquest_end|>",),
         read=tagged(pairs(call="iquest_tool_call"), otherwise=block("</iquest_tool_call>")),
         recognises=lambda template: "<iquest_tool_call>" in template,
         rank=50,

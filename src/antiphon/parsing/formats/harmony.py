@@ -46,6 +46,7 @@ _HEADER_ENDS = markers(MESSAGE, *ENDS)
 def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """The messages of a reply, one after the other."""
     source = reader.source
+    reader.messages = True
     if reader.starts_thinking:
         yield from _spoken(reader, thinking=True)
     while (yield from source.peek()):
@@ -91,15 +92,10 @@ def _unheaded(reader: Reader, header: str) -> None:
 
 
 def _spoken(reader: Reader, *, thinking: bool) -> Reading[None]:
-    """The body of a message that is thinking or text. Two of a kind that follow each other are two paragraphs."""
+    """The body of a message that is thinking or text."""
     source = reader.source
     speak = reader.thinking if thinking else reader.text
-    if reader.spoken and reader.in_thinking == thinking:
-        yield from source.space()
-        ahead = yield from source.ahead(_BODY_ENDS.longest)
-        if ahead and not ahead.startswith(_ALL):
-            speak("\n\n")
-    elif reader.in_thinking != thinking:
+    if reader.spoken or reader.in_thinking != thinking:
         reader.boundary(thinking=thinking)
     while True:
         marker = yield from source.until(_BODY_ENDS, speak)

@@ -62,6 +62,7 @@ REASONINGS = (
         opens=(THINKING,),
         closes=(END, OVER),
         dropped=(MODEL, TEXT, *OTHERS, END, OVER),
+        messages=True,
         anywhere=True,
         closing=f"{END}{MODEL}{TEXT}",
         recognises=lambda template: THINKING in template,

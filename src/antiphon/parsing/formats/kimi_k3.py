@@ -22,6 +22,11 @@ def element_end(name: str) -> str:
     return f"{CLOSE}{name}{SEP}"
 
 
+def _spellings(begin: str, *names: str) -> tuple[str, ...]:
+    """The markers of these elements, as they are and as decoders write them that put spaces around tokens."""
+    return tuple(f"{begin}{space}{name}{space}{SEP}" for space in ("", " ") for name in names)
+
+
 def _opened(names: str) -> re.Pattern[str]:
     return re.compile(rf"<\|open\|>\s*(?:{names})\b[^|]*<\|sep\|>")
 
@@ -56,8 +61,9 @@ FORMATS = (
     Format(
         names=("kimi_k3",),
         summary="typed arguments in <|open|>…<|sep|> elements (Kimi K3)",
-        openers=(element("tools"), OPEN + "call tool="),
+        openers=(*_spellings(OPEN, "tools"), OPEN + "call tool="),
         visible=(OPEN, CLOSE, SEP),
+        turn_ends=("<|end_of_msg|>",),
         read=tagged(_TAGS),
         recognises=lambda template: OPEN in template and SEP in template,
         rank=60,
@@ -86,9 +92,10 @@ REASONINGS = (
     Reasoning(
         names=("kimi_k3",),
         summary="a think element, then a response element (Kimi K3)",
-        opens=(element("think"),),
-        closes=(element_end("think"),),
-        dropped=(element("response"), element_end("response"), element_end("message"), element_end("tools")),
+        opens=_spellings(OPEN, "think"),
+        closes=_spellings(CLOSE, "think"),
+        dropped=(*_spellings(OPEN, "response"), *_spellings(CLOSE, "response", "message", "tools")),
+        messages=True,
         anywhere=True,
         recognises=lambda template: OPEN in template and SEP in template,
         rank=40,

@@ -63,6 +63,7 @@ FORMATS = (
         openers=(CALL,),
         bare="[",
         visible=(CALL_ID, ARGUMENTS),
+        turn_ends=("</s>",),
         read=read,
         grammar=grammar,
         recognises=lambda template: CALL in template,

@@ -1,5 +1,6 @@
 """Muse: a reply is a row of messages, each with a header that says who it is for. What it tells itself is thinking,
-what it tells the user is text, and what it tells a tool is a call in `<atem:function_calls>` tags."""
+what it tells the user is text, what it tells a tool is a call in `<atem:function_calls>` tags, and what it tells the
+developer nobody reads."""
 
 from __future__ import annotations
 
@@ -15,25 +16,25 @@ from antiphon.parsing.turn import attempt
 
 OPEN, CLOSE = "<atem:function_calls>", "</atem:function_calls>"
 START, MESSAGE, END, TURN = "<|start|>", "<|message|>", "<|eom|>", "<|eot|>"
+SELF, USER, DEVELOPER = "self", "user", "developer"
 _TO = re.compile(r"to=(\S+)")
 _LONGEST_HEADER = 200
 
 
 def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[None]:
     """Read message after message."""
-    thinking = reader.starts_thinking
-    begun = thinking or not (yield from _header_ahead(reader))
+    reader.messages = True
+    recipient = SELF if reader.starts_thinking else USER
+    begun = reader.starts_thinking or not (yield from _header_ahead(reader))
     while True:
         if not begun:
             recipient = yield from _header(reader)
-            thinking = recipient == "self"
-        begun = False
-        reader.boundary(thinking=thinking)
-        ended = yield from _body(reader, format, thinking)
+        reader.boundary(thinking=recipient == SELF)
+        ended = yield from _body(reader, format, recipient)
         if not ended:
             return
         # Where nothing follows that looks like a header, the text goes on.
-        thinking = False
+        recipient = USER
         begun = ended != START and not (yield from _header_ahead(reader))
 
 
@@ -52,21 +53,35 @@ def _header(reader: Reader) -> Reading[str]:
     return found[1] if found else ""
 
 
-def _body(reader: Reader, format: Format, thinking: bool) -> Reading[str]:
-    """A message's text and calls, up to the marker that ends it; empty at the end of the output."""
+def _headers(reader: Reader) -> tuple[str, ...]:
+    """The headers that begin a message although nothing ended the one before."""
+    recipients = (SELF, USER, DEVELOPER, *reader.tools)
+    return tuple(f"{role}to={recipient}{MESSAGE}" for recipient in recipients for role in ("", "assistant "))
+
+
+def _body(reader: Reader, format: Format, recipient: str) -> Reading[str]:
+    """A message's text and calls, up to the marker that ends it, which is used up, or the header that does, which is
+    not; empty at the end of the output."""
     source = reader.source
-    put = reader.thinking if thinking else reader.text
-    openers = format.openers if reader.tools else ()
+    put = reader.thinking if recipient == SELF else reader.text
+    if recipient == DEVELOPER and recipient not in reader.tools:
+        put = _unread
+    openers, headers = format.openers if reader.tools else (), _headers(reader)
     while True:
-        marker = yield from source.until(markers(START, END, TURN, *openers), put)
+        marker = yield from source.until(markers(START, END, TURN, *headers, *openers), put)
+        source.position -= len(marker) if marker in headers else 0
         if marker not in openers or not marker:
             return marker
-        reader.tentative = thinking
+        reader.tentative = put == reader.thinking
         if (yield from attempt(reader, format, marker, put)):
             # A call ends what came before it, thinking too.
-            thinking, put = False, reader.text
+            put = reader.text
             reader.boundary()
         reader.tentative = False
+
+
+def _unread(text: str) -> None:
+    """Where text goes that is not for whoever reads the reply."""
 
 
 FORMATS = (

@@ -13,6 +13,7 @@ FORMATS = (
         summary="a JSON list in <TOOLCALL> (Nemotron Nano v2, Llama-Nemotron 1.5)",
         openers=(OPEN,),
         visible=(CLOSE,),
+        turn_ends=("<SPECIAL_12>",),
         read=block(CLOSE),
         grammar=object_list(before=(Marker(OPEN),), after=(Marker(CLOSE),)),
         recognises=lambda template: OPEN in template,

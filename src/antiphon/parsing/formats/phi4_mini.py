@@ -29,6 +29,7 @@ FORMATS = (
         summary="functools and a JSON list (Phi-4-mini, Firefunction v2)",
         openers=(*WORDS, CALL),
         visible=(CALL_END,),
+        turn_ends=("<|end|>",),
         read=read,
         grammar=object_list(before=("functools",)),
         recognises=_recognises,

@@ -60,6 +60,7 @@ REASONINGS = (
         opens=(THINK,),
         closes=(f"{END}{TURN}", END, CONTENT),
         dropped=(CONTENT, TURN, END),
+        messages=True,
         closing=f"{END}{TURN}{CONTENT}",
         recognises=lambda template: THINK in template and CONTENT in template,
         rank=45,

@@ -52,8 +52,8 @@ class Tag(NamedTuple):
 class Tags(msgspec.Struct, frozen=True, kw_only=True):
     """How a family spells its tags.
 
-    Every tag starts with one of `begins`, perhaps spaces and a slash, one of `words`, and ends with `end`; none has a
-    match of `broken` in it. `patterns` match whole tags; the first that does decides. Names stand in their group
+    Every tag starts with one of `begins`, perhaps white space and a slash, one of `words`, and ends with `end`; none
+    has a match of `broken` in it. `patterns` match whole tags; the first that does decides. Names stand in their group
     `name` or in an attribute. `named_inside` says that a call's name is the text after its tag, `keyed` that a
     parameter's is. `escaped` says that attributes are written as in XML. `between` may stand between the tags of a
     block."""
@@ -117,7 +117,8 @@ def tag_here(source: Splitter, tags: Tags) -> Reading[Tag | None]:
 
 
 def _goes_on(tags: Tags, body: str) -> bool:
-    body = body.lstrip(" /")
+    # The patterns allow white space of any kind anywhere but within a word.
+    body = "".join(body.split()).lstrip("/")
     return not tags.words or any(word.startswith(body) or body.startswith(word) for word in tags.words)
 
 

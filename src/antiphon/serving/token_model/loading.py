@@ -9,7 +9,8 @@ import logging
 from collections.abc import Iterable
 
 from antiphon.engines import Description, Engine
-from antiphon.parsing.turn import TURN_ENDS
+from antiphon.parsing.formats import Format
+from antiphon.parsing.turn import turn_ends
 from antiphon.prompt.fence import Fence
 from antiphon.prompt.prefix.seams import Seams
 from antiphon.prompt.prefix.transcript import TranscriptStore
@@ -42,7 +43,8 @@ async def load(engine: Engine, choices: Choices, transcripts: TranscriptStore | 
     template = Template(source, bos_token=described.bos_token, eos_token=described.eos_token)
     selection = select_formats(template, choices)
     visible = _visible(selection, described)
-    written, ends = _written(described, source, visible), _ends(described)
+    ends = _ends(described, selection.format)
+    written = _written(described, source, visible, ends)
     ids = await _token_ids(engine, {*written, *ends})
     token_ids = {text: ids[text] for text in written if text in ids}
     return TokenModel(
@@ -64,16 +66,17 @@ def _visible(selection: FormatSelection, described: Description) -> tuple[str, .
     return tuple(sorted(markers & control if control else markers))
 
 
-def _written(described: Description, source: str, visible: tuple[str, ...]) -> set[str]:
+def _written(described: Description, source: str, visible: tuple[str, ...], ends: list[str]) -> set[str]:
     """The control tokens that may stand in the output. A model may write any control token that its template has, and
     end its turn with another than the usual one."""
     control = described.control_tokens
-    return {*visible, *({token for token in control if token in source or token in TURN_ENDS} - {described.eos_token})}
+    return {*visible, *({token for token in control if token in source or token in ends} - {described.eos_token})}
 
 
-def _ends(described: Description) -> list[str]:
+def _ends(described: Description, format: Format) -> list[str]:
     """The tokens that end a turn, the usual one first."""
-    ends = [described.eos_token, *(token for token in described.control_tokens if token in TURN_ENDS)]
+    known = turn_ends(format)
+    ends = [described.eos_token, *(token for token in described.control_tokens if token in known)]
     return [text for text in dict.fromkeys(ends) if text]
 
 
