@@ -141,11 +141,11 @@ async def test_whatever_fails_is_tried_again(
 
     monkeypatch.setattr(store, "take", taken)
     tending = asyncio.create_task(ledger.tend())
-    while not ledger.committed["a"]:  # noqa: ASYNC110
+    while not ledger.committed["a"]:
         assert not tending.done()
         await asyncio.sleep(0.001)
     broken = 0
-    while dead.path.exists():  # noqa: ASYNC110, ASYNC240
+    while dead.path.exists():
         assert not tending.done()
         await asyncio.sleep(0.001)
     tending.cancel()

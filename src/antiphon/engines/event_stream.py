@@ -23,6 +23,8 @@ _MOST_TOLD = 1 << 20
 """Bytes of an answer that is no stream of events."""
 _CONNECTING = 5.0
 _EVENT, _EVENT_END = b"data: {", b"}\n\n"
+_DATA = b"data:"
+"""Some servers put no space behind it."""
 _FAILURE = b"error: {"
 """How older llama.cpp servers begin to tell of a failure: in a line of its own kind."""
 _SHOWN = 200
@@ -92,7 +94,8 @@ class EventStream(asyncio.Protocol):
                     events.append(body[6:-2])
                 else:
                     *lines, self._rest = (self._rest + body).split(b"\n")
-                    events += [line[6:] for line in lines if line.startswith(_EVENT)]
+                    data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(_DATA)]
+                    events += [each for each in data if each.startswith(b"{")]
                     events += [b'{"error":' + line[7:] + b"}" for line in lines if line.startswith(_FAILURE)]
             if events:
                 return events
