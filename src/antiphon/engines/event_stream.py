@@ -40,6 +40,8 @@ class EventStream(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._status = 0
         self._framed = False
+        self.retry_after = ""
+        """The header of that name."""
         self._over = False
         self._failure: OSError | None = None
         self._held: list[bytes] = []
@@ -182,7 +184,10 @@ class EventStream(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Of the parser."""
-        self._framed = self._framed or name.lower() in (b"content-length", b"transfer-encoding")
+        name = name.lower()
+        self._framed = self._framed or name in (b"content-length", b"transfer-encoding")
+        if name == b"retry-after":
+            self.retry_after = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Of the parser. What is below 200 comes before the answer."""
