@@ -226,4 +226,4 @@ async def test_a_count_outlives_what_is_remembered(tmp_path: Path, monkeypatch: 
         last = counting(b"sevens!")
         await until(lambda: there.engine._holds[-1]._users == 2)
         connection.say(line(Loaded(engine="anywhere")))
-        assert await asyncio.gather(waiting, last) == [8, 7]
+        assert [await waiting, await last] == [8, 7]
