@@ -142,10 +142,10 @@ async def test_whatever_fails_is_tried_again(
     tending = asyncio.create_task(ledger.tend())
     await asyncio.sleep(0.01)
     broken &= {dead.path}
-    while not ledger.committed["a"] and not tending.done():
+    while not ledger.committed["a"] and not tending.done():  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     broken.clear()
-    while len(os.listdir(journals)) > 1 and not tending.done():
+    while len(os.listdir(journals)) > 1 and not tending.done():  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     assert tending.cancel()
     await asyncio.gather(tending, return_exceptions=True)
