@@ -27,6 +27,8 @@ from tests.storage.places import Place
 NOW = 1_800_000_000
 """In January 2027."""
 ALL = (0, 2 * NOW)
+LARGE = b'[1800000000,"a","m","standard",[1,0,9223372036854775807]]'
+"""Larger than a sum in a database may become."""
 
 
 @pytest.fixture
@@ -95,7 +97,9 @@ def test_the_journal_of_a_dead_worker_counts_once(records: Records, journals: Pa
     living.close()
 
 
-@pytest.mark.parametrize("line", [b'[1,"a","m"\0\0\0', b"\0" * 5000, b"\xff", b"[" * 9000, b"", b'{"a":1}', b"\r"])
+@pytest.mark.parametrize(
+    "line", [b'[1,"a","m"\0\0\0', b"\0" * 5000, b"\xff", b"[" * 9000, b"", b'{"a":1}', b"\r", LARGE]
+)
 async def test_a_line_that_cannot_be_read_costs_no_other(
     records: Records, journals: Path, caplog: pytest.LogCaptureFixture, line: bytes
 ) -> None:
@@ -114,6 +118,40 @@ async def test_a_line_that_cannot_be_read_costs_no_other(
         assert total(store.cells(journals, *ALL)) == once
     assert len([record for record in caplog.records if "cannot be read" in record.message]) == 1
     await ledger.close()
+
+
+async def test_whatever_fails_is_tried_again(
+    records: Records, journals: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of any kind while usage is added costs none of it, and the operator is told once: what comes is added
+    once it can be, and does not wait for what a dead worker left."""
+    monkeypatch.setattr("antiphon.accounts.ledger.INTERVAL", 0.001)
+    store, dead = UsageStore(records), Journal(journals)
+    dead.add(entry(1))
+    dead.close()
+    ledger, take = Ledger(store, journals), store.take
+    ledger.enter(entry(2))
+    broken = {journals / name for name in os.listdir(journals)}
+
+    def taken(journal: Path) -> int:
+        if journal in broken:
+            raise ValueError("nobody expected this")
+        return take(journal)
+
+    monkeypatch.setattr(store, "take", taken)
+    tending = asyncio.create_task(ledger.tend())
+    await asyncio.sleep(0.01)
+    broken &= {dead.path}
+    while not ledger.committed["a"] and not tending.done():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    broken.clear()
+    while len(os.listdir(journals)) > 1 and not tending.done():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    assert tending.cancel()
+    await asyncio.gather(tending, return_exceptions=True)
+    await ledger.close()
+    assert total(store.cells(journals, *ALL)) == expected([entry(1), entry(2)])
+    assert len([record for record in caplog.records if "usage could not be added" in record.message]) == 1
 
 
 async def test_a_request_of_a_batch_counts_once(place: Place, journals: Path) -> None:

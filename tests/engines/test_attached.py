@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,10 +19,12 @@ ANSWER = b'data: {"content":"word"}\n\n'
 
 
 class Leaving:
-    """A server that closes the connection after so many bytes of each answer to a POST; `asked` lists the paths."""
+    """A server that closes the connection after so many bytes of each answer to a POST, or begins with its `refusals`;
+    `asked` lists the paths."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.refusals: list[bytes] = []
         self.leaves: list[int] = []
         self.url = ""
 
@@ -32,6 +35,7 @@ class Leaving:
         length = next((line for line in head.lower().split("\r\n") if line.startswith("content-length: ")), ": 0")
         await reader.readexactly(int(length.partition(": ")[2]))
         whole = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + ANSWER
+        whole = self.refusals.pop(0) if self.refusals else whole
         writer.write(whole[: self.leaves.pop(0)] if self.leaves else whole)
         await writer.drain()
         writer.close()
@@ -78,6 +82,33 @@ async def test_a_question_is_sent_again() -> None:
             await impatient.open("POST", "/tokenize", {})
         await engine.close()
         await impatient.close()
+
+
+@pytest.mark.parametrize("pause", [b"1", b"3600", b"Sun, 06 Nov 1994 08:49:37 GMT", b""])
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_server_is_left_alone_for_as_long_as_it_asks(pause: bytes, streamed: bool) -> None:
+    """It is asked again when that time is over; where that is longer than patience, the client is told of it at once.
+    A server that does not say is asked until it is ready."""
+    async with Leaving().there() as server:
+        engine = Attached(server.url, Reach(patience=20), "chat server")
+        header = b"retry-after: %b\r\n" % pause if pause else b""
+        server.refusals = [b"HTTP/1.1 429 No\r\n%bcontent-length: 0\r\n\r\n" % header]
+        begun = asyncio.get_running_loop().time()
+
+        async def asked() -> None:
+            with contextlib.suppress(EngineFailed):
+                await (sent(engine) if streamed else engine.ask("POST", "/completion", dict, {}))
+
+        if pause == b"3600":
+            with pytest.raises(Overloaded) as caught:
+                await asked()
+            assert caught.value.retry_after == 3600
+            assert len(server.asked) == 1
+        else:
+            await asked()
+            assert len(server.asked) == 2
+            assert asyncio.get_running_loop().time() - begun >= (pause == b"1")
+        await engine.close()
 
 
 @pytest.mark.parametrize("surface", [messages.SURFACE, chat_completions.SURFACE])

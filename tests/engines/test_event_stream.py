@@ -12,7 +12,7 @@ import yarl
 
 from antiphon.engines.event_stream import EventStream
 
-EVENTS = b'data: {"a":1}\n\ndata: {"b":"\xc3\xa9"}\r\n\r\n: a comment\n\ndata: [DONE]\n\ndata: {"c":3}\n\n'
+EVENTS = b'data: {"a":1}\n\ndata: {"b":"\xc3\xa9"}\r\n\r\n: a comment\n\ndata: [DONE]\n\ndata:{"c":3}\n\n'
 FOUND = [b'{"a":1}', b'{"b":"\xc3\xa9"}\r', b'{"c":3}']
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(EVENTS), EVENTS)
 ONE_BY_ONE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % b"".join(

@@ -19,6 +19,7 @@ from antiphon.process import engine_process
 from antiphon.process.engine_process import EngineProcess
 from antiphon.process.worker_state import slots_name
 from antiphon.process.worker_state_owner import WorkerStateOwner
+from tests.faults.disk import ERRORS, Disk
 from tests.process.test_supervisor import eventually
 
 READY = """'{"ready":true,"port":1}'"""
@@ -166,19 +167,19 @@ def test_a_long_log_is_cut_at_a_restart(
     assert log.stat().st_mode & 0o777 == 0o600
 
 
-def test_slots_are_forgotten_where_nothing_can_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their file is emptied then; where not even that can be, the engine is started all the same."""
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+def test_an_engine_starts_where_its_slots_cannot_be_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """Whichever call fails when the workers are to know that its slots are empty."""
     owner = WorkerStateOwner(tmp_path)
     slots = Path(owner.folder) / slots_name("m")
     slots.write_bytes(b"what was in them")
-
-    def refused(*arguments: Any, **named: Any) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "unlink", refused)
-        owner.forget_slots("m")
-        assert slots.read_bytes() == b""
-        patch.setattr(os, "truncate", refused)
-        owner.forget_slots("m")
+        disk = Disk(tmp_path, patch)
+        for n in range(4):
+            disk.fail(n, error=error)
+            owner.forget_slots("m")
+    owner.forget_slots("m")
+    assert slots.read_bytes() != b"what was in them"
     owner.close()

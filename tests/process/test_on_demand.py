@@ -13,6 +13,7 @@ import pytest
 from antiphon.api.errors import EngineFailed
 from antiphon.engines import Job, Piece, Prefilled
 from antiphon.engines.scripted import Rule, Script, Scripted
+from antiphon.process import on_demand
 from antiphon.process.load_protocol import BUSY, IDLE, RECALL, Loaded, Wanted, line
 from antiphon.process.on_demand import MEDIA_MARKER, OnDemandEngine
 from antiphon.process.worker_config import OnDemand
@@ -216,3 +217,26 @@ async def test_another_vocabulary_is_refused(tmp_path: Path) -> None:
         with pytest.raises(EngineFailed, match="keep_alive = -1"):
             await waiting
         assert there.large.closed
+
+
+async def test_a_count_outlives_what_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a request waits for the engine to count a picture, another one may find that too many are remembered."""
+    monkeypatch.setattr(on_demand, "_MOST_COUNTED", 1)
+    async with world(tmp_path) as there:
+
+        def counting(*pictures: bytes) -> asyncio.Task[int]:
+            return asyncio.create_task(there.engine.picture_tokens(pictures))
+
+        first = counting(b"one")
+        connection = await there.loader.asked()
+        connection.say(line(Loaded(engine="anywhere")))
+        assert await first == 3
+        connection.say(RECALL)
+        await until(lambda: there.engine._holds[-1].over)
+        waiting = counting(b"one", b"three")
+        connection = await there.loader.asked()
+        there.engine._counted[b"more"] = 1
+        last = counting(b"sevens!")
+        await until(lambda: there.engine._holds[-1]._users == 2)
+        connection.say(line(Loaded(engine="anywhere")))
+        assert [await waiting, await last] == [8, 7]

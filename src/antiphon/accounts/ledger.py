@@ -82,16 +82,15 @@ class Ledger:
             self._write()
 
     async def tend(self) -> None:
-        """Add to the store what comes, until cancelled."""
+        """Add to the store what comes, and what dead workers left, until cancelled."""
+        left = True
         while True:
-            with self._reporting():
-                await asyncio.to_thread(take_over, self._store, self.folder)
-                break
-            await asyncio.sleep(INTERVAL)
-        while True:
-            await asyncio.sleep(INTERVAL)
             with self._reporting():
                 await self.commit()
+                if left:
+                    await asyncio.to_thread(take_over, self._store, self.folder)
+                    left = False
+            await asyncio.sleep(INTERVAL)
 
     async def commit(self) -> None:
         """Add what is new to the store. Raises OSError. Whoever is cancelled meanwhile leaves it to go on: it cannot be
@@ -113,7 +112,7 @@ class Ledger:
                 return
             journal = self._journal
             read = await asyncio.to_thread(self._store.take, journal.path)
-        except OSError:
+        except BaseException:
             self._dirty = True
             raise
         self.committed = entered
@@ -150,6 +149,10 @@ class Ledger:
         except OSError as error:
             if not self._failing:
                 log.warning(files.refusal("usage", error, self.folder, "--state-dir or --store"))
+            self._failing = True
+        except Exception:
+            if not self._failing:
+                log.exception("usage could not be added and is kept for now")
             self._failing = True
 
 

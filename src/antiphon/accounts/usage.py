@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import add
+from typing import Annotated
 
 import msgspec
 
+Whole = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+"""A number that a line can have: so many of them can be added that no database finds the sum too large."""
 HOUR = 3600
 DAY = 24 * HOUR
 
@@ -17,17 +20,17 @@ class Counts(msgspec.Struct, frozen=True, array_like=True):
     `output`, `thinking` is a part. `milliseconds` are from a request's head to the end of its reply. The last three
     are calls of tools that ran here: searches, fetches, and all of them."""
 
-    requests: int = 0
-    broken: int = 0
-    input: int = 0
-    created: int = 0
-    cached: int = 0
-    output: int = 0
-    thinking: int = 0
-    milliseconds: int = 0
-    web_searches: int = 0
-    web_fetches: int = 0
-    tool_calls: int = 0
+    requests: Whole = 0
+    broken: Whole = 0
+    input: Whole = 0
+    created: Whole = 0
+    cached: Whole = 0
+    output: Whole = 0
+    thinking: Whole = 0
+    milliseconds: Whole = 0
+    web_searches: Whole = 0
+    web_fetches: Whole = 0
+    tool_calls: Whole = 0
 
     @property
     def spent(self) -> int:
@@ -46,7 +49,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """What one request used. `time` is Unix seconds, `key` the label of its key (empty: none), `model` the served one;
     `tier` is `standard` or `batch`. Of entries with the same `id` one counts: the request was asked again."""
 
-    time: int
+    time: Whole
     key: str
     model: str
     tier: str

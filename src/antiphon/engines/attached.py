@@ -18,7 +18,7 @@ import yarl
 from antiphon.api.errors import BadRequest, EngineFailed, Overloaded
 from antiphon.engines import Health, Reach
 from antiphon.engines.event_stream import EventStream
-from antiphon.engines.upstream import ReportedFailure, Upstream
+from antiphon.engines.upstream import Busy, ReportedFailure, Upstream
 
 Shape = TypeVar("Shape")
 Answer = TypeVar("Answer")
@@ -60,10 +60,11 @@ class Attached:
         while True:
             try:
                 return await ask()
-            except Overloaded:
-                if not patient or asyncio.get_running_loop().time() > deadline:
+            except Overloaded as overloaded:
+                pause = overloaded.pause if isinstance(overloaded, Busy) else 0.0
+                if not patient or asyncio.get_running_loop().time() + pause > deadline:
                     raise
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(max(pause, 0.25))
 
     async def _answer(self, method: str, path: str, body: Any) -> aiohttp.ClientResponse:
         """What comes of asking one time."""
@@ -77,7 +78,8 @@ class Attached:
             if response.status < 300:
                 return response
             async with response:
-                raise self.upstream.answered(question, response.status, await response.read())
+                retry_after = response.headers.get("retry-after", "")
+                raise self.upstream.answered(question, response.status, await response.read(), retry_after)
         except aiohttp.SocketTimeoutError:
             raise self.upstream.silent(question, silence) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -94,7 +96,7 @@ class Attached:
             except OSError as error:
                 raise self.upstream.absent(question, error) from error
             if (status := await answer.status()) >= 300:
-                raise self.upstream.answered(question, status, await answer.text())
+                raise self.upstream.answered(question, status, await answer.text(), answer.retry_after)
         except BaseException as error:
             answer.close()
             if isinstance(error, TimeoutError):

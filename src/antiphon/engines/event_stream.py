@@ -23,6 +23,8 @@ _MOST_TOLD = 1 << 20
 """Bytes of an answer that is no stream of events."""
 _CONNECTING = 5.0
 _EVENT, _EVENT_END = b"data: {", b"}\n\n"
+_DATA = b"data:"
+"""Some servers put no space behind it."""
 _FAILURE = b"error: {"
 """How older llama.cpp servers begin to tell of a failure: in a line of its own kind."""
 _SHOWN = 200
@@ -38,6 +40,8 @@ class EventStream(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._status = 0
         self._framed = False
+        self.retry_after = ""
+        """The header of that name."""
         self._over = False
         self._failure: OSError | None = None
         self._held: list[bytes] = []
@@ -92,7 +96,8 @@ class EventStream(asyncio.Protocol):
                     events.append(body[6:-2])
                 else:
                     *lines, self._rest = (self._rest + body).split(b"\n")
-                    events += [line[6:] for line in lines if line.startswith(_EVENT)]
+                    data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(_DATA)]
+                    events += [each for each in data if each.startswith(b"{")]
                     events += [b'{"error":' + line[7:] + b"}" for line in lines if line.startswith(_FAILURE)]
             if events:
                 return events
@@ -179,7 +184,10 @@ class EventStream(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Of the parser."""
-        self._framed = self._framed or name.lower() in (b"content-length", b"transfer-encoding")
+        name = name.lower()
+        self._framed = self._framed or name in (b"content-length", b"transfer-encoding")
+        if name == b"retry-after":
+            self.retry_after = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Of the parser. What is below 200 comes before the answer."""

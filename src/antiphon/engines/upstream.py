@@ -32,6 +32,14 @@ class Answered(EngineFailed):
         self.status = status
 
 
+class Busy(Overloaded):
+    """The server has no capacity now. It asks not to be asked again for `pause` seconds (0: it does not say)."""
+
+    def __init__(self, message: str, pause: float) -> None:
+        super().__init__(message, retry_after=pause or _RETRY_AFTER)
+        self.pause = pause
+
+
 class ReportedFailure(Exception):
     """A server tells of a failure within a stream: `error` is whatever it says."""
 
@@ -47,10 +55,11 @@ class Upstream(msgspec.Struct, frozen=True):
     address: str
     own: bool = False
 
-    def answered(self, question: str, status: int, body: bytes) -> Failure:
-        """An answer to the request `asked` (`GET /v1/models`) whose status is not good."""
+    def answered(self, question: str, status: int, body: bytes, retry_after: str = "") -> Failure:
+        """An answer to a `question` (`GET /v1/models`) whose status is not good, with its header of that name
+        (seconds; a date is not understood)."""
         reason = message(body)
-        if meant := self._meant(question, status, reason):
+        if meant := self._meant(question, status, reason, float(retry_after) if retry_after.isdecimal() else 0.0):
             return meant
         return Answered(f"{self} answered {question} with {status}: {reason}; {self._remedy(status)}", status)
 
@@ -98,11 +107,10 @@ class Upstream(msgspec.Struct, frozen=True):
         """It hung up in the middle."""
         return EngineFailed(f"{self} broke off {question} {when}{_because(cause) or f'; {self._see_log}'}")
 
-    def _meant(self, question: str, status: Any, reason: str) -> Failure | None:
+    def _meant(self, question: str, status: Any, reason: str, pause: float = 0.0) -> Failure | None:
         """What a status says of the request or of the server's load; None where it only says that it failed."""
         if status in (429, 503, 529):
-            said = f"{self} is not ready ({status} to {question}): {reason}; try again later"
-            return Overloaded(said, retry_after=_RETRY_AFTER)
+            return Busy(f"{self} is not ready ({status} to {question}): {reason}; try again later", pause)
         if status == 504:
             return TimedOut(f"{self} did not answer {question} in time ({status}): {reason}; try again later")
         if status in (400, 413, 422):

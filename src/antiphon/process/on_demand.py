@@ -77,12 +77,14 @@ class OnDemandEngine:
         digests = [hashlib.blake2b(picture, digest_size=16).digest() for picture in pictures]
         if len(self._counted) > _MOST_COUNTED:
             self._counted.clear()
-        unknown = {at: picture for at, picture in zip(digests, pictures, strict=True) if at not in self._counted}
+        # Another request may clear what is remembered while this one waits for the engine.
+        counts = {digest: self._counted[digest] for digest in digests if digest in self._counted}
+        unknown = {at: picture for at, picture in zip(digests, pictures, strict=True) if at not in counts}
         if unknown:
             async with self._running() as running:
                 for digest, picture in unknown.items():
-                    self._counted[digest] = await running.engine.picture_tokens([picture])
-        return sum(self._counted[digest] for digest in digests)
+                    counts[digest] = self._counted[digest] = await running.engine.picture_tokens([picture])
+        return sum(counts[digest] for digest in digests)
 
     async def generate(self, job: Job) -> AsyncGenerator[Prefilled | list[Piece], None]:
         """By the engine, once it runs."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from antiphon.engines.cache import slots
 from antiphon.observability.model_states import ModelState
 from antiphon.process.worker_state import Reloaded, Restart, file_name, reload_file, slots_name
 from antiphon.storage import files
@@ -121,13 +122,9 @@ class WorkerStateOwner:
 
     def forget_slots(self, model: str) -> None:
         """A model's engine is started, and holds nothing."""
-        file = Path(self.folder) / slots_name(model)
-        try:
-            file.unlink(missing_ok=True)
-        except OSError:
-            # A folder that lets nothing go may have files that can be emptied.
-            with contextlib.suppress(OSError):
-                os.truncate(file, 0)
+        # Where the disk fails, the workers cannot note anything either, and take nothing to be known.
+        with contextlib.suppress(OSError):
+            slots.forget(Path(self.folder) / slots_name(model))
 
     def close(self) -> None:
         """Remove the folder."""

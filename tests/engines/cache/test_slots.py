@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import random
@@ -14,7 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.engines.cache.pages import PAGE, Pages, shared
-from antiphon.engines.cache.slots import Slots, Taken
+from antiphon.engines.cache.slots import Slots, Taken, forget
+from antiphon.process.worker_state import slots_name
+from antiphon.process.worker_state_owner import WorkerStateOwner
+from tests.faults.disk import ERRORS, Disk
 
 INSTRUCTIONS = list(range(40 * PAGE))
 
@@ -143,11 +147,11 @@ def test_processes_share_what_they_know_of_slots(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_started_again_holds_nothing(tmp_path: Path) -> None:
-    """Its file was removed: nothing is taken to be in its slots, also not what was at work when it died."""
+    """Nothing is taken to be in its slots, also not what was at work when it died."""
     file = tmp_path / "slots"
     slots = Slots(2, str(file))
     with taken(slots, INSTRUCTIONS, "a"):
-        file.unlink()
+        forget(file)
     assert [slot.tokens for slot in slots.known()] == [0, 0]
     with taken(slots, INSTRUCTIONS, "a"):
         pass
@@ -188,7 +192,7 @@ def test_what_is_held_is_given_to_nobody_else_after_a_restart(tmp_path: Path) ->
     file = tmp_path / "slots"
     slots = Slots(2, str(file))
     with taken(slots, INSTRUCTIONS, "a") as one:
-        file.unlink()
+        forget(file)
         with taken(slots, tokens(1, 9), "b") as other, taken(slots, tokens(2, 9), "c") as none:
             assert one is not None
             assert other is not None
@@ -197,8 +201,8 @@ def test_what_is_held_is_given_to_nobody_else_after_a_restart(tmp_path: Path) ->
     assert slots.known()[one.index].tokens == 0
 
 
-def test_what_two_workers_left_in_a_slot_after_a_restart_is_not_known(tmp_path: Path) -> None:
-    """One took the slot before the engine was started anew, the other after: either may have been the last."""
+def test_what_two_workers_left_in_a_slot_without_their_file_is_not_known(tmp_path: Path) -> None:
+    """One took the slot before the file failed, the other after: either may have been the last."""
     file = tmp_path / "slots"
     mine, yours = Slots(1, str(file)), Slots(1, str(file))
     with taken(mine, INSTRUCTIONS, "a", b"a"):
@@ -207,3 +211,70 @@ def test_what_two_workers_left_in_a_slot_after_a_restart_is_not_known(tmp_path: 
             pass
         assert mine.known()[0].domain == b"b"
     assert (mine.known()[0].domain, mine.known()[0].tokens) == (b"", 0)
+
+
+@contextlib.contextmanager
+def another_worker(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is done here another process that lives does."""
+    with patch.context() as context:
+        context.setattr(os, "getpid", os.getppid)
+        yield
+
+
+def test_a_slot_stays_with_its_worker_when_the_engine_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker holds while the engine is started anew no other worker is given, until it is let go of."""
+    owner = WorkerStateOwner(tmp_path)
+    file = str(Path(owner.folder) / slots_name("m"))
+    mine, yours = Slots(2, file), Slots(2, file)
+    with taken(mine, INSTRUCTIONS, "a") as one:
+        owner.forget_slots("m")
+        with (
+            another_worker(monkeypatch),
+            taken(yours, INSTRUCTIONS, "a") as other,
+            taken(yours, tokens(1, 9), "b") as none,
+        ):
+            assert one is not None
+            assert other is not None
+            assert {one.index, other.index} == {0, 1}
+            assert none is None
+    assert [slot.busy for slot in mine.known()] == [False, False]
+    assert mine.known()[one.index].tokens == 0
+    owner.close()
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("change", [0, 1], ids=["not opened", "not written"])
+def test_what_the_file_tells_from_before_it_failed_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, change: int
+) -> None:
+    """While a worker cannot use the file it gives slots all the same. Once it can again, what the file has from before
+    is not taken to be in them, and no other worker is kept from them."""
+    file = str(tmp_path / "slots")
+    mine, yours = Slots(2, file), Slots(2, file)
+    with taken(mine, INSTRUCTIONS, "a", b"a"), another_worker(monkeypatch), taken(yours, tokens(1, 9), "b", b"a"):
+        pass
+    with monkeypatch.context() as patch:
+        Disk(tmp_path, patch).break_when(lambda n: n >= change, error)
+        with taken(mine, INSTRUCTIONS, "c", b"c"), taken(mine, INSTRUCTIONS, "d", b"c"):
+            assert [slot.tokens for slot in mine.known()] == [0, 0]
+    assert [(slot.domain, slot.busy) for slot in mine.known()] == [(b"", False)] * 2
+    with taken(mine, INSTRUCTIONS, "a", b"a"), another_worker(monkeypatch):
+        assert sorted((slot.tokens, slot.busy) for slot in yours.known()) == [(0, False), (len(INSTRUCTIONS), True)]
+
+
+def test_a_full_disk_takes_what_is_not_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room that the file has is not given up before what is new is written: others may take it."""
+    slots = Slots(1, str(tmp_path / "slots"))
+    with taken(slots, INSTRUCTIONS, "a"):
+        pass
+    lengths, write = list[int](), os.write
+
+    def written(handle: int, data: bytes) -> int:
+        lengths.append(os.fstat(handle).st_size)
+        return write(handle, data)
+
+    monkeypatch.setattr(os, "write", written)
+    assert slots.known()[0].tokens == len(INSTRUCTIONS)
+    assert lengths == [(tmp_path / "slots").stat().st_size]

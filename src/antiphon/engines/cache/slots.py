@@ -4,8 +4,8 @@ An engine of several slots, left to itself, gives a prompt the slot whose tokens
 that slot is lost. So a side request with the same instructions (a sub-agent, a title) takes the slot of the main
 conversation and leaves it the instructions alone. Here a prompt goes to the slot that it goes on from, else to the slot
 of its own conversation, else to the one that is worth least: empty ones first, then conversations of a single request,
-then the one that was silent for the longest time. Several workers share what is known in a file; who starts the engine
-again removes that file, because its slots are empty then.
+then the one that was silent for the longest time. Several workers share what is known in a file. While a worker cannot
+use it, any slot may come to hold anything without being noted, so that nothing is known of them until it can again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from antiphon.engines.cache.pages import Pages, common, shared
+from antiphon.storage import files
 
 _KEPT = 0.95
 """A prompt goes on from a slot when it begins with this share of what the slot holds."""
@@ -78,12 +79,14 @@ class Slots:
         self._known = [Slot() for _ in range(count)]
         self._file = Path(file) if file else None
         self._held = set[int]()
+        self._apart = False
+        """Whether the file does not have what was done here last."""
 
     def take(self, pages: Pages, conversation: str = "", domain: bytes = b"") -> Taken | None:
         """A slot for this prompt, until `leave`; None when all are taken."""
         hashes = pages.hashes
         with self._locked() as slots:
-            # What is held here stays held, also where the file that told of it was removed.
+            # What is held here stays held, also where the file does not tell of it.
             free = [at for at, slot in enumerate(slots) if not slot.taken and at not in self._held]
             index = _chosen(slots, free, hashes, conversation, domain)
             if index is None:
@@ -137,40 +140,70 @@ class Slots:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[list[Slot]]:
-        """The slots, for this worker alone; those that it knows of itself when the file cannot be had. Within one,
-        nothing here awaits."""
+        """The slots, for this worker alone; unknown ones where the file cannot be had. Nothing in it awaits."""
         if self._file is None:
             yield self._known
             return
-        import fcntl  # not on every system, and needed for several workers only
-
-        try:
-            handle = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError:
-            yield self._known
-            return
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            slots = self._read(handle)
+        unknown = [Slot() for _ in range(self.count)]
+        with contextlib.ExitStack() as stack:
+            try:
+                handle = stack.enter_context(_locked_file(self._file, os.O_RDWR | os.O_CREAT))
+                slots = self._read(handle)
+            except OSError:
+                self._apart = True
+                yield unknown
+                return
+            if self._apart or len(slots) != self.count:
+                # Since it failed, whichever slot the file tells of may have come to hold something else.
+                slots = unknown
             yield slots
-            # A disk that is full costs what was known. What is half written is not read.
-            with contextlib.suppress(OSError):
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, _encoder.encode(slots), 0)
-        finally:
-            os.close(handle)
+            self._apart = not _written(handle, slots)
 
     def _read(self, handle: int) -> list[Slot]:
-        try:
-            slots = _decoder.decode(os.pread(handle, os.fstat(handle).st_size, 0))
-        except msgspec.MsgspecError:
-            slots = []
-        if len(slots) != len(self._known):
-            return [Slot() for _ in self._known]
+        slots = _read(handle)
         for at, slot in enumerate(slots):
             # The disk did not take that this process had let go of it.
             slot.busy = slot.busy and (slot.user != os.getpid() or at in self._held)
         return slots
+
+
+def forget(file: Path) -> None:
+    """An engine is started, and its slots are empty. A process that holds one goes on to hold it, and runs in it
+    afterwards. Raises OSError where the file cannot be had."""
+    with contextlib.suppress(FileNotFoundError), _locked_file(file, os.O_RDWR) as handle:
+        _written(handle, [Slot(user=slot.user, busy=True) if slot.taken else Slot() for slot in _read(handle)])
+
+
+@contextlib.contextmanager
+def _locked_file(path: Path, flags: int) -> Iterator[int]:
+    import fcntl  # not on every system, and needed for several workers only
+
+    handle = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _read(handle: int) -> list[Slot]:
+    try:
+        return _decoder.decode(os.pread(handle, os.fstat(handle).st_size, 0))
+    except msgspec.MsgspecError:
+        return []
+
+
+def _written(handle: int, slots: list[Slot]) -> bool:
+    """Put the slots in the place of what the file has. Where the disk does not take them, the file has nothing."""
+    content = _encoder.encode(slots)
+    with contextlib.suppress(OSError):
+        # Over what is there: a full disk takes what is not longer.
+        files.write_all(handle, content)
+        os.ftruncate(handle, len(content))
+        return True
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle, 0)
+    return False
 
 
 _encoder = msgspec.msgpack.Encoder()
