@@ -68,7 +68,7 @@ async def test_a_batch_ends_whatever_fails_once(tmp_path: Path, afterwards: bool
             application = answering()
             await kept(store, ["1", "2", "3"])
             disk.fail(n, error=ERRORS[n % len(ERRORS)])
-            async with working(store, application, lease=0.1):
+            async with working(store, application, lease=0.5):
                 found = await ended(store)
             assert {result["type"] for result in found.values()} == {"succeeded"}
             assert sorted(application.asked) == ["1", "2", "3"]

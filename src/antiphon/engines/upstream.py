@@ -12,6 +12,7 @@ import msgspec
 from antiphon.api.errors import BadRequest, EngineFailed, EngineLost, Failure, Overloaded, TimedOut
 
 _RETRY_AFTER = 5.0
+_LONGEST_PAUSE = 86_400.0
 _LONGEST_REASON = 500
 _SHOWN = 120
 
@@ -57,9 +58,10 @@ class Upstream(msgspec.Struct, frozen=True):
 
     def answered(self, question: str, status: int, body: bytes, retry_after: str = "") -> Failure:
         """An answer to a `question` (`GET /v1/models`) whose status is not good, with its header of that name
-        (seconds; a date is not understood)."""
+        (seconds, no more than a day of them; a date is not understood)."""
         reason = message(body)
-        if meant := self._meant(question, status, reason, float(retry_after) if retry_after.isdecimal() else 0.0):
+        pause = min(float(retry_after), _LONGEST_PAUSE) if retry_after.isdecimal() else 0.0
+        if meant := self._meant(question, status, reason, pause):
             return meant
         return Answered(f"{self} answered {question} with {status}: {reason}; {self._remedy(status)}", status)
 
