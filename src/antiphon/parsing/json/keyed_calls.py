@@ -9,11 +9,11 @@ import re
 
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.json import lenient
+from antiphon.parsing.json.bare_values import BareValues
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Emit, Reading, Splitter, markers
 
 _NAME = re.compile(r"[\w.:/\-]+")
-_BARE = re.compile(r"[^,{}\[\]()<]+")
 _KEY = re.compile(r"[^\s,:={}\[\]()<\"']+")
 _BRACKETS = re.compile(r"[\s}\])]+")
 
@@ -23,6 +23,7 @@ class KeyedCalls:
 
     def __init__(self, opens: str, close: str, quote: str, *ends: str) -> None:
         self.open, self.close, self.quote, self.ends = opens, close, quote, (close, *ends)
+        self._bare = BareValues(quote, opens, self.ends)
 
     def read(self, reader: Reader, opener: str) -> Reading[bool]:
         """One block: a call, or (now and then) several."""
@@ -43,6 +44,9 @@ class KeyedCalls:
             # A string marker too many, and what it was meant to end.
             while (yield from source.accept(self.quote)):
                 yield from source.run(_BRACKETS)
+            brackets, _ = yield from source.past(lambda character: _BRACKETS.match(character) is not None)
+            if (yield from source.stands(*self.ends, offset=len(brackets))):
+                source.position += len(brackets)
             if not (yield from source.accept(*self.ends)):
                 yield from self._cut(source)
         source.barriers = ()
@@ -74,12 +78,13 @@ class KeyedCalls:
         yield from source.space()
         if not bracket:
             reader.argue("{}")
-        complete = bool(bracket) and (yield from self._object(source, reader.argue, reader.signature(name), 0))
+        complete = bool(bracket) and (yield from self._object(source, reader.argue, reader.signature(name), ""))
         reader.finish(complete)
         return True
 
-    def _object(self, source: Splitter, emit: Emit, signature: Signature | None, depth: int) -> Reading[bool]:
-        """The object that begins here; `signature` says what its members may be. Returns whether it was complete."""
+    def _object(self, source: Splitter, emit: Emit, signature: Signature | None, around: str) -> Reading[bool]:
+        """The object that begins here; `signature` says what its members may be, `around` holds the closing brackets of
+        what it is part of. Returns whether it was complete."""
         source.position += 1
         emit("{")
         first = True
@@ -103,7 +108,7 @@ class KeyedCalls:
             key = signature.named(key) if signature else key
             head = ("" if first else ",") + lenient.quoted(key) + ":"
             first = False
-            if not (yield from self._value(source, lenient.Prefixed(head, emit), signature, key, depth)):
+            if not (yield from self._value(source, lenient.Prefixed(head, emit), signature, key, around + "}")):
                 emit("}")
                 return (yield from source.stands(*self.ends))
 
@@ -119,8 +124,7 @@ class KeyedCalls:
         colon = yield from source.accept(":", "=")
         return "".join(key) if colon and key else None
 
-    def _value(self, source: Splitter, emit: Emit, signature: Signature | None, key: str, depth: int) -> Reading[bool]:
-        kinds = signature.kinds(key) if signature else frozenset[str]()
+    def _value(self, source: Splitter, emit: Emit, signature: Signature | None, key: str, within: str) -> Reading[bool]:
         quote = yield from source.accept(self.quote, '"', "'")
         if quote:
             emit('"')
@@ -130,20 +134,29 @@ class KeyedCalls:
         if (yield from self._cut(source)):
             return False
         first = yield from source.peek()
-        if first in ("{", "[") and depth < lenient.MAX_DEPTH:
+        if first in ("{", "[") and len(within) <= lenient.MAX_DEPTH:
             if first == "[":
-                return (yield from self._array(source, emit, depth + 1))
+                return (yield from self._array(source, emit, within))
             inner = Signature(signature.standing(key)) if signature else None
-            return (yield from self._object(source, emit, inner, depth + 1))
-        raw = (yield from source.run(_BARE)).strip()
-        if kinds and signature is not None:
-            emit(signature.coerce(key, raw))
-        else:
-            emit(lenient.whole(raw)[0] if raw and " " not in raw else lenient.quoted(raw))
-        following = yield from source.peek()
-        return following != "" and following in ",})]"
+            return (yield from self._object(source, emit, inner, within))
+        return (yield from self._unmarked(source, emit, signature, key, within))
 
-    def _array(self, source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
+    def _unmarked(
+        self, source: Splitter, emit: Emit, signature: Signature | None, key: str, within: str
+    ) -> Reading[bool]:
+        """A value without an opening marker. With a closing one, it is a string."""
+        text, end = yield from self._bare.read(source, signature, within)
+        kinds = signature.kinds(key) if signature else frozenset[str]()
+        if end == self.quote and (not kinds or "string" in kinds):
+            emit(lenient.quoted(text))
+        elif kinds and signature is not None:
+            emit(signature.coerce(key, text.strip()))
+        else:
+            json, whole = lenient.whole(text)
+            emit(json if whole else lenient.quoted(text.strip()))
+        return end != "" and end not in self.ends
+
+    def _array(self, source: Splitter, emit: Emit, around: str) -> Reading[bool]:
         source.position += 1
         emit("[")
         first = True
@@ -161,7 +174,7 @@ class KeyedCalls:
                 return following in ("}", ")")
             put = emit if first else lenient.Prefixed(",", emit)
             first = False
-            if not (yield from self._value(source, put, None, "", depth)):
+            if not (yield from self._value(source, put, None, "", around + "]")):
                 emit("]")
                 return False
 
