@@ -40,6 +40,7 @@ PARAMETERS = {
     "longcat2": _PAIR.replace("{line}", "\n").replace("arg_", "longcat_arg_"),
     "minimax_m3": "]<]minimax[>[<{key}>{value}]<]minimax[>[</{key}>",
     "qwen3_coder": "<parameter={key}>\n{value}\n</parameter>\n",
+    "mimo": "<parameter={key}>{value}</parameter>\n",
     "seed_oss": "<parameter={key}>{value}</parameter>\n",
 }
 PYTHON = ("pythonic", "lfm2", "olmo3")
