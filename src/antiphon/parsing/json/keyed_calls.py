@@ -15,6 +15,9 @@ from antiphon.parsing.splitter import Emit, Reading, Splitter, markers
 
 _NAME = re.compile(r"[\w.:/\-]+")
 _KEY = re.compile(r"[^\s,:={}\[\]()<\"']+")
+HINT = "call:"
+"""What a call begins with whose opening marker is missing."""
+
 _BRACKETS = re.compile(r"[\s}\])]+")
 
 
@@ -26,7 +29,7 @@ class KeyedCalls:
         self._bare = BareValues(quote, opens, self.ends)
 
     def read(self, reader: Reader, opener: str) -> Reading[bool]:
-        """One block: a call, or (now and then) several."""
+        """One block: a call, or (now and then) several. One that no marker opens needs its braces."""
         source = reader.source
         source.barriers = (self.quote, *self.ends)
         found = False
@@ -36,7 +39,7 @@ class KeyedCalls:
                 source.mark()
                 yield from source.accept(",")
                 yield from source.space()
-            if not (yield from self._call(reader, first=not found)):
+            if not (yield from self._call(reader, first=not found, marked=found or opener == self.open)):
                 break
             found = True
         if found:
@@ -62,24 +65,29 @@ class KeyedCalls:
         source.position += len(text)
         return True
 
-    def _call(self, reader: Reader, first: bool) -> Reading[bool]:
+    def _call(self, reader: Reader, first: bool, marked: bool) -> Reading[bool]:
         source = reader.source
         if not (yield from source.accept("call:", ":")) and not first:
             return False
+        if marked:
+            yield from source.space()
         written = yield from source.run(_NAME)
-        bracket = (yield from source.past_space())[1]
+        space, bracket = yield from source.past_space()
+        empty = marked and (yield from source.stands(*self.ends, offset=len(space)))
         before = reader.tentative
         reader.tentative = before or not bracket
-        name = reader.resolve(written) if written and bracket in ("{", "(", "") else None
+        begins = bracket == "{" or (marked and (bracket in ("(", "") or empty))
+        name = reader.resolve(written) if written and begins else None
         reader.tentative = before
         if name is None:
             return False
         reader.begin(name)
         yield from source.space()
-        if not bracket:
+        if empty or not bracket:
             reader.argue("{}")
-        complete = bool(bracket) and (yield from self._object(source, reader.argue, reader.signature(name), ""))
-        reader.finish(complete)
+            reader.finish(empty)
+        else:
+            reader.finish((yield from self._object(source, reader.argue, reader.signature(name), "")))
         return True
 
     def _object(self, source: Splitter, emit: Emit, signature: Signature | None, around: str) -> Reading[bool]:
