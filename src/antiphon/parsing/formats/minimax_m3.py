@@ -23,12 +23,14 @@ _MOST_ITEMS = 64
 
 
 def _tag(body: str) -> re.Pattern[str]:
-    return re.compile(re.escape(MARK) + body)
+    return re.compile(re.escape(MARK) + r"\s*" + body)
 
 
 _TAGS = Tags(
     words=(),
-    begins=(MARK + "<",),
+    begins=(MARK,),
+    # Only white space, of which any, stands between the marker and the tag.
+    broken=re.compile(r"(?<=\[>\[)\s*[^\s<]|(?<![\[\s])[<\n]"),
     patterns=(
         ("block", _tag(r"<tool_call>")),
         ("block_end", _tag(r"</tool_call>")),
@@ -198,7 +200,7 @@ FORMATS = (
     Format(
         names=("minimax_m3", "minimax-m3"),
         summary="tags after a marker token, parameters named by their tags (MiniMax M3)",
-        openers=(OPEN, MARK + "<invoke name="),
+        openers=(MARK,),
         visible=(MARK,),
         read=tagged(_TAGS, value=_value),
         recognises=lambda template: MARK in template or "<mm:think>" in template,
