@@ -41,6 +41,7 @@ PARAMETERS = {
     "minimax_m3": "]<]minimax[>[<{key}>{value}]<]minimax[>[</{key}>",
     "qwen3_coder": "<parameter={key}>\n{value}\n</parameter>\n",
     "solar_open2": "<|tool_arg:start|>{key}<|tool_arg:value|>{value}<|tool_arg:end|>\n",
+    "mimo": "<parameter={key}>{value}</parameter>\n",
     "seed_oss": "<parameter={key}>{value}</parameter>\n",
 }
 PYTHON = ("pythonic", "lfm2", "olmo3")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from antiphon.api.conversation import Conversation, Text, ThinkingPolicy, ToolResult, ToolUse, Turn
@@ -10,13 +12,13 @@ from antiphon.parsing.outcome import outcome
 from antiphon.prompt.templates.render import Renderer
 from antiphon.prompt.templates.template import Template
 from tests.outputs import content
-from tests.parsing.test_templates_json import FOLDER, INPUT, TOOL
+from tests.parsing.test_templates_json import FOLDER, TOOL
 
 # The template's name, the format, the marking of thinking (empty: none), and whether the plain prompt opens thinking.
 EXPECTED = {
     "qwen3_coder": ("qwen3_coder", "think", True),
     "nemotron_3": ("qwen3_coder", "think", True),
-    "mimo": ("qwen3_coder", "think", False),
+    "mimo": ("mimo", "think", False),
     "seed_oss": ("seed_oss", "seed_oss", False),
     "deepseek_v32": ("deepseek_v32", "think", False),
     "deepseek_v4": ("deepseek_v4", "think", False),
@@ -61,18 +63,21 @@ def test_a_template_shows_its_format(name):
         assert marking.opened_by(template.render([{"role": "user", "content": "Hi"}])) == opened
 
 
+@pytest.mark.parametrize("place", ['Zürich "West"', "\n\n Zürich\n"])
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_rendered_call_reads_as_the_call(name):
-    """A call and its result are rendered natively, and the rendered call reads as the call."""
+def test_a_rendered_call_reads_as_the_call(name, place):
+    """A call and its result are rendered natively, and the rendered call reads as the call, to the line breaks at the
+    edges of a text."""
     format = format_named(EXPECTED[name][0])
     template = _template(name)
     assert template.takes_tools
     assert template.takes_results
     renderer = Renderer(template)
     assert renderer.native_tools
+    called = {"place": place, "days": 3}
     turns = (
         Turn(role="user", parts=(Text("How is it?"),)),
-        Turn(role="assistant", parts=(ToolUse(id="toolu_1", name=TOOL.name, input=INPUT),)),
+        Turn(role="assistant", parts=(ToolUse(id="toolu_1", name=TOOL.name, input=json.dumps(called)),)),
         Turn(role="user", parts=(ToolResult(tool_use_id="toolu_1", parts=(Text("sunny"),)),)),
     )
     conversation = Conversation(system="Be brief.", turns=turns, tools=(TOOL,))
@@ -82,5 +87,4 @@ def test_a_rendered_call_reads_as_the_call(name):
     begin = min(written.find(opener) for opener in format.openers if opener in written)
     reasoning = reasoning_named(format.reasoning)
     reply = outcome([written[begin:]], format, reasoning, {TOOL.name: TOOL.schema}, new_id=lambda: "toolu_1")
-    called = {"type": "tool_use", "name": TOOL.name, "input": {"place": 'Zürich "West"', "days": 3}}
-    assert content(reply)[0] == called
+    assert content(reply)[0] == {"type": "tool_use", "name": TOOL.name, "input": called}

@@ -9,7 +9,7 @@ from typing import Any
 from antiphon.constraint import Either, Json, Literal, Marker, Node, Repeat, Sequence, Until, closed
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.formats import Example, Format, Grammar, Read, Reasoning
-from antiphon.parsing.json.keyed_calls import KeyedCalls
+from antiphon.parsing.json.keyed_calls import HINT, KeyedCalls
 
 _MOST_ITEMS = 64
 
@@ -74,6 +74,7 @@ def _format(family: _Family, name: str, summary: str, recognises: Callable[[str]
         names=(name,),
         summary=summary,
         openers=(family.open,),
+        hints=(HINT,),
         visible=(family.close, family.quote),
         read=read,
         recognises=recognises,

@@ -23,12 +23,14 @@ _MOST_ITEMS = 64
 
 
 def _tag(body: str) -> re.Pattern[str]:
-    return re.compile(re.escape(MARK) + body)
+    return re.compile(re.escape(MARK) + r"\s*" + body)
 
 
 _TAGS = Tags(
     words=(),
-    begins=(MARK + "<",),
+    begins=(MARK,),
+    # Only white space, of which any, stands between the marker and the tag.
+    broken=re.compile(r"(?<=\[>\[)\s*[^\s<]|(?<![\[\s])[<\n]"),
     patterns=(
         ("block", _tag(r"<tool_call>")),
         ("block_end", _tag(r"</tool_call>")),
@@ -119,7 +121,21 @@ def _nested(source: Splitter, around: Signature, name: str, depth: int) -> Readi
         members and {key for key, _ in members} == {"item"} and "object" not in around.kinds(around.named(name))
     ):
         return "[" + ",".join(json for _, json in members) + "]", done
-    return "{" + ",".join(f"{lenient.quoted(key)}:{json}" for key, json in members) + "}", done
+    return _object(inner, members), done
+
+
+def _object(signature: Signature, members: Many[tuple[str, str]]) -> str:
+    """The members as JSON. Tags of one name are a list, but for those of what is declared as none: there the last one
+    is in force."""
+    values: dict[str, list[str]] = {}
+    for key, json in members:
+        values.setdefault(key, []).append(json)
+
+    def value(key: str) -> str:
+        kinds, each = signature.kinds(signature.named(key)), values[key]
+        return each[-1] if len(each) == 1 or (kinds and "array" not in kinds) else f"[{','.join(each)}]"
+
+    return "{" + ",".join(f"{lenient.quoted(key)}:{value(key)}" for key in values) + "}"
 
 
 def _inside(around: Signature, name: str) -> tuple[Signature, bool]:
@@ -184,7 +200,7 @@ FORMATS = (
     Format(
         names=("minimax_m3", "minimax-m3"),
         summary="tags after a marker token, parameters named by their tags (MiniMax M3)",
-        openers=(OPEN, MARK + "<invoke name="),
+        openers=(MARK,),
         visible=(MARK,),
         read=tagged(_TAGS, value=_value),
         recognises=lambda template: MARK in template or "<mm:think>" in template,

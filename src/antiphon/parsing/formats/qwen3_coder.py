@@ -1,5 +1,6 @@
-"""`<function=F><parameter=K>V</parameter></function>`: Qwen3-Coder, Qwen3.5, Nemotron 3, Step 3.5, MiMo V2, Intern-S2,
-Granite 4.2 and others in `<tool_call>` blocks; Seed-OSS in a block of its own."""
+"""`<function=F><parameter=K>V</parameter></function>`: Qwen3-Coder, Qwen3.5, Nemotron 3, Step 3.5, Intern-S2, Granite
+4.2 and others in `<tool_call>` blocks, values on lines of their own; MiMo V2 in such blocks, values between the tags;
+Seed-OSS so in a block of its own."""
 
 from antiphon.constraint import Marker, Node
 from antiphon.parsing.formats import Example, Format, Reasoning
@@ -24,13 +25,26 @@ def _tagged(template: str) -> bool:
     return FUNCTION in template and "<parameter=" in template
 
 
+def _inline(template: str) -> bool:
+    """Whether the template writes a parameter's closing tag right after the value. The last one stands where it writes
+    calls down; those before may be examples."""
+    head, tag, _ = template.rpartition("</parameter>")
+    return tag != "" and not head.rstrip("'\"~+ ").endswith(("\n", "\\n"))
+
+
 FORMATS = (
     Format(
         names=(
-            "qwen3_coder", "qwen3_xml", "qwen3coder", "nemotron_3", "step3p5", "step5", "mimo", "interns2-preview",
+            "qwen3_coder",
+            "qwen3_xml",
+            "qwen3coder",
+            "nemotron_3",
+            "step3p5",
+            "step5",
+            "interns2-preview",
             "nanbeige",
         ),
-        summary="<function=…> and <parameter=…> in <tool_call> tags (Qwen3-Coder, Qwen3.5, Nemotron 3, Step 3.5, MiMo)",
+        summary="<function=…> and <parameter=…> in <tool_call> tags (Qwen3-Coder, Qwen3.5, Nemotron 3, Step 3.5)",
         openers=("<tool_call>", FUNCTION),
         visible=("</tool_call>",),
         read=tagged(functions("tool_call"), otherwise=block("</tool_call>"), plain=(FUNCTION,), wrap=Unwrapped),
@@ -45,6 +59,26 @@ FORMATS = (
         ),
         example=Example(
             "<tool_call>\n<function=f>\n<parameter=x>\na b\n</parameter>\n</function>\n</tool_call>",
+            (("f", '{"x":"a b"}'),),
+        ),
+    ),
+    Format(
+        names=("mimo",),
+        summary="<function=…> and <parameter=…> in <tool_call> tags, values without line breaks around them (MiMo V2)",
+        openers=("<tool_call>", FUNCTION),
+        visible=("</tool_call>",),
+        read=tagged(functions("tool_call"), otherwise=block("</tool_call>"), plain=(FUNCTION,)),
+        recognises=lambda template: _tagged(template) and _inline(template),
+        rank=31,
+        grammar=calls(
+            call=_qwen_call,
+            parameter=lambda name, kind: f"<parameter={name}>",
+            value_end="</parameter>\n",
+            call_end="</function>\n</tool_call>",
+            separator="\n",
+        ),
+        example=Example(
+            "<tool_call>\n<function=f>\n<parameter=x>a b</parameter>\n</function>\n</tool_call>",
             (("f", '{"x":"a b"}'),),
         ),
     ),
@@ -70,7 +104,7 @@ FORMATS = (
             (("f", '{"x":"a b"}'),),
         ),
     ),
-)  # fmt: skip
+)
 
 REASONINGS = (
     Reasoning(

@@ -213,6 +213,8 @@ def block(*closes: str) -> Read:
     def read(reader: Reader, opener: str) -> Reading[bool]:
         source = reader.source
         source.barriers = closes
+        yield from source.space()
+        fence = bool(opener) and (yield from source.accept("```json", "```")) != ""
         found = (bool(opener) and (yield from _empty_list(source))) or (yield from call_list(reader))
         while found:
             # A stray bracket too many, or a further object in the same block.
@@ -222,6 +224,9 @@ def block(*closes: str) -> Read:
             if (yield from source.peek()) not in ("{", "[") or not (yield from further(reader, call_list)):
                 break
         if found:
+            if fence:
+                yield from source.accept("```")
+                yield from source.space()
             yield from source.close(*closes)
         source.barriers = ()
         return found

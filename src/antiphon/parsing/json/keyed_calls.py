@@ -9,12 +9,15 @@ import re
 
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.json import lenient
+from antiphon.parsing.json.bare_values import BareValues
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Emit, Reading, Splitter, markers
 
 _NAME = re.compile(r"[\w.:/\-]+")
-_BARE = re.compile(r"[^,{}\[\]()<]+")
 _KEY = re.compile(r"[^\s,:={}\[\]()<\"']+")
+HINT = "call:"
+"""What a call begins with whose opening marker is missing."""
+
 _BRACKETS = re.compile(r"[\s}\])]+")
 
 
@@ -23,9 +26,10 @@ class KeyedCalls:
 
     def __init__(self, opens: str, close: str, quote: str, *ends: str) -> None:
         self.open, self.close, self.quote, self.ends = opens, close, quote, (close, *ends)
+        self._bare = BareValues(quote, opens, self.ends)
 
     def read(self, reader: Reader, opener: str) -> Reading[bool]:
-        """One block: a call, or (now and then) several."""
+        """One block: a call, or (now and then) several. One that no marker opens needs its braces."""
         source = reader.source
         source.barriers = (self.quote, *self.ends)
         found = False
@@ -35,7 +39,7 @@ class KeyedCalls:
                 source.mark()
                 yield from source.accept(",")
                 yield from source.space()
-            if not (yield from self._call(reader, first=not found)):
+            if not (yield from self._call(reader, first=not found, marked=found or opener == self.open)):
                 break
             found = True
         if found:
@@ -43,6 +47,9 @@ class KeyedCalls:
             # A string marker too many, and what it was meant to end.
             while (yield from source.accept(self.quote)):
                 yield from source.run(_BRACKETS)
+            brackets, _ = yield from source.past(lambda character: _BRACKETS.match(character) is not None)
+            if (yield from source.stands(*self.ends, offset=len(brackets))):
+                source.position += len(brackets)
             if not (yield from source.accept(*self.ends)):
                 yield from self._cut(source)
         source.barriers = ()
@@ -58,28 +65,34 @@ class KeyedCalls:
         source.position += len(text)
         return True
 
-    def _call(self, reader: Reader, first: bool) -> Reading[bool]:
+    def _call(self, reader: Reader, first: bool, marked: bool) -> Reading[bool]:
         source = reader.source
         if not (yield from source.accept("call:", ":")) and not first:
             return False
+        if marked:
+            yield from source.space()
         written = yield from source.run(_NAME)
-        bracket = (yield from source.past_space())[1]
+        space, bracket = yield from source.past_space()
+        empty = marked and (yield from source.stands(*self.ends, offset=len(space)))
         before = reader.tentative
         reader.tentative = before or not bracket
-        name = reader.resolve(written) if written and bracket in ("{", "(", "") else None
+        begins = bracket == "{" or (marked and (bracket in ("(", "") or empty))
+        name = reader.resolve(written) if written and begins else None
         reader.tentative = before
         if name is None:
             return False
         reader.begin(name)
         yield from source.space()
-        if not bracket:
+        if empty or not bracket:
             reader.argue("{}")
-        complete = bool(bracket) and (yield from self._object(source, reader.argue, reader.signature(name), 0))
-        reader.finish(complete)
+            reader.finish(empty)
+        else:
+            reader.finish((yield from self._object(source, reader.argue, reader.signature(name), "")))
         return True
 
-    def _object(self, source: Splitter, emit: Emit, signature: Signature | None, depth: int) -> Reading[bool]:
-        """The object that begins here; `signature` says what its members may be. Returns whether it was complete."""
+    def _object(self, source: Splitter, emit: Emit, signature: Signature | None, around: str) -> Reading[bool]:
+        """The object that begins here; `signature` says what its members may be, `around` holds the closing brackets of
+        what it is part of. Returns whether it was complete."""
         source.position += 1
         emit("{")
         first = True
@@ -103,7 +116,7 @@ class KeyedCalls:
             key = signature.named(key) if signature else key
             head = ("" if first else ",") + lenient.quoted(key) + ":"
             first = False
-            if not (yield from self._value(source, lenient.Prefixed(head, emit), signature, key, depth)):
+            if not (yield from self._value(source, lenient.Prefixed(head, emit), signature, key, around + "}")):
                 emit("}")
                 return (yield from source.stands(*self.ends))
 
@@ -119,8 +132,7 @@ class KeyedCalls:
         colon = yield from source.accept(":", "=")
         return "".join(key) if colon and key else None
 
-    def _value(self, source: Splitter, emit: Emit, signature: Signature | None, key: str, depth: int) -> Reading[bool]:
-        kinds = signature.kinds(key) if signature else frozenset[str]()
+    def _value(self, source: Splitter, emit: Emit, signature: Signature | None, key: str, within: str) -> Reading[bool]:
         quote = yield from source.accept(self.quote, '"', "'")
         if quote:
             emit('"')
@@ -130,20 +142,29 @@ class KeyedCalls:
         if (yield from self._cut(source)):
             return False
         first = yield from source.peek()
-        if first in ("{", "[") and depth < lenient.MAX_DEPTH:
+        if first in ("{", "[") and len(within) <= lenient.MAX_DEPTH:
             if first == "[":
-                return (yield from self._array(source, emit, depth + 1))
+                return (yield from self._array(source, emit, within))
             inner = Signature(signature.standing(key)) if signature else None
-            return (yield from self._object(source, emit, inner, depth + 1))
-        raw = (yield from source.run(_BARE)).strip()
-        if kinds and signature is not None:
-            emit(signature.coerce(key, raw))
-        else:
-            emit(lenient.whole(raw)[0] if raw and " " not in raw else lenient.quoted(raw))
-        following = yield from source.peek()
-        return following != "" and following in ",})]"
+            return (yield from self._object(source, emit, inner, within))
+        return (yield from self._unmarked(source, emit, signature, key, within))
 
-    def _array(self, source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
+    def _unmarked(
+        self, source: Splitter, emit: Emit, signature: Signature | None, key: str, within: str
+    ) -> Reading[bool]:
+        """A value without an opening marker. With a closing one, it is a string."""
+        text, end = yield from self._bare.read(source, signature, within)
+        kinds = signature.kinds(key) if signature else frozenset[str]()
+        if end == self.quote and (not kinds or "string" in kinds):
+            emit(lenient.quoted(text))
+        elif kinds and signature is not None:
+            emit(signature.coerce(key, text.strip()))
+        else:
+            json, whole = lenient.whole(text)
+            emit(json if whole else lenient.quoted(text.strip()))
+        return end != "" and end not in self.ends
+
+    def _array(self, source: Splitter, emit: Emit, around: str) -> Reading[bool]:
         source.position += 1
         emit("[")
         first = True
@@ -161,7 +182,7 @@ class KeyedCalls:
                 return following in ("}", ")")
             put = emit if first else lenient.Prefixed(",", emit)
             first = False
-            if not (yield from self._value(source, put, None, "", depth)):
+            if not (yield from self._value(source, put, None, "", around + "]")):
                 emit("]")
                 return False
 
