@@ -96,13 +96,16 @@ def references(draft: Draft) -> list[str]:
 
 
 def resolve(draft: Draft, items: Mapping[str, msgspec.Raw]) -> None:
-    """Put the items that were found in the places where they are referred to."""
-    draft.items = [
-        (where, *input_items.item(items[item.id], where))
-        if isinstance(item, input_items.Reference) and item.id in items
-        else (where, kind, item)
-        for where, kind, item in draft.items
-    ]
+    """Put the items that were found in the places where they are referred to, also in what is kept of the request:
+    they may be forgotten before it is."""
+    own = draft.request.input if isinstance(draft.request.input, list) else []
+    first = len(draft.items) - len(own)
+    for place, (where, _, item) in enumerate(draft.items):
+        if isinstance(item, input_items.Reference) and item.id in items:
+            found = items[item.id]
+            draft.items[place] = (where, *input_items.item(found, where))
+            if place >= first:
+                own[place - first] = found
 
 
 def remote_addresses(draft: Draft, card: ModelCard) -> dict[str, str]:
