@@ -29,6 +29,7 @@ from antiphon.surfaces.responses.tools.tool_choices import choice
 SEALED = "reasoning.encrypted_content"
 _SUMMARIES = ("auto", "concise", "detailed")
 _TRUNCATIONS = ("auto", "disabled")
+_SECRETS = ("authorization", "headers")
 
 
 class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,7 +181,7 @@ def echo(draft: Draft, *, stored: bool = False) -> sent.Echo:
         temperature=request.temperature,
         text=_text(draft),
         tool_choice=_raw(draft, "tool_choice", b'"auto"'),
-        tools=_raw(draft, "tools", b"[]"),
+        tools=_tools(draft),
         top_logprobs=request.top_logprobs or 0,
         top_p=request.top_p,
         truncation="auto" if request.truncation == "auto" else "disabled",
@@ -200,6 +201,13 @@ def _raw(draft: Draft, name: str, otherwise: bytes) -> msgspec.Raw:
     """What the client wrote, on one line: it is repeated in the frames of a stream."""
     written = raw_bytes(draft.members.get(name, msgspec.UNSET))
     return msgspec.Raw(msgspec.json.format(written, indent=-1) if written else otherwise)
+
+
+def _tools(draft: Draft) -> msgspec.Raw:
+    """The tools without what opens MCP servers: others may read a response, and it is kept."""
+    tools = [msgspec.json.decode(tool, type=dict[str, msgspec.Raw]) for tool in draft.request.tools or ()]
+    shown = [{name: tool[name] for name in tool if name not in _SECRETS} for tool in tools]
+    return msgspec.Raw(msgspec.json.format(msgspec.json.encode(shown), indent=-1))
 
 
 def _text(draft: Draft) -> dict[str, Any]:
