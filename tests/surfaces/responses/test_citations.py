@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from openai import AsyncOpenAI
 
 from tests.server_tools.serving import call, user
@@ -56,6 +57,15 @@ async def test_pages_that_were_found_are_annotations() -> None:
     async with searching(SearchEngine(BEES), "Yes.") as server:
         await server.post(PATH, input=history, tools=TOOLS)
         assert f"<cite {page}.1,{page}.3>they fly</cite>, it seems. <cite {page}.2>Für" in server.engine.jobs[-1].text
+
+
+@pytest.mark.parametrize("chosen", ["web_search", "web_search_preview", "web_search_preview_2025_03_11"])
+async def test_a_search_is_chosen(chosen: str) -> None:
+    """By the type of its tool, whichever version was declared."""
+    async with searching(SearchEngine(BEES), SEARCHED, "So.") as server:
+        tools = [{"type": "web_search_preview"}]
+        response = await server.post(PATH, input="Bees?", tools=tools, tool_choice={"type": chosen})
+        assert response["output"][0]["type"] == "web_search_call"
 
 
 async def test_a_reply_of_one_value_cites_nothing() -> None:

@@ -92,6 +92,18 @@ async def test_its_items(keeping: Running) -> None:
         assert (await ask(keeping, method, path))[1]["error"]["code"] == "conversation_not_found"
 
 
+async def test_items_with_nulls(keeping: Running) -> None:
+    """A null `type`, `id` or `status` is what a field left out is."""
+    nulls = {"type": None, "id": None, "status": None, "role": "user", "content": "Hi"}
+    _, made = await ask(keeping, "POST", "conversations", {"items": [nulls]})
+    _, added = await ask(keeping, "POST", f"conversations/{made['id']}/items", {"items": [nulls]})
+    status, listed = await ask(keeping, "GET", f"conversations/{made['id']}/items?limit=1")
+    assert status == 200
+    assert listed["data"] == added["data"]
+    (item,) = listed["data"]
+    assert (item["type"], item["status"], item["id"][:4]) == ("message", "completed", "msg_")
+
+
 async def test_what_is_wrong(keeping: Running, service: ScriptedService) -> None:
     """It is told by the path of its field, and nothing is kept."""
     _, made = await ask(keeping, "POST", "conversations", {})

@@ -11,7 +11,7 @@ import pytest
 
 from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
-from antiphon.api.conversation import Conversation
+from antiphon.api.conversation import Conversation, Text
 from antiphon.prompt.turns import repaired
 from antiphon.settings.keys import hashed
 from antiphon.storage.store import Store, open_store
@@ -73,6 +73,39 @@ async def test_items_are_referred_to(keeping: Running, service: ScriptedService)
     await ask(keeping, "DELETE", f"/{response['id']}")
     status, _, told = await post(keeping, input=[question, *references, *answers], tools=[LOOK, WAIT])
     assert (status, told["error"]["param"]) == (400, "input.1.id")
+
+
+async def test_a_reference_needs_no_type(keeping: Running, service: ScriptedService) -> None:
+    """An id is enough, as the SDK types it."""
+    _, _, response = await post(keeping)
+    (said,) = response["output"]
+    for reference in ({"id": said["id"]}, {"type": None, "id": said["id"]}):
+        assert (await post(keeping, input=[{"role": "user", "content": "Hi"}, reference]))[0] == 200
+        assert asked(service).turns[1].parts == (Text("Hello there"),)
+
+
+async def test_what_is_referred_to_is_kept_itself(keeping: Running, service: ScriptedService) -> None:
+    """A response that was asked with references lists the items, and is gone on from when theirs is forgotten."""
+    _, _, first = await post(keeping)
+    (said,) = first["output"]
+    question = {"role": "user", "content": "Sure?"}
+    _, _, second = await post(keeping, input=[{"id": said["id"]}, question])
+    await ask(keeping, "DELETE", f"/{first['id']}")
+    _, items = await ask(keeping, "GET", f"/{second['id']}/input_items?order=asc")
+    assert items["data"][0] == said
+    assert (await post(keeping, previous_response_id=second["id"]))[0] == 200
+    assert asked(service).turns[0].parts == (Text("Hello there"),)
+
+
+async def test_items_with_nulls_are_listed(keeping: Running) -> None:
+    """A null `type`, `id` or `status`, as models of the SDK dump them, is what a field left out is."""
+    nulls = {"type": None, "id": None, "status": None, "role": "user", "content": "Hi"}
+    _, _, response = await post(keeping, input=[nulls])
+    _, items = await ask(keeping, "GET", f"/{response['id']}/input_items")
+    (item,) = items["data"]
+    assert (item["type"], item["status"]) == ("message", "completed")
+    assert item["id"] == items["first_id"]
+    assert item["content"] == [{"type": "input_text", "text": "Hi"}]
 
 
 async def test_what_is_kept_can_be_looked_at(keeping: Running) -> None:

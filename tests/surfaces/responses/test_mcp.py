@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import msgspec
 import openai
 import pytest
 
@@ -18,6 +19,7 @@ from antiphon.server_tools.tool import Declared
 from antiphon.server_tools.web.outward import Outward
 from antiphon.storage.store import Store
 from antiphon.surfaces.responses.tools.approvals import needs_approval
+from antiphon.surfaces.responses.tools.toolbox import toolbox
 from tests.server_tools.mcp.servers import listening
 from tests.server_tools.serving import Running, call, running, says
 from tests.server_tools.test_rounds import goes_on
@@ -182,6 +184,36 @@ async def test_a_server_is_chosen(things: Fields, chosen: Fields) -> None:
         assert kinds(response["output"])[-1] == "mcp_approval_request"
         status, told = await server.answer(PATH, **asked | {"tool_choice": {"type": "mcp", "server_label": "none"}})
         assert (status, told["error"]["param"]) == (400, "tool_choice")
+
+
+@pytest.mark.parametrize(
+    ("fields", "token", "ignored"),
+    [
+        ({"authorization": "key"}, "key", []),
+        ({"headers": {"Authorization": "Bearer key"}}, "key", []),
+        ({"headers": {"authorization": "bearer key", "X-Team": "a"}}, "key", ["tools.mcp.headers"]),
+        ({"authorization": "key", "headers": {"Authorization": "Bearer other"}}, "key", []),
+        ({"headers": {"Authorization": "Basic abc"}}, None, ["tools.mcp.headers"]),
+        ({"headers": None}, None, []),
+    ],
+)
+def test_the_key_of_a_server(fields: Fields, token: str | None, ignored: list[str]) -> None:
+    """It is told in its own field or as a header; headers that the server does not get are named."""
+    tool = {"type": "mcp", "server_label": "things", "server_url": "http://127.0.0.1:1/mcp", **fields}
+    box = toolbox([msgspec.Raw(msgspec.json.encode(tool))], offered())
+    (server,) = box.servers
+    assert server.entry is not None
+    assert (server.entry["authorization_token"], box.ignored) == (token, ignored)
+
+
+async def test_keys_of_servers_are_not_told(things: Fields, store: Store) -> None:
+    """Neither in the response nor in what is kept of it."""
+    tool = {**things, "authorization": "secret", "headers": {"X-Key": "secret"}}
+    async with running(offered(), says("So."), store=store) as server, aiohttp.ClientSession() as client:
+        response = await server.post(PATH, model="default", input=[QUESTION], tools=[tool])
+        assert response["tools"] == [things]
+        async with client.get(f"{server.url}{PATH}/{response['id']}") as kept:
+            assert "secret" not in await kept.text()
 
 
 async def test_a_count_runs_nothing(things: Fields) -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 
-from antiphon.api.conversation import Text, Thinking, ToolResult, ToolUse
+from antiphon.api.conversation import Text, Thinking, ToolChoice, ToolResult, ToolUse
 from antiphon.api.errors import EngineFailed, Overloaded, PromptTooLong
 from antiphon.api.events import Usage
 from antiphon.prompt.turns import repaired
+from antiphon.server_tools.code.family import CodeExecution
+from antiphon.server_tools.registry import ServerTools
+from antiphon.surfaces.responses.request import wire
+from antiphon.surfaces.responses.tools.tool_choices import choice
+from antiphon.surfaces.responses.tools.toolbox import toolbox
 from tests.serving.served import served
 from tests.surfaces.conftest import serving
 from tests.surfaces.response_order import check, frames
@@ -168,6 +174,42 @@ async def test_a_tool_that_is_left_out_cannot_be_required(server: Any, service: 
     status, headers, _ = await server.post({**asked, "tools": [{"type": "web_search"}]}, PATH)
     assert (status, headers["antiphon-ignored"]) == (200, "tools.web_search")
     assert (await server.post(asked, PATH))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("declared", "chosen", "name"),
+    [
+        ("computer_use_preview", "computer_use_preview", "computer"),
+        ("computer", "computer_use", "computer"),
+        ("shell", "shell", "shell"),
+    ],
+)
+async def test_a_tool_is_chosen_by_its_type(
+    server: Any, service: ScriptedService, declared: str, chosen: str, name: str
+) -> None:
+    """However its version is called, alone and among those that are allowed."""
+    tools = [{"type": declared}, LOOK]
+    await post(server, tools=tools, tool_choice={"type": chosen})
+    assert (service.generation.tool_choice.mode, service.generation.tool_choice.name) == ("tool", name)
+    await post(server, tools=tools, tool_choice={"type": "allowed_tools", "tools": [{"type": chosen}]})
+    assert {tool.name for tool in service.conversation.tools if not tool.withdrawn} == {name}
+
+
+def test_code_is_chosen_by_its_type() -> None:
+    """The type brings several tools, of which the model must call one."""
+    anything: Any = None
+    offered = ServerTools([CodeExecution(anything, anything)])
+    box = toolbox([msgspec.Raw(msgspec.json.encode(each)) for each in ({"type": "code_interpreter"}, LOOK)], offered)
+    chosen, shown = choice(wire.ToolChoice(type="code_interpreter"), box, parallel=True)
+    assert chosen == ToolChoice(mode="any")
+    assert [tool.name for tool in shown if tool.withdrawn] == ["look"]
+    assert len(shown) > 2
+
+
+async def test_a_left_out_tool_is_chosen_under_another_version(server: Any) -> None:
+    """As under its own."""
+    status, _, _ = await post(server, tools=[{"type": "web_search"}], tool_choice={"type": "web_search_preview"})
+    assert status == 200
 
 
 async def test_what_would_ask_something_else_is_refused(server: Any) -> None:

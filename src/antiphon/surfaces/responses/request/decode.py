@@ -29,6 +29,7 @@ from antiphon.surfaces.responses.tools.tool_choices import choice
 SEALED = "reasoning.encrypted_content"
 _SUMMARIES = ("auto", "concise", "detailed")
 _TRUNCATIONS = ("auto", "disabled")
+_SECRETS = ("authorization", "headers")
 
 
 class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,13 +97,16 @@ def references(draft: Draft) -> list[str]:
 
 
 def resolve(draft: Draft, items: Mapping[str, msgspec.Raw]) -> None:
-    """Put the items that were found in the places where they are referred to."""
-    draft.items = [
-        (where, *input_items.item(items[item.id], where))
-        if isinstance(item, input_items.Reference) and item.id in items
-        else (where, kind, item)
-        for where, kind, item in draft.items
-    ]
+    """Put the items that were found in the places where they are referred to, also in what is kept of the request:
+    they may be forgotten before it is."""
+    own = draft.request.input if isinstance(draft.request.input, list) else []
+    first = len(draft.items) - len(own)
+    for place, (where, _, item) in enumerate(draft.items):
+        if isinstance(item, input_items.Reference) and item.id in items:
+            found = items[item.id]
+            draft.items[place] = (where, *input_items.item(found, where))
+            if place >= first:
+                own[place - first] = found
 
 
 def remote_addresses(draft: Draft, card: ModelCard) -> dict[str, str]:
@@ -177,7 +181,7 @@ def echo(draft: Draft, *, stored: bool = False) -> sent.Echo:
         temperature=request.temperature,
         text=_text(draft),
         tool_choice=_raw(draft, "tool_choice", b'"auto"'),
-        tools=_raw(draft, "tools", b"[]"),
+        tools=_tools(draft),
         top_logprobs=request.top_logprobs or 0,
         top_p=request.top_p,
         truncation="auto" if request.truncation == "auto" else "disabled",
@@ -197,6 +201,13 @@ def _raw(draft: Draft, name: str, otherwise: bytes) -> msgspec.Raw:
     """What the client wrote, on one line: it is repeated in the frames of a stream."""
     written = raw_bytes(draft.members.get(name, msgspec.UNSET))
     return msgspec.Raw(msgspec.json.format(written, indent=-1) if written else otherwise)
+
+
+def _tools(draft: Draft) -> msgspec.Raw:
+    """The tools without what opens MCP servers: others may read a response, and it is kept."""
+    tools = [msgspec.json.decode(tool, type=dict[str, msgspec.Raw]) for tool in draft.request.tools or ()]
+    shown = [{name: tool[name] for name in tool if name not in _SECRETS} for tool in tools]
+    return msgspec.Raw(msgspec.json.format(msgspec.json.encode(shown), indent=-1))
 
 
 def _text(draft: Draft) -> dict[str, Any]:

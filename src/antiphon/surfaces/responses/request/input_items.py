@@ -154,6 +154,12 @@ Placed = tuple[str, str, AnyItem]
 class _Typed(msgspec.Struct):
     type: str | None = None
     role: str | None = None
+    id: Any = None
+
+    @property
+    def kind(self) -> str:
+        """Its type; a message need not tell it, and neither need a reference, which has an id alone."""
+        return self.type or ("message" if self.role is not None else "item_reference" if self.id else "")
 
 
 _typed = msgspec.json.Decoder(_Typed)
@@ -195,9 +201,7 @@ _DECODERS: dict[str, msgspec.json.Decoder[AnyItem]] = {
 def item(raw: Raw, where: str) -> tuple[str, AnyItem]:
     """An item and its type; `where` is its dotted path, for what is wrong with it."""
     try:
-        typed = _typed.decode(raw)
-        # A message need not say that it is one.
-        kind = typed.type or ("message" if typed.role is not None else "")
+        kind = _typed.decode(raw).kind
         if not kind:
             raise BadRequest(f"{where}.type: Field required")
         decoder = _DECODERS.get(kind)

@@ -29,6 +29,7 @@ from antiphon.api.errors import NotFound
 from antiphon.storage.records import TableSet
 from antiphon.storage.store import Store
 from antiphon.surfaces.content.kept_tables import KeptTables
+from antiphon.surfaces.responses.state.listing import typed
 
 T = TypeVar("T")
 
@@ -157,7 +158,7 @@ class Conversations:
         place = connection.scalar(select(func.coalesce(func.max(_items.c.place), -1)).where(mine)) or 0
         added = []
         for item in items:
-            fields = {"type": "message", **_fields.decode(item)}
+            fields = typed(_fields.decode(item))
             if not isinstance(fields.get("id"), str) or fields["id"] in taken:
                 fields["id"] = self._new_id(_PREFIXES.get(fields["type"], "item_"))
             taken.add(fields["id"])

@@ -12,6 +12,7 @@ from antiphon.surfaces.responses import sent
 from antiphon.surfaces.surface import Parameter
 
 _MOST = 100
+_SET_HERE = ("type", "id", "status")
 PAGING = (
     Parameter("limit", "query", "How many to list at most."),
     Parameter("after", "query", "List what comes after this item."),
@@ -29,9 +30,16 @@ class ItemList(msgspec.Struct, kw_only=True):
     has_more: bool
 
 
+def typed(item: dict[str, Any]) -> dict[str, Any]:
+    """An item as a client wrote it, with its type."""
+    # Models of the SDK are dumped with null where nothing was set.
+    written = {name: value for name, value in item.items() if value is not None or name not in _SET_HERE}
+    return {"type": "message", **written}
+
+
 def listed(item: dict[str, Any]) -> dict[str, Any]:
     """An item with what the API lists besides what a client wrote: type, status, and content as a list of parts."""
-    fields = {"type": "message", **item}
+    fields = typed(item)
     if fields["type"] == "message" or fields["type"].endswith(("_call", "_output")):
         fields.setdefault("status", "completed")
     if fields["type"] == "message" and isinstance(fields.get("content"), str):

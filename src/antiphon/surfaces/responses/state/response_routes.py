@@ -98,7 +98,7 @@ def _starting_after(exchange: Exchange) -> int:
 def _listed(response: KeptResponse) -> list[dict[str, Any]]:
     items = msgspec.json.decode(response.items, type=list[dict[str, Any]])
     name = response.id.removeprefix("resp_")
-    return [listed({"id": f"item_{name}_{place}", **item}) for place, item in enumerate(items)]
+    return [listed({**item, "id": item.get("id") or f"item_{name}_{place}"}) for place, item in enumerate(items)]
 
 
 _ID = Parameter("response_id", "path", "The id of the response.", required=True)

@@ -35,10 +35,11 @@ def choice(tool_choice: str | wire.ToolChoice | None, box: Toolbox, parallel: bo
             if not names:
                 raise BadRequest("tool_choice: there is no such MCP server or tool; see server_label and name")
             return ToolChoice(mode="any", parallel=parallel), _only(names, shown)
-        case kind if kind in box.tools:
-            # The tools that the API defines are called by the names of their types.
-            return choice_by_name(kind, box.tools, parallel, "tool_choice.type"), shown
-        case kind if f"tools.{kind}" in box.ignored:
+        case kind if names := box.of_type(kind):
+            if len(names) == 1:
+                return ToolChoice(mode="tool", name=names[0], parallel=parallel), shown
+            return ToolChoice(mode="any", parallel=parallel), _only(names, shown)
+        case kind if box.left_out(kind):
             return ToolChoice(parallel=parallel), shown
         case _:
             raise BadRequest(
@@ -62,12 +63,14 @@ def _only(names: list[str], shown: tuple[Tool, ...]) -> tuple[Tool, ...]:
 
 def _allowed(tool_choice: wire.ToolChoice, box: Toolbox) -> Iterator[str]:
     for index, each in enumerate(tool_choice.tools or ()):
-        name, kind = each.get("name"), each.get("type")
+        name, kind = each.get("name"), str(each.get("type"))
         if kind == "mcp":
             names = box.on_server(each.get("server_label"), name)
-        else:
-            known = box.known_as(name, None) if isinstance(name, str) else str(kind)
+        elif isinstance(name, str):
+            known = box.known_as(name, None)
             names = [known] if known in box.tools else []
-        if not names and f"tools.{kind}" not in box.ignored:
+        else:
+            names = box.of_type(kind)
+        if not names and not box.left_out(kind):
             raise BadRequest(f"tool_choice.tools.{index}: Tool '{name or kind}' not found in provided tools")
         yield from names

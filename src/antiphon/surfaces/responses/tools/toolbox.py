@@ -6,6 +6,7 @@ nothing here could run is accepted and not shown.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -50,6 +51,8 @@ class DeclaredTool(msgspec.Struct):
 
 
 _tool = msgspec.json.Decoder(DeclaredTool)
+# As in `web_search_preview_2025_03_11` and `computer_use_preview`.
+_VERSION = re.compile(r"(_use)?(_preview)?(_\d{4}_\d\d_\d\d)?$")
 
 
 class Toolbox(msgspec.Struct, kw_only=True):
@@ -58,7 +61,8 @@ class Toolbox(msgspec.Struct, kw_only=True):
     of all others, by the names that the model knows tools by; `names` leads there from a namespace and a name. A search
     is made among the `searchable`, whose `definitions` are kept as the client wrote them. `servers` are MCP servers
     that must be asked for their tools, and `lists` what they told for the first time in the conversation. The client
-    approves calls of `guarded` tools. `ignored` names what nobody could run."""
+    approves calls of `guarded` tools. `typed` are the names of the tools that a declaration without a name brought, by
+    its type. `ignored` names what nobody could run."""
 
     tools: dict[str, Tool] = {}
     deferred: dict[str, Tool] = {}
@@ -71,6 +75,7 @@ class Toolbox(msgspec.Struct, kw_only=True):
     servers: list[McpServer] = []
     lists: dict[str, list[Declared]] = {}
     guarded: dict[str, Declared] = {}
+    typed: dict[str, list[str]] = {}
     ignored: list[str] = []
 
     def add(self, tool: Tool, shape: Shape, where: str, namespace: str = "", *, deferred: bool = False) -> Tool:
@@ -116,6 +121,14 @@ class Toolbox(msgspec.Struct, kw_only=True):
             for known, each in self.runnable.items()
             if each.use.get("server_name") == server and name in (None, each.use["name"]) and known in self.tools
         ]
+
+    def of_type(self, kind: str) -> list[str]:
+        """What the model knows the tools by that were declared by their type, in whichever version."""
+        return self.typed.get(_family(kind), [])
+
+    def left_out(self, kind: str) -> bool:
+        """Whether nobody could run a tool that was declared by this type."""
+        return any(_family(each) == f"tools.{_family(kind)}" for each in self.ignored)
 
     def reveal(self, name: str) -> Tool | None:
         """The conversation brought a tool up: the tool, where it is the first to do so."""
@@ -212,12 +225,18 @@ def _add_declared(
                 path = f"{where}.tools.{index}"
                 _add_declared(box, read(each, path), each, path, offered, _named(declared, where), late=late)
         case kind:
-            settings = wire.value(raw, where)
+            settings, before = wire.value(raw, where), set(box.tools)
             builtin = client_tool(kind, settings)
             if builtin is not None:
                 box.add(*builtin, where, deferred=late)
             elif not declare(box, offered, kind, settings, where):
                 box.ignored.append(f"tools.{kind}")
+            box.typed.setdefault(_family(kind), []).extend(name for name in box.tools if name not in before)
+
+
+def _family(kind: str) -> str:
+    """What all versions of a type have in common."""
+    return _VERSION.sub("", kind)
 
 
 def _named(declared: DeclaredTool, where: str) -> str:
