@@ -91,7 +91,7 @@ def decode(
     mark = caching.last_mark(request) if draft.marked else None
     cached_turns = sum(map(len, messages[: mark.messages])) if mark and not ids else None
     ignored = [*draft.unknown, *box.ignored]
-    generation = _generation(request, choice, citing, style, cached_turns, ignored)
+    generation = _generation(draft, choice, citing, style, cached_turns, ignored)
     return DecodedRequest(
         conversation=conversation,
         generation=generation,
@@ -109,7 +109,7 @@ def decode(
 
 
 def _generation(
-    request: wire.Request,
+    draft: Draft,
     choice: ToolChoice,
     citing: Citing,
     style: token_ids.TokenStyle | None,
@@ -117,12 +117,13 @@ def _generation(
     ignored: list[str],
 ) -> GenerationParams:
     """How the reply is generated. What of the thinking is accepted and not acted upon is added to `ignored`."""
+    request = draft.request
     return GenerationParams(
         max_tokens=request.max_tokens,
         sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k),
         stop_sequences=tuple(filter(None, request.stop_sequences or ())),
         tool_choice=choice,
-        thinking=thinking_policy(request, ignored),
+        thinking=thinking_policy(request, draft.effort, ignored),
         output_schema=output_format.schema(request, citing),
         cached_turns=cached_turns,
         report=style.report if style else None,
