@@ -124,7 +124,7 @@ def _generation(
         stop_sequences=tuple(filter(None, request.stop_sequences or ())),
         tool_choice=choice,
         thinking=thinking_policy(request, draft.effort, ignored),
-        output_schema=output_format.schema(request, citing),
+        output_schema=output_format.schema(draft, citing),
         cached_turns=cached_turns,
         report=style.report if style else None,
         edits=_edits(request),
