@@ -89,7 +89,7 @@ def decode(
     conversation = Conversation(system=_system(request), turns=turns, tools=box.all(), ids=ids, sources=citable)
     style = _token_style(draft, card)
     mark = caching.last_mark(request) if draft.marked else None
-    cached_turns = sum(map(len, messages[: mark.messages])) if mark and not ids else None
+    cached_turns = _turns_before(mark, draft, messages) if mark and not ids else None
     ignored = [*draft.unknown, *box.ignored]
     generation = _generation(draft, choice, citing, style, cached_turns, ignored)
     return DecodedRequest(
@@ -179,6 +179,12 @@ def _turns(messages: list[checks.Indexed], reader: Reader) -> list[list[Turn]]:
         else:
             turns.append(reader.turns(blocks, role, where, asking=position > last))
     return turns
+
+
+def _turns_before(mark: caching.Mark, draft: Draft, turns: list[list[Turn]]) -> int:
+    """How many turns stand before a cache mark; those of each message are given."""
+    placed = zip(draft.messages, turns, strict=True)
+    return sum(len(own) for (index, _, _), own in placed if index < mark.messages)
 
 
 def _unbilled(blocks: list[wire.AnyBlock]) -> list[wire.AnyBlock]:
