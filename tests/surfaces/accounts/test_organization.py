@@ -77,6 +77,8 @@ async def test_keys_as_the_sdk_asks_for_them(tmp_path: Path) -> None:
         assert (await here.get("/v1/keys/me", here.alice))[0] == 401
         assert await sdk.organization.api_keys.retrieve(keys[1].id) == archived
         assert [key.name async for key in sdk.organization.api_keys.list(status="active")] == ["boss"]
+        assert (await sdk.organization.api_keys.list(workspace_id="wrkspc_1")).data == []
+        assert (await sdk.organization.api_keys.list(created_by_user_id="user_1")).data == []
         with pytest.raises(anthropic.BadRequestError, match="stays archived"):
             await sdk.organization.api_keys.update(keys[1].id, status="active")
         with pytest.raises(anthropic.NotFoundError):
@@ -85,7 +87,8 @@ async def test_keys_as_the_sdk_asks_for_them(tmp_path: Path) -> None:
 
 
 async def test_reports_add_up_in_any_buckets_and_groups(tmp_path: Path) -> None:
-    """Days and hours, page by page, grouped or not, add up to what was entered; filters leave only what they name."""
+    """Days and hours, page by page, grouped or not, add up to what was entered; filters leave only what they name, or
+    nothing, where they name what there is not here."""
     async with organized(tmp_path) as here:
         assert here.accounts.ledger
         keys = [key.label for key in here.accounts.key_store.all()] if here.accounts.key_store else []
@@ -124,6 +127,14 @@ async def test_reports_add_up_in_any_buckets_and_groups(tmp_path: Path) -> None:
         assert sum(each["uncached_input_tokens"] for _, each in found) == sum(range(1, 48, 2))
         found, _ = await results(("models[]", "m0"), ("ending_at", "2027-01-17T00:00:00Z"))
         assert sum(each["uncached_input_tokens"] for _, each in found) == sum(range(0, 24, 3))
+        for name, value, count in (
+            ("workspace_ids[]", "wrkspc_1", 0),
+            ("account_ids[]", "user_1", 0),
+            ("speeds[]", "fast", 0),
+            ("speeds[]", "standard", 2),
+            ("inference_geos[]", "not_available", 2),
+        ):
+            assert len((await results((name, value)))[0]) == count
 
 
 REFUSED = (

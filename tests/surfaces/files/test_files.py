@@ -14,6 +14,7 @@ import anthropic
 import msgspec
 import pytest
 from anthropic import AsyncAnthropic
+from anthropic.types import FileNotDownloadableError, StorageQuotaExceededError
 
 from antiphon import surfaces
 from antiphon.accounts.accounts import Accounts
@@ -119,6 +120,8 @@ async def test_every_file_is_on_one_page(place: Place) -> None:
         assert await named(limit="2", after_id=ids[0]) == (ids[1:3], True)
         assert await named(limit="2", before_id=ids[4]) == (ids[2:4], True)
         assert await named(before_id=ids[1]) == (ids[:1], False)
+        # Whoever cleans up behind a session must not get the files of others.
+        assert (await files.list(scope_id="session_x")).data == []
         for query in ({"limit": "0"}, {"page": "page_x"}, {"ids[]": ids[0], "limit": "1"}):
             with pytest.raises(anthropic.BadRequestError):
                 await named(**query)
@@ -184,7 +187,7 @@ async def test_what_is_too_large_is_refused_whole(tmp_path: Path) -> None:
     async with running(local(tmp_path), largest=500_000, quota=700_000) as server:
         files = server.mine.beta.files
         first = await files.upload(file=("a", b"x" * 400_000))
-        with pytest.raises(anthropic.PermissionDeniedError, match="400000 of 700000 bytes are in use"):
+        with pytest.raises(StorageQuotaExceededError, match="400000 of 700000 bytes are in use"):
             await files.upload(file=("b", b"x" * 400_000))
         with pytest.raises(anthropic.APIStatusError) as large:
             await files.upload(file=("c", b"x" * 600_000))
@@ -200,7 +203,7 @@ async def test_uploads_stay_here_unless_they_may_be_fetched(tmp_path: Path) -> N
     async with running(local(tmp_path), downloadable=False) as server:
         file = await server.mine.beta.files.upload(file=("a", b"x"))
         assert file.downloadable is False
-        with pytest.raises(anthropic.BadRequestError, match="not downloadable"):
+        with pytest.raises(FileNotDownloadableError):
             await server.mine.beta.files.download(file.id)
 
 

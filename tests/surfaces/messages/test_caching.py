@@ -135,6 +135,16 @@ async def test_a_growing_conversation(real: Running) -> None:
         messages.append(SAID)
 
 
+@pytest.mark.parametrize("before", [[], [user("Early"), SAID, user("On")]])
+async def test_a_mark_behind_a_summary(real: Running, before: list[Fields]) -> None:
+    """All up to the mark is created, whether the client still sends what was summarised or not."""
+    block = {"type": "compaction", "content": f"It went well, {len(before)} times."}
+    resumed = [*before, {"role": "assistant", "content": [block, *text("Said")]}, user("Next " * 50, **MARK)]
+    usage = (await whole(real, messages=resumed))["usage"]
+    assert 0 < usage["input_tokens"] < 6
+    assert usage["cache_creation_input_tokens"] + usage["cache_read_input_tokens"] > 50
+
+
 async def test_no_tokens_warm_the_cache(real: Running) -> None:
     """max_tokens 0 has the prompt computed: it is created by that, and read by the next."""
     body = {"system": text(SYSTEM, **MARK), "messages": [user("Hi")]}

@@ -19,6 +19,7 @@ from tests.surfaces.scripted_service import shown
 USER = {"role": "user", "content": "Hi"}
 CALL = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
+FORMAT = {"type": "json_schema", "schema": {"type": "object"}}
 
 
 def result(id: str = "toolu_1", **fields: Any) -> dict[str, Any]:
@@ -71,6 +72,23 @@ def says(role: str, *content: Any) -> dict[str, Any]:
             "tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'",
         ),
         ({"tools": [{"name": "f", "input_schema": {}}]}, "tools.0.custom.input_schema.type: Field required"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
+            "tools.0: Input tag 'function' found using 'type' does not match any of the expected tags: "
+            "'custom' and the dated types of the API's own tools",
+        ),
+        (
+            {"messages": [says("user", {"type": "document", "source": {"type": "text", "text": "x"}})]},
+            "messages.0.content.0.document.source.text.data: Field required",
+        ),
+        (
+            {"messages": [says("user", {"type": "document", "source": {"type": "content"}})]},
+            "messages.0.content.0.document.source.content.content: Field required",
+        ),
+        (
+            {"messages": [USER, says("assistant", "{")], "output_config": {"format": FORMAT}},
+            "output_config.format: a reply of one JSON value cannot continue a text; end with a user message",
+        ),
         ({"tool_choice": {"type": "any"}}, "tool_choice: may only be specified while providing tools."),
         (
             {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "g"}},
@@ -241,6 +259,12 @@ def test_parallel_results_may_come_in_several_messages() -> None:
     ).turns
     kinds = [type(part) for part in turns[2].parts]
     assert kinds == [ToolResult, ToolResult, Text]
+
+
+@pytest.mark.parametrize("last", [says("assistant"), says("assistant", " "), says("assistant", {"type": "fallback"})])
+def test_a_format_stands_beside_an_assistant_message_without_text(last: dict[str, Any]) -> None:
+    """Nothing is continued there: what was paused goes on, and what is empty begins."""
+    assert read(body(messages=[USER, last], output_config={"format": FORMAT})).generation.output_schema
 
 
 def test_an_empty_assistant_message_is_no_turn() -> None:

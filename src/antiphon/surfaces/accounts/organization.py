@@ -93,7 +93,8 @@ class _Organization:
         if status is not None and status not in get_args(_Status):
             raise BadRequest(f"status: Input should be one of {', '.join(get_args(_Status))}")
         found = [_described(key) for key in await self._with_keys(lambda store: [] if store.untouched else store.all())]
-        mine = [key for key in found if status in (None, key.status)]
+        nobody = any(exchange.query.get(each.name) for each in _OF_OTHERS)
+        mine = [key for key in found if status in (None, key.status) and not nobody]
         places, more = pages.cut([key.id for key in mine], exchange.query, usual="20", kind=_KIND)
         data = [mine[place] for place in places]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
@@ -145,6 +146,10 @@ def _described(key: Key) -> ApiKey:
 
 
 _STATUS = Parameter("status", "query", "List only keys with this status.", _Status)
+_OF_OTHERS = (
+    Parameter("workspace_id", "query", "List only keys of this workspace: none, for there are no workspaces here."),
+    Parameter("created_by_user_id", "query", "List only keys of this user: none, for there are no users here."),
+)
 _ID = (Parameter("api_key_id", "path", "Its id.", required=True),)
 _ONE = {"application/json": ApiKey}
 
@@ -156,7 +161,7 @@ def _routes(service: Service, options: Options) -> list[Route]:
     listed = Operation(
         summary="List the managed keys",
         replies={"application/json": ApiKeyPage},
-        parameters=(_STATUS, *pages.PARAMETERS),
+        parameters=(_STATUS, *_OF_OTHERS, *pages.PARAMETERS),
     )
     one = Operation(summary="Retrieve a managed key", replies=_ONE, parameters=_ID, rest="api_key_id")
     change = Operation(

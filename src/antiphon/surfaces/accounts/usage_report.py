@@ -16,6 +16,15 @@ from antiphon.accounts.usage import DAY, HOUR, Cell, Counts
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.surface import Parameter
 
+_CONSTANT = {
+    "workspace_ids": (),
+    "account_ids": (),
+    "service_account_ids": (),
+    "inference_geos": ("not_available",),
+    "speeds": ("standard",),
+    "context_window": ("0-200k",),
+}
+"""What the original filters by and is the same for all usage here: of each filter, what lets that pass."""
 PARAMETERS = (
     Parameter("starting_at", "query", "Where the first bucket begins (RFC 3339).", required=True),
     Parameter("ending_at", "query", "Buckets that end before this time; now, if left out."),
@@ -26,6 +35,7 @@ PARAMETERS = (
     Parameter("api_key_ids[]", "query", "Only these keys; may be repeated."),
     Parameter("models[]", "query", "Only these models; may be repeated."),
     Parameter("service_tiers[]", "query", "Only `standard` or `batch`; may be repeated."),
+    *(Parameter(f"{name}[]", "query", "Leaves in all usage, or none: all of it is alike.") for name in _CONSTANT),
 )
 _WIDTHS = {"1d": (DAY, 7, 31), "1h": (HOUR, 24, 168)}
 """Seconds of a bucket, and how many there are on a page: usually, and at most."""
@@ -84,7 +94,8 @@ class Report(msgspec.Struct):
 
 class Query(NamedTuple):
     """What is asked: buckets of so many seconds, `[since, until)` on this page in Unix seconds, where the period ends,
-    what to tell apart, and the only keys (labels), models and tiers (none: all)."""
+    what to tell apart, and the only keys (labels), models and tiers (none: all). Usage is `possible` where no other
+    filter leaves out all there can be."""
 
     width: int
     since: int
@@ -94,6 +105,7 @@ class Query(NamedTuple):
     keys: frozenset[str]
     models: frozenset[str]
     tiers: frozenset[str]
+    possible: bool
 
 
 def read(query: Mapping[str, Sequence[str]], now: float) -> Query:
@@ -117,7 +129,10 @@ def read(query: Mapping[str, Sequence[str]], now: float) -> Query:
         raise BadRequest(f"group_by: {odd!r} is not one of {', '.join((*_DIMENSIONS, *_NEVER_TOLD))}")
     keys = frozenset(id.removeprefix("apikey_") for id in _listed(query, "api_key_ids"))
     models, tiers = frozenset(_listed(query, "models")), frozenset(_listed(query, "service_tiers"))
-    return Query(seconds, since, min(end, since + int(limit) * seconds), end, by, keys, models, tiers)
+    possible = all(
+        not (asked := _listed(query, name)) or set(asked) & set(passing) for name, passing in _CONSTANT.items()
+    )
+    return Query(seconds, since, min(end, since + int(limit) * seconds), end, by, keys, models, tiers, possible)
 
 
 def messages_report(query: Query, cells: Mapping[Cell, Counts]) -> Report:
@@ -137,7 +152,7 @@ def messages_report(query: Query, cells: Mapping[Cell, Counts]) -> Report:
 
 def _matches(cell: Cell, asked: Query) -> bool:
     pairs = ((cell.key, asked.keys), (cell.model, asked.models), (cell.tier, asked.tiers))
-    return all(value in only for value, only in pairs if only)
+    return asked.possible and all(value in only for value, only in pairs if only)
 
 
 def _result(counts: Counts, places: dict[str, Any]) -> Result:

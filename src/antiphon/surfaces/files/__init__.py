@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 from starlette.types import ASGIApp
 
-from antiphon.api.errors import BadRequest, Forbidden, NotFound, NotKept
+from antiphon.api.errors import BadRequest, NotFound, NotKept
 from antiphon.serving.service import Service
 from antiphon.storage import files
 from antiphon.storage.file_store import FileRecord, FileStore, OverQuota
@@ -78,9 +78,10 @@ class _Files:
             with self._store("this file"):
                 await store.add(record)
         except OverQuota as over:
-            raise Forbidden(
+            raise BadRequest(
                 f"the files of this key would take more than it may keep: {over.used} of {over.quota} bytes are in "
-                f"use, and this file has {size}; delete some first"
+                f"use, and this file has {size}; delete some first",
+                code="storage_quota_exceeded",
             ) from None
         await _tell(exchange, shapes.metadata(record))
 
@@ -104,7 +105,8 @@ class _Files:
         if not record.downloadable:
             raise BadRequest(
                 f"{record.id} is not downloadable: it was uploaded, and this server does not give uploads back "
-                "(its operator can allow it with --files-downloadable)"
+                "(its operator can allow it with --files-downloadable)",
+                code="file_not_downloadable",
             )
         pieces = self._file_store().read(record.id)
         with self._store("this file"):

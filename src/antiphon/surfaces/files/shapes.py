@@ -23,6 +23,7 @@ PARAMETERS = (
     Parameter("ids[]", "query", "List only these, 100 at most; may be repeated."),
     Parameter("after_id", "query", "List what comes after this id."),
     Parameter("before_id", "query", "List what comes before this id."),
+    Parameter("scope_id", "query", "List only files of this scope, such as a session: none, for there are none here."),
 )
 """The parameters of a list."""
 _USUAL = 20
@@ -90,6 +91,8 @@ def name_and_type(filename: str, media_type: str) -> tuple[str, str]:
 async def page(files: FileStore, owner: str, query: Mapping[str, list[str]]) -> FilePage:
     """The files that a query asks for. Raises BadRequest, NotFound and OSError."""
     one = {name: values[-1] for name, values in query.items()}
+    if one.get("scope_id"):
+        return _page([], more=False)
     if ids := [*query.get("ids[]", []), *query.get("ids", [])]:
         return await _named(files, owner, list(dict.fromkeys(ids)), one)
     limit = one.get("limit") or str(_USUAL)

@@ -12,9 +12,8 @@ from antiphon.surfaces.messages.request.checks import Indexed
 
 
 def resumed(messages: list[Indexed]) -> list[Indexed]:
-    """The messages with the summary of the last compaction in place of all before it. What is left out keeps its place
-    as an empty message, so that cache marks are found; tools that came up there are told of again. A block without a
-    summary stands for a compaction that failed, and changes nothing."""
+    """The messages with the summary of the last compaction in place of all before it; tools that came up there are told
+    of again. A block without a summary stands for a compaction that failed, and changes nothing."""
     for position in reversed(range(len(messages))):
         index, role, blocks = messages[position]
         for place in reversed(range(len(blocks))):
@@ -22,13 +21,12 @@ def resumed(messages: list[Indexed]) -> list[Indexed]:
                 continue
             gone = [block for _, _, earlier in messages[:position] for block in earlier] + blocks[:place]
             changes = list(_changes(gone))
-            empty: list[Indexed] = [(at, "system", []) for at in range(max(position - 1, 0))]
             head: list[Indexed] = [(index, "user", [wire.Text(summary_text(summary))])]
             if changes:
                 head.append((index, "system", changes))
             rest = blocks[place + 1 :]
-            own: list[Indexed] = [(index, role if rest else "system", rest)] if rest or position else []
-            return [*empty, *head, *own, *messages[position + 1 :]]
+            own: list[Indexed] = [(index, role, rest)] if rest else []
+            return [*head, *own, *messages[position + 1 :]]
     return messages
 
 

@@ -28,6 +28,9 @@ from antiphon.surfaces.messages.citations import Citing
 from antiphon.surfaces.messages.placeholders import placeholder
 from antiphon.surfaces.messages.request import tools, uploads, wire
 
+_OWN = {"text": "data", "content": "content"}
+"""The field that holds a document which is in the request itself, by the type of its source."""
+
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
     """What blocks are read with: what can be cited (what server tools found only if it `cites_found`), whether the
@@ -173,6 +176,8 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
         self, block: wire.Document, into: Gathering[Part] | Gathering[Image], where: str, *, asking: bool, sees: bool
     ) -> None:
         source, path = block.source, f"{where}.document.source"
+        if (field := _OWN.get(source.type)) and getattr(source, field) is None:
+            raise BadRequest(f"{path}.{source.type}.{field}: Field required")
         enabled = bool(block.citations and block.citations.enabled)
         index = self.citing.count("document", enabled, where)
         citable = self._citable(source, path) if enabled else None

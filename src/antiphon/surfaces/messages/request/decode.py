@@ -89,9 +89,9 @@ def decode(
     conversation = Conversation(system=_system(request), turns=turns, tools=box.all(), ids=ids, sources=citable)
     style = _token_style(draft, card)
     mark = caching.last_mark(request) if draft.marked else None
-    cached_turns = sum(map(len, messages[: mark.messages])) if mark and not ids else None
+    cached_turns = _turns_before(mark, draft, messages) if mark and not ids else None
     ignored = [*draft.unknown, *box.ignored]
-    generation = _generation(request, choice, citing, style, cached_turns, ignored)
+    generation = _generation(draft, choice, citing, style, cached_turns, ignored)
     return DecodedRequest(
         conversation=conversation,
         generation=generation,
@@ -109,7 +109,7 @@ def decode(
 
 
 def _generation(
-    request: wire.Request,
+    draft: Draft,
     choice: ToolChoice,
     citing: Citing,
     style: token_ids.TokenStyle | None,
@@ -117,13 +117,14 @@ def _generation(
     ignored: list[str],
 ) -> GenerationParams:
     """How the reply is generated. What of the thinking is accepted and not acted upon is added to `ignored`."""
+    request = draft.request
     return GenerationParams(
         max_tokens=request.max_tokens,
         sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k),
         stop_sequences=tuple(filter(None, request.stop_sequences or ())),
         tool_choice=choice,
-        thinking=thinking_policy(request, ignored),
-        output_schema=output_format.schema(request, citing),
+        thinking=thinking_policy(request, draft.effort, ignored),
+        output_schema=output_format.schema(draft, citing),
         cached_turns=cached_turns,
         report=style.report if style else None,
         edits=_edits(request),
@@ -178,6 +179,12 @@ def _turns(messages: list[checks.Indexed], reader: Reader) -> list[list[Turn]]:
         else:
             turns.append(reader.turns(blocks, role, where, asking=position > last))
     return turns
+
+
+def _turns_before(mark: caching.Mark, draft: Draft, turns: list[list[Turn]]) -> int:
+    """How many turns stand before a cache mark; those of each message are given."""
+    placed = zip(draft.messages, turns, strict=True)
+    return sum(len(own) for (index, _, _), own in placed if index < mark.messages)
 
 
 def _unbilled(blocks: list[wire.AnyBlock]) -> list[wire.AnyBlock]:

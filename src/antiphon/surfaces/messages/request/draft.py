@@ -12,16 +12,18 @@ from antiphon.serving.service import ModelCard
 from antiphon.surfaces.messages import compaction
 from antiphon.surfaces.messages.request import checks, tools, wire
 from antiphon.surfaces.messages.request.blocks import sources
+from antiphon.surfaces.messages.request.thinking import Effort, effort_in_force
 
 
 class Draft(msgspec.Struct, kw_only=True):
     """A request whose blocks have been read from the wire, and whose addresses may still have to be fetched.
 
-    `pointing` is false when nothing points at an address or a file, so that nobody need look, `referring` when no tool
-    is referred to anywhere, `marked` when nothing is marked to be cached."""
+    `effort` is that of the reply. `pointing` is false when nothing points at an address or a file, so that nobody need
+    look, `referring` when no tool is referred to anywhere, `marked` when nothing is marked to be cached."""
 
     request: wire.Request
     unknown: list[str]
+    effort: Effort | None
     pointing: bool
     referring: bool
     marked: bool
@@ -45,12 +47,14 @@ def read_draft(body: bytes, offered: ServerTools) -> Draft:
     if request.messages and request.input_ids is not None:
         raise BadRequest("input_ids: the prompt is either messages or input_ids, not both")
     messages = [_indexed(index, message) for index, message in enumerate(request.messages)]
+    effort = effort_in_force(request, messages)
     if messages:
-        messages = compaction.resumed(messages)
+        messages = compaction.resumed(_shown(request, messages))
         checks.check(messages)
     return Draft(
         request=request,
         unknown=unknown,
+        effort=effort,
         pointing=b'"url"' in body or b'"file_id"' in body,
         referring=b'"tool_reference"' in body,
         marked=b'"cache_control"' in body,
@@ -80,11 +84,23 @@ def last_text(draft: Draft) -> str:
     return ""
 
 
+def _shown(request: wire.Request, messages: list[checks.Indexed]) -> list[checks.Indexed]:
+    """The messages without the text of system messages whose user turn is over. Changes of tools stay in force."""
+    last = max((index for index, role, _ in messages if role == "user"), default=-1)
+    over = {index for index, message in enumerate(request.messages[:last]) if message.clear_at == "next_user_message"}
+    return [
+        (index, role, [block for block in blocks if not (index in over and isinstance(block, wire.Text))])
+        for index, role, blocks in messages
+    ]
+
+
 def _indexed(index: int, message: wire.Message) -> checks.Indexed:
     role = wire.ROLES.get(message.role)
     where = f"messages.{index}"
     if role is None:
         raise BadRequest(f"{where}.role: Input should be 'user', 'assistant' or 'system'")
+    if message.clear_at is not None and role != "system":
+        raise BadRequest(f"{where}.clear_at: only `system` messages can have it")
     if isinstance(message.content, msgspec.UnsetType):
         if role != "system" or message.output_config is msgspec.UNSET:
             raise BadRequest(f"{where}.content: Field required")

@@ -10,6 +10,7 @@ from antiphon.api.errors import BadRequest
 from antiphon.surfaces.content.schemas import checked_schema
 from antiphon.surfaces.messages.citations import Citing
 from antiphon.surfaces.messages.request import wire
+from antiphon.surfaces.messages.request.draft import Draft
 
 
 def of(request: wire.Request) -> tuple[str, wire.Format] | None:
@@ -19,9 +20,9 @@ def of(request: wire.Request) -> tuple[str, wire.Format] | None:
     return None if request.output_format is None else ("output_format", request.output_format)
 
 
-def schema(request: wire.Request, citing: Citing) -> dict[str, Any] | None:
+def schema(draft: Draft, citing: Citing) -> dict[str, Any] | None:
     """The schema of the one JSON value that the reply is to be. Raises BadRequest."""
-    found = of(request)
+    found = of(draft.request)
     if found is None:
         return None
     where, output = found
@@ -33,4 +34,12 @@ def schema(request: wire.Request, citing: Citing) -> dict[str, Any] | None:
         raise BadRequest(
             f"{where}: a reply of one JSON value cannot cite; disable `citations`, or leave the format out"
         )
+    if _continues_text(draft):
+        raise BadRequest(f"{where}: a reply of one JSON value cannot continue a text; end with a user message")
     return checked_schema(bytes(output.schema), f"{where}.schema", "JSON schema is invalid.")
+
+
+def _continues_text(draft: Draft) -> bool:
+    _, role, blocks = draft.messages[-1] if draft.messages else (0, "user", [])
+    last = blocks[-1] if blocks else None
+    return role == "assistant" and isinstance(last, wire.Text) and bool(last.text.strip())

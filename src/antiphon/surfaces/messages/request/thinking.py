@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
+from msgspec import UnsetType
 
 from antiphon.api.conversation import ThinkingPolicy
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.messages.request import wire
+from antiphon.surfaces.messages.request.checks import Indexed
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 Mode = Literal["enabled", "disabled", "adaptive", "between_tools"]
@@ -24,13 +26,33 @@ _MODES: dict[str, Mode] = {
 }
 
 
-def thinking_policy(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
+def effort_in_force(request: wire.Request, messages: Sequence[Indexed]) -> Effort | None:
+    """The effort that the reply is made with: that of the request until a system message sets another. Behind a user
+    message with anything but tool results it holds for the answer to that, elsewhere from the next such message on.
+    Raises BadRequest for what the API does not know."""
+    effort = _effort(request.output_config, "output_config")
+    later, answering = effort, False
+    for (index, role, blocks), message in zip(messages, request.messages, strict=True):
+        if role == "system":
+            later = _effort(message.output_config, f"messages.{index}.output_config") or later
+            effort = later if answering else effort
+        else:
+            answering = role == "user" and (answering or any(not isinstance(each, wire.ToolResult) for each in blocks))
+            effort = later if answering else effort
+    return effort
+
+
+def _effort(config: wire.OutputConfig | wire.SystemOutputConfig | UnsetType | None, where: str) -> Effort | None:
+    if not config or config.effort is None:
+        return None
+    if config.effort not in _EFFORTS:
+        raise BadRequest(f"{where}.effort: Input should be {_alternatives(_EFFORTS)}")
+    return _EFFORTS[config.effort]
+
+
+def thinking_policy(request: wire.Request, effort: Effort | None, ignored: list[str]) -> ThinkingPolicy:
     """How the model is to think. Raises BadRequest for what the API does not know; what is not acted upon is added to
     `ignored`."""
-    wished = request.output_config.effort if request.output_config else None
-    effort = _EFFORTS.get(wished or "")
-    if wished is not None and effort is None:
-        raise BadRequest(f"output_config.effort: Input should be {_alternatives(_EFFORTS)}")
     if request.output_config and request.output_config.task_budget is not msgspec.UNSET:
         ignored.append("output_config.task_budget")
     thinking = request.thinking

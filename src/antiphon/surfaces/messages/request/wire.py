@@ -7,7 +7,7 @@ client wrote as JSON (tool input, schemas) stays its own bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -28,12 +28,20 @@ Ignored = Raw | UnsetType
 ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
 
+class SystemOutputConfig(msgspec.Struct):
+    """`output_config` of a system message: how much effort the model makes from there on."""
+
+    effort: str | None = None
+
+
 class Message(msgspec.Struct):
-    """One message. Only a system message that merely sets `output_config` has no content."""
+    """One message. Only a system message that merely sets `output_config` has no content. With `clear_at`, the text of
+    a system message is shown for the user turn that it follows, or always."""
 
     role: Annotated[str, Meta(extra_json_schema={"enum": list(ROLES)})]
     content: Content | UnsetType = UNSET
-    output_config: Ignored = UNSET
+    output_config: SystemOutputConfig | UnsetType | None = UNSET
+    clear_at: Literal["next_user_message", "never"] | None = None
 
 
 class ToolChoice(msgspec.Struct):
