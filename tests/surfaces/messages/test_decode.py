@@ -73,11 +73,6 @@ def says(role: str, *content: Any) -> dict[str, Any]:
         ),
         ({"tools": [{"name": "f", "input_schema": {}}]}, "tools.0.custom.input_schema.type: Field required"),
         (
-            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
-            "tools.0: Input tag 'function' found using 'type' does not match any of the expected tags: "
-            "'custom' and the dated types of the API's own tools",
-        ),
-        (
             {"messages": [says("user", {"type": "document", "source": {"type": "text", "text": "x"}})]},
             "messages.0.content.0.document.source.text.data: Field required",
         ),

@@ -25,8 +25,6 @@ from antiphon.surfaces.http.validation import complaint, malformed
 from antiphon.surfaces.messages.request import wire
 
 _NAME = re.compile(r"^[a-zA-Z0-9_-]{1,128}$")
-_DEFINED = re.compile(r"_\d{8}$|^mcp_toolset$|^tool_search_tool_(bm25|regex)$")
-"""What the types of tools that the API defines look like, known here or not."""
 _INVALID = (
     "JSON schema is invalid. It must match JSON Schema draft 2020-12 "
     "(https://json-schema.org/draft/2020-12). Learn more about tool use at "
@@ -183,11 +181,6 @@ def _put(box: Toolbox, raw: Raw, where: str, offered: ServerTools) -> None:
         return
     tools = known(kind, settings)
     if tools is None:
-        if not _DEFINED.search(kind):
-            raise BadRequest(
-                f"{where}: Input tag '{kind[:60]}' found using 'type' does not match any of the expected tags: "
-                "'custom' and the dated types of the API's own tools"
-            )
         name = entry.name or kind
         if name in box:
             if entry.name:
