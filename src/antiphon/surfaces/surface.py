@@ -64,7 +64,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     that is over. `store` is where batches and other things of clients are kept (None: nowhere), and `files` are those
     in it; batches that an earlier server kept in the folder `previous_batches` are taken over. So many `workers` share
     the engines of this machine. `server_tools` are those that run here. The `recorder` keeps what was sampled, if it is
-    kept. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so that tests can fix
+    kept. When `leaving` is done, whatever still runs ends in an error. `background` has the tasks that go on after
+    their requests were answered, which a server that stops lets finish. Clock and ids come in, so that tests can fix
     them."""
 
     seal_key: bytes
@@ -88,6 +89,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     server_tools: ServerTools = msgspec.field(default_factory=ServerTools)
     recorder: Recorder | None = None
     leaving: asyncio.Future[None] | None = None
+    background: set[asyncio.Task[None]] = msgspec.field(default_factory=set)
     clock: Callable[[], float] = time.time
     new_id: Callable[[str], str] = fresh_id
 
