@@ -3,8 +3,8 @@
 How Granian stops (2.8, tried 2026-11): each worker closes its listening socket at once, idle connections too, goes on
 with its running responses, and shuts the application down when the last one has ended; what is left after
 `workers_kill_timeout` is killed. That is a drain as we want it. What it lacks is added here: a second signal that
-forces, workers that end when the supervisor disappears, listening sockets that outlive them, and a server that outlives
-them, too.
+forces, workers that end when the supervisor disappears, listening sockets that outlive them, a server that outlives
+them, too, and an end of connections whose clients take nothing.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def run(
         websockets=False,
         backlog=_BACKLOG,
         backpressure=_CONNECTIONS,
+        send_timeout=settings.send_timeout,
         respawn_failed_workers=True,
         # Granian counts whole seconds, and takes 0 for "for ever".
         workers_kill_timeout=max(1, math.ceil(settings.grace_period)),
@@ -91,7 +92,12 @@ def run(
 
 class _Server(Granian):  # type: ignore[misc, valid-type]
     """Each worker has a listening socket of its own, among which the kernel divides the connections, and the supervisor
-    has them all: those of a worker that died wait for the one that is started in its place instead of being refused."""
+    has them all: those of a worker that died wait for the one that is started in its place instead of being refused. On
+    Linux a connection breaks whose client takes nothing of what it is sent for `send_timeout` seconds."""
+
+    def __init__(self, *arguments: Any, send_timeout: float, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._send_timeout = send_timeout
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
         """In the place of Granian's (2.8), which ends the server when a worker dies within seconds of being started
@@ -135,6 +141,9 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
         self._listeners = [(holder, socket.socket(fileno=holder.get_fd())) for holder in holders]
         for _, listener in self._listeners:
             listener.set_inheritable(True)
+            # Inherited by connections. The application could not do it: Granian leaves a connection open that it cannot
+            # write to, and a write waits until a third of the kernel's buffer is free, however slowly it is read.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._send_timeout * 1000))
 
     def _spawn_worker(self, idx: int, *arguments: Any, **named: Any) -> Any:
         if self._listeners:
