@@ -35,6 +35,7 @@ from antiphon.serving.model import Model
 from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import TokenModel
+from antiphon.storage.repeating import repeat
 from antiphon.storage.store import Store
 from antiphon.trajectories.recorder import Recorder
 
@@ -145,11 +146,12 @@ class Application:
         self._service.reloader = reloader
         chosen = self._surface_options(recorder, bounds)
         self._surfaces = surfaces.build(self._service, chosen)
-        self._tending = [
-            asyncio.ensure_future(work)
-            for work in (*self._accounts.tend(), *surfaces.tending(self._service, self._surfaces, chosen))
+        tended = [
+            *self._accounts.tend(),
+            *surfaces.tending(self._service, self._surfaces, chosen),
+            repeat(reloader.follow, "reloads by other workers cannot be followed for now"),
         ]
-        self._tending.append(asyncio.ensure_future(reloader.follow()))
+        self._tending = [asyncio.ensure_future(work) for work in tended]
         self._shared.when_stopping(self._stop)
         spare_the_lasting()
 

@@ -108,6 +108,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Answer = Callable[[Exchange], Awaitable[None]]
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -177,12 +178,12 @@ class Surface(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP API: its routes over a service, and how it tells failures.
 
     `tend` gives the work that goes on beside the requests, if there is any, with the application that all surfaces make
-    together. The rest describes it: `base` is what programs put before its paths; `types` are named in its structs as
-    `{"$ref": NAME}`, where JSON is kept raw."""
+    together; it begins again when it breaks off. The rest describes it: `base` is what programs put before its paths;
+    `types` are named in its structs as `{"$ref": NAME}`, where JSON is kept raw."""
 
     name: str
     routes: Callable[[Service, Options], list[Route]]
     failures: Failures
-    tend: Callable[[Service, ASGIApp, Options], Coroutine[Any, Any, None] | None] | None = None
+    tend: Callable[[Service, ASGIApp, Options], Work | None] | None = None
     base: str = "/v1"
     types: Mapping[str, Any] = {}
