@@ -16,7 +16,7 @@ import pytest
 
 from antiphon.accounts.keyring import Keyring
 from antiphon.batches.worker import Worker
-from antiphon.engines import Prefixes, Reach
+from antiphon.engines import Description, Prefixes, Reach
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.process import reloading
 from antiphon.process.app import Application
@@ -138,6 +138,34 @@ async def test_work_beside_the_requests_goes_on(
     assert sorted(failed) == ["Keyring", "Worker", "WorkerReloader"]
     for name in failed:
         assert caplog.text.count(f"RuntimeError: a fault of {name}\n") == 1
+
+
+async def test_a_worker_that_waits_for_its_engine_stops_at_once(tmp_path: Path) -> None:
+    """A server that is asked to stop before its engine has answered does not wait for that, and lets go of it."""
+    waiting, released = asyncio.Event(), asyncio.Event()
+
+    class Silent(Scripted):
+        async def describe(self) -> Description:
+            waiting.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def close(self) -> None:
+            released.set()
+
+    owner = WorkerStateOwner(tmp_path)
+    place = ModelEndpoint(settings=Settings(), engine="", name="m")
+    config = WorkerConfig(settings=Settings(state_dir=str(tmp_path)), models=(place,), shared=owner.folder)
+    application = Application(config, attach=lambda place, reach: Silent(Script()))
+    asked, told = asyncio.Queue[dict[str, Any]](), asyncio.Queue[Any]()
+    life = asyncio.ensure_future(application({"type": "lifespan"}, asked.get, told.put))
+    asked.put_nowait({"type": "lifespan.startup"})
+    await waiting.wait()
+    owner.stop()
+    await asyncio.wait_for(life, 60)
+    assert told.get_nowait()["type"] == "lifespan.startup.failed"
+    assert released.is_set()
+    owner.close()
 
 
 @asynccontextmanager

@@ -76,6 +76,7 @@ class Application:
         self._tending: list[asyncio.Task[None]] = []
         self._background: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Future[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._traces = tracing.begin(os.environ)
         self.stopped = False
         """Whether the server was asked to stop, and everything was let go of."""
@@ -90,8 +91,14 @@ class Application:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self._starting = asyncio.ensure_future(self._start())
+                self._shared.when_stopping(self._stop)
                 try:
-                    await self._start()
+                    await self._starting
+                except asyncio.CancelledError:
+                    log.info("the server was asked to stop while the worker started")
+                    await send({"type": "lifespan.startup.failed"})
+                    return
                 except (Failure, ValueError) as error:
                     # A sentence for the operator; where it happened says nothing more.
                     log.error("the worker cannot start: %s", error)
@@ -152,7 +159,6 @@ class Application:
             repeat(reloader.follow, "reloads by other workers cannot be followed for now"),
         ]
         self._tending = [asyncio.ensure_future(work) for work in tended]
-        self._shared.when_stopping(self._stop)
         spare_the_lasting()
 
     def _surface_options(self, recorder: Recorder | None, rate_limiter: RateLimiter) -> surfaces.Options:
@@ -186,6 +192,9 @@ class Application:
         """The server was asked to stop: begin nothing more, and let what clients wait for come to its end. What has not
         shortly before the worker is killed ends in an error."""
         self._shared.close()
+        if self._starting is not None:
+            # It may wait for an engine. Once it is done, this does nothing.
+            self._starting.cancel()
         if self._leaving is None:
             # To cancel a second time would cut off what a task does at its end.
             return
