@@ -59,8 +59,8 @@ def run(
     started: Callable[[], None] = lambda: None,
     stopping: Callable[[], None] = lambda: None,
 ) -> int:
-    """Run the workers until SIGTERM or SIGINT; gives the exit status. `application` is `module:factory`. `started`
-    is called just before the workers are, `stopping` at the first signal. Must run on the main thread."""
+    """Run the workers until SIGTERM, SIGINT or SIGHUP; gives the exit status. `application` is `module:factory`.
+    `started` is called just before the workers are, `stopping` at the first signal. Must run on the main thread."""
     # A forked worker would inherit locks that the supervisor's threads hold, and the pipe that keeps the engine alive.
     multiprocessing.set_start_method("spawn", force=True)
     server = _Server(
@@ -121,8 +121,6 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
                     return
                 self.interrupt_children.pop(0)
                 self._respawn_workers([index], spawn_target, target_loader)
-            if self.reload_signal:
-                self._reload(spawn_target, target_loader)
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -157,8 +155,10 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
 
 
 class Signals:
-    """The first signal drains, the second forces. All is done by a thread: a signal may come while Python deals with
-    another (`make` passes on what its child was sent, too), and a lock that both want would stop everything."""
+    """The first signal drains, the second forces. SIGHUP, of a terminal that was closed, only drains, because it may
+    come twice, and does nothing to a server that was started with `nohup`. All is done by a thread: a signal may come
+    while Python deals with another (`make` passes on what its child was sent, too), and a lock that both want would
+    stop everything."""
 
     def __init__(
         self, server: Any, grace_period: float, say: Callable[[str], None], stopping: Callable[[], None]
@@ -169,6 +169,7 @@ class Signals:
         self._grace_period = grace_period
         self._say = say
         self._stopping = stopping
+        self._stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._heard, self._tell = os.pipe()
         threading.Thread(target=self._heed, name="signals", daemon=True).start()
 
@@ -176,9 +177,12 @@ class Signals:
         """Put this in the place of Granian's own handlers."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.on_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if self._stays else self.on_signal)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """What Python calls. It takes no lock."""
+        if self.received and number == signal.SIGHUP:
+            return
         self.received = True
         for worker in list(self._server.wrks):
             # Ctrl-C reaches the workers too; one that leaves by that is no accident.
@@ -199,6 +203,8 @@ def load(application: str) -> Any:
     """The application, made inside a worker. Before that, the worker is tied to the life of the supervisor."""
     # Until the server installs its own handlers, a signal to stop must not be lost.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A terminal that is closed tells all processes; the supervisor lets this one finish.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     parent = multiprocessing.parent_process()
