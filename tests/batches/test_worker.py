@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,23 @@ async def test_a_claim_lasts_while_it_is_renewed(store: Store) -> None:
         async with working(store, second, lease=1.0):
             await ended(store)
     assert (first.asked, second.asked) == (["slow"], [])
+
+
+async def test_claims_are_renewed_again_after_an_unforeseen_failure(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A renewal that fails of anything is not the last one."""
+    renew, renewed = Queue.renew, list[int]()
+
+    async def failing_once(queue: Queue, shares: Iterable[Share]) -> None:
+        renewed.append(1)
+        if len(renewed) == 1:
+            raise RuntimeError("a fault")
+        await renew(queue, shares)
+
+    monkeypatch.setattr(Queue, "renew", failing_once)
+    async with working(store, answering(), lease=0.3):
+        await eventually(lambda: len(renewed) > 2)
 
 
 async def test_what_cannot_be_answered_now_is_asked_again(store: Store) -> None:

@@ -194,3 +194,35 @@ async def test_streams_that_outlast_the_grace_period_end_in_an_error(tmp_path: P
             if text == "slow":
                 assert b'"overloaded_error","message":"the server is shutting down"' in raw
         assert server.process.wait(30) == 0
+
+
+async def test_responses_in_the_background_have_the_grace_period_too(tmp_path: Path) -> None:
+    """SIGTERM with two of them at work and no connection open: the short one is made to its end, the other has failed
+    when the grace period is over and says why. The next server on the state folder knows of both."""
+    script = tmp_path / "script.json"
+    rules = [{"when": "slow", "text": "word " * 2000, "delay": 0.05}, {"text": "word " * 40, "delay": 0.05}]
+    script.write_text(json.dumps({"slots": 2, "rules": rules}))
+    with serving(tmp_path, f"scripted+{script}", "--grace-period", "8") as server:
+        async with aiohttp.ClientSession() as client:
+            ids = []
+            for text in ("slow", "brief"):
+                body = {"model": "default", "input": text, "background": True}
+                async with client.post(server.url + "/v1/responses", json=body) as response:
+                    ids.append((await response.json())["id"])
+            await processes.eventually(lambda: _running(client, server, 2))
+        server.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(server.process.wait, 60) == 0
+    port = int(server.url.rpartition(":")[2])
+    with serving(tmp_path, f"scripted+{script}", port=port) as server:
+        async with aiohttp.ClientSession() as client:
+            made = []
+            for id in ids:
+                async with client.get(f"{server.url}/v1/responses/{id}") as response:
+                    made.append(await response.json())
+    failed, completed = made
+    assert (failed["status"], failed["error"]["message"]) == (
+        "failed",
+        "the server was stopped before the response was made",
+    )
+    assert completed["status"] == "completed"
+    assert completed["output"][0]["content"][0]["text"].count("word") == 40

@@ -6,14 +6,16 @@ import asyncio
 import json
 import random
 import resource
+import socket
+import time
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.end_to_end.conftest import serving
+from tests.end_to_end.conftest import Server, serving
 from tests.faults import processes
-from tests.faults.asking import ask, leave
+from tests.faults.asking import ask, body, leave
 
 pytestmark = [
     pytest.mark.xdist_group("engine"),
@@ -91,3 +93,46 @@ async def test_more_streams_than_the_shell_allows_files(tmp_path: Path) -> None:
             asking = asyncio.gather(*(ask(client, server.url, "Hi", stream=True) for _ in range(400)))
             await processes.eventually(lambda: processes.descriptors(worker) > 400)
             assert [status for status, *_ in await asking] == [200] * 400
+
+
+def reading(server: Server, text: str) -> socket.socket:
+    """The connection of a client that has sent its request and takes in little ahead of what it reads."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    client.settimeout(60)
+    client.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+    request = json.dumps(body(text, max_tokens=2000)).encode()
+    head = "POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nanthropic-version: 1\r\ncontent-type: application/json\r\n"
+    client.sendall(f"{head}connection: close\r\ncontent-length: {len(request)}\r\n\r\n".encode() + request)
+    return client
+
+
+def read_slowly(client: socket.socket) -> bytes:
+    """What a client is sent who rests after each of its first reads, for several times the timeout altogether."""
+    raw = bytearray()
+    while chunk := client.recv(1 << 17):
+        raw += chunk
+        if len(raw) < 6 << 20:
+            time.sleep(0.2)
+    return bytes(raw)
+
+
+async def test_a_client_that_reads_nothing_gives_its_slot_away(tmp_path: Path) -> None:
+    """Its connection stays open, but what it would not take is given up after the timeout, and who waited for the slot
+    is answered. A client who reads slowly gets all of its reply, however long that takes."""
+    script = tmp_path / "script.json"
+    rules = [{"when": "long", "pieces": ["x" * 10000], "repeat": 2000, "delay": 0.001}, {"text": "Hi."}]
+    script.write_text(json.dumps({"slots": 1, "rules": rules}))
+    with serving(tmp_path, f"scripted+{script}", "--send-timeout", "5") as server:
+        async with aiohttp.ClientSession() as client:
+            with reading(server, "long"):
+                await processes.eventually(lambda: running(client, server))
+                assert (await asyncio.wait_for(ask(client, server.url, "Hi", stream=False), 60))[0] == 200
+            await processes.eventually(lambda: b"the client went away" in server.log.read_bytes())
+            with reading(server, "long") as slow:
+                raw = await asyncio.to_thread(read_slowly, slow)
+            assert b"message_stop" in raw[-500:]
+
+
+async def running(client: aiohttp.ClientSession, server: Server) -> bool:
+    return (await processes.gauges(client, server.url))["running"] == 1

@@ -6,15 +6,21 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from antiphon.engines import Prefixes, Reach
+import pytest
+
+from antiphon.accounts.keyring import Keyring
+from antiphon.batches.worker import Worker
+from antiphon.engines import Description, Prefixes, Reach
 from antiphon.engines.scripted import Script, Scripted
 from antiphon.process import reloading
 from antiphon.process.app import Application
+from antiphon.process.reloading import WorkerReloader
 from antiphon.process.worker_config import ModelEndpoint, WorkerConfig
 from antiphon.process.worker_state import Reloaded
 from antiphon.process.worker_state_owner import WorkerStateOwner
@@ -103,6 +109,63 @@ async def test_a_worker_that_is_started_after_a_reload_knows_of_it(tmp_path: Pat
     owner.close()
     assert seen == [b"the first file", seen[1], seen[1]]
     assert seen[1] != seen[0]
+
+
+async def test_work_beside_the_requests_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever keys, reloads or a surface's own work fail of, it is a line of the log with a traceback, and they are
+    tended again."""
+    failed = Counter[str]()
+
+    def failing_once(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        async def tended(*arguments: Any) -> None:
+            failed[name] += 1
+            if failed[name] == 1:
+                raise RuntimeError(f"a fault of {name}")
+            await work(*arguments)
+
+        return tended
+
+    for owner, name in ((Keyring, "follow"), (WorkerReloader, "follow"), (Worker, "run")):
+        monkeypatch.setattr(owner, name, failing_once(owner.__name__, getattr(owner, name)))
+    owner = WorkerStateOwner(tmp_path)
+    place = ModelEndpoint(settings=Settings(), engine="", name="m")
+    config = WorkerConfig(settings=Settings(state_dir=str(tmp_path)), models=(place,), shared=owner.folder)
+    async with living(Application(config, attach=lambda place, reach: Scripted(Script()))):
+        await eventually(lambda: sorted(failed.values()) == [2, 2, 2])
+    owner.close()
+    assert sorted(failed) == ["Keyring", "Worker", "WorkerReloader"]
+    for name in failed:
+        assert caplog.text.count(f"RuntimeError: a fault of {name}\n") == 1
+
+
+async def test_a_worker_that_waits_for_its_engine_stops_at_once(tmp_path: Path) -> None:
+    """A server that is asked to stop before its engine has answered does not wait for that, and lets go of it."""
+    waiting, released = asyncio.Event(), asyncio.Event()
+
+    class Silent(Scripted):
+        async def describe(self) -> Description:
+            waiting.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def close(self) -> None:
+            released.set()
+
+    owner = WorkerStateOwner(tmp_path)
+    place = ModelEndpoint(settings=Settings(), engine="", name="m")
+    config = WorkerConfig(settings=Settings(state_dir=str(tmp_path)), models=(place,), shared=owner.folder)
+    application = Application(config, attach=lambda place, reach: Silent(Script()))
+    asked, told = asyncio.Queue[dict[str, Any]](), asyncio.Queue[Any]()
+    life = asyncio.ensure_future(application({"type": "lifespan"}, asked.get, told.put))
+    asked.put_nowait({"type": "lifespan.startup"})
+    await waiting.wait()
+    owner.stop()
+    await asyncio.wait_for(life, 60)
+    assert told.get_nowait()["type"] == "lifespan.startup.failed"
+    assert released.is_set()
+    owner.close()
 
 
 @asynccontextmanager

@@ -182,6 +182,33 @@ def test_a_second_signal_forces(start: Callable[..., Running]) -> None:
     eventually(lambda: not server.alive())
 
 
+def test_a_terminal_that_is_closed_ends_the_server(start: Callable[..., Running]) -> None:
+    """SIGHUP, which reaches all processes and may come twice, drains like SIGTERM, and nothing is left."""
+    server = start(workers=2)
+    stream = server.get("20")
+    assert stream.readline() == b"0\n"
+    for _ in range(2):
+        os.killpg(server.process.pid, signal.SIGHUP)
+    lines = stream.read().split()
+    assert lines[-1] == b"end"
+    assert len(lines) == 20
+    assert server.process.wait(60) == 0
+    eventually(lambda: not server.alive())
+
+
+def test_a_server_outlives_the_terminal_when_it_was_told_to(start: Callable[..., Running]) -> None:
+    """With SIGHUP ignored from the start, as `nohup` has it, nothing happens: the same worker answers."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        server = start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    worker = server.get("pid").read()
+    os.killpg(server.process.pid, signal.SIGHUP)
+    time.sleep(1)
+    assert server.get("pid").read() == worker
+
+
 def test_a_dead_worker_is_replaced(start: Callable[..., Running]) -> None:
     """A worker that dies takes its own connection along, and another one answers."""
     server = start()

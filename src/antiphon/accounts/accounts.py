@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from antiphon.accounts.ledger import Ledger
 from antiphon.accounts.usage_store import UsageStore
 from antiphon.api.errors import Forbidden
 from antiphon.storage.records import Records
+from antiphon.storage.repeating import repeat
 
 log = logging.getLogger("antiphon")
 
@@ -44,8 +46,13 @@ class Accounts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def tend(self) -> list[Coroutine[Any, Any, None]]:
         """The work that goes on beside the requests: taking in changes of keys, adding up what is used."""
-        followed = [self.keys.follow(self.key_store)] if self.key_store else []
-        return [*followed, self.ledger.tend()] if self.ledger else followed
+        tended: list[Coroutine[Any, Any, None]] = []
+        if self.key_store is not None:
+            follow = partial(self.keys.follow, self.key_store)
+            tended.append(repeat(follow, "changes of keys cannot be taken in for now"))
+        if self.ledger is not None:
+            tended.append(repeat(self.ledger.tend, "usage cannot be added up for now"))
+        return tended
 
     async def close(self) -> None:
         """Add up what is left."""

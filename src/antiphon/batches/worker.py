@@ -25,8 +25,8 @@ from antiphon.batches.journal import Journal, persistently
 from antiphon.batches.queue import LEASE, ClaimLost, Queue, Share
 from antiphon.batches.requests import Item
 from antiphon.batches.store import Batch, BatchStore
+from antiphon.storage.repeating import repeat
 from antiphon.storage.store import Store
-from antiphon.storage.sweeping import sweeping
 
 log = logging.getLogger("antiphon")
 
@@ -120,7 +120,9 @@ class Worker:
 
     async def run(self) -> None:
         """Look for work and do it, until cancelled. What is cut off is done again by whoever comes next."""
-        beside = [asyncio.ensure_future(self._sweep()), asyncio.ensure_future(self._renew())]
+        sweep = repeat(BatchStore(self._store).sweep, "old batches could not be deleted and stay for now", _SWEEP)
+        renew = repeat(self._renew, "claims of batches cannot be renewed for now", self._lease / 4)
+        beside = [asyncio.ensure_future(work) for work in (sweep, renew)]
         try:
             while True:
                 with contextlib.suppress(OSError):
@@ -146,14 +148,9 @@ class Worker:
         self._running[batch.id] = task = asyncio.ensure_future(self._batch(batch))
         task.add_done_callback(lambda _: self._running.pop(batch.id, None))
 
-    async def _sweep(self) -> None:
-        await sweeping(BatchStore(self._store).sweep, "old batches", _SWEEP)
-
     async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(self._lease / 4)
-            with contextlib.suppress(OSError):
-                await self._queue.renew(self._claimed)
+        with contextlib.suppress(OSError):
+            await self._queue.renew(self._claimed)
 
     async def _batch(self, batch: Batch) -> None:
         try:

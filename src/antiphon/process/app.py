@@ -35,12 +35,13 @@ from antiphon.serving.model import Model
 from antiphon.serving.rate_limits import RateLimiter
 from antiphon.serving.service import Service
 from antiphon.serving.token_model import TokenModel
+from antiphon.storage.repeating import repeat
 from antiphon.storage.store import Store
 from antiphon.trajectories.recorder import Recorder
 
 log = logging.getLogger("antiphon")
 
-# Seconds that streams which must end have to say so.
+# Seconds that replies which must end have to say so.
 _FAREWELL = 1.0
 
 
@@ -73,6 +74,9 @@ class Application:
         self._loaded: dict[str, list[Model]] = {}
         self._replaced: dict[str, list[Model]] = {}
         self._tending: list[asyncio.Task[None]] = []
+        self._background: set[asyncio.Task[None]] = set()
+        self._leaving: asyncio.Future[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._traces = tracing.begin(os.environ)
         self.stopped = False
         """Whether the server was asked to stop, and everything was let go of."""
@@ -87,8 +91,14 @@ class Application:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self._starting = asyncio.ensure_future(self._start())
+                self._shared.when_stopping(self._stop)
                 try:
-                    await self._start()
+                    await self._starting
+                except asyncio.CancelledError:
+                    log.info("the server was asked to stop while the worker started")
+                    await send({"type": "lifespan.startup.failed"})
+                    return
                 except (Failure, ValueError) as error:
                     # A sentence for the operator; where it happened says nothing more.
                     log.error("the worker cannot start: %s", error)
@@ -100,9 +110,9 @@ class Application:
                     return
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                self._shared.close()
-                self._rest()
-                await asyncio.gather(*self._tending, return_exceptions=True)
+                # Without a supervisor, or when Ctrl-C reaches the worker first, nothing was said of it before.
+                self._stop()
+                await asyncio.gather(*self._tending, *self._background, return_exceptions=True)
                 if self._service is not None:
                     await self._service.close()
                 await self._tools.close()
@@ -123,7 +133,6 @@ class Application:
         hashes = self._runtime.key_hashes
         self._accounts = await open_accounts(records, hashes, Path(settings.journals), open=settings.no_auth)
         bounds = parts.rate_limiter(settings, self._accounts.keys, self._shared)
-        leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         places = self._runtime.models
         reloads = [self._shared.reloaded(place.name) for place in places]
         loaded = await asyncio.gather(*(self._load(place) for place in places))
@@ -142,22 +151,21 @@ class Application:
         known = dict(zip(self._loaded, reloads, strict=True))
         reloader = WorkerReloader(self._shared, self._places, self._engine, self._renew, known)
         self._service.reloader = reloader
-        chosen = self._surface_options(recorder, bounds, leaving)
+        chosen = self._surface_options(recorder, bounds)
         self._surfaces = surfaces.build(self._service, chosen)
-        self._tending = [
-            asyncio.ensure_future(work)
-            for work in (*self._accounts.tend(), *surfaces.tending(self._service, self._surfaces, chosen))
+        tended = [
+            *self._accounts.tend(),
+            *surfaces.tending(self._service, self._surfaces, chosen),
+            repeat(reloader.follow, "reloads by other workers cannot be followed for now"),
         ]
-        self._tending.append(asyncio.ensure_future(reloader.follow()))
-        self._shared.when_stopping(partial(self._stop, leaving))
+        self._tending = [asyncio.ensure_future(work) for work in tended]
         spare_the_lasting()
 
-    def _surface_options(
-        self, recorder: Recorder | None, rate_limiter: RateLimiter, leaving: asyncio.Future[None]
-    ) -> surfaces.Options:
+    def _surface_options(self, recorder: Recorder | None, rate_limiter: RateLimiter) -> surfaces.Options:
         settings, shared = self._runtime.settings, bool(self._runtime.shared)
         uploads = parts.file_store(settings, self._store)
         self._tools = parts.server_tools(settings, uploads)
+        self._leaving = asyncio.get_running_loop().create_future()
         return parts.options(
             settings,
             server_tools=self._tools,
@@ -168,7 +176,8 @@ class Application:
             crashes=self._shared.crashes,
             model_states=self._shared.models,
             metrics=self._metrics,
-            leaving=leaving,
+            leaving=self._leaving,
+            background=self._background,
             trace=self._traces,
             store=self._store,
             files=uploads,
@@ -179,14 +188,23 @@ class Application:
     def _metrics(self) -> bytes:
         return metrics.exposition() + model_loads.exposition(self._shared.models())
 
-    def _stop(self, leaving: asyncio.Future[None]) -> None:
-        """The server was asked to stop: begin nothing more, and let what clients wait for come to its end."""
-        self._rest()
-        _leave(leaving, self._runtime.settings.grace_period)
-
-    def _rest(self) -> None:
+    def _stop(self) -> None:
+        """The server was asked to stop: begin nothing more, and let what clients wait for come to its end. What has not
+        shortly before the worker is killed ends in an error."""
+        self._shared.close()
+        if self._starting is not None:
+            # It may wait for an engine. Once it is done, this does nothing.
+            self._starting.cancel()
+        if self._leaving is None:
+            # To cancel a second time would cut off what a task does at its end.
+            return
+        leaving, self._leaving = self._leaving, None
         for task in self._tending:
             task.cancel()
+        grace_period = self._runtime.settings.grace_period
+        patience = grace_period - min(_FAREWELL, grace_period / 4)
+        log.info("the server was asked to stop; running requests have %.1f s", patience)
+        asyncio.get_running_loop().call_later(patience, leaving.set_result, None)
 
     async def _load(self, place: ModelEndpoint) -> list[Model]:
         """The model at this place, and behind it those that its adapters make of it."""
@@ -261,13 +279,6 @@ def spare_the_lasting() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-
-
-def _leave(leaving: asyncio.Future[None], grace_period: float) -> None:
-    """The server was asked to stop. Streams that are not over shortly before the workers are killed end in an error."""
-    patience = grace_period - min(_FAREWELL, grace_period / 4)
-    log.info("the server was asked to stop; running requests have %.1f s", patience)
-    asyncio.get_running_loop().call_later(patience, leaving.set_result, None)
 
 
 def create() -> ASGIApp:

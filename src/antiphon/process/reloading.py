@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from antiphon.api.errors import BadRequest, EngineFailed, NotFound
+from antiphon.api.errors import BadRequest, EngineFailed, Failure, NotFound
 from antiphon.engines import UpdatesWeights
 from antiphon.process.reload_gate import ReloadGate
 from antiphon.process.worker_config import ModelEndpoint
@@ -122,4 +122,6 @@ class WorkerReloader:
                 except Exception as error:
                     if self._failed.get(model) != outcome:
                         self._failed[model] = outcome
-                        log.error("%s was reloaded, but cannot be used: %s", model, error or type(error).__name__)
+                        foreseen = isinstance(error, (Failure, OSError, ValueError))
+                        cause = str(error) or type(error).__name__
+                        log.error("%s was reloaded, but cannot be used: %s", model, cause, exc_info=not foreseen)

@@ -20,6 +20,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -59,7 +60,9 @@ def _serve(settings: Settings, application: str) -> int:
     for model in settings.served.values():
         refuse_wrong_model(model)
     # Until the workers run there is nothing to drain: leave at once, through the clean-up below.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _leave)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _leave)
     if settings.log_format == "json":
         request_log.configure("info", "json")
     os.environ.pop(KEYS_VARIABLE, None)
@@ -78,6 +81,10 @@ def _serve(settings: Settings, application: str) -> int:
     finally:
         engines.stop()
         sharing.close()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def refuse_open(settings: Settings) -> None:

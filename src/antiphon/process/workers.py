@@ -3,8 +3,8 @@
 How Granian stops (2.8, tried 2026-11): each worker closes its listening socket at once, idle connections too, goes on
 with its running responses, and shuts the application down when the last one has ended; what is left after
 `workers_kill_timeout` is killed. That is a drain as we want it. What it lacks is added here: a second signal that
-forces, workers that end when the supervisor disappears, listening sockets that outlive them, and a server that outlives
-them, too.
+forces, workers that end when the supervisor disappears, listening sockets that outlive them, a server that outlives
+them, too, and an end of connections whose clients take nothing.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def run(
     started: Callable[[], None] = lambda: None,
     stopping: Callable[[], None] = lambda: None,
 ) -> int:
-    """Run the workers until SIGTERM or SIGINT; gives the exit status. `application` is `module:factory`. `started`
-    is called just before the workers are, `stopping` at the first signal. Must run on the main thread."""
+    """Run the workers until SIGTERM, SIGINT or SIGHUP; gives the exit status. `application` is `module:factory`.
+    `started` is called just before the workers are, `stopping` at the first signal. Must run on the main thread."""
     # A forked worker would inherit locks that the supervisor's threads hold, and the pipe that keeps the engine alive.
     multiprocessing.set_start_method("spawn", force=True)
     server = _Server(
@@ -72,6 +72,7 @@ def run(
         websockets=False,
         backlog=_BACKLOG,
         backpressure=_CONNECTIONS,
+        send_timeout=settings.send_timeout,
         respawn_failed_workers=True,
         # Granian counts whole seconds, and takes 0 for "for ever".
         workers_kill_timeout=max(1, math.ceil(settings.grace_period)),
@@ -91,7 +92,12 @@ def run(
 
 class _Server(Granian):  # type: ignore[misc, valid-type]
     """Each worker has a listening socket of its own, among which the kernel divides the connections, and the supervisor
-    has them all: those of a worker that died wait for the one that is started in its place instead of being refused."""
+    has them all: those of a worker that died wait for the one that is started in its place instead of being refused. On
+    Linux a connection breaks whose client takes nothing of what it is sent for `send_timeout` seconds."""
+
+    def __init__(self, *arguments: Any, send_timeout: float, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._send_timeout = send_timeout
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
         """In the place of Granian's (2.8), which ends the server when a worker dies within seconds of being started
@@ -115,8 +121,6 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
                     return
                 self.interrupt_children.pop(0)
                 self._respawn_workers([index], spawn_target, target_loader)
-            if self.reload_signal:
-                self._reload(spawn_target, target_loader)
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -135,6 +139,9 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
         self._listeners = [(holder, socket.socket(fileno=holder.get_fd())) for holder in holders]
         for _, listener in self._listeners:
             listener.set_inheritable(True)
+            # Inherited by connections. The application could not do it: Granian leaves a connection open that it cannot
+            # write to, and a write waits until a third of the kernel's buffer is free, however slowly it is read.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._send_timeout * 1000))
 
     def _spawn_worker(self, idx: int, *arguments: Any, **named: Any) -> Any:
         if self._listeners:
@@ -148,8 +155,10 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
 
 
 class Signals:
-    """The first signal drains, the second forces. All is done by a thread: a signal may come while Python deals with
-    another (`make` passes on what its child was sent, too), and a lock that both want would stop everything."""
+    """The first signal drains, the second forces. SIGHUP, of a terminal that was closed, only drains, because it may
+    come twice, and does nothing to a server that was started with `nohup`. All is done by a thread: a signal may come
+    while Python deals with another (`make` passes on what its child was sent, too), and a lock that both want would
+    stop everything."""
 
     def __init__(
         self, server: Any, grace_period: float, say: Callable[[str], None], stopping: Callable[[], None]
@@ -160,6 +169,7 @@ class Signals:
         self._grace_period = grace_period
         self._say = say
         self._stopping = stopping
+        self._stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._heard, self._tell = os.pipe()
         threading.Thread(target=self._heed, name="signals", daemon=True).start()
 
@@ -167,9 +177,12 @@ class Signals:
         """Put this in the place of Granian's own handlers."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.on_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if self._stays else self.on_signal)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """What Python calls. It takes no lock."""
+        if self.received and number == signal.SIGHUP:
+            return
         self.received = True
         for worker in list(self._server.wrks):
             # Ctrl-C reaches the workers too; one that leaves by that is no accident.
@@ -190,6 +203,8 @@ def load(application: str) -> Any:
     """The application, made inside a worker. Before that, the worker is tied to the life of the supervisor."""
     # Until the server installs its own handlers, a signal to stop must not be lost.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A terminal that is closed tells all processes; the supervisor lets this one finish.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     parent = multiprocessing.parent_process()

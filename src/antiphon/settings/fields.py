@@ -201,6 +201,9 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     engine_timeout: Annotated[
         float, Meta(gt=0), About("Seconds an engine may be silent during a request before the request fails.")
     ] = 600
+    send_timeout: Annotated[
+        float, Meta(gt=0, le=86400), About("Seconds until a client that reads nothing of its reply is cut off (Linux).")
+    ] = 60
     grace_period: Annotated[
         float, Meta(ge=0), About("Seconds that running requests get to finish when the server stops.")
     ] = 30

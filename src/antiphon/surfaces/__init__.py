@@ -16,6 +16,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from antiphon.serving.service import Service
+from antiphon.storage.repeating import repeat
 from antiphon.surfaces.http import openapi
 from antiphon.surfaces.http.gate import Gate, Placed
 from antiphon.surfaces.surface import Options, Route, Surface, fresh_id
@@ -51,5 +52,5 @@ def build(service: Service, options: Options) -> ASGIApp:
 
 def tending(service: Service, application: ASGIApp, options: Options) -> list[Coroutine[Any, Any, None]]:
     """The work that goes on beside the requests, for as long as the application is there."""
-    tended = [surface.tend(service, application, options) for surface in find().values() if surface.tend]
-    return [work for work in tended if work is not None]
+    tended = {each.name: each.tend(service, application, options) for each in find().values() if each.tend}
+    return [repeat(work, f"the work on {name} is interrupted for now") for name, work in tended.items() if work]

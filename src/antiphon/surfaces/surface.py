@@ -64,7 +64,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     that is over. `store` is where batches and other things of clients are kept (None: nowhere), and `files` are those
     in it; batches that an earlier server kept in the folder `previous_batches` are taken over. So many `workers` share
     the engines of this machine. `server_tools` are those that run here. The `recorder` keeps what was sampled, if it is
-    kept. When `leaving` is done, whatever still runs ends in an error. Clock and ids come in, so that tests can fix
+    kept. When `leaving` is done, whatever still runs ends in an error. `background` has the tasks that go on after
+    their requests were answered, which a server that stops lets finish. Clock and ids come in, so that tests can fix
     them."""
 
     seal_key: bytes
@@ -88,6 +89,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     server_tools: ServerTools = msgspec.field(default_factory=ServerTools)
     recorder: Recorder | None = None
     leaving: asyncio.Future[None] | None = None
+    background: set[asyncio.Task[None]] = msgspec.field(default_factory=set)
     clock: Callable[[], float] = time.time
     new_id: Callable[[str], str] = fresh_id
 
@@ -106,6 +108,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Answer = Callable[[Exchange], Awaitable[None]]
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -175,12 +178,12 @@ class Surface(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP API: its routes over a service, and how it tells failures.
 
     `tend` gives the work that goes on beside the requests, if there is any, with the application that all surfaces make
-    together. The rest describes it: `base` is what programs put before its paths; `types` are named in its structs as
-    `{"$ref": NAME}`, where JSON is kept raw."""
+    together; it begins again when it breaks off. The rest describes it: `base` is what programs put before its paths;
+    `types` are named in its structs as `{"$ref": NAME}`, where JSON is kept raw."""
 
     name: str
     routes: Callable[[Service, Options], list[Route]]
     failures: Failures
-    tend: Callable[[Service, ASGIApp, Options], Coroutine[Any, Any, None] | None] | None = None
+    tend: Callable[[Service, ASGIApp, Options], Work | None] | None = None
     base: str = "/v1"
     types: Mapping[str, Any] = {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from urllib.parse import quote
 
 import msgspec
@@ -15,13 +15,13 @@ from antiphon.api.errors import BadRequest, NotFound, NotKept
 from antiphon.serving.service import Service
 from antiphon.storage import files
 from antiphon.storage.file_store import FileRecord, FileStore, OverQuota
-from antiphon.storage.sweeping import sweeping
+from antiphon.storage.repeating import repeat
 from antiphon.surfaces.anthropic import failures
 from antiphon.surfaces.files import shapes
 from antiphon.surfaces.files.shapes import DeletedFile, FileMetadata, FilePage
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.multipart import Form
-from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
+from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface, Work
 
 log = logging.getLogger("antiphon")
 
@@ -163,13 +163,13 @@ async def _tell(exchange: Exchange, reply: msgspec.Struct) -> None:
     await exchange.reply(200, msgspec.json.encode(reply))
 
 
-def _tend(service: Service, application: ASGIApp, options: Options) -> Coroutine[Any, Any, None] | None:
+def _tend(service: Service, application: ASGIApp, options: Options) -> Work | None:
     """Take away what nobody needs any more, from time to time."""
-    return _sweep(options.files) if options.files else None
+    return partial(_sweep, options.files) if options.files else None
 
 
 async def _sweep(store: FileStore) -> None:
-    await sweeping(store.sweep, "expired files", _SWEEP)
+    await repeat(store.sweep, "expired files could not be deleted and stay for now", _SWEEP)
 
 
 def _routes(service: Service, options: Options) -> list[Route]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Raw
@@ -24,7 +24,7 @@ from antiphon.storage.lines import one_line
 from antiphon.surfaces.anthropic import failures, pages
 from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.exchange import Exchange
-from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface
+from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface, Work
 
 _BODIES = 8
 """A batch may have so many times the size of a single request."""
@@ -230,7 +230,7 @@ def _address(exchange: Exchange) -> str:
     return f"{scheme.partition(',')[0].strip()}://{host.partition(',')[0].strip()}{path}{place}"
 
 
-def _tend(service: Service, application: ASGIApp, options: Options) -> Coroutine[Any, Any, None] | None:
+def _tend(service: Service, application: ASGIApp, options: Options) -> Work | None:
     """Work on what is kept; one slot of the engine stays free for those who wait."""
     store = options.store
     if store is None:
@@ -246,7 +246,7 @@ def _tend(service: Service, application: ASGIApp, options: Options) -> Coroutine
             await take_over(Path(options.previous_batches), BatchStore(store))
         await Worker(store, application, most, envelope).run()
 
-    return work()
+    return work
 
 
 def _routes(service: Service, options: Options) -> list[Route]:

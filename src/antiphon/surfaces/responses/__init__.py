@@ -45,7 +45,7 @@ class _Responses:
         self._seal = Seal(options.seal_key)
         self._responses = KeptResponses(options.store)
         self._conversations = Conversations(options.store, options.new_id)
-        self._background = Background(self._responses, options.leaving)
+        self._background = Background(self._responses, options.background, options.leaving)
         self._reader = RequestReader(service, options, self._seal, self._responses, self._conversations)
 
     def routes(self) -> list[Route]:

@@ -31,13 +31,16 @@ SECONDS = 1.0
 
 
 class Background:
-    """The responses that this worker makes. When `leaving` is done, those that are left fail."""
+    """The responses that this worker makes, each a task among `tasks`. When `leaving` is done, those that are left
+    fail."""
 
-    def __init__(self, responses: KeptResponses, leaving: asyncio.Future[None] | None) -> None:
+    def __init__(
+        self, responses: KeptResponses, tasks: set[asyncio.Task[None]], leaving: asyncio.Future[None] | None
+    ) -> None:
         self._responses = responses
         self._leaving = leaving
         self._streams: dict[str, _Stream] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = tasks
 
     def begin(self, id: str, run: Run, encoder: Encoder, finish: Finish) -> None:
         """Have a response made that is kept already. It is handed to `finish`, and kept as it is then, before its end
