@@ -203,10 +203,10 @@ def _take_line() -> bytes:
 
 def main() -> None:
     """Run until standard input closes."""
-    # Ctrl-C and a service manager's stop reach every process of the group at once. The requests that drain
-    # still need the engine, so it leaves only when its parent says so.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Ctrl-C, a service manager's stop and the end of a terminal reach every process of the group at once. The
+    # requests that drain still need the engine, so it leaves only when its parent says so.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     launch = msgspec.json.decode(_take_line(), type=Launch)
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever native code prints must not be taken for an answer

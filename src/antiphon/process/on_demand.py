@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from antiphon.api.errors import EngineFailed, Failure
+from antiphon.api.errors import EngineFailed
 from antiphon.api.tokens import MOST_ALTERNATIVES
 from antiphon.engines import Description, Engine, Health, Job, Piece, Prefilled
 from antiphon.observability import metrics, request_watch
@@ -203,7 +203,8 @@ class _Hold:
             if loaded.error:
                 raise EngineFailed(f"{self._name} cannot be loaded: {loaded.error}")
             running = await self._attach(loaded.engine)
-        except (Failure, OSError, msgspec.MsgspecError) as error:
+        except Exception as error:
+            # Whatever it is, those who wait must hear of it.
             self.over = True
             failed = (
                 error if isinstance(error, EngineFailed) else EngineFailed(f"{self._name} cannot be loaded: {error}")

@@ -152,12 +152,14 @@ async def test_it_fails_when_its_worker_is_gone(
     after all, lets it be."""
     monkeypatch.setattr(background, "SECONDS", LONG)
     monkeypatch.setattr(response_store, "LEASE", -1.0)
-    service.script = SLOWLY
+    may_end = asyncio.Event()
+    service.script = [SLOWLY[0], may_end, SLOWLY[-1]]
     _, _, begun = await post(keeping, background=True)
     told = await heard(beside, begun["id"])
     (end,) = frames(told)
     assert (end["type"], end["response"]["error"]["code"]) == ("response.failed", "server_error")
     assert await until(beside, begun["id"], "failed") == end["response"]
+    may_end.set()
     assert (await post(keeping, previous_response_id=begun["id"]))[0] == 200
     while await heard(keeping, begun["id"]) != told:
         pass
