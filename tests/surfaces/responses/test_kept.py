@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from antiphon.api.conversation import Conversation, Text
 from antiphon.prompt.turns import repaired
 from antiphon.settings.keys import hashed
 from antiphon.storage.store import Store, open_store
+from antiphon.surfaces.responses.state.response_store import KeptResponses
+from antiphon.surfaces.responses.state.tables import RESPONSES, responses
 from tests.surfaces.conftest import Running, serving
 from tests.surfaces.response_order import check, frames
 from tests.surfaces.responses.test_responses import LOOK, PATH, WAIT, ask, post
@@ -54,6 +57,26 @@ async def test_a_chain_is_the_conversation_sent_whole(
     history = [{"role": "user", "content": "Hi"}, *first["output"], *answers, *second["output"]]
     await say(input=[*history, {"role": "user", "content": "And now?"}])
     assert asked(service) == chained
+
+
+async def test_a_long_chain_is_whole(store: Store) -> None:
+    """An agent that went on for a day loses nothing of what it said first."""
+    ids = [f"resp_{at}" for at in range(1100)]
+    rows = [
+        {
+            "id": id,
+            "previous": previous,
+            "owner": "",
+            "created": time.time(),
+            "status": "completed",
+            "items": b'[{"role":"user","content":"%s"}]' % id.encode(),
+            "response": b'{"output":[]}',
+        }
+        for id, previous in zip(ids, [None, *ids], strict=False)
+    ]
+    store.records.run(RESPONSES, lambda connection: connection.execute(responses.insert(), rows))
+    chain = await KeptResponses(store).chain(ids[-1], "")
+    assert [json.loads(bytes(item))["content"] for item in chain] == ids
 
 
 async def test_items_are_referred_to(keeping: Running, service: ScriptedService) -> None:

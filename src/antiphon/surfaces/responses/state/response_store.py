@@ -29,8 +29,6 @@ from antiphon.surfaces.responses.state.tables import (
 
 SECONDS = 30 * 24 * 3600.0
 """So long a response is kept."""
-MOST_LINKS = 1000
-"""Responses of one chain. A longer conversation has left every window."""
 LEASE = 30.0
 """Seconds after which a response in the background is given up that nobody says to be at work on."""
 UNDONE = ("queued", "in_progress")
@@ -136,7 +134,7 @@ class KeptResponses:
         def work(connection: Connection) -> list[KeptResponse] | None:
             links: list[KeptResponse] = []
             link_id: str | None = id
-            while link_id is not None and len(links) < MOST_LINKS:
+            while link_id is not None:
                 if (response := _find(connection, link_id, owner)) is None:
                     return None
                 links.append(response)
