@@ -18,7 +18,13 @@ _tagged = tagged(functions("tool_call"), wrap=Unwrapped)
 
 def read(reader: Reader, opener: str) -> Reading[bool]:
     """A block of call objects, or of the tags that later Qwens write in the same block."""
-    if (yield from reader.source.past_space())[1] == "<":
+    source = reader.source
+    space, first = yield from source.past_space()
+    if opener and (yield from source.stands(opener, offset=len(space))):
+        # Now and then the marker is written twice.
+        source.position += len(space) + len(opener)
+        first = (yield from source.past_space())[1]
+    if first == "<":
         return (yield from _tagged(reader, opener))
     return (yield from _objects(reader, opener))
 
