@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from antiphon import surfaces
 from antiphon.surfaces.anthropic.failures import envelope
 from antiphon.surfaces.http.gate import Gate, Placed
+from antiphon.surfaces.ids import made_at
 from antiphon.surfaces.surface import Route
 from tests.surfaces.scripted_service import ScriptedService
 
@@ -30,6 +33,17 @@ def test_ids_are_opaque_and_unique() -> None:
     ids = {surfaces.fresh_id("req_") for _ in range(1000)}
     assert len(ids) == 1000
     assert all(len(each) == 28 and each.startswith("req_") and each[4:].isalnum() for each in ids)
+
+
+def test_ids_have_their_time_in_them() -> None:
+    """To the microsecond, in the order they were made in; others, also such as were made of chance alone, tell none."""
+    before = time.time_ns() // 1000 / 1e6
+    ids = [surfaces.fresh_id("file_") for _ in range(100)]
+    made = [made_at(id) for id in ids]
+    assert all(each is not None and before <= each <= time.time() for each in made)
+    assert made == sorted(made, key=lambda each: each or 0.0)
+    for other in ("", "file_", "file_1", "file_" + "z" * 24, "file_" + "0" * 24, "file_" + "é" * 24, ids[0] + "0"):
+        assert made_at(other) is None
 
 
 def test_a_route_is_closed_unless_it_says_otherwise() -> None:

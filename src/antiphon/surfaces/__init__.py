@@ -19,7 +19,8 @@ from antiphon.serving.service import Service
 from antiphon.storage.repeating import repeat
 from antiphon.surfaces.http import openapi
 from antiphon.surfaces.http.gate import Gate, Placed
-from antiphon.surfaces.surface import Options, Route, Surface, fresh_id
+from antiphon.surfaces.ids import fresh_id
+from antiphon.surfaces.surface import Options, Route, Surface
 
 __all__ = ["Options", "Surface", "build", "find", "fresh_id", "routes", "tending"]
 

@@ -7,11 +7,9 @@ surfaces of other rooms, nor any engine.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
-from string import ascii_letters, digits
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -29,19 +27,8 @@ from antiphon.serving.service import Service
 from antiphon.storage.file_store import FileStore
 from antiphon.storage.store import Store
 from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.ids import fresh_id
 from antiphon.trajectories.recorder import Recorder
-
-_ALPHABET = digits + ascii_letters
-
-
-def fresh_id(prefix: str) -> str:
-    """A new opaque id, `prefix` and 24 letters or digits: unique beyond any practical doubt."""
-    number = int.from_bytes(os.urandom(18), "big")
-    letters = []
-    for _ in range(24):
-        number, place = divmod(number, 62)
-        letters.append(_ALPHABET[place])
-    return prefix + "".join(letters)
 
 
 class Trace(Protocol):

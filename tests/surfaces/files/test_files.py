@@ -120,11 +120,19 @@ async def test_every_file_is_on_one_page(place: Place) -> None:
         assert await named(limit="2", after_id=ids[0]) == (ids[1:3], True)
         assert await named(limit="2", before_id=ids[4]) == (ids[2:4], True)
         assert await named(before_id=ids[1]) == (ids[:1], False)
+        await files.delete(ids[1])
+        assert await named(limit="2", after_id=ids[1]) == (ids[2:4], True)
+        assert await named(before_id=ids[1]) == (ids[:1], False)
+        with pytest.raises(anthropic.NotFoundError, match="after_id: File not found: file_none"):
+            await named(after_id="file_none")
         # Whoever cleans up behind a session must not get the files of others.
         assert (await files.list(scope_id="session_x")).data == []
         for query in ({"limit": "0"}, {"page": "page_x"}, {"ids[]": ids[0], "limit": "1"}):
             with pytest.raises(anthropic.BadRequestError):
                 await named(**query)
+        async for each in files.list(limit=2):
+            await files.delete(each.id)
+        assert await named() == ([], False)
 
 
 def asking(block: dict[str, Any], model: str = "seeing-model") -> dict[str, Any]:

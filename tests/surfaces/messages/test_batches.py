@@ -82,6 +82,18 @@ def test_a_batch_from_its_making_to_its_end(client: anthropic.Anthropic) -> None
         client.messages.batches.retrieve(made.id)
 
 
+def test_what_is_listed_can_be_deleted_on_the_way(client: anthropic.Anthropic) -> None:
+    """Page after page, also where what a page goes on from is no more."""
+    made = [client.messages.batches.create(requests=[asked("one", "Say hello.")]).id for _ in range(5)]
+    for id in made:
+        over(client, id)
+    listed = client.messages.batches.list(limit=2)
+    deleted = [client.messages.batches.delete(batch.id).id for batch in listed if batch.id in made]
+    assert deleted == made[::-1]
+    with pytest.raises(anthropic.NotFoundError, match="after_id: message batch: msgbatch_none"):
+        client.messages.batches.list(after_id="msgbatch_none")
+
+
 def test_a_batch_is_its_makers(server: Server, client: anthropic.Anthropic) -> None:
     """Another key neither sees it nor its results, nor can it end it."""
     made = client.messages.batches.create(requests=[asked("slow", "Slowly")])

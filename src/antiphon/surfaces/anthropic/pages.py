@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 from msgspec import Meta
@@ -18,25 +18,32 @@ PARAMETERS = (
 """The parameters of a list."""
 
 
-def cut(names: Sequence[str], query: Mapping[str, str], *, usual: str, kind: str) -> tuple[range, bool]:
+def cut(
+    names: Sequence[str],
+    query: Mapping[str, str],
+    *,
+    usual: str,
+    kind: str,
+    before: Callable[[str], int | None] = lambda name: None,
+) -> tuple[range, bool]:
     """The places of the names on the page asked for, and whether there are more. `usual` is the limit where none is
-    given, `kind` says what the names are of. Raises BadRequest and NotFound."""
+    given, `kind` says what the names are of. How many names were `before` one that is no more may still be known.
+    Raises BadRequest and NotFound."""
     limit = query.get("limit") or usual
     if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 1000:
         raise BadRequest("limit: Input should be a valid integer between 1 and 1000")
-    first, last = 0, len(names)
-    if after := query.get("after_id"):
-        first = _place(names, after, f"after_id: {kind}") + 1
-    if before := query.get("before_id"):
-        last = _place(names, before, f"before_id: {kind}")
+
+    def place(field: str, after: int) -> int:
+        name = query[field]
+        if name in names:
+            return names.index(name) + after
+        if (known := before(name)) is None:
+            raise NotFound(f"{field}: {kind}: {name}")
+        return known
+
+    first = place("after_id", 1) if query.get("after_id") else 0
+    last = place("before_id", 0) if query.get("before_id") else len(names)
     inside = range(first, max(first, last))
     backwards = bool(query.get("before_id")) and not query.get("after_id")
     page = inside[-int(limit) :] if backwards else inside[: int(limit)]
     return page, len(page) < len(inside)
-
-
-def _place(names: Sequence[str], name: str, what: str) -> int:
-    try:
-        return names.index(name)
-    except ValueError:
-        raise NotFound(f"{what}: {name}") from None

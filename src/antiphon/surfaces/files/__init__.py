@@ -21,6 +21,7 @@ from antiphon.surfaces.files import shapes
 from antiphon.surfaces.files.shapes import DeletedFile, FileMetadata, FilePage
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.multipart import Form
+from antiphon.surfaces.ids import made_at
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface, Work
 
 log = logging.getLogger("antiphon")
@@ -61,7 +62,7 @@ class _Files:
         id = self._options.new_id("file_")
         with self._store("this file"):
             size = await store.write(id, checked())
-        created = self._options.clock()
+        created = made_at(id) or self._options.clock()
         filename, mime_type = shapes.name_and_type(form.filename, form.media_type)
         lifetime = _lifetime(form.fields, store.keep)
         record = FileRecord(

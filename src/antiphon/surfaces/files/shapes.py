@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from antiphon.api.errors import BadRequest, NotFound
 from antiphon.storage.file_store import FileRecord, FileStore
+from antiphon.surfaces.ids import made_at
 from antiphon.surfaces.surface import Parameter
 
 PARAMETERS = (
@@ -143,9 +144,11 @@ def _place(cursor: str) -> tuple[float, str]:
 
 async def _place_of(files: FileStore, owner: str, id: str, field: str) -> tuple[float, str]:
     record = await files.get(id, owner)
-    if record is None:
+    # A client that deletes what it lists goes on from what is no more.
+    created = record.created if record else made_at(id)
+    if created is None:
         raise NotFound(f"{field}: File not found: {id}")
-    return record.created, record.id
+    return created, id
 
 
 def _time(seconds: float) -> str:

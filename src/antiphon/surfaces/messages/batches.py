@@ -24,6 +24,7 @@ from antiphon.storage.lines import one_line
 from antiphon.surfaces.anthropic import failures, pages
 from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.exchange import Exchange
+from antiphon.surfaces.ids import made_at
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface, Work
 
 _BODIES = 8
@@ -100,10 +101,11 @@ class _Batches:
         store = await self._batch_store()
         body = await exchange.body(_BODIES * self._options.max_body)
         requests = await asyncio.to_thread(_read, body)
+        id = self._options.new_id("msgbatch_")
         batch = Batch(
-            id=self._options.new_id("msgbatch_"),
+            id=id,
             owner=exchange.watch.key,
-            created=time.time(),
+            created=made_at(id) or time.time(),
             total=len(requests),
             headers={name: value for name in _KEPT_HEADERS if (value := exchange.header(name))},
         )
@@ -117,7 +119,12 @@ class _Batches:
         with self._store("message batches"):
             mine = await store.all(exchange.watch.key)
         names = [batch.id for batch in mine]
-        places, more = pages.cut(names, exchange.query, usual="20", kind="message batch")
+
+        def before(deleted: str) -> int | None:
+            made = made_at(deleted)
+            return None if made is None else sum((batch.created, batch.id) > (made, deleted) for batch in mine)
+
+        places, more = pages.cut(names, exchange.query, usual="20", kind="message batch", before=before)
         data = [_encoded(mine[place], exchange) for place in places]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         await exchange.reply(200, msgspec.json.encode(BatchPage(data, more, first, last)))
