@@ -178,6 +178,38 @@ async def test_a_conversation_keeps_the_list_that_it_began_with() -> None:
             await client.beta.messages.create(messages=[*messages, turn, user("And?")], **fields)
 
 
+async def test_what_a_server_is_sent() -> None:
+    """Its token and the other headers that were given for it, none of which can change where a request goes or ends."""
+    heard: list[tuple[str | None, str | None]] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        heard.append((request.headers.get("authorization"), request.headers.get("x-team")))
+        return await lister(tools)(request)
+
+    async def tools() -> list[Fields]:
+        return [{"name": "add", "inputSchema": {"type": "object"}}]
+
+    async with (
+        sites.listening(web.post("/mcp", handle)) as url,
+        running(offered(), says("One.", "Two.", "Three.")) as server,
+    ):
+        for told, sent in (
+            ({"authorization_token": "key"}, ("Bearer key", None)),
+            ({"headers": {"Authorization": "Basic abc", "X-Team": "a"}}, ("Basic abc", "a")),
+            ({"headers": {"authorization": "Bearer other"}, "authorization_token": "key"}, ("Bearer key", None)),
+        ):
+            heard.clear()
+            fields = naming(f"{url}/mcp")
+            fields["mcp_servers"][0] |= told
+            await server.post(messages=[user("x")], **fields)
+            assert set(heard) == {sent}
+        for headers in ({"Host": "x"}, {"Content-Length": "1"}, {"a b": "x"}, {"x": "a\r\nb"}, {"x": 1}):
+            fields["mcp_servers"][0]["headers"] = headers
+            status, refused = await server.answer(messages=[user("x")], **fields)
+            assert status == 400
+            assert refused["error"]["message"].startswith("mcp_servers.0")
+
+
 async def test_servers_of_the_operator() -> None:
     """Any program may name them, also where it may name none of its own; nothing a client sends starts a program."""
     async with listening() as url:

@@ -186,24 +186,13 @@ async def test_a_server_is_chosen(things: Fields, chosen: Fields) -> None:
         assert (status, told["error"]["param"]) == (400, "tool_choice")
 
 
-@pytest.mark.parametrize(
-    ("fields", "token", "ignored"),
-    [
-        ({"authorization": "key"}, "key", []),
-        ({"headers": {"Authorization": "Bearer key"}}, "key", []),
-        ({"headers": {"authorization": "bearer key", "X-Team": "a"}}, "key", ["tools.mcp.headers"]),
-        ({"authorization": "key", "headers": {"Authorization": "Bearer other"}}, "key", []),
-        ({"headers": {"Authorization": "Basic abc"}}, None, ["tools.mcp.headers"]),
-        ({"headers": None}, None, []),
-    ],
-)
-def test_the_key_of_a_server(fields: Fields, token: str | None, ignored: list[str]) -> None:
-    """It is told in its own field or as a header; headers that the server does not get are named."""
-    tool = {"type": "mcp", "server_label": "things", "server_url": "http://127.0.0.1:1/mcp", **fields}
-    box = toolbox([msgspec.Raw(msgspec.json.encode(tool))], offered())
-    (server,) = box.servers
+def test_the_keys_of_a_server() -> None:
+    """They are told in a field of their own or as headers; the server gets all of them."""
+    told = {"authorization": "key", "headers": {"X-Team": "a"}}
+    tool = {"type": "mcp", "server_label": "things", "server_url": "http://127.0.0.1:1/mcp", **told}
+    (server,) = toolbox([msgspec.Raw(msgspec.json.encode(tool))], offered()).servers
     assert server.entry is not None
-    assert (server.entry["authorization_token"], box.ignored) == (token, ignored)
+    assert (server.entry["authorization_token"], server.entry["headers"]) == ("key", {"X-Team": "a"})
 
 
 async def test_keys_of_servers_are_not_told(things: Fields, store: Store) -> None:

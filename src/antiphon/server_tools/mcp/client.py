@@ -44,11 +44,13 @@ _MOST_KNOWN = 200
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """An MCP server: at an address, or a program of the operator's. `trusted` ones may be on private networks."""
+    """An MCP server: at an address, or a program of the operator's. The `token` and other `headers` (names in small
+    letters, values) go with each request. `trusted` ones may be on private networks."""
 
     name: str
     url: str = ""
     token: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
     command: tuple[str, ...] = ()
     trusted: bool = False
 
@@ -190,7 +192,7 @@ class McpClient:
 
         outward = Outward(allow_private=True) if server.trusted else self._outward
         outward.judge(server.url)
-        headers = {"authorization": f"Bearer {server.token}"} if server.token else {}
+        headers = dict(server.headers) | ({"authorization": f"Bearer {server.token}"} if server.token else {})
         if urlsplit(server.url).path.rstrip("/").endswith("/sse"):
             return sse_client(server.url, headers=headers, httpx_client_factory=partial(_web, outward, self._tls))
         client = await stack.enter_async_context(_web(outward, self._tls, headers=headers))

@@ -24,6 +24,8 @@ MAX_SERVERS = 20
 KEPT_SECONDS = 300.0
 MOST_KEPT = 200
 _UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
+_HEADER = re.compile(r"(?!(?:host|connection|content-length|transfer-encoding|upgrade)$)[!#$%&'*+.^_`|~0-9a-z-]+")
+"""The name of a header that may go to a server: none that says where a request ends, or who it is for."""
 _LONGEST_NAME = 128
 
 
@@ -34,6 +36,7 @@ class Named(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     type: str = "url"
     authorization_token: str | None = None
+    headers: dict[str, str] | None = None
     tool_configuration: dict[str, Any] | None = None
 
 
@@ -116,7 +119,8 @@ class Connector:
                 raise BadRequest(f"{where}.type: Input should be 'url'")
             if entry.name in named or entry.name in self._own:
                 raise BadRequest(f"{where}.name: MCP server names must be unique; there are two called {entry.name!r}")
-            server = Server(name=entry.name, url=entry.url, token=entry.authorization_token or "")
+            token, headers = entry.authorization_token or "", _headers(entry, where)
+            server = Server(name=entry.name, url=entry.url, token=token, headers=headers)
             named[entry.name] = (where, server, entry.tool_configuration)
         return named
 
@@ -180,6 +184,14 @@ def _converted(fields: Any, record: Any, where: str) -> Any:
         return msgspec.convert(fields, record)
     except msgspec.ValidationError as trouble:
         raise BadRequest(f"{where}: {trouble}") from None
+
+
+def _headers(entry: Named, where: str) -> tuple[tuple[str, str], ...]:
+    headers = {name.lower(): value for name, value in (entry.headers or {}).items()}
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name) or not (value.isascii() and value.isprintable()):
+            raise BadRequest(f"{where}.headers.{name[:100]}: this header cannot be sent to an MCP server")
+    return tuple(headers.items())
 
 
 def _unconnected(server: Server, why: str) -> str:

@@ -28,7 +28,6 @@ class Box(Protocol):
     """Takes in what is declared."""
 
     servers: list[McpServer]
-    ignored: list[str]
 
     def serve(self, declared: Declared, where: str) -> None:
         """Put a tool in that runs here."""
@@ -69,11 +68,8 @@ def _connect(box: Box, settings: Mapping[str, Any], where: str) -> bool:
         return False
     entry: Fields | None = None
     if isinstance(url, str):
-        token, more = _bearer(settings.get("headers"))
-        if more:
-            box.ignored.append("tools.mcp.headers")
-        token = settings.get("authorization") or token
-        entry = {"type": "url", "name": label, "url": url, "authorization_token": token}
+        token, headers = settings.get("authorization"), settings.get("headers")
+        entry = {"type": "url", "name": label, "url": url, "authorization_token": token, "headers": headers}
     toolset: Fields = {"mcp_server_name": label}
     default: Fields = {"defer_loading": settings.get("defer_loading") is True}
     allowed = settings.get("allowed_tools")
@@ -85,12 +81,3 @@ def _connect(box: Box, settings: Mapping[str, Any], where: str) -> bool:
     required = settings.get("require_approval")
     box.servers.append(McpServer(where=where, label=label, entry=entry, toolset=toolset, require_approval=required))
     return True
-
-
-def _bearer(headers: Any) -> tuple[str | None, bool]:
-    """The token that the headers for a server carry, and whether there is more in them."""
-    sent = {str(name).lower(): str(value) for name, value in headers.items()} if isinstance(headers, dict) else {}
-    scheme, _, token = sent.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        return None, bool(sent)
-    return token, len(sent) > 1
