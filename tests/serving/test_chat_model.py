@@ -88,6 +88,20 @@ async def test_text_thinking_and_figures(far: Far) -> None:
         assert far.headers[-1]["authorization"] == "Bearer secret"
 
 
+async def test_content_that_is_a_list(far: Far) -> None:
+    """Of texts and of thinking, itself a list of texts or one text; parts of other kinds are nothing."""
+    thinking = [{"type": "text", "text": "Hm, "}, {"type": "reference", "reference_ids": [1]}]
+    answer = await answered(
+        far,
+        delta(content=[{"type": "thinking", "thinking": thinking}]),
+        delta(content=[{"type": "thinking", "thinking": "well."}, {"type": "text", "text": "Hel"}]),
+        delta(content=[{"type": "text", "text": "lo"}, {"type": "reference", "reference_ids": [1]}]),
+        delta(content="."),
+        delta("stop"),
+    )
+    assert answer.blocks == (ThinkingBlock("Hm, well."), TextBlock("Hello."))
+
+
 async def test_a_server_that_tells_no_figures(far: Far) -> None:
     """Events are counted for tokens, and a missing end mark loses nothing."""
     answer = await answered(far, delta(content="one "), delta(content="two"), delta("length"))

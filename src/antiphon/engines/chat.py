@@ -38,14 +38,38 @@ class CallDelta(msgspec.Struct):
     function: Function | None = None
 
 
-class Delta(msgspec.Struct):
-    """More of a reply. Thinking is called by either name; a refusal comes in place of content."""
+class _Part(msgspec.Struct):
+    """A part of content that is a list, as Mistral's models that think have it."""
 
-    content: str | None = None
+    text: str | None = None
+    thinking: list[_Part] | str | None = None
+
+
+class Delta(msgspec.Struct):
+    """More of a reply. Thinking is called by either name, or is among the content; a refusal comes in its place."""
+
+    content: str | list[_Part] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[CallDelta] | None = None
+
+    @property
+    def text(self) -> str:
+        """More of what is said."""
+        return _text(self.content)
+
+    @property
+    def thinking(self) -> str:
+        """More of what is thought."""
+        thinking = self.reasoning_content or self.reasoning
+        if thinking or not isinstance(self.content, list):
+            return thinking or ""
+        return "".join(_text(part.thinking) for part in self.content)
+
+
+def _text(content: str | list[_Part] | None) -> str:
+    return "".join(part.text or "" for part in content) if isinstance(content, list) else content or ""
 
 
 class _Choice(msgspec.Struct):

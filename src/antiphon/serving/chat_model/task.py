@@ -122,18 +122,19 @@ class _Attempt:
             self._count(chunk.usage)
         delta = chunk.delta
         if delta is not None:
-            thinking = delta.reasoning_content or delta.reasoning
+            thinking, text = delta.thinking, delta.text
             if thinking:
                 self._deltas.words(thinking, thinking=True)
-            if delta.content:
-                self._deltas.words(delta.content, thinking=False)
+            if text:
+                self._deltas.words(text, thinking=False)
             self._refusal += delta.refusal or ""
             for call in delta.tool_calls or ():
                 function = call.function
                 arguments = function.arguments if function else None
-                text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or "").decode()
-                self._deltas.call(call.index, call.id, function.name if function else None, text if arguments else "")
-            if chunk.usage is None and (thinking or delta.content or delta.refusal or delta.tool_calls):
+                written = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or "").decode()
+                name = function.name if function else None
+                self._deltas.call(call.index, call.id, name, written if arguments else "")
+            if chunk.usage is None and (thinking or text or delta.refusal or delta.tool_calls):
                 # As long as the server tells no figures, an event is taken for a token.
                 more = {"output": self.usage.output + 1, "thinking": self.usage.thinking + bool(thinking)}
                 self.usage = msgspec.structs.replace(self.usage, **more)
