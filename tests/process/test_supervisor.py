@@ -6,6 +6,7 @@ The application is a small one of this file's own, so that only the supervisor i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import os
 import re
@@ -182,9 +183,20 @@ def test_a_second_signal_forces(start: Callable[..., Running]) -> None:
     eventually(lambda: not server.alive())
 
 
+@contextlib.contextmanager
+def hanging_up(action: signal.Handlers) -> Iterator[None]:
+    """What SIGHUP does to processes that are started meanwhile. Where it was ignored before, they would ignore it."""
+    before = signal.signal(signal.SIGHUP, action)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_terminal_that_is_closed_ends_the_server(start: Callable[..., Running]) -> None:
     """SIGHUP, which reaches all processes and may come twice, drains like SIGTERM, and nothing is left."""
-    server = start(workers=2)
+    with hanging_up(signal.SIG_DFL):
+        server = start(workers=2)
     stream = server.get("20")
     assert stream.readline() == b"0\n"
     for _ in range(2):
@@ -198,11 +210,8 @@ def test_a_terminal_that_is_closed_ends_the_server(start: Callable[..., Running]
 
 def test_a_server_outlives_the_terminal_when_it_was_told_to(start: Callable[..., Running]) -> None:
     """With SIGHUP ignored from the start, as `nohup` has it, nothing happens: the same worker answers."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
+    with hanging_up(signal.SIG_IGN):
         server = start()
-    finally:
-        signal.signal(signal.SIGHUP, before)
     worker = server.get("pid").read()
     os.killpg(server.process.pid, signal.SIGHUP)
     time.sleep(1)
