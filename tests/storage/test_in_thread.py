@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import tempfile
 import threading
@@ -91,6 +92,23 @@ async def test_contents_that_are_given_up_let_go_of_all_they_had(
     if name == "mkstemp":
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(held.result[0])
+
+
+async def test_contents_that_are_no_longer_read_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a reader that is cancelled while a thread opens them."""
+    contents, held = FolderContents(tmp_path), Held(io.open)
+    await contents.write("files/a", _pieces())
+
+    async def read() -> None:
+        async for _ in contents.read("files/a"):
+            pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "open", held)
+        task = asyncio.ensure_future(read())
+        await _begun(held)
+        await _cancelled(task, held)
+    assert held.result.closed
 
 
 async def test_whoever_is_cancelled_waits_for_what_fails_on_a_thread() -> None:

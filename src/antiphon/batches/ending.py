@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,8 @@ async def conclude(store: Store, share: Share) -> None:
     batch = share.batch
     # Another one each time: an attempt of which the outcome is not known may have succeeded.
     name, counts = f"{FOLDER}/{batch.id}.results-{secrets.token_hex(4)}", Counter[str]()
-    await store.contents.write(name, _results(store, batch, counts))
+    async with contextlib.aclosing(_results(store, batch, counts)) as results:
+        await store.contents.write(name, results)
     ended = update(BATCHES).where(BATCHES.c.id == batch.id)
 
     def work(connection: Connection) -> None:
@@ -47,7 +48,7 @@ async def conclude(store: Store, share: Share) -> None:
         await store.contents.delete(batch.requests or "")
 
 
-async def _results(store: Store, batch: Batch, counts: Counter[str]) -> AsyncIterator[bytes]:
+async def _results(store: Store, batch: Batch, counts: Counter[str]) -> AsyncGenerator[bytes, None]:
     """The lines of all results, counted by how they went."""
     seen, last = set[str](), ""
     while rows := await store.records.read(TABLES, partial(_answers, batch, last)):
@@ -66,19 +67,20 @@ def _answers(batch: Batch, after: str, connection: Connection) -> Sequence[Row[A
     return connection.execute(mine.order_by(ANSWERS.c.custom_id).limit(_PAGE)).all()
 
 
-async def _unanswered(store: Store, batch: Batch, seen: set[str]) -> AsyncIterator[str]:
+async def _unanswered(store: Store, batch: Batch, seen: set[str]) -> AsyncGenerator[str, None]:
     """The requests that are not among the `seen` ones, which they are added to."""
     if len(seen) == batch.total:
         return
     rest, place = b"", 0
     # What cannot be read is lost, and must not keep the others waiting.
     with contextlib.suppress(OSError):
-        async for piece in store.contents.read(batch.requests or ""):
-            *lines, rest = (rest + piece).split(b"\n")
-            for item in requests.read(lines, place):
-                if item.custom_id not in seen:
-                    seen.add(item.custom_id)
-                    yield item.custom_id
-            place += len(lines)
+        async with contextlib.aclosing(store.contents.read(batch.requests or "")) as pieces:
+            async for piece in pieces:
+                *lines, rest = (rest + piece).split(b"\n")
+                for item in requests.read(lines, place):
+                    if item.custom_id not in seen:
+                        seen.add(item.custom_id)
+                        yield item.custom_id
+                place += len(lines)
     for item in requests.lost(batch.total, 0, seen):
         yield item.custom_id

@@ -93,7 +93,8 @@ async def _move(place: Path, batches: BatchStore) -> None:
 
 async def _add_ended(place: Path, batch: Batch, batches: BatchStore) -> None:
     batch.results = f"{FOLDER}/{batch.id}.results"
-    await batches.store.contents.write(batch.results, FolderContents(place.parent).read(f"{place.name}/results.jsonl"))
+    async with contextlib.aclosing(FolderContents(place.parent).read(f"{place.name}/results.jsonl")) as pieces:
+        await batches.store.contents.write(batch.results, pieces)
     await batches.store.records.write(TABLES, lambda one: one.execute(BATCHES.insert().values(row_of(batch))))
 
 

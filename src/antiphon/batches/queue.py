@@ -134,8 +134,8 @@ class Queue:
     async def _lines(self, batch: Batch, start: int, end: int) -> list[bytes]:
         if start == end:
             return []
-        pieces = self._store.contents.read(batch.requests or "", start, end)
-        return b"".join([piece async for piece in pieces]).split(b"\n")[:-1]
+        async with contextlib.aclosing(self._store.contents.read(batch.requests or "", start, end)) as pieces:
+            return b"".join([piece async for piece in pieces]).split(b"\n")[:-1]
 
     def _free(self) -> ColumnElement[bool]:
         """Whether a share of a batch, which stands beside it, can be claimed: nobody has it, somebody wants its answers

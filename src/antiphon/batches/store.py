@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -146,8 +146,8 @@ class BatchStore:
         if batch.results:
             await self.store.contents.delete(batch.results)
 
-    def results(self, batch: Batch) -> AsyncIterator[bytes]:
-        """The lines of its answers, in pieces."""
+    def results(self, batch: Batch) -> AsyncGenerator[bytes, None]:
+        """The lines of its answers, in pieces, to be closed."""
         return self.store.contents.read(batch.results or "")
 
     async def sweep(self) -> None:

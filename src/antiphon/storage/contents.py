@@ -13,7 +13,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
@@ -34,9 +34,9 @@ class Contents(Protocol):
         """Keep these bytes. They never lie in memory together. Raises OSError, and whatever the pieces raise; nothing
         is kept then."""
 
-    def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes kept under a name, or those from one offset up to another, in pieces. Raises FileNotFoundError
-        where there are none."""
+    def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes kept under a name, or those from one offset up to another, in pieces. A file may be open until all
+        are read, or until this is closed. Raises FileNotFoundError where there are none."""
 
     async def delete(self, name: str) -> None:
         """Forget them, if they are there."""
@@ -74,8 +74,11 @@ class FolderContents:
         finally:
             draft.drop()
 
-    async def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        with await in_thread(open, self._folder / check_name(name), "rb") as file:
+    async def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+        path = self._folder / check_name(name)
+        with contextlib.ExitStack() as stack:
+            # Entered by the thread: whoever is cancelled meanwhile would never get the file.
+            file = await in_thread(lambda: stack.enter_context(path.open("rb")))
             file.seek(start)
             left = end - start if end is not None else sys.maxsize
             while piece := await in_thread(file.read, min(PIECE, left)):

@@ -7,7 +7,7 @@ leaves contents without a record, which `sweep` takes away.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import msgspec
 from sqlalchemy import (
@@ -148,8 +148,8 @@ class FileStore(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         rows = await self.store.records.read(_TABLES, lambda connection: connection.execute(query).all())
         return [_record(row) for row in rows]
 
-    def read(self, id: str) -> AsyncIterator[bytes]:
-        """The bytes of a file, in pieces. Raises FileNotFoundError where it was deleted."""
+    def read(self, id: str) -> AsyncGenerator[bytes, None]:
+        """The bytes of a file, in pieces, to be closed. Raises FileNotFoundError where it was deleted."""
         return self.store.contents.read(f"{_FOLDER}/{id}")
 
     async def delete(self, id: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 from antiphon.storage.contents import PIECE, check_name, is_name
@@ -38,7 +38,7 @@ class ObjectContents:
                 self._store, check_name(name), pieces, chunk_size=_PART, max_concurrency=_PARTS, use_multipart=True
             )
 
-    async def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    async def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         import obstore
 
         options: GetOptions = {"range": {"offset": start} if end is None else (start, end)}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 import secrets
 import tarfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from antiphon.storage.contents import PIECE
@@ -29,7 +30,8 @@ async def keep(files: FileStore, archive: Path, names: Sequence[str], owner: str
 
 async def _keep(files: FileStore, archive: Path, name: str, owner: str) -> str:
     id = f"file_{secrets.token_hex(12)}"
-    size = await files.write(id, _pieces(archive, name))
+    async with contextlib.aclosing(_pieces(archive, name)) as pieces:
+        size = await files.write(id, pieces)
     created = time.time()
     filename = name.rpartition("/")[2]
     record = FileRecord(
@@ -46,9 +48,10 @@ async def _keep(files: FileStore, archive: Path, name: str, owner: str) -> str:
     return id
 
 
-async def _pieces(archive: Path, name: str) -> AsyncIterator[bytes]:
+async def _pieces(archive: Path, name: str) -> AsyncGenerator[bytes, None]:
     """The bytes of a file in an archive, of which nothing is unpacked. Raises OSError, KeyError and TarError."""
-    with await in_thread(tarfile.open, archive, "r:") as opened:
+    with contextlib.ExitStack() as stack:
+        opened = await in_thread(lambda: stack.enter_context(tarfile.open(archive, "r:")))
         file = opened.extractfile(await in_thread(opened.getmember, name))
         if file is None:
             raise KeyError(f"{name} is no file")

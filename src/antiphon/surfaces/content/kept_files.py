@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from antiphon.api.errors import NotFound, NotKept, TooLarge
@@ -33,4 +34,5 @@ async def read(store: FileStore | None, ids: Mapping[str, str], owner: str, most
 
 
 async def _whole(kept: FileStore, id: str) -> bytes:
-    return b"".join([piece async for piece in kept.read(id)])
+    async with contextlib.aclosing(kept.read(id)) as pieces:
+        return b"".join([piece async for piece in pieces])

@@ -109,22 +109,21 @@ class _Files:
                 "(its operator can allow it with --files-downloadable)",
                 code="file_not_downloadable",
             )
-        pieces = self._file_store().read(record.id)
-        with self._store("this file"):
-            first = await anext(aiter(pieces), b"")
-        await exchange.open(
-            [
-                (b"content-type", record.mime_type.encode("latin-1", "replace")),
-                (b"content-length", str(record.size).encode()),
-                (b"content-disposition", f"attachment; filename*=UTF-8''{quote(record.filename)}".encode()),
-                # What is kept here is anybody's: no browser may take it for a page of this server.
-                (b"x-content-type-options", b"nosniff"),
-            ]
-        )
-        await exchange.write(first)
-        async for piece in pieces:
-            await exchange.write(piece)
-        await exchange.write(b"", more=False)
+        headers = [
+            (b"content-type", record.mime_type.encode("latin-1", "replace")),
+            (b"content-length", str(record.size).encode()),
+            (b"content-disposition", f"attachment; filename*=UTF-8''{quote(record.filename)}".encode()),
+            # What is kept here is anybody's: no browser may take it for a page of this server.
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        async with contextlib.aclosing(self._file_store().read(record.id)) as pieces:
+            with self._store("this file"):
+                first = await anext(pieces, b"")
+            await exchange.open(headers)
+            await exchange.write(first)
+            async for piece in pieces:
+                await exchange.write(piece)
+            await exchange.write(b"", more=False)
 
     async def _record(self, exchange: Exchange) -> FileRecord:
         """The file that the path names, if it is one of this client's."""

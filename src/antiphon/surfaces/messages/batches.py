@@ -155,14 +155,14 @@ class _Batches:
         batch = await self._batch(store, exchange)
         if batch.ended is None:
             raise BadRequest(f"{batch.id} has not ended: it has no results yet")
-        pieces = store.results(batch)
-        with self._store("the results"):
-            first = await anext(aiter(pieces), b"")
-        await exchange.open([(b"content-type", b"application/x-jsonl")])
-        await exchange.write(first)
-        async for piece in pieces:
-            await exchange.write(piece)
-        await exchange.write(b"", more=False)
+        async with contextlib.aclosing(store.results(batch)) as pieces:
+            with self._store("the results"):
+                first = await anext(pieces, b"")
+            await exchange.open([(b"content-type", b"application/x-jsonl")])
+            await exchange.write(first)
+            async for piece in pieces:
+                await exchange.write(piece)
+            await exchange.write(b"", more=False)
 
     async def _batch(self, store: BatchStore, exchange: Exchange) -> Batch:
         """The batch that the path names, if it is one of this client's."""
