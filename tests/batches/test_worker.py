@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from antiphon.batches import requests
 from antiphon.batches.journal import Journal
 from antiphon.batches.queue import ClaimLost, Queue, Share
-from antiphon.batches.store import KEPT, LIFETIME, BatchStore
+from antiphon.batches.store import KEPT, LIFETIME, Batch, BatchStore
 from antiphon.batches.tables import ANSWERS, BATCHES, SHARES, TABLES
 from antiphon.batches.tables import ATTEMPTS as BEGUN
 from antiphon.batches.worker import ATTEMPTS
@@ -237,6 +237,25 @@ async def test_an_application_that_breaks_costs_one_request(store: Store) -> Non
     assert [found[f"n{n}"]["type"] for n in range(3)] == ["errored", "errored", "succeeded"]
     assert "not JSON" in found["n1"]["error"]["why"]
     assert found["n2"]["message"] == {"said": "x"}
+
+
+async def test_a_claim_that_fails_does_not_cut_off_what_runs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that are at work while the next share cannot be claimed come to their end, and are asked once."""
+    application, claim, calls = answering(delay=0.1), Queue.claim, 0
+
+    async def failing(queue: Queue, batch: Batch) -> Share | None:
+        nonlocal calls
+        calls += 1
+        if calls != 2:
+            return await claim(queue, batch)
+        await eventually(lambda: application.running)
+        raise OSError
+
+    monkeypatch.setattr(Queue, "claim", failing)
+    await kept(store, ["1", "2", "3"])
+    async with working(store, application):
+        await ended(store)
+    assert sorted(application.asked) == ["1", "2", "3"]
 
 
 async def test_a_request_that_the_server_dies_of_is_given_up(store: Store) -> None:

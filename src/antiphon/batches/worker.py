@@ -166,12 +166,18 @@ class Worker:
     async def _shares(self, batch: Batch) -> bool:
         """Work on one share after another until none is free; the next is claimed when all requests of the last are
         begun. Says whether there was one."""
-        claimed = False
+        claimed, trouble = False, None
         async with asyncio.TaskGroup() as group:
-            while share := await self._queue.claim(batch):
-                claimed, begun = True, asyncio.Event()
-                group.create_task(self._share(share, begun))
-                await begun.wait()
+            try:
+                while share := await self._queue.claim(batch):
+                    claimed, begun = True, asyncio.Event()
+                    group.create_task(self._share(share, begun))
+                    await begun.wait()
+            except OSError as error:
+                # Raised in the group, it would cut off what is at work, which would be asked again.
+                trouble = error
+        if trouble is not None:
+            raise trouble
         return claimed
 
     async def _share(self, share: Share, begun: asyncio.Event) -> None:
