@@ -257,10 +257,15 @@ def serving(fault: Fault | None = None) -> Iterator[str]:
         yield url
 
 
+class _Server(ThreadingHTTPServer):
+    # Connections that are made at once. Of more than it may hold in line, the kernel resets some.
+    request_queue_size = 128
+
+
 @contextlib.contextmanager
 def listening(kind: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """A server of this handler, on a free port of loopback: its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
+    server = _Server(("127.0.0.1", 0), kind)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
