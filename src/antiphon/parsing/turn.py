@@ -30,9 +30,9 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
     source = reader.source
     openers, hints = (format.openers, format.hints) if reader.tools else ((), ())
     strays = _strays(format, reasoning) if reader.tools else ()
-    stops = markers(*openers, *hints, *reasoning.opens, *reasoning.dropped, *turn_ends(format))
+    thinking, closed, ends = reader.starts_thinking, False, turn_ends(format)
+    stops = markers(*openers, *hints, *reasoning.opens, *reasoning.dropped, *ends)
     reader.messages = reasoning.messages
-    thinking, closed = reader.starts_thinking, False
     while (yield from source.peek()):
         if thinking:
             yield from _think(reader, format, reasoning, openers)
@@ -66,7 +66,7 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
                 reader.boundary(thinking=True)
             else:
                 reader.text(marker)
-        elif marker in turn_ends(format) and not (yield from source.over()):
+        elif marker in ends and not (yield from source.over()):
             reader.text(marker)
         elif marker:
             reader.boundary()

@@ -2,6 +2,8 @@
 4.2 and others in `<tool_call>` blocks, values on lines of their own; MiMo V2 in such blocks, values between the tags;
 Seed-OSS so in a block of its own."""
 
+from collections.abc import Callable
+
 from antiphon.constraint import Marker, Node
 from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json.calls import block
@@ -32,9 +34,38 @@ def _inline(template: str) -> bool:
     return tag != "" and not head.rstrip("'\"~+ ").endswith(("\n", "\\n"))
 
 
+def _format(names: tuple[str, ...], summary: str, recognises: Callable[[str], bool], rank: int, edge: str) -> Format:
+    """A family that writes `<tool_call>` blocks, with this `edge` before and behind each value."""
+    return Format(
+        names=names,
+        summary=f"<function=…> and <parameter=…> in <tool_call> tags{summary}",
+        openers=("<tool_call>", FUNCTION),
+        visible=("</tool_call>",),
+        read=tagged(
+            functions("tool_call"),
+            otherwise=block("</tool_call>"),
+            plain=(FUNCTION,),
+            wrap=Unwrapped if edge else None,
+        ),
+        recognises=recognises,
+        rank=rank,
+        grammar=calls(
+            call=_qwen_call,
+            parameter=lambda name, kind: f"<parameter={name}>{edge}",
+            value_end=f"{edge}</parameter>\n",
+            call_end="</function>\n</tool_call>",
+            separator="\n",
+        ),
+        example=Example(
+            f"<tool_call>\n<function=f>\n<parameter=x>{edge}a b{edge}</parameter>\n</function>\n</tool_call>",
+            (("f", '{"x":"a b"}'),),
+        ),
+    )
+
+
 FORMATS = (
-    Format(
-        names=(
+    _format(
+        (
             "qwen3_coder",
             "qwen3_xml",
             "qwen3coder",
@@ -44,43 +75,17 @@ FORMATS = (
             "interns2-preview",
             "nanbeige",
         ),
-        summary="<function=…> and <parameter=…> in <tool_call> tags (Qwen3-Coder, Qwen3.5, Nemotron 3, Step 3.5)",
-        openers=("<tool_call>", FUNCTION),
-        visible=("</tool_call>",),
-        read=tagged(functions("tool_call"), otherwise=block("</tool_call>"), plain=(FUNCTION,), wrap=Unwrapped),
-        recognises=lambda template: _tagged(template) and "<seed:tool_call>" not in template,
+        " (Qwen3-Coder, Qwen3.5, Nemotron 3, Step 3.5)",
+        lambda template: _tagged(template) and "<seed:tool_call>" not in template,
         rank=30,
-        grammar=calls(
-            call=_qwen_call,
-            parameter=lambda name, kind: f"<parameter={name}>\n",
-            value_end="\n</parameter>\n",
-            call_end="</function>\n</tool_call>",
-            separator="\n",
-        ),
-        example=Example(
-            "<tool_call>\n<function=f>\n<parameter=x>\na b\n</parameter>\n</function>\n</tool_call>",
-            (("f", '{"x":"a b"}'),),
-        ),
+        edge="\n",
     ),
-    Format(
-        names=("mimo",),
-        summary="<function=…> and <parameter=…> in <tool_call> tags, values without line breaks around them (MiMo V2)",
-        openers=("<tool_call>", FUNCTION),
-        visible=("</tool_call>",),
-        read=tagged(functions("tool_call"), otherwise=block("</tool_call>"), plain=(FUNCTION,)),
-        recognises=lambda template: _tagged(template) and _inline(template),
+    _format(
+        ("mimo",),
+        ", values without line breaks around them (MiMo V2)",
+        lambda template: _tagged(template) and _inline(template),
         rank=31,
-        grammar=calls(
-            call=_qwen_call,
-            parameter=lambda name, kind: f"<parameter={name}>",
-            value_end="</parameter>\n",
-            call_end="</function>\n</tool_call>",
-            separator="\n",
-        ),
-        example=Example(
-            "<tool_call>\n<function=f>\n<parameter=x>a b</parameter>\n</function>\n</tool_call>",
-            (("f", '{"x":"a b"}'),),
-        ),
+        edge="",
     ),
     Format(
         names=("seed_oss",),

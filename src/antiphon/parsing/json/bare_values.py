@@ -12,7 +12,12 @@ from antiphon.parsing.splitter import Reading, Splitter, markers
 
 _OPENINGS = {"}": "{", "]": "[", ")": "("}
 _NO_KEY = frozenset(",:={}[]()<\"'")
-_CLOSERS = re.compile(r"[\s}\])]+")
+CLOSERS = re.compile(r"[\s}\])]+")
+
+
+def past_closers(source: Splitter) -> Reading[tuple[str, str]]:
+    """The closing brackets and white space that come next, and the character after them, none used up."""
+    return (yield from source.past(lambda character: CLOSERS.match(character) is not None))
 
 
 class BareValues:
@@ -46,7 +51,7 @@ class BareValues:
                 return "".join(parts), found
             if found in within + ")" and not open[_OPENINGS[found]]:
                 # Where this bracket is text, so are those that stand next to it.
-                found += yield from source.run(_CLOSERS)
+                found += yield from source.run(CLOSERS)
             parts.append(found)
             for each in found:
                 if each in "{[(":
@@ -98,7 +103,7 @@ class BareValues:
 
     def _bounds(self, source: Splitter, bracket: str, within: str) -> Reading[bool]:
         """Whether the bracket, just used up, closes what the value stands in."""
-        run, following = yield from source.past(lambda character: _CLOSERS.match(character) is not None)
+        run, following = yield from past_closers(source)
         if not following or (yield from source.stands(*self._ends, *self._calls, offset=len(run))):
             return True
         if bracket not in within[1:]:

@@ -9,7 +9,7 @@ import re
 
 from antiphon.parsing.arguments import Signature
 from antiphon.parsing.json import lenient
-from antiphon.parsing.json.bare_values import BareValues
+from antiphon.parsing.json.bare_values import CLOSERS, BareValues, past_closers
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Emit, Reading, Splitter, markers
 
@@ -17,8 +17,6 @@ _NAME = re.compile(r"[\w.:/\-]+")
 _KEY = re.compile(r"[^\s,:={}\[\]()<\"']+")
 HINT = "call:"
 """What a call begins with whose opening marker is missing."""
-
-_BRACKETS = re.compile(r"[\s}\])]+")
 
 
 class KeyedCalls:
@@ -46,8 +44,8 @@ class KeyedCalls:
             source.rewind()
             # A string marker too many, and what it was meant to end.
             while (yield from source.accept(self.quote)):
-                yield from source.run(_BRACKETS)
-            brackets, _ = yield from source.past(lambda character: _BRACKETS.match(character) is not None)
+                yield from source.run(CLOSERS)
+            brackets, _ = yield from past_closers(source)
             if (yield from source.stands(*self.ends, offset=len(brackets))):
                 source.position += len(brackets)
             if not (yield from source.accept(*self.ends)):

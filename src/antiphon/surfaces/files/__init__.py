@@ -17,6 +17,7 @@ from antiphon.storage import files
 from antiphon.storage.file_store import FileRecord, FileStore, OverQuota
 from antiphon.storage.repeating import repeat
 from antiphon.surfaces.anthropic import failures
+from antiphon.surfaces.content import downloads
 from antiphon.surfaces.files import shapes
 from antiphon.surfaces.files.shapes import DeletedFile, FileMetadata, FilePage
 from antiphon.surfaces.http.exchange import Exchange
@@ -116,14 +117,8 @@ class _Files:
             # What is kept here is anybody's: no browser may take it for a page of this server.
             (b"x-content-type-options", b"nosniff"),
         ]
-        async with contextlib.aclosing(self._file_store().read(record.id)) as pieces:
-            with self._store("this file"):
-                first = await anext(pieces, b"")
-            await exchange.open(headers)
-            await exchange.write(first)
-            async for piece in pieces:
-                await exchange.write(piece)
-            await exchange.write(b"", more=False)
+        pieces = self._file_store().read(record.id)
+        await downloads.send(exchange, headers, pieces, self._store("this file"))
 
     async def _record(self, exchange: Exchange) -> FileRecord:
         """The file that the path names, if it is one of this client's."""

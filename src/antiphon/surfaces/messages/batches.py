@@ -22,6 +22,7 @@ from antiphon.serving.service import Service
 from antiphon.storage import files
 from antiphon.storage.lines import one_line
 from antiphon.surfaces.anthropic import failures, pages
+from antiphon.surfaces.content import downloads
 from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.ids import made_at
@@ -155,14 +156,8 @@ class _Batches:
         batch = await self._batch(store, exchange)
         if batch.ended is None:
             raise BadRequest(f"{batch.id} has not ended: it has no results yet")
-        async with contextlib.aclosing(store.results(batch)) as pieces:
-            with self._store("the results"):
-                first = await anext(pieces, b"")
-            await exchange.open([(b"content-type", b"application/x-jsonl")])
-            await exchange.write(first)
-            async for piece in pieces:
-                await exchange.write(piece)
-            await exchange.write(b"", more=False)
+        headers = [(b"content-type", b"application/x-jsonl")]
+        await downloads.send(exchange, headers, store.results(batch), self._store("the results"))
 
     async def _batch(self, store: BatchStore, exchange: Exchange) -> Batch:
         """The batch that the path names, if it is one of this client's."""
