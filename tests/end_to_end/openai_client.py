@@ -4,6 +4,7 @@ when everything is as the SDK expects it."""
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,14 @@ CITY = {
 WEATHER: Any = {
     "type": "function",
     "function": {"name": "get_weather", "description": "Get the weather", "parameters": CITY},
+}
+NOTE: Any = {
+    "type": "custom",
+    "custom": {
+        "name": "note",
+        "description": "Keep a word",
+        "format": {"type": "grammar", "grammar": {"syntax": "regex", "definition": "[a-z]{1,8}"}},
+    },
 }
 READ: Any = {
     "type": "function",
@@ -149,6 +158,29 @@ def forced() -> None:
     assert check(client.chat.completions.create(**asked)).message.tool_calls
 
 
+def custom() -> None:
+    asked: Any = {
+        "model": MODEL,
+        "max_tokens": 300,
+        "temperature": 0,
+        "tools": [NOTE],
+        "tool_choice": {"type": "custom", "custom": {"name": "note"}},
+    }
+    history = user("Note a word.")
+    message = check(client.chat.completions.create(messages=history, **asked)).message
+    (call,) = message.tool_calls
+    assert (call.type, call.custom.name) == ("custom", "note")
+    assert re.fullmatch(r"[a-z]{1,8}", call.custom.input)
+    deltas = [
+        delta.custom["input"]
+        for chunk in client.chat.completions.create(messages=history, **asked, stream=True)
+        for delta in chunk.choices[0].delta.tool_calls or ()
+    ]
+    assert re.fullmatch(r"[a-z]{1,8}", "".join(deltas))
+    history += [message, {"role": "tool", "tool_call_id": call.id, "content": "noted"}]
+    check(client.chat.completions.create(messages=history, model=MODEL, max_tokens=8, tools=[NOTE]))
+
+
 def functions() -> None:
     choice = check(
         client.chat.completions.create(
@@ -224,6 +256,7 @@ def main() -> None:
     errors()
     if KIND == "real":
         forced()
+        custom()
         functions()
         structured()
     else:

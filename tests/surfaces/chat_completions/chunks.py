@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+MEMBERS = {"function": "arguments", "custom": "input"}
+"""What has the input of a call, by its type."""
+
 
 def chunks(raw: bytes) -> list[dict[str, Any]]:
     """The chunks of a stream without its pings. Asserts that the stream is legal and ends once: with [DONE], or with
@@ -35,7 +38,7 @@ def _check(found: list[dict[str, Any]], done: bool) -> None:
         for call in choice["delta"].get("tool_calls", ()):
             if "id" in call:
                 assert call["index"] == calls
-                assert call["function"]["arguments"] == ""
+                assert call[call["type"]][MEMBERS[call["type"]]] == ""
                 calls += 1
             assert call["index"] == calls - 1
         reason = choice["finish_reason"]

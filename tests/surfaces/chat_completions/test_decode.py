@@ -56,8 +56,7 @@ def answer(id: str = "call_1", content: Any = "Sunny") -> dict[str, Any]:
 
 def read(*, vision: bool = False, fetched: Any = None, **fields: Any) -> decode.DecodedRequest:
     body = json.dumps({"model": "m", "messages": [USER], **fields}).encode()
-    request, unknown = decode.read(body)
-    return decode.decode(request, unknown, SEEING if vision else CARD, fetched or {})
+    return decode.decode(decode.read(body), SEEING if vision else CARD, fetched or {})
 
 
 def turns(*messages: Any, **fields: Any) -> Conversation:
@@ -146,9 +145,9 @@ def test_only_what_is_needed_is_fetched() -> None:
     """http pictures, each once, with the path of the first; nothing where the model is blind."""
     url = "http://example.com/a.png"
     content = [PICTURE, *[{"type": "image_url", "image_url": {"url": url}}] * 2]
-    request, _ = decode.read(json.dumps({"model": "m", "messages": [{"role": "user", "content": content}]}).encode())
-    assert decode.remote_addresses(request, SEEING) == {url: "messages.0.content.1.image_url.url"}
-    assert decode.remote_addresses(request, CARD) == {}
+    draft = decode.read(json.dumps({"model": "m", "messages": [{"role": "user", "content": content}]}).encode())
+    assert decode.remote_addresses(draft, SEEING) == {url: "messages.0.content.1.image_url.url"}
+    assert decode.remote_addresses(draft, CARD) == {}
 
 
 def test_a_blind_model_says_so_when_asked_and_goes_on_later() -> None:
@@ -297,7 +296,15 @@ def test_what_is_not_acted_upon_is_named() -> None:
         ({"messages": [USER, {"role": "function", "name": "f", "content": "x"}]}, "messages.1: "),
         ({"temperature": 3}, "temperature: Input should be less than or equal to 2"),
         ({"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),
-        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools.0.type: "),
+        ({"tools": [{"type": "custom"}]}, "tools.0.custom: Field required"),
+        ({"tools": [{"type": "custom", "custom": {"name": "a b"}}]}, "tools.0.custom.name: "),
+        ({"tools": [{"type": "custom", "name": "x", "format": {"type": "pdf"}}]}, "tools.0.format.type: "),
+        (
+            {"tools": [{"type": "custom", "custom": {"name": "x", "format": {"type": "grammar", "grammar": {}}}}]},
+            "tools.0.custom.format.grammar.definition: Field required",
+        ),
+        ({"tools": [WEATHER, {"type": "custom", "name": "weather"}]}, "tools.1.name: names must be unique"),
+        ({"messages": [USER, calling({"id": "call_1"}), answer()]}, "messages.1.tool_calls: "),
         ({"tools": [{"type": "function"}]}, "tools.0.function: Field required"),
         ({"tools": [WEATHER, WEATHER]}, "tools.1.function.name: "),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name: "),

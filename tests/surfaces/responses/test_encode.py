@@ -29,12 +29,13 @@ from antiphon.api.events import (
 from antiphon.api.reply import fold
 from antiphon.api.seal import Seal
 from antiphon.server_tools.registry import ServerTools
+from antiphon.surfaces.openai.free_text import TextReader
 from antiphon.surfaces.responses import encode, items
 from antiphon.surfaces.responses.reply import Style
 from antiphon.surfaces.responses.reply import whole as fold_whole
 from antiphon.surfaces.responses.request import decode
 from antiphon.surfaces.responses.tools import client_tools
-from antiphon.surfaces.responses.tools.shapes import Custom, Function, TextReader
+from antiphon.surfaces.responses.tools.shapes import Custom, Function
 from tests.surfaces.messages.test_encode import batches
 from tests.surfaces.response_order import check, frames
 from tests.surfaces.scripted_service import CARD
@@ -99,7 +100,7 @@ def test_free_text_comes_as_it_is_written(text: str, cuts: list[int], ascii: boo
     (item,) = check(events)["output"]
     assert (item["type"], item["name"], item["call_id"]) == ("custom_tool_call", "patch", "toolu_1")
     assert item["input"] == text
-    reader = TextReader("input")
+    reader = TextReader()
     assert "".join(map(reader.feed, fragments)) == text
 
 

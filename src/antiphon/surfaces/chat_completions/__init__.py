@@ -79,6 +79,7 @@ class _ChatCompletions:
             model=request.model,
             usage=bool(request.stream_options and request.stream_options.include_usage),
             legacy=decoded.legacy,
+            forms=decoded.forms,
             choices=len(prepared),
             tokens=decoded.tokens,
             prompt_ids=prepared[0].prompt_ids if decoded.tokens.ids else (),
@@ -102,14 +103,15 @@ class _ChatCompletions:
         body = await exchange.body(self._options.max_body)
         # A PDF takes its time, however short it is.
         large = len(body) > LARGE or b'"file_data"' in body
-        request, unknown = await offload(large, partial(decode.read, body))
+        draft = await offload(large, partial(decode.read, body))
+        request = draft.request
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         take_label(exchange, (request.metadata or {}).get(LABEL))
         card = self._service.card(request.model)
-        addresses = decode.remote_addresses(request, card) if b'"image_url"' in body else {}
+        addresses = decode.remote_addresses(draft, card) if b'"image_url"' in body else {}
         fetched = await remote.fetch(addresses, allow_private=self._options.allow_private_urls)
         offered = self._options.server_tools.for_key(exchange.watch.key)
-        decoded = await offload(large, partial(decode.decode, request, unknown, card, fetched, offered))
+        decoded = await offload(large, partial(decode.decode, draft, card, fetched, offered))
         tell_ignored(exchange, decoded.ignored)
         prepared = await choices.prepare(
             self._service,

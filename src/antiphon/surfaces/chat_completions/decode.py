@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import msgspec
 
@@ -21,11 +21,14 @@ from antiphon.api.errors import BadRequest
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared
 from antiphon.serving.service import ModelCard
-from antiphon.surfaces.chat_completions import tools, web_search, wire
+from antiphon.surfaces.chat_completions import responses_body, tools, web_search, wire
 from antiphon.surfaces.chat_completions.parts import pieces
+from antiphon.surfaces.chat_completions.reply import Form
+from antiphon.surfaces.chat_completions.responses_body import Placed
 from antiphon.surfaces.content.remote import Fetched
 from antiphon.surfaces.openai import efforts
 from antiphon.surfaces.openai.content import Reader, addresses
+from antiphon.surfaces.openai.free_text import called_with
 from antiphon.surfaces.openai.functions import arguments, raw_bytes
 from antiphon.surfaces.openai.sampling import sampling, stop_sequences
 from antiphon.surfaces.openai.token_logprobs import TokenStyle, token_style
@@ -33,53 +36,64 @@ from antiphon.surfaces.openai.token_logprobs import TokenStyle, token_style
 _SWITCHES = ("enable_thinking", "thinking")
 
 
+class Draft(msgspec.Struct, kw_only=True):
+    """A request that has been read from the wire, and whose addresses may still have to be fetched. `unknown` are the
+    fields that are ignored; `messages` are there with their dotted paths."""
+
+    request: wire.Request
+    unknown: list[str]
+    messages: list[Placed]
+
+
 class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for, once read. `ignored` names what was accepted and not acted upon; `legacy` says that
-    calls are to be told in the older form, as functions; `tokens` is what is told of tokens, and `served` are the tools
-    that run here."""
+    calls are to be told in the older form, as functions; `forms` are those of calls that give free text, by the tool's
+    name; `tokens` is what is told of tokens, and `served` are the tools that run here."""
 
     conversation: Conversation
     generation: GenerationParams
     ignored: tuple[str, ...]
     legacy: bool
+    forms: dict[str, Form]
     tokens: TokenStyle
     served: dict[str, Declared]
 
 
-def read(body: bytes) -> tuple[wire.Request, list[str]]:
-    """Read a body as far as it can be read by itself, and check what can be checked. The second are the fields that
-    are ignored."""
-    request, unknown = wire.read(body)
-    if not request.messages and request.input_ids is None:
+def read(body: bytes) -> Draft:
+    """Read a body as far as it can be read by itself, and check what can be checked."""
+    request, members, unknown = wire.read(body)
+    messages = [(f"messages.{index}", message) for index, message in enumerate(request.messages)]
+    if "messages" not in members and request.input_ids is None:
+        if "input" not in members:
+            raise BadRequest("messages: Field required")
+        request, messages = responses_body.read(members, request, unknown)
+    if not messages and request.input_ids is None:
         raise BadRequest("messages: at least one message is required")
-    if request.messages and request.input_ids is not None:
+    if messages and request.input_ids is not None:
         raise BadRequest("input_ids: the prompt is either messages or input_ids, not both")
     if request.top_logprobs and not request.logprobs:
         raise BadRequest("top_logprobs: it needs log-probabilities; set logprobs too")
-    return request, unknown
+    return Draft(request=request, unknown=unknown, messages=messages)
 
 
-def remote_addresses(request: wire.Request, card: ModelCard) -> dict[str, str]:
+def remote_addresses(draft: Draft, card: ModelCard) -> dict[str, str]:
     """The addresses that must be fetched first, each with the path of the first part that needs it."""
     paths: dict[str, str] = {}
-    for index, message in enumerate(request.messages):
-        placed = pieces(message.content, f"messages.{index}.content")
-        for address, where in addresses(placed, vision=card.vision):
-            paths.setdefault(address, where)
+    for where, message in draft.messages:
+        placed = pieces(message.content, f"{where}.content")
+        for address, place in addresses(placed, vision=card.vision):
+            paths.setdefault(address, place)
     return paths
 
 
 def decode(
-    request: wire.Request,
-    unknown: list[str],
-    card: ModelCard,
-    fetched: Mapping[str, Fetched],
-    offered: ServerTools | None = None,
+    draft: Draft, card: ModelCard, fetched: Mapping[str, Fetched], offered: ServerTools | None = None
 ) -> DecodedRequest:
     """The request in nouns. `offered` are the server tools that are set up."""
+    request, ignored = draft.request, list(draft.unknown)
     served = web_search.declared(request, offered or ServerTools())
-    tooling = tools.tooling(request, [each.tool for each in served.values()])
-    ignored, ids = list(unknown), tuple(request.input_ids or ())
+    tooling = tools.tooling(request, ignored, [each.tool for each in served.values()])
+    ids = tuple(request.input_ids or ())
     if request.web_search_options is not None and not served:
         ignored.append(web_search.FIELD)
     if ids:
@@ -94,12 +108,13 @@ def decode(
         output_schema=tools.output_schema(request.response_format),
         report=tokens.report,
     )
-    turns = _Turns(Reader(vision=card.vision, fetched=fetched)).read(request.messages)
+    turns = _Turns(Reader(vision=card.vision, fetched=fetched), tooling.forms).read(draft.messages)
     return DecodedRequest(
         conversation=Conversation(turns=turns, tools=tooling.tools, ids=ids),
         generation=generation,
         ignored=tuple(ignored),
         legacy=tooling.legacy,
+        forms=tooling.forms,
         served=served,
         tokens=tokens,
     )
@@ -127,17 +142,19 @@ def _thinking(request: wire.Request, ignored: list[str]) -> ThinkingPolicy:
 
 
 class _Turns:
-    """Reads messages one by one, and holds which calls still wait for their result."""
+    """Reads messages one by one, and holds which calls still wait for their result. The `free` tools take free text."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, free: Container[str]) -> None:
         self._reader = reader
+        self._free = free
         self._waiting: list[str] = []
         self._functions: dict[str, str] = {}
 
-    def read(self, messages: list[wire.Message]) -> tuple[Turn, ...]:
-        last = max((at for at, message in enumerate(messages) if message.role == "assistant"), default=-1)
-        turns = [self._turn(message, f"messages.{at}", at > last) for at, message in enumerate(messages)]
-        self._check_answered(f"messages.{len(messages) - 1}")
+    def read(self, messages: list[Placed]) -> tuple[Turn, ...]:
+        last = max((at for at, (_, message) in enumerate(messages) if message.role == "assistant"), default=-1)
+        turns = [self._turn(message, where, at > last) for at, (where, message) in enumerate(messages)]
+        if messages:
+            self._check_answered(messages[-1][0])
         return tuple(turns)
 
     def _turn(self, message: wire.Message, where: str, asking: bool) -> Turn:
@@ -152,7 +169,7 @@ class _Turns:
                 # An empty question is a question still: without its turn, the reply before it would be continued.
                 return Turn(role="user", parts=parts or (Text(""),))
             case "assistant":
-                self._check_answered(where)
+                # One turn may come as several messages: a part of it in each.
                 return Turn(role="assistant", parts=self._assistant(message, where))
             case "tool" | "function":
                 parts = self._reader.parts(pieces(message.content, f"{where}.content"))
@@ -170,15 +187,23 @@ class _Turns:
             if call.id in self._waiting:
                 raise BadRequest(f"{where}.tool_calls: ids must be unique; {call.id!r} is there twice")
             self._waiting.append(call.id)
-            parts.append(
-                ToolUse(id=call.id, name=call.function.name, input=arguments(raw_bytes(call.function.arguments)))
-            )
+            parts.append(self._call(call, where))
         if message.function_call is not None:
             # The older form has no ids; the place of the message in the conversation makes one.
             id, name = f"function_{where.rpartition('.')[2]}", message.function_call.name
             self._functions[name] = id
             parts.append(ToolUse(id=id, name=name, input=arguments(raw_bytes(message.function_call.arguments))))
         return tuple(parts)
+
+    def _call(self, call: wire.ToolCall, where: str) -> ToolUse:
+        if call.custom is not None:
+            return ToolUse(id=call.id, name=call.custom.name, input=called_with(call.custom.input))
+        if call.function is None:
+            raise BadRequest(f"{where}.tool_calls: each needs its function or custom")
+        name, written = call.function.name, raw_bytes(call.function.arguments)
+        if name in self._free and written.startswith(b'"'):
+            return ToolUse(id=call.id, name=name, input=called_with(msgspec.json.decode(written, type=str)))
+        return ToolUse(id=call.id, name=name, input=arguments(written))
 
     def _answered(self, message: wire.Message, where: str) -> str:
         """The id of the call that a message is the answer to."""

@@ -31,8 +31,9 @@ from antiphon.api.events import (
 )
 from antiphon.api.tokens import Token
 from antiphon.surfaces.chat_completions.content import Content
-from antiphon.surfaces.chat_completions.reply import Style, finish_reason
+from antiphon.surfaces.chat_completions.reply import FUNCTION, Style, finish_reason
 from antiphon.surfaces.http.json_text import text_json
+from antiphon.surfaces.openai.free_text import TextOfCall
 from antiphon.surfaces.openai.usage import usage_sent
 
 _to_json = msgspec.json.Encoder().encode
@@ -74,6 +75,7 @@ class Encoder:
         self._finished = False
         self._calls = 0
         self._bare = False
+        self._free: TextOfCall | None = None
         self._searching = False
         self._text, self._thought = Content(), Content()
         top = _to_json(_chunk(style))
@@ -146,7 +148,13 @@ class Encoder:
             raise Internal("input for a tool call that was never begun")
         elif not self._surplus:
             self._bare = False
-            out.append(self._arguments + text_json(text) + self._call_end + self._tail_with(self._due))
+            if self._free is not None and not (text := self._free.take(text)):
+                return
+            self._input(text, out)
+
+    def _input(self, text: str, out: list[bytes]) -> None:
+        """More of what the open call is given."""
+        out.append(self._arguments + text_json(text) + self._call_end + self._tail_with(self._due))
 
     def _tail_with(self, count: int, reason: bytes = b"null") -> bytes:
         """The end of a chunk, with the first so many of the tokens that are to be told."""
@@ -205,22 +213,28 @@ class Encoder:
         self._calls += 1
         if self._surplus:
             return
-        self._bare = True
-        named = b'"name":%b,"arguments":""' % _to_json(name)
+        form = self._style.forms.get(name)
+        self._bare, self._free = form is None, TextOfCall() if form else None
+        kind, member = (text.encode() for text in form or FUNCTION)
+        named = b'"name":%b,"%b":""' % (_to_json(name), member)
         if self._style.legacy:
             before = self._head + b'"function_call":{'
             first, more, after = before, before, b"}"
         else:
             before = self._head + b'"tool_calls":[{"index":%d,' % index
-            first = before + b'"id":%b,"type":"function","function":{' % _to_json(id)
-            more, after = before + b'"function":{', b"}}]"
-        self._arguments, self._call_end = more + b'"arguments":', after
+            first = before + b'"id":%b,"type":"%b","%b":{' % (_to_json(id), kind, kind)
+            more, after = before + b'"%b":{' % kind, b"}}]"
+        self._arguments, self._call_end = more + b'"%b":' % member, after
         out.append(first + named + after + self._tail)
 
     def _complete(self, out: list[bytes]) -> None:
-        """A call without a word of input has the empty object as its input."""
+        """A call without a word of input has the empty object as its input. What is left of a free text is told."""
         if self._bare:
             self._delta(ToolDelta, "{}", out)
+        if self._free is not None:
+            if rest := self._free.rest():
+                self._input(rest, out)
+            self._free = None
 
     def _end(self, reason: str, usage: Usage, out: list[bytes]) -> None:
         self._finished, self.usage = True, usage

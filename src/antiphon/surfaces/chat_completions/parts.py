@@ -22,26 +22,26 @@ def pieces(content: wire.Content, where: str) -> Iterator[Piece]:
 
 def _piece(part: wire.Part, where: str) -> Piece:
     match part.type:
-        case "text" | "input_text":
+        case "text" | "input_text" | "output_text":
             return Words(required(part.text, f"{where}.text"))
         case "refusal":
             return Words(required(part.refusal, f"{where}.refusal"))
-        case "image_url":
-            given = part.image_url
-            url = given.url if isinstance(given, wire.ImageUrl) else required(given, f"{where}.image_url")
-            return Picture(url, f"{where}.image_url.url", where)
+        case "image_url" | "input_image":
+            address, place = part.image_url, f"{where}.image_url"
+            if isinstance(address, wire.ImageUrl):
+                return Picture(address.url, f"{place}.url", where)
+            return Picture(required(address, place), place, where)
         case "file":
+            return _file(part.file, f"{where}.file")
+        case "input_file":
             return _file(part, where)
         case other:
             return Foreign(other, where, _EXPECTED)
 
 
-def _file(part: wire.Part, where: str) -> File:
-    file = part.file
+def _file(file: wire.File | None, where: str) -> File:
     if file is None or (file.file_data is None and file.file_id is None):
-        raise BadRequest(f"{where}.file.file_data: Field required")
+        raise BadRequest(f"{where}.file_data: Field required")
     if file.file_data is None:
-        raise BadRequest(
-            f"{where}.file: this server keeps no files; send the content as file_data instead of a file id"
-        )
-    return File(data=file.file_data, name=file.filename, where=f"{where}.file.file_data")
+        raise BadRequest(f"{where}: this server keeps no files; send the content as file_data instead of a file id")
+    return File(data=file.file_data, name=file.filename, where=f"{where}.file_data")

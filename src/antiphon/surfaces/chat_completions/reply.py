@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -12,6 +13,7 @@ from antiphon.surfaces.chat_completions import sent
 from antiphon.surfaces.chat_completions.content import Content
 from antiphon.surfaces.http.json_text import text_json
 from antiphon.surfaces.openai.choices import total
+from antiphon.surfaces.openai.free_text import free_text
 from antiphon.surfaces.openai.token_logprobs import TokenStyle
 from antiphon.surfaces.openai.usage import usage_sent
 
@@ -28,16 +30,30 @@ REASONS: dict[StopReason, sent.Reason] = {
 }
 
 
+class Form(NamedTuple):
+    """How calls of a tool are told that takes free text: their type, and the member that has the text."""
+
+    type: Literal["function", "custom"]
+    member: Literal["arguments", "input"]
+
+
+CUSTOM = Form("custom", "input")
+FUNCTION = Form("function", "arguments")
+"""For programs that declare custom tools as the Responses API does: they expect a function whose arguments are the
+text."""
+
+
 class Style(msgspec.Struct, frozen=True, kw_only=True):
     """How one reply is to be told: its id, when it was made, the model's name as the client wrote it, whether a stream
-    ends with its usage, and whether calls are told in the older form, as functions; how many `choices` there are, what
-    is told of tokens, and the ids of the prompt."""
+    ends with its usage, and whether calls are told in the older form, as functions; the `forms` of calls that give free
+    text, by the tool's name; how many `choices` there are, what is told of tokens, and the ids of the prompt."""
 
     id: str
     created: int
     model: str
     usage: bool = False
     legacy: bool = False
+    forms: Mapping[str, Form] = {}
     choices: int = 1
     tokens: TokenStyle = TokenStyle(ids=False, logprobs=False, alternatives=0)
     prompt_ids: Sequence[int] = ()
@@ -98,8 +114,17 @@ def _message(style: Style, reply: Reply) -> sent.Message:
     if calls and style.legacy:
         message.function_call = _function(calls[0])
     elif calls:
-        message.tool_calls = [sent.ToolCall(id=call.id, function=_function(call)) for call in calls]
+        message.tool_calls = [_call(call, style.forms.get(call.name)) for call in calls]
     return message
+
+
+def _call(call: ToolBlock, form: Form | None) -> sent.ToolCall:
+    if form is None:
+        return sent.ToolCall(id=call.id, function=_function(call))
+    text = msgspec.Raw(text_json(free_text(call.input)))
+    if form is CUSTOM:
+        return sent.ToolCall(id=call.id, type="custom", custom=sent.Custom(call.name, text))
+    return sent.ToolCall(id=call.id, function=sent.Function(call.name, text))
 
 
 def _function(call: ToolBlock) -> sent.Function:

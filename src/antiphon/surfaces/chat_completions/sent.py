@@ -24,12 +24,20 @@ class Function(msgspec.Struct):
     arguments: JsonText
 
 
+class Custom(msgspec.Struct):
+    """The custom tool that is called, and the text that it is given."""
+
+    name: str
+    input: JsonText
+
+
 class ToolCall(msgspec.Struct, kw_only=True):
-    """A call of one of the client's tools."""
+    """A call of one of the client's tools, a function or a custom tool."""
 
     id: str
-    type: Literal["function"] = "function"
-    function: Function
+    type: Literal["function", "custom"] = "function"
+    function: Function | UnsetType = UNSET
+    custom: Custom | UnsetType = UNSET
 
 
 class UrlCitation(msgspec.Struct):

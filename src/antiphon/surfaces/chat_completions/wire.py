@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from antiphon.api.errors import BadRequest
 from antiphon.api.tokens import MOST_ALTERNATIVES
 from antiphon.surfaces.http import json_body
 from antiphon.surfaces.http.json_body import Name, TokenId
+from antiphon.surfaces.openai.free_text import Format
 
 Count = Annotated[int, Meta(ge=1, le=2**53)]
 ROLES = ["system", "developer", "user", "assistant", "tool", "function"]
@@ -35,8 +35,9 @@ class File(msgspec.Struct):
     file_id: str | None = None
 
 
-class Part(msgspec.Struct):
-    """One part of a content that is a list; which of the fields counts is said by `type`."""
+class Part(File, kw_only=True):
+    """One part of a content that is a list; which of the fields counts is said by `type`. Parts as the Responses API
+    has them are taken too."""
 
     type: str
     text: str | None = None
@@ -55,11 +56,19 @@ class CalledFunction(msgspec.Struct):
     arguments: Raw | UnsetType = UNSET
 
 
-class ToolCall(msgspec.Struct):
-    """A call of an earlier turn, sent back."""
+class CalledCustom(msgspec.Struct):
+    """A call of a custom tool: its name and the text that it was given."""
+
+    name: Name
+    input: str = ""
+
+
+class ToolCall(msgspec.Struct, kw_only=True):
+    """A call of an earlier turn, sent back: of a function or of a custom tool."""
 
     id: Name
-    function: CalledFunction
+    function: CalledFunction | None = None
+    custom: CalledCustom | None = None
 
 
 class Message(msgspec.Struct):
@@ -85,23 +94,40 @@ class Function(msgspec.Struct):
     strict: bool | None = None
 
 
-class Tool(msgspec.Struct):
-    """A member of `tools`."""
+class Custom(msgspec.Struct):
+    """A tool that takes free text."""
+
+    name: Name
+    description: str | None = None
+    format: Format | None = None
+
+
+class Tool(msgspec.Struct, kw_only=True):
+    """A member of `tools`: a function or a custom tool. Some programs write them as the Responses API does, with all
+    fields beside `type`."""
 
     type: str
     function: Function | None = None
+    custom: Custom | None = None
+    name: Name | None = None
+    description: str | None = None
+    parameters: Raw | UnsetType = UNSET
+    strict: bool | None = None
+    format: Format | None = None
 
 
 class Named(msgspec.Struct):
-    """A function by its name."""
+    """A tool by its name."""
 
     name: Name
 
 
-class Chosen(msgspec.Struct):
-    """A tool by its function's name."""
+class Chosen(msgspec.Struct, kw_only=True):
+    """A tool by its name, which stands in a member of its own, or as the Responses API has it, beside its type."""
 
     function: Named | None = None
+    custom: Named | None = None
+    name: Name | None = None
 
 
 class AllowedTools(msgspec.Struct):
@@ -111,12 +137,14 @@ class AllowedTools(msgspec.Struct):
     tools: list[Chosen]
 
 
-class ToolChoice(msgspec.Struct):
-    """`tool_choice` where it is not a word."""
+class ToolChoice(Chosen, kw_only=True):
+    """`tool_choice` where it is not a word. As the Responses API has it, the part of the tools stands beside its
+    type."""
 
     type: str
-    function: Named | None = None
     allowed_tools: AllowedTools | None = None
+    mode: str | None = None
+    tools: list[Chosen] | None = None
 
 
 class JsonSchema(msgspec.Struct):
@@ -192,11 +220,9 @@ _HARMLESS = {"user", "store", "service_tier", "safety_identifier"}
 _SAYS_NOTHING = (b"null", b"false", b"[]", b"{}")
 
 
-def read(body: bytes) -> tuple[Request, list[str]]:
-    """The request in a body, and its fields that nobody here acts upon. Raises BadRequest that says what is wrong,
-    and where."""
+def read(body: bytes) -> tuple[Request, dict[str, Raw], list[str]]:
+    """The request in a body, its members as they were written, and the names of those that nobody here acts upon.
+    Raises BadRequest that says what is wrong, and where."""
     request, members = json_body.read(body, _request)
-    if "messages" not in members and request.input_ids is None:
-        raise BadRequest("messages: Field required")
     unknown = members.keys() - _FIELDS - _HARMLESS
-    return request, sorted(name for name in unknown if bytes(members[name]) not in _SAYS_NOTHING)
+    return request, members, sorted(name for name in unknown if bytes(members[name]) not in _SAYS_NOTHING)

@@ -22,6 +22,7 @@ from antiphon.prompt.summary import summary_text
 from antiphon.prompt.templates.render import introduced
 from antiphon.server_tools.result import told_result
 from antiphon.surfaces.openai.content import Reader
+from antiphon.surfaces.openai.free_text import called_with
 from antiphon.surfaces.openai.functions import arguments, raw_bytes
 from antiphon.surfaces.responses import compaction
 from antiphon.surfaces.responses.request import input_items, wire
@@ -198,7 +199,7 @@ class Turns:
             name = self._box.known_as(item.name, item.namespace)
             if kind == "function_call":
                 return name, arguments(raw_bytes(item.arguments))
-            return name, msgspec.json.encode({"input": item.input or ""}).decode()
+            return name, called_with(item.input or "")
         name = kind.removesuffix("_call")
         member = {"tool_search": "arguments", "apply_patch": "operation"}.get(name, "action")
         value = wire.value(raw_bytes(getattr(item, member)) or raw_bytes(item.actions) or b"{}", f"{where}.{member}")

@@ -7,13 +7,13 @@ the item that a client sends back, so that both are the same prompt.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import msgspec
 
 from antiphon.surfaces.http.json_text import text_json
+from antiphon.surfaces.openai.free_text import TextReader, free_text
 
 Fields = dict[str, Any]
 
@@ -101,7 +101,7 @@ class Custom(msgspec.Struct, frozen=True):
 
     def reader(self) -> Reader:
         """The text within the JSON."""
-        return TextReader("input")
+        return TextReader()
 
     def whole(self, input: str) -> Fields:
         """Its name and the text."""
@@ -174,68 +174,3 @@ class Patch(Acting, frozen=True):
         """The object with all its members."""
         told = super().acted(input)
         return told if told["type"] == "delete_file" or "diff" in told else {**told, "diff": ""}
-
-
-def free_text(input: str) -> str:
-    """The text in the JSON that a model gave to a custom tool; the JSON itself where there is no such text."""
-    told = msgspec.json.decode(input)
-    text = told.get("input") if isinstance(told, dict) else None
-    return text if isinstance(text, str) and len(told) == 1 else input
-
-
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
-# A whole escape, both halves of a pair among them.
-_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[^u])")
-_HALF = re.compile(r"\\u[dD][89abAB]")
-
-
-class TextReader:
-    """Reads the text of an object's one member out of its JSON, as it comes. What cannot be the beginning of such an
-    object tells nothing before its end."""
-
-    def __init__(self, member: str) -> None:
-        self._opening = re.compile(rf'\s*{{\s*"{member}"\s*:\s*"')
-        self._held = ""
-        self._inside = False
-        self._over = False
-
-    def feed(self, json: str) -> str:
-        """The text that a further fragment tells."""
-        if self._over:
-            return ""
-        self._held += json
-        if not self._inside:
-            opening = self._opening.match(self._held)
-            if opening is None:
-                return ""
-            self._held, self._inside = self._held[opening.end() :], True
-        return "".join(self._read())
-
-    def _read(self) -> Iterator[str]:
-        text, position = self._held, 0
-        while position < len(text):
-            end = min(
-                (place for place in (text.find('"', position), text.find("\\", position)) if place >= 0),
-                default=len(text),
-            )
-            yield text[position:end]
-            position = end
-            if position == len(text):
-                break
-            if text[position] == '"':
-                self._over = True
-                break
-            escape = _ESCAPE.match(text, position)
-            # The second half of a pair may still come.
-            if escape is None or (_HALF.match(escape[0]) and len(escape[0]) == 6 and len(text) - position < 12):
-                break
-            yield _unescaped(escape[0])
-            position = escape.end()
-        self._held = text[position:]
-
-
-def _unescaped(escape: str) -> str:
-    if escape[1] != "u":
-        return _ESCAPES.get(escape[1], escape[1])
-    units = b"".join(int(unit, 16).to_bytes(2, "big") for unit in escape.split("\\u")[1:])
-    return units.decode("utf-16-be", "replace")

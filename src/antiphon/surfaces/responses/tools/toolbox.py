@@ -7,7 +7,6 @@ nothing here could run is accepted and not shown.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -20,21 +19,13 @@ from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.tool import Declared
 from antiphon.surfaces.http.json_body import Name
 from antiphon.surfaces.http.validation import complaint, malformed
+from antiphon.surfaces.openai.free_text import Format, custom_tool
 from antiphon.surfaces.openai.functions import function, raw_bytes
 from antiphon.surfaces.responses.request import wire
 from antiphon.surfaces.responses.tools.approvals import Guarded
 from antiphon.surfaces.responses.tools.client_tools import client_tool
-from antiphon.surfaces.responses.tools.grammars import expression
 from antiphon.surfaces.responses.tools.server_declarations import McpServer, declare
 from antiphon.surfaces.responses.tools.shapes import Custom, Function, Shape
-
-
-class Format(msgspec.Struct):
-    """What the text for a custom tool must be."""
-
-    type: str
-    syntax: str | None = None
-    definition: str | None = None
 
 
 class DeclaredTool(msgspec.Struct):
@@ -216,9 +207,9 @@ def _add_declared(
             tool = box.add(_function(declared, where), shape, where, namespace, deferred=deferred)
             box.definitions[tool.name] = Raw(msgspec.json.format(bytes(raw), indent=-1))
         case "custom":
-            pattern = _pattern(box, declared.format, f"{where}.format")
-            shape_of = Custom(_named(declared, where), namespace)
-            tool = box.add(custom(declared, pattern, where), shape_of, where, namespace, deferred=deferred)
+            name = _named(declared, where)
+            taking = custom_tool(name, declared.description, declared.format, where, box.ignored)
+            tool = box.add(taking, Custom(name, namespace), where, namespace, deferred=deferred)
             box.definitions[tool.name] = Raw(msgspec.json.format(bytes(raw), indent=-1))
         case "namespace" if not namespace:
             for index, each in enumerate(declared.tools or ()):
@@ -249,25 +240,3 @@ def _function(declared: DeclaredTool, where: str) -> Tool:
     return function(
         _named(declared, where), declared.description, raw_bytes(declared.parameters), declared.strict, where
     )
-
-
-def _pattern(box: Toolbox, format: Format | None, where: str) -> str | None:
-    """The expression that a custom tool's text must match."""
-    if format is None or format.type == "text":
-        return None
-    if format.type != "grammar":
-        raise BadRequest(f"{where}.type: Input should be 'text' or 'grammar'")
-    pattern = expression(format.syntax, format.definition, where)
-    if pattern is None:
-        box.ignored.append(where)
-    return pattern
-
-
-def custom(declared: DeclaredTool, pattern: str | None, where: str) -> Tool:
-    """A tool that takes free text, which must match the pattern."""
-    text: dict[str, Any] = {"type": "string", "description": "The text that the tool is given, as it is."}
-    if pattern is not None:
-        text["pattern"] = pattern
-    schema = {"type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False}
-    named = function(_named(declared, where), declared.description, b"", None, where)
-    return replace(named, schema=schema)

@@ -10,7 +10,7 @@ from lark import Lark
 from lark.exceptions import LarkError
 
 from antiphon.api.errors import BadRequest
-from antiphon.surfaces.responses.tools.grammars import expression
+from antiphon.surfaces.openai.grammars import expression
 
 # The shape of a patch, as agents declare it: lines in a fixed order.
 PATCH = r"""
