@@ -68,6 +68,34 @@ async def test_a_response_goes_on_from_it(keeping: Running, service: ScriptedSer
     assert len({item["id"] for item in listed["data"]}) == len(kinds) + len(results) + 3
 
 
+async def test_a_response_of_it_is_gone_on_from_by_its_id(keeping: Running, service: ScriptedService) -> None:
+    """With all that was said in the conversation before it, and nothing that was said after it; once the conversation
+    is deleted, with what the responses have."""
+    start = {"items": [{"role": "developer", "content": "Rules."}]}
+    _, conversation = await ask(keeping, "POST", "conversations", start)
+
+    async def say(input: Any, **fields: str) -> Any:
+        _, response = await ask(keeping, "POST", "responses", {"model": "m", "input": input, **fields})
+        return response
+
+    first = await say("Hi", conversation=conversation["id"])
+    second = await say([HI, HI], conversation=conversation["id"])
+    await say("Later.", conversation=conversation["id"])
+    third = await say("And now?", previous_response_id=second["id"])
+    went_on = asked(service)
+    question = {"role": "user", "content": "And now?"}
+    rules = start["items"][0]
+    await say([rules, HI, *first["output"], HI, HI, *second["output"], question])
+    assert asked(service) == went_on
+    await say("More.", previous_response_id=third["id"])
+    assert asked(service).system == "Rules."
+    await ask(keeping, "DELETE", f"conversations/{conversation['id']}")
+    await say("And now?", previous_response_id=second["id"])
+    went_on = asked(service)
+    await say([HI, HI, *second["output"], question])
+    assert asked(service) == went_on
+
+
 async def test_its_items(keeping: Running) -> None:
     """They are listed in either order, page by page, found, added and deleted one by one."""
     _, made = await ask(keeping, "POST", "conversations", {"items": [HI], "metadata": {"topic": "demo"}})

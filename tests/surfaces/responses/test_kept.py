@@ -76,7 +76,7 @@ async def test_a_long_chain_is_whole(store: Store) -> None:
     ]
     store.records.run(RESPONSES, lambda connection: connection.execute(responses.insert(), rows))
     chain = await KeptResponses(store).chain(ids[-1], "")
-    assert [json.loads(bytes(item))["content"] for item in chain] == ids
+    assert [json.loads(bytes(item))["content"] for item in chain.items] == ids
 
 
 async def test_items_are_referred_to(keeping: Running, service: ScriptedService) -> None:

@@ -118,6 +118,23 @@ class Conversations:
 
         return await self._tables.read(work)
 
+    async def before(self, id: str, owner: str, item: str, count: int) -> list[Raw]:
+        """The items that stood there when `count` items were added and then this one; none where they are gone."""
+
+        def work(connection: Connection) -> list[Raw]:
+            _find(connection, id, owner)
+            mine = _items.c.conversation == id
+            place = connection.scalar(select(_items.c.place).where(mine & (_items.c.id == item)))
+            if place is None:
+                return []
+            before = select(_items.c.item).where(mine & (_items.c.place < place - count)).order_by(_items.c.place)
+            return [Raw(each) for each in connection.scalars(before)]
+
+        try:
+            return await self._tables.read(work)
+        except NotFound:
+            return []
+
     async def add(self, id: str, owner: str, items: Sequence[Raw]) -> list[Fields]:
         """Add items at the end. Those without an id, or with one that is taken, get a new one."""
 

@@ -49,6 +49,13 @@ class KeptResponse(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode({**msgspec.json.decode(self.response, type=dict[str, Raw]), **fields})
 
 
+class Chain(msgspec.Struct, frozen=True, kw_only=True):
+    """Responses that go on from each other: the first of them, and all their items."""
+
+    first: KeptResponse
+    items: list[Raw]
+
+
 class KeptResponses:
     """The responses in a store, each for the `owner` whose key made it. Raises NotKept where the store does not work,
     and NotFound where there is none."""
@@ -127,9 +134,8 @@ class KeptResponses:
         items = {_id.decode(item).id: item for row in rows for item in _output.decode(row).output}
         return {id: items[id] for id in ids if id in items}
 
-    async def chain(self, id: str, owner: str) -> list[Raw]:
-        """The items of a whole conversation up to a response, this one's among them. Raises BadRequest for a response
-        that is not kept."""
+    async def chain(self, id: str, owner: str) -> Chain:
+        """The responses up to this one. Raises BadRequest for a response that is not kept."""
 
         def work(connection: Connection) -> list[KeptResponse] | None:
             links: list[KeptResponse] = []
@@ -154,7 +160,7 @@ class KeptResponses:
         for link in reversed(links):
             items += _items.decode(link.items)
             items += _output.decode(link.response).output
-        return items
+        return Chain(first=links[-1], items=items)
 
 
 class _Output(msgspec.Struct):
