@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import msgspec
+from msgspec import Raw
 
 from antiphon.api.offload import LARGE, offload
 from antiphon.api.seal import Seal
@@ -17,10 +17,9 @@ from antiphon.surfaces.content import remote
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.request_headers import check_media_type, tell_ignored
 from antiphon.surfaces.openai.functions import raw_bytes
-from antiphon.surfaces.responses import sent
 from antiphon.surfaces.responses.request import decode, input_items
 from antiphon.surfaces.responses.state.conversations import Conversations
-from antiphon.surfaces.responses.state.response_store import KeptResponse, KeptResponses
+from antiphon.surfaces.responses.state.response_store import KeptResponses
 from antiphon.surfaces.responses.tools.approvals import is_read_only, needs_approval
 from antiphon.surfaces.surface import Options
 
@@ -58,32 +57,16 @@ class RequestReader:
         """Put in what the request goes on from, and the items that it refers to."""
         if previous := draft.request.previous_response_id:
             chain = await self._responses.chain(previous, owner)
-            earlier = [*await self._before(chain.first, owner), *chain.items]
-            decode.go_on(draft, "previous_response_id", earlier)
+            # The first may have been made in a conversation, where something had been said before.
+            before: list[Raw] = []
+            if place := chain.first.place():
+                id, item, count = place
+                before = await self._conversations.before(id, owner, item, count)
+            decode.go_on(draft, "previous_response_id", [*before, *chain.items])
         if draft.conversation:
             decode.go_on(draft, "conversation", await self._conversations.items(draft.conversation, owner))
         if (ids := decode.references(draft)) and self._responses.available:
             decode.resolve(draft, await self._responses.items(ids, owner))
-
-    async def _before(self, response: KeptResponse, owner: str) -> list[msgspec.Raw]:
-        """What had been said in the conversation that a response was made in, if it was made in one."""
-        beginning = _beginning.decode(response.response)
-        if beginning.conversation is None or not beginning.output:
-            return []
-        own = msgspec.json.decode(response.items, type=list[msgspec.Raw])
-        return await self._conversations.before(beginning.conversation.id, owner, beginning.output[0].id, len(own))
-
-
-class _Output(msgspec.Struct):
-    id: str
-
-
-class _Beginning(msgspec.Struct):
-    output: list[_Output]
-    conversation: sent.Conversation | None = None
-
-
-_beginning = msgspec.json.Decoder(_Beginning)
 
 
 async def _ask(draft: decode.Draft, offered: ServerTools, key: str) -> None:

@@ -48,6 +48,14 @@ class KeptResponse(msgspec.Struct, frozen=True, kw_only=True):
         """The response as JSON, with these fields."""
         return msgspec.json.encode({**msgspec.json.decode(self.response, type=dict[str, Raw]), **fields})
 
+    def place(self) -> tuple[str, str, int] | None:
+        """The conversation that it was made in, the id of its first item and how many items its request had; none where
+        it was made in none, or has no items."""
+        placed = _placed.decode(self.response)
+        if placed.conversation is None or not placed.output:
+            return None
+        return placed.conversation.id, placed.output[0].id, len(_items.decode(self.items))
+
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):
     """Responses that go on from each other: the first of them, and all their items."""
@@ -171,7 +179,13 @@ class _Item(msgspec.Struct):
     id: str
 
 
+class _Placed(msgspec.Struct):
+    output: list[_Item]
+    conversation: sent.Conversation | None = None
+
+
 _id = msgspec.json.Decoder(_Item)
+_placed = msgspec.json.Decoder(_Placed)
 _items = msgspec.json.Decoder(list[Raw])
 _output = msgspec.json.Decoder(_Output)
 _COLUMNS = [responses.c[name] for name in KeptResponse.__struct_fields__]
