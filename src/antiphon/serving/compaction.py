@@ -46,7 +46,7 @@ def summary_request(conversation: Conversation, params: GenerationParams, edit: 
 
 class Compaction:
     """The message. `summarise` generates the summary; `further` prepares the reply that goes on after one, or after
-    none where the model wrote nothing."""
+    none where the model wrote nothing. A summary on demand is all of the message."""
 
     def __init__(self, summarise: Run, edit: Compact, further: Callable[[str], Awaitable[Run]]) -> None:
         self._summarise = summarise
@@ -58,7 +58,8 @@ class Compaction:
         reply = await self._summary(emit)
         text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock)).strip()
         await emit([Compacted(text or None)])
-        if self._edit.pause:
+        # Where the model wrote no summary, a client that wanted to pause behind one would be left without any answer.
+        if self._edit.on_demand or (self._edit.pause and text):
             reason = "compaction" if text else reply.reason
             await emit([Finished(reason, Usage(prompt=0, compaction=reply.usage))])
             return

@@ -105,10 +105,11 @@ async def test_a_message_that_pauses_is_gone_on_from(here: Here) -> None:
     assert again.stop_reason == "end_turn"
 
 
-async def test_without_a_summary_the_whole_conversation_is_answered(here: Here) -> None:
-    """Where the model writes none, the block says so, the reply is to the whole conversation, and the block that comes
-    back changes nothing."""
-    sent = asked(COMPACT | {"instructions": "Write nothing"})
+@pytest.mark.parametrize("pauses", [False, True])
+async def test_without_a_summary_the_whole_conversation_is_answered(here: Here, *, pauses: bool) -> None:
+    """Where the model writes none, the block says so, the reply is to the whole conversation, though the message was to
+    pause, and the block that comes back changes nothing."""
+    sent = asked(COMPACT | {"instructions": "Write nothing", "pause_after_compaction": pauses})
     message = await here.sdk.beta.messages.create(**sent)
     summary, text = message.content
     assert (summary.type, summary.content, text.text) == ("compaction", None, "Going on.")  # type: ignore[union-attr]
@@ -137,6 +138,15 @@ async def test_what_shapes_a_reply_is_refused_beside_it(here: Here) -> None:
         status, _, error = await here.running.post(asked(compaction={"type": "summarize"}, **more))
         assert status == 400
         assert error["error"]["message"].startswith(next(iter(more)))
+
+
+async def test_a_count_beside_it_is_of_the_conversation_as_sent(here: Here) -> None:
+    """Counting ignores `compaction`, whatever else the request has: a program counts with the fields of its turns."""
+    tools = [{"name": "look", "input_schema": {"type": "object"}}]
+    fields: Any = {"messages": asked()["messages"], "tools": tools, "tool_choice": {"type": "any"}}
+    plain = await here.sdk.beta.messages.count_tokens(model="claude", **fields)
+    beside = await here.sdk.beta.messages.count_tokens(model="claude", compaction={"type": "summarize"}, **fields)
+    assert beside == plain
 
 
 async def test_the_tool_runner_compacts() -> None:

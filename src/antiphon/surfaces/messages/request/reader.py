@@ -82,8 +82,8 @@ class RequestReader:
         """Those that requests go on with."""
 
     async def read(self, exchange: Exchange, *, counting: bool = False) -> ReceivedRequest:
-        """The request of an exchange. When only `counting`, no length of the reply need be told. Raises whatever is
-        wrong with it as a Failure."""
+        """The request of an exchange. When only `counting`, no length of the reply need be told, and none is a summary.
+        Raises whatever is wrong with it as a Failure."""
         _check_headers(exchange, version_optional=self._options.version_optional)
         sent = await exchange.body(self._options.max_body)
         body, turn = await self.threads.open(sent, exchange.watch.key)
@@ -92,7 +92,10 @@ class RequestReader:
         offered = self._options.server_tools.for_key(exchange.watch.key)
         draft = await offload(large, partial(read_draft, body, offered))
         request = draft.request
-        if not counting:
+        if counting:
+            # Whether a summary is asked for changes nothing about the prompt; so only a message is refused beside it.
+            request.compaction = None
+        else:
             _check_length(request, interleaved=any("interleaved-thinking" in beta for beta in exchange.betas))
         if exchange.batch is not None:
             _check_batched(request, turn)
