@@ -168,6 +168,18 @@ async def test_a_failed_search_is_told_in_its_result(status: int, query: str, co
     assert message["content"][1]["content"] == {"type": "web_search_tool_result_error", "error_code": code}
 
 
+async def test_a_call_that_breaks_off_is_told_to_the_model() -> None:
+    """A model that ends its turn in the midst of a call of the server's is told so and goes on; the message never ends
+    with `tool_use` where nothing is left for the client to do."""
+    async with searching(SearchEngine(BEES), SEARCHING[: SEARCHING.index("bees")], SEARCHING, ANSWER) as server:
+        message = await server.post(messages=[user("Search.")], tools=[SEARCH])
+        goes_on(server)
+    assert message["stop_reason"] == "end_turn"
+    results = [block["content"] for block in message["content"] if block["type"] == "web_search_tool_result"]
+    assert results[0] == {"type": "web_search_tool_result_error", "error_code": "invalid_tool_input"}
+    assert results[1][0]["title"] == "On bees"
+
+
 async def test_a_search_engine_that_hangs_costs_its_limit_and_no_slot() -> None:
     """The result is an error, the message goes on, and while the tool runs nothing holds the engine."""
     engine = SearchEngine()

@@ -178,7 +178,7 @@ class Rounds:
         if reply.reason != "tool_use":
             return []
         blocks = (block for block in reply.blocks if isinstance(block, ToolBlock))
-        return [block for block in blocks if block.complete and block.name in self._declared]
+        return [block for block in blocks if block.name in self._declared]
 
     async def results(self, blocks: list[ToolBlock], emit: Emit) -> list[ServerResult]:
         """The results of the calls of one round, each told in its turn; all are run at once."""
@@ -206,6 +206,9 @@ class Rounds:
 
     async def _run(self, declared: Declared, block: ToolBlock, id: str, place: int) -> Fields:
         self._uses[block.name] += 1
+        if not block.complete:
+            # The model ended its turn in the midst of the call, and may make it again.
+            raise ToolFailed("invalid_tool_input", f"the call of {block.name} broke off")
         if declared.max_uses is not None and self._uses[block.name] > declared.max_uses:
             raise ToolFailed("max_uses_exceeded", f"{block.name} may be used {declared.max_uses} times in a request")
         if place >= self._rules.bounds.calls or not (self._rules.allow is None or self._rules.allow()):
