@@ -113,6 +113,18 @@ async def test_a_client_call_beside_a_server_call_ends_the_message() -> None:
         assert "It is there." in server.engine.jobs[1].text
 
 
+async def test_a_search_tool_that_the_conversation_brings() -> None:
+    """A `tool_addition` may define a tool of the server's; the model is told of it there, and its calls run here."""
+    addition = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": SEARCH}}
+    async with searching(SearchEngine(BEES), SEARCHING, ANSWER, "Yes.") as server:
+        messages = [user("Do bees fly?"), {"role": "system", "content": [addition]}]
+        first = await server.post(messages=messages, tools=[LOOK])
+        assert kinds(first) == ["text", "server_tool_use", "web_search_tool_result", "text"]
+        messages += [{"role": "assistant", "content": first["content"]}, user("Sure?")]
+        await server.post(messages=messages, tools=[LOOK])
+        goes_on(server)
+
+
 async def test_a_client_call_after_a_search() -> None:
     """The round after a search may call the client."""
     async with searching(SearchEngine(BEES), SEARCHING, "Now. " + call("look", path="x"), "Seen.") as server:

@@ -195,6 +195,20 @@ def test_tools_can_be_added_and_removed_on_the_way() -> None:
     assert again.turns[:2] == changed.turns[:2]
 
 
+def test_whatever_can_be_declared_can_be_added_on_the_way() -> None:
+    """A definition in the conversation may be of any type that `tools` may have, not only the client's own; a server
+    tool that nothing here runs is named, and leaves the request as it was."""
+    kinds = (("bash_20250124", "bash"), ("web_search_20250305", "web_search"))
+    added = [
+        {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": {"type": kind, "name": name}}}
+        for kind, name in kinds
+    ]
+    decoded = read(body(tools=[TOOL], messages=[USER, {"role": "system", "content": added}]))
+    assert [tool.name for tool in decoded.conversation.callable_tools] == ["f", "bash"]
+    assert '"name":"bash"' in repr(decoded.conversation.turns[-1])
+    assert decoded.ignored == ("tools.web_search_20250305",)
+
+
 CHANGE: dict[str, Any] = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "g"}}
 
 

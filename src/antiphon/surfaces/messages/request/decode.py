@@ -214,17 +214,17 @@ def _apply_changes(draft: Draft) -> None:
     for index, role, blocks in draft.messages:
         for place, block in enumerate(blocks):
             for kind, fields in tools.references(block, nested=draft.referring):
-                _change(draft.box, kind, fields, f"messages.{index}.content.{place}", role)
+                _change(draft, kind, fields, f"messages.{index}.content.{place}", role)
 
 
-def _change(box: tools.Toolbox, kind: str, fields: dict[str, Any], where: str, role: str) -> None:
-    name = tools.named(kind, fields)
+def _change(draft: Draft, kind: str, fields: dict[str, Any], where: str, role: str) -> None:
+    box, name = draft.box, tools.named(kind, fields)
     if kind == "tool_reference":
         box.reveal(name)
     elif kind in ("tool_addition", "tool_removal"):
         if role != "system":
             raise BadRequest(f"{where}: `{kind}` blocks can only be in `system` messages")
-        if kind == "tool_addition" and (added := tools.brought(fields, where)):
+        if kind == "tool_addition" and (added := tools.brought(fields, where, draft.offered)):
             box.bring(added)
             return
         if tools.refers(fields) and name not in box:

@@ -19,7 +19,8 @@ class Draft(msgspec.Struct, kw_only=True):
     """A request whose blocks have been read from the wire, and whose addresses may still have to be fetched.
 
     `effort` is that of the reply. `pointing` is false when nothing points at an address or a file, so that nobody need
-    look, `referring` when no tool is referred to anywhere, `marked` when nothing is marked to be cached."""
+    look, `referring` when no tool is referred to anywhere, `marked` when nothing is marked to be cached. `offered` are
+    the server tools that are set up."""
 
     request: wire.Request
     unknown: list[str]
@@ -29,6 +30,7 @@ class Draft(msgspec.Struct, kw_only=True):
     marked: bool
     messages: list[checks.Indexed]
     box: tools.Toolbox
+    offered: ServerTools
 
 
 def read_draft(body: bytes, offered: ServerTools) -> Draft:
@@ -60,6 +62,7 @@ def read_draft(body: bytes, offered: ServerTools) -> Draft:
         marked=b'"cache_control"' in body,
         messages=messages,
         box=tools.toolbox(request.tools, offered),
+        offered=offered,
     )
 
 

@@ -90,12 +90,18 @@ class Toolbox(msgspec.Struct, kw_only=True):
         elif name not in self.later:
             self.withdrawn.discard(name)
 
-    def bring(self, tool: Tool) -> None:
-        """The conversation brought a tool of its own, which takes the place of any other of its name."""
-        self.conceal(tool.name)
-        self.deferred.pop(tool.name, None)
-        self.later[tool.name] = tool
-        self.introductions.setdefault(tool.name, []).append(tool)
+    def bring(self, brought: Toolbox) -> None:
+        """The conversation brought tools of its own, which take the place of any others of their names."""
+        for name, tool in (brought.first | brought.deferred).items():
+            self.conceal(name)
+            for others in (self.deferred, self.served, self.server, self.members):
+                others.pop(name, None)
+            self.later[name] = tool
+            self.introductions.setdefault(name, []).append(tool)
+        self.served |= brought.served
+        self.server |= brought.server
+        self.members |= brought.members
+        self.ignored += brought.ignored
 
     def conceal(self, name: str) -> None:
         """Take a tool away that the conversation removed."""
@@ -247,14 +253,18 @@ def references(block: wire.AnyBlock, *, nested: bool) -> Iterator[tuple[str, dic
                 yield "tool_reference", each
 
 
-def brought(fields: dict[str, Any], where: str) -> Tool | None:
-    """The tool that a `tool_addition` defines itself, if it does."""
+def brought(fields: dict[str, Any], where: str, offered: ServerTools) -> Toolbox | None:
+    """What a `tool_addition` defines itself, as an entry of `tools` would, if it does."""
     tool = fields.get("tool")
     definition = tool.get("definition") if isinstance(tool, dict) else None
     if not isinstance(definition, dict):
         return None
     place = f"{where}.tool_addition.tool.definition"
-    return custom(read(msgspec.Raw(msgspec.json.encode(definition)), place), place)
+    box = Toolbox()
+    _put(box, msgspec.Raw(msgspec.json.encode(definition)), place, offered)
+    if box.asking:
+        raise BadRequest(f"{place}: an `mcp_toolset` cannot be defined in the conversation; put it into `tools`")
+    return box
 
 
 def choice(tool_choice: wire.ToolChoice | None, box: Toolbox) -> ToolChoice:
