@@ -226,8 +226,9 @@ async def test_a_forced_search_is_forced_once() -> None:
 
 
 async def test_only_allowed_domains_are_told() -> None:
-    """Of what the search engine found."""
-    engine = SearchEngine(BEES, found("Elsewhere", "https://notbees.example/x"), found("Odd", "ftp://bees.example/"))
+    """Of what the search engine found; what is no address is none of these, and costs the others nothing."""
+    elsewhere = ("https://notbees.example/x", "ftp://bees.example/", "http://[bees")
+    engine = SearchEngine(BEES, *(found("Elsewhere", url) for url in elsewhere))
     async with searching(engine, SEARCHING, ANSWER) as server:
         tools = [{**SEARCH, "allowed_domains": ["bees.example"]}]
         message = await server.post(messages=[user("Search.")], tools=tools)

@@ -132,7 +132,10 @@ class WebSearch:
 
 
 def _is_page(url: str) -> bool:
-    return urlsplit(url).scheme in ("http", "https")
+    try:
+        return urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        return False
 
 
 def _place(settings: Mapping[str, Any], where: str) -> UserLocation:
