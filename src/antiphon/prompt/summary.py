@@ -27,8 +27,8 @@ def continued(conversation: Conversation, summary: str) -> Conversation:
 
 
 def shortened(conversation: Conversation, sizes: Sizes, most: int) -> Conversation:
-    """The conversation within so many tokens, about: without old tool results, and then without what comes after its
-    first turn."""
+    """The repaired conversation within so many tokens, about: without old tool results, and then without what comes
+    after its first turn."""
     for keep in (3, 1, 0):
         if sizes.whole(conversation) <= most:
             break

@@ -18,6 +18,7 @@ from antiphon.api.conversation import Conversation, GenerationParams, Text, Turn
 from antiphon.api.errors import BadRequest
 from antiphon.prompt.edits import CLEARED, Edited, Sizes, edited, texts
 from antiphon.prompt.summary import shortened
+from antiphon.prompt.turns import repaired
 from antiphon.serving.compaction import SummaryRequest, summary_request
 from antiphon.serving.model import Model
 
@@ -68,7 +69,9 @@ class ContextEditor:
         most = self._model.card.window - (request.params.max_tokens or 0) * 3 // 2
         if size <= most:
             return request
-        short = shortened(request.conversation, await self.sizes(request.conversation), most)
+        # What is left out are an answer and the turn behind it, which only repair makes the next.
+        whole = repaired(request.conversation)
+        short = shortened(whole, await self.sizes(whole), most)
         return msgspec.structs.replace(request, conversation=short)
 
     def _bounded(self, edit: ClearToolUses | None) -> ClearToolUses | None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from anthropic import AsyncAnthropic, beta_async_tool
 
+from antiphon.api.context_management import Compact
+from antiphon.api.conversation import Conversation, GenerationParams, Text, ToolResult, ToolUse, Turn
 from antiphon.engines.scripted import Rule, Scripted
 from tests.serving.served import served
 from tests.surfaces.conftest import Running, serving
@@ -147,6 +149,23 @@ async def test_a_count_beside_it_is_of_the_conversation_as_sent(here: Here) -> N
     plain = await here.sdk.beta.messages.count_tokens(model="claude", **fields)
     beside = await here.sdk.beta.messages.count_tokens(model="claude", compaction={"type": "summarize"}, **fields)
     assert beside == plain
+
+
+async def test_what_a_summary_leaves_out_are_calls_with_their_results() -> None:
+    """Where a conversation is too long to be summarised whole, no result stays without its call, though the client's
+    messages do not alternate: many templates take no such conversation."""
+    turns = [Turn(role="user", parts=(Text("Find bees."),)), Turn(role="system", parts=(Text("Be quick."),))]
+    for number in range(40):
+        turns.append(Turn(role="assistant", parts=(ToolUse(id=f"toolu_{number}", name="look", input="{}"),)))
+        turns.append(Turn(role="user", parts=(ToolResult(tool_use_id=f"toolu_{number}", parts=(Text("Bees."),)),)))
+    service, _ = await served(window=1000)
+    params = GenerationParams(edits=(Compact(on_demand=True),))
+    request = await service.compaction("claude-test", Conversation(turns=tuple(turns)), params)
+    assert request is not None
+    parts = [part for turn in request.conversation.turns for part in turn.parts]
+    calls = [part.id for part in parts if isinstance(part, ToolUse)]
+    assert 0 < len(calls) < 40
+    assert calls == [part.tool_use_id for part in parts if isinstance(part, ToolResult)]
 
 
 async def test_the_tool_runner_compacts() -> None:
