@@ -134,6 +134,56 @@ async def test_a_summary_on_demand_is_a_block_alone(here: Here) -> None:
     assert text.index(SUMMARY) < text.index("And wasps?")
 
 
+LOOK: dict[str, Any] = {"name": "look", "input_schema": {"type": "object"}}
+WEIGH = {**LOOK, "name": "weigh", "defer_loading": True}
+ADDITION = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": {**LOOK, "name": "count"}}}
+REMOVAL = {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "look"}}
+
+
+def with_tools(**fields: Any) -> dict[str, Any]:
+    """A request in whose conversation a tool was found, another defined, and a third taken away."""
+    sent = asked(tools=[LOOK, WEIGH], **fields)
+    found = [{"type": "tool_reference", "tool_name": "weigh"}]
+    call = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
+    sent["messages"] += [
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": found}]},
+        {"role": "system", "content": [REMOVAL, ADDITION, ADDITION]},
+    ]
+    return sent
+
+
+async def test_a_summary_keeps_the_tools(here: Here) -> None:
+    """Its block tells which tools came and went, and what it stands first in goes on with these; in the SDK's types,
+    whole and streamed alike."""
+    sent = with_tools(compaction={"type": "summarize"})
+    message = await here.sdk.beta.messages.create(**sent)
+    async with here.sdk.beta.messages.stream(**sent) as stream:
+        assert (await stream.get_final_message()).content == message.content
+    (summary,) = message.content
+    found = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "weigh"}}
+    assert summary.to_dict()["tool_changes"] == [found, REMOVAL, ADDITION]
+    goes_on = [{"role": "assistant", "content": message.content}, {"role": "user", "content": "And wasps?"}]
+    await here.sdk.beta.messages.create(**{**asked(tools=[LOOK, WEIGH]), "messages": goes_on})
+    text = here.engine.jobs[-1].text
+    assert text.index(SUMMARY) < text.index('"name":"weigh"') < text.index('"name":"count"') < text.index("And wasps?")
+    again = await here.sdk.beta.messages.create(
+        **{**asked(tools=[LOOK, WEIGH], compaction={"type": "summarize"}), "messages": goes_on}
+    )
+    assert again.content[0].to_dict()["tool_changes"] == [found, REMOVAL, ADDITION]
+
+
+async def test_a_summary_outlives_its_tools(here: Here) -> None:
+    """A tool that was found before the summary may be gone from `tools` afterwards, as it may be without a summary."""
+    message = await here.sdk.beta.messages.create(**with_tools(compaction={"type": "summarize"}))
+    told = message.content[0].to_dict()
+    untold = {key: value for key, value in told.items() if key != "tool_changes"}
+    for block in (told, untold):
+        messages = [{"role": "assistant", "content": [block]}, {"role": "user", "content": "And wasps?"}]
+        before = with_tools()["messages"][:-1] if block is untold else []
+        await here.sdk.beta.messages.create(**{**asked(tools=[LOOK]), "messages": [*before, *messages]})
+
+
 async def test_what_shapes_a_reply_is_refused_beside_it(here: Here) -> None:
     """A request for a summary alone takes nothing that only a reply could keep."""
     for more in ({"stop_sequences": ["x"]}, {"context_management": {"edits": []}}):

@@ -150,6 +150,7 @@ class _Messages:
             tier="standard" if exchange.batch is None else "batch",
             tokens=decoded.tokens,
             prompt_ids=prepared.prompt_ids if decoded.tokens else (),
+            tool_changes=decoded.tool_changes,
         )
 
     async def _count(self, exchange: Exchange) -> None:

@@ -33,7 +33,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     """How one reply is told: its id, the client's name for the model, whether thinking is withheld and context
     management was asked for, which tools are a toolset's members (name → member, toolset), the answer to
     `diagnostics`, whether the last cache mark is for an hour, the service tier; how tokens are told, if they are, and
-    the prompt's."""
+    the prompt's; what a summary tells of the tools."""
 
     id: str
     model: str
@@ -46,6 +46,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     tier: str = "standard"
     tokens: TokenStyle | None = None
     prompt_ids: Sequence[int] = ()
+    tool_changes: Sequence[Mapping[str, Any]] = ()
 
 
 def usage_sent(style: Style, usage: Usage) -> sent.Usage:
@@ -144,9 +145,11 @@ def _block_sent(style: Style, block: Block) -> sent.Text | sent.Thinking | sent.
 
 
 def compaction_sent(style: Style, content: str | None, summary: str | None) -> dict[str, Any]:
-    """The block, with the summary or, as it begins in a stream, without; the signature is there from the beginning."""
-    signature = None if summary is None else style.seal.sign(summary, withheld=False)
-    return {"type": "compaction", "content": content, "encrypted_content": None, "signature": signature}
+    """The block, with the summary or, as it begins in a stream, without; all else is there from the beginning."""
+    block = {"type": "compaction", "content": content, "encrypted_content": None}
+    if summary is None:
+        return {**block, "signature": None}
+    return {**block, "signature": style.seal.sign(summary, withheld=False), "tool_changes": style.tool_changes}
 
 
 def whole(style: Style, reply: Reply) -> bytes:

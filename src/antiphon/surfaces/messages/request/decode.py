@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -47,7 +47,7 @@ class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     `searchable` those that a search is made among; `sources` is what results may be cited among, where they may;
     `server_tool` is the name and type of a server tool that is not set up and that the request leaves no way
     around; `hour` says that the last cache mark is to be kept for an hour; `tokens` is how tokens are told, if they
-    are."""
+    are; `tool_changes` is what a summary tells of the tools, if one may be written."""
 
     conversation: Conversation
     generation: GenerationParams
@@ -61,6 +61,7 @@ class DecodedRequest(msgspec.Struct, frozen=True, kw_only=True):
     sources: Sources | None = None
     hour: bool = False
     tokens: token_ids.TokenStyle | None = None
+    tool_changes: Sequence[Mapping[str, Any]] = ()
 
 
 def decode(
@@ -105,6 +106,7 @@ def decode(
         sources=citing.sources if cites_found else None,
         hour=mark is not None and mark.hour,
         tokens=style,
+        tool_changes=compaction.tool_changes(draft.messages) if _summarises(request) else (),
     )
 
 
@@ -133,7 +135,7 @@ def _generation(
 
 def _token_style(draft: Draft, card: ModelCard) -> token_ids.TokenStyle | None:
     style = token_ids.token_style(draft.request, card)
-    summarises = any(isinstance(edit, Compact) for edit in _edits(draft.request) or ())
+    summarises = _summarises(draft.request)
     if style and (draft.box.served or summarises):
         field = "return_token_ids" if style.ids else "return_logprob"
         raise BadRequest(
@@ -165,6 +167,10 @@ def _edits(request: wire.Request) -> tuple[Edit, ...] | None:
     if request.compaction is not None:
         return compaction.alone(request)
     return context_management.read(request.context_management) if request.context_management else None
+
+
+def _summarises(request: wire.Request) -> bool:
+    return any(isinstance(edit, Compact) for edit in _edits(request) or ())
 
 
 def _turns(messages: list[checks.Indexed], reader: Reader) -> list[list[Turn]]:
