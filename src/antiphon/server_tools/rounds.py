@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -58,7 +59,6 @@ Further = Callable[[Conversation, GenerationParams], Awaitable[Run]]
 """Prepares a further round. Raises PromptTooLong when it does not fit the window."""
 Note = Callable[[str, str, float], None]
 """Takes down a call that is over: the tool's family, its error code (empty: none), the seconds it took."""
-
 
 _SUMMED = ("prompt", "cached", "created", "output", "thinking")
 
@@ -117,6 +117,7 @@ class Rounds:
         self._uses: Counter[str] = Counter()
         self._counts = dict.fromkeys(COUNTED, 0) if any(each.counted for each in declared.values()) else {}
         self._rounds: list[Usage] = []
+        self._one_by_one = asyncio.Lock()
         self._clock = asyncio.get_running_loop().time
 
     async def run(self, first: Run, emit: Emit) -> None:
@@ -164,9 +165,8 @@ class Rounds:
 
     def _end(self, reply: Reply, calls: list[ToolBlock], number: int) -> StopReason | None:
         """Why the message ends with this round; None when it goes on."""
-        if not calls or any(
-            isinstance(block, ToolBlock) and block.name not in self._declared for block in reply.blocks
-        ):
+        theirs = any(isinstance(block, ToolBlock) and block.name not in self._declared for block in reply.blocks)
+        if theirs or not calls:
             return reply.reason
         if number == self._rules.bounds.rounds:
             return "pause_turn"
@@ -177,8 +177,7 @@ class Rounds:
         """The calls of a round that are to be run here. Where it was cut, none: what is left of it is not meant."""
         if reply.reason != "tool_use":
             return []
-        blocks = (block for block in reply.blocks if isinstance(block, ToolBlock))
-        return [block for block in blocks if block.name in self._declared]
+        return [block for block in reply.blocks if isinstance(block, ToolBlock) and block.name in self._declared]
 
     async def results(self, blocks: list[ToolBlock], emit: Emit) -> list[ServerResult]:
         """The results of the calls of one round, each told in its turn; all are run at once."""
@@ -205,10 +204,10 @@ class Rounds:
         return ServerResult({"type": declared.result, "tool_use_id": id, **fields})
 
     async def _run(self, declared: Declared, block: ToolBlock, id: str, place: int) -> Fields:
-        self._uses[block.name] += 1
         if not block.complete:
             # The model ended its turn in the midst of the call, and may make it again.
             raise ToolFailed("invalid_tool_input", f"the call of {block.name} broke off")
+        self._uses[block.name] += 1
         if declared.max_uses is not None and self._uses[block.name] > declared.max_uses:
             raise ToolFailed("max_uses_exceeded", f"{block.name} may be used {declared.max_uses} times in a request")
         if place >= self._rules.bounds.calls or not (self._rules.allow is None or self._rules.allow()):
@@ -225,7 +224,8 @@ class Rounds:
             session=self._session,
         )
         try:
-            async with asyncio.timeout(self._rules.bounds.seconds):
+            turn = self._one_by_one if declared.one_by_one else nullcontext()
+            async with turn, asyncio.timeout(self._rules.bounds.seconds):
                 return await declared.run(call)
         except TimeoutError:
             message = f"{block.name} took longer than {self._rules.bounds.seconds:g} seconds"
@@ -287,9 +287,8 @@ class Rounds:
         return msgspec.structs.replace(self._params, max_tokens=self._left(), tool_choice=choice)
 
     def _finished(self, reply: Reply, reason: StopReason) -> Finished:
-        rounds = self._rounds
-        sums = {name: sum(getattr(each, name) for each in rounds) for name in _SUMMED}
-        usage = Usage(**sums, server_tools=self._counts, rounds=tuple(rounds))
+        sums = {name: sum(getattr(each, name) for each in self._rounds) for name in _SUMMED}
+        usage = Usage(**sums, server_tools=self._counts, rounds=tuple(self._rounds))
         return Finished(
             reason,
             usage,

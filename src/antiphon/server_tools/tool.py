@@ -6,7 +6,6 @@ runs their calls, and gives what stands in the blocks of the reply. Nobody outsi
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -35,12 +34,11 @@ class ToolFailed(Exception):
 
 class Session:
     """What the calls of one request share: the container that code runs in, if there is one yet, and the `uploads` by
-    name that are to be in it. Code runs `one_by_one`, in the order of the calls."""
+    name that are to be in it."""
 
     def __init__(self, container: Container | None = None, uploads: Mapping[str, bytes] = {}) -> None:
         self.container = container
         self.uploads = uploads
-        self.one_by_one = asyncio.Lock()
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +66,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     `prefix`. The result's block has the type `result`; `failed` makes its fields of an error code and a message.
     `family` names the tool in metrics, `counted` in `usage.server_tool_use` (empty: it is not counted there). A call
     beyond `max_uses` in one request fails, and so does one that takes longer than the limit, with the code `late`.
+    Calls that share files run `one_by_one`, in their order; a call that waits for those before it takes no time.
     `deferred` tools stay out of the prompt until something refers to them; those of MCP servers that say to change
     nothing are `read_only`. A user's text with the words `asked_for` in it asks for nothing but a call of the tool."""
 
@@ -81,6 +80,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     counted: str = ""
     max_uses: int | None = None
     late: str = "unavailable"
+    one_by_one: bool = False
     deferred: bool = False
     read_only: bool = False
     asked_for: str = ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import anthropic
 import pytest
@@ -16,7 +17,10 @@ import pytest
 from antiphon.api.errors import BadRequest
 from antiphon.server_tools.code import containers
 from antiphon.server_tools.code.containers import Containers
+from antiphon.server_tools.code.family import CodeExecution
+from antiphon.server_tools.code.sandbox import Limits, Sandbox
 from antiphon.server_tools.registry import ServerTools
+from antiphon.server_tools.rounds import Bounds
 from antiphon.server_tools.set_up import Allowed, set_up
 from tests.server_tools.code.sandboxes import needs_sandbox
 from tests.server_tools.serving import Running, call, folded, running, says, user
@@ -62,6 +66,22 @@ async def test_code_runs_and_the_reply_names_its_container(tmp_path: Path) -> No
     known = [*first.prompt, *server.engine.sampled[0]]
     assert list(second.prompt[: len(known)]) == known
     anthropic.types.Message.model_validate(whole)
+
+
+class Slow(Sandbox):
+    """A sandbox that takes its time."""
+
+    async def run(self, action: str, fields: dict[str, Any], archive: Path, target: IO[bytes]) -> dict[str, Any]:
+        await asyncio.sleep(0.6)
+        return {"stdout": "42\n", "stderr": "", "return_code": 0, "lost": ""}
+
+
+async def test_each_of_several_runs_has_its_whole_time(tmp_path: Path) -> None:
+    """Calls of one round run one after the other, and none is late because of those before it."""
+    code = CodeExecution(Slow(Limits()), Containers(tmp_path))
+    async with running(ServerTools([code], Bounds(seconds=1.0)), says(RUN + "\n" + RUN, "42.")) as server:
+        message = await server.post(messages=[user("What is 6 * 7?")], tools=[PYTHON])
+    assert [each.get("stdout") for each in results(message)] == ["42\n", "42\n"]
 
 
 @needs_sandbox

@@ -102,11 +102,11 @@ class CodeExecution:
             run=run,
             failed=_failing(result),
             late="execution_time_exceeded",
+            one_by_one=True,
         )
 
     async def _done(self, call: Call, name: str, action: str, fields: Fields) -> Fields:
-        async with call.session.one_by_one:
-            answer = await self._run(call, action, fields)
+        answer = await self._run(call, action, fields)
         lost = answer.pop("lost", "")
         ids, troubles = answer.pop("outputs", ([], []))
         if code := answer.get("error"):
