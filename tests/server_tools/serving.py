@@ -66,10 +66,10 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    tools: ServerTools, rules: Sequence[Rule], kind: type[Scripted] = Scripted, **options: Any
+    tools: ServerTools, rules: Sequence[Rule], kind: type[Scripted] = Scripted, window: int = 200_000, **options: Any
 ) -> AsyncIterator[Running]:
-    """A server with these tools, whose model follows these rules in an engine of this kind."""
-    service, engine = await served(*rules, kind=kind)
+    """A server with these tools, whose model follows these rules in an engine of this kind, within this window."""
+    service, engine = await served(*rules, kind=kind, window=window)
     given = surfaces.Options(seal_key=b"a key for tests", server_tools=tools, **options)
     async with listening(surfaces.build(service, given)) as url, aiohttp.ClientSession() as client:
         try:

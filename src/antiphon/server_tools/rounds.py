@@ -50,7 +50,7 @@ from antiphon.api.offload import offload
 from antiphon.api.reply import Fold, Reply, TextBlock, ThinkingBlock, ToolBlock, parsed_input
 from antiphon.api.seal import Seal
 from antiphon.prompt.citations.labelling import Sources
-from antiphon.server_tools.result import not_run, slow, told_result
+from antiphon.server_tools.result import slow, told_result
 from antiphon.server_tools.tool import COUNTED, Call, Declared, Fields, Session, ToolFailed
 
 log = logging.getLogger("antiphon")
@@ -74,11 +74,13 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 class CallRules(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for every call of a request. `seal` seals what goes through the client; a model that `sees` gets the
-    pictures in results; `allow` takes a call in, by the allowance of the `key`; `note` takes down what came of it."""
+    pictures in results; its `window` has so many tokens (0: unknown); `allow` takes a call in, by the allowance of the
+    `key`; `note` takes down what came of it."""
 
     seal: Seal
     bounds: Bounds
     sees: bool = False
+    window: int = 0
     key: str = ""
     allow: Callable[[], bool] | None = None
     note: Note | None = None
@@ -221,6 +223,7 @@ class Rounds:
             seal=self._rules.seal,
             searchable=self._searchable,
             key=self._rules.key,
+            window=self._rules.window,
             session=self._session,
         )
         try:
@@ -252,9 +255,6 @@ class Rounds:
             part, brought = await offload(slow(result.block), reading)
             answers.append(part)
             new_tools += brought
-        done = {part.tool_use_id for part in answers}
-        calls = (part.id for part in said.parts if isinstance(part, ToolUse) and not part.id.startswith("toolu_"))
-        answers += [not_run(id) for id in calls if id not in done]
         turns += [said, Turn(role="user", parts=tuple(answers))]
         tools = (*before.tools, *(msgspec.structs.replace(tool, in_turns=True) for tool in new_tools))
         sources = before.sources if self._sources is None else self._sources.all()

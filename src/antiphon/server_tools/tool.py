@@ -6,6 +6,7 @@ runs their calls, and gives what stands in the blocks of the reply. Nobody outsi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -16,6 +17,9 @@ from antiphon.api.events import Container
 from antiphon.api.seal import Seal
 
 Fields = dict[str, Any]
+
+CHARACTERS = 4
+"""That are taken for a token where text is cut before it is tokenised."""
 
 DIRECT: Fields = {"type": "direct"}
 """The `caller` of every call: the model itself."""
@@ -43,8 +47,8 @@ class Session:
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A call to be run: its id on the wire, its input, the conversation as it stood when it was made, the key that
-    seals what only this server is to read, the tools that can be searched for, the label of the client's key, what the
-    request's calls share."""
+    seals what only this server is to read, the tools that can be searched for, the label of the client's key, how many
+    tokens the model's window has (0: unknown), what the request's calls share."""
 
     id: str
     input: Fields
@@ -52,7 +56,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     seal: Seal
     searchable: Mapping[str, Tool] = {}
     key: str = ""
+    window: int = 0
     session: Session = msgspec.field(default_factory=Session)
+
+    @property
+    def room(self) -> int:
+        """How many characters, about, the text of a result may have at most: half of the window is for all else."""
+        return self.window // 2 * CHARACTERS or sys.maxsize
 
 
 Run = Callable[[Call], Awaitable[Fields]]
@@ -106,6 +116,11 @@ class Family(Protocol):
 
     async def close(self) -> None:
         """Let go of what it holds."""
+
+
+def cut(text: str, most: int, what: str) -> str:
+    """A text of so many characters at most, which says how many `what` has where that is more."""
+    return text if len(text) <= most else f"{text[:most]}\n[cut here: {what} has {len(text)} characters]"
 
 
 def server_use(name: str) -> Fields:

@@ -23,7 +23,7 @@ from antiphon.observability.request_watch import Watch
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import CallRules
 from antiphon.serving.rate_limits import RateLimiter
-from antiphon.serving.service import Service
+from antiphon.serving.service import ModelCard, Service
 from antiphon.storage.file_store import FileStore
 from antiphon.storage.store import Store
 from antiphon.surfaces.http.exchange import Exchange
@@ -80,14 +80,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     clock: Callable[[], float] = time.time
     new_id: Callable[[str], str] = fresh_id
 
-    def call_rules(self, exchange: Exchange, seal: Seal, *, sees: bool) -> CallRules:
-        """What holds for the calls of tools that run here, in a request to a model that `sees` or does not. A surface
-        has one `seal` for all its requests."""
+    def call_rules(self, exchange: Exchange, seal: Seal, card: ModelCard) -> CallRules:
+        """What holds for the calls of tools that run here, in a request to the model of this card. A surface has one
+        `seal` for all its requests."""
         limiter, key = self.rate_limiter, exchange.watch.key
         return CallRules(
             seal=seal,
             bounds=self.server_tools.bounds,
-            sees=sees,
+            sees=card.vision,
+            window=card.window,
             key=key,
             allow=partial(limiter.take_call, key) if limiter else None,
             note=exchange.watch.called,

@@ -84,6 +84,30 @@ async def test_each_of_several_runs_has_its_whole_time(tmp_path: Path) -> None:
     assert [each.get("stdout") for each in results(message)] == ["42\n", "42\n"]
 
 
+class Chatty(Sandbox):
+    """A sandbox where everything is long."""
+
+    async def run(self, action: str, fields: dict[str, Any], archive: Path, target: IO[bytes]) -> dict[str, Any]:
+        text = "bumblebees " * 9_000
+        if action == "view":
+            return {"content": text, "num_lines": 1, "start_line": 1, "total_lines": 1, "lost": ""}
+        return {"stdout": text, "stderr": text, "return_code": 0, "lost": ""}
+
+
+async def test_what_is_long_leaves_room_in_a_small_window(tmp_path: Path) -> None:
+    """What code prints, and what is shown of a file, take half of the window at most, so that the message goes on."""
+    view = call("text_editor_code_execution", command="view", path="a.txt")
+    for output in (RUN, view):
+        code = ServerTools([CodeExecution(Chatty(Limits()), Containers(tmp_path))])
+        async with running(code, says(output, "Seen."), window=12_000) as server:
+            message = await server.post(messages=[user("Look.")], tools=[CODE])
+        assert message["content"][-1]["text"] == "Seen."
+        (content,) = results(message)
+        told = [content[key] for key in ("stdout", "stderr", "content") if isinstance(content.get(key), str)]
+        assert 20_000 < sum(map(len, told)) < 25_000
+        assert all("[cut here: the " in text for text in told)
+
+
 @needs_sandbox
 async def test_the_tools_of_later_versions_share_a_container(tmp_path: Path) -> None:
     """What bash writes the editor shows and Python reads, in one request and in the next that names the container; the

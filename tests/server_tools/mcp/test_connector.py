@@ -10,7 +10,7 @@ from aiohttp import web
 from anthropic import AsyncAnthropic, BadRequestError
 from anthropic.types.beta import BetaMessage
 
-from antiphon.server_tools.mcp.client import McpClient, Server
+from antiphon.server_tools.mcp.client import Listed, McpClient, Server
 from antiphon.server_tools.mcp.connector import Connector
 from antiphon.server_tools.registry import ServerTools
 from antiphon.server_tools.rounds import Bounds
@@ -208,6 +208,28 @@ async def test_what_a_server_is_sent() -> None:
             status, refused = await server.answer(messages=[user("x")], **fields)
             assert status == 400
             assert refused["error"]["message"].startswith("mcp_servers.0")
+
+
+class Long(McpClient):
+    """The client of a server with a long answer."""
+
+    async def tools(self, server: Server, key: str = "") -> list[Listed]:
+        return [Listed(name="read", input_schema={})]
+
+    async def call(self, server: Server, tool: str, input: Fields, key: str = "") -> tuple[list[Fields], bool]:
+        return [{"type": "text", "text": "bumblebees " * 20_000}], False
+
+
+async def test_a_long_answer_leaves_room_in_a_small_window() -> None:
+    """It takes half of the window at most, so that the message goes on."""
+    connector = Connector(Long(Outward()), [Server(name="house", url="http://house.example/mcp")])
+    tools = ServerTools(connector=connector)
+    async with running(tools, says(call("read"), "Seen."), window=12_000) as server:
+        toolset = {"type": "mcp_toolset", "mcp_server_name": "house"}
+        message = await server.post(messages=[user("Read.")], tools=[toolset])
+    assert message["content"][-1]["text"] == "Seen."
+    (text,) = message["content"][1]["content"]
+    assert text["text"][24_000:] == "\n[cut here: the result has 220000 characters]"
 
 
 async def test_servers_of_the_operator() -> None:

@@ -34,10 +34,12 @@ async def site() -> AsyncIterator[str]:
         yield url
 
 
-async def fetched(url: str, *, private: bool = True, seconds: float = 30.0, **settings: Any) -> dict[str, Any]:
+async def fetched(
+    url: str, *, private: bool = True, seconds: float = 30.0, window: int = 200_000, **settings: Any
+) -> dict[str, Any]:
     """The content of the result when the model fetches the address that the user named."""
     tools = ServerTools([WebFetch(Outward(allow_private=private), READING)], Bounds(seconds=seconds))
-    async with running(tools, says(call("web_fetch", url=url), "Read.", "Again.")) as server:
+    async with running(tools, says(call("web_fetch", url=url), "Read.", "Again."), window=window) as server:
         messages = [user(f"Read {url}.")]
         message = await server.post(messages=messages, tools=[{**FETCH, **settings}])
         assert kinds(message) == ["server_tool_use", "web_fetch_tool_result", "text"]
@@ -72,6 +74,18 @@ async def test_text_and_its_length(site: str) -> None:
     assert (await fetched(f"{site}/plain.txt"))["content"]["source"]["data"] == "Größe zählt."
     content = await fetched(f"{site}/bees.html", max_content_tokens=10)
     assert content["content"]["source"]["data"][40:].startswith("\n[cut here: the page has")
+
+
+async def test_a_long_page_leaves_room_in_a_small_window() -> None:
+    """Where the request sets no limit, a page takes half of the window at most, so that the message goes on."""
+
+    async def long(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="bumblebees " * 10_000, content_type="text/plain")
+
+    async with listening(web.get("/long", long)) as url:
+        content = await fetched(f"{url}/long", window=12_000)
+    data = content["content"]["source"]["data"]
+    assert data[6_000 * 4 :] == "\n[cut here: the page has 110000 characters]"
 
 
 @pytest.mark.parametrize(

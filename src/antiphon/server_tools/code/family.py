@@ -17,11 +17,13 @@ from antiphon.api.conversation import Tool
 from antiphon.server_tools.code import made
 from antiphon.server_tools.code.containers import Containers
 from antiphon.server_tools.code.sandbox import Sandbox
-from antiphon.server_tools.tool import Call, Declared, Fields, Session, ToolFailed, server_use
+from antiphon.server_tools.tool import Call, Declared, Fields, Session, ToolFailed, cut, server_use
 from antiphon.storage.file_store import FileStore
 
 MOST_CHARACTERS = 1_000_000
 """Of code, or of a file's text."""
+_SHOWN = (("stdout", 2, "the output"), ("stderr", 2, "the error output"), ("content", 1, "the file"))
+"""What the model sees of a run or of a file: the field, how many share the room of a result, what it is."""
 _FIRST = "code_execution_20250522"
 _WHERE = "It runs in a sandbox without network; files in the current folder last as long as the conversation."
 
@@ -111,6 +113,11 @@ class CodeExecution:
         ids, troubles = answer.pop("outputs", ([], []))
         if code := answer.get("error"):
             raise ToolFailed(str(code), str(answer.get("message", "")))
+        answer |= {
+            key: cut(text, call.room // texts, what)
+            for key, texts, what in _SHOWN
+            if isinstance(text := answer.get(key), str)
+        }
         if name == "text_editor_code_execution":
             return _edited(action, answer, lost)
         answer.pop("made", None)

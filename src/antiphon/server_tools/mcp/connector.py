@@ -18,6 +18,7 @@ import msgspec
 from antiphon.api.conversation import Tool
 from antiphon.api.errors import BadRequest
 from antiphon.server_tools.mcp.client import Listed, McpClient, Server
+from antiphon.server_tools.mcp.results import MAX_TEXT, within
 from antiphon.server_tools.tool import Call, Declared, Fields, ToolFailed
 
 MAX_SERVERS = 20
@@ -156,7 +157,7 @@ class Connector:
 
         async def run(call: Call) -> Fields:
             content, wrong = await self._client.call(server, listed.name, call.input, call.key)
-            return {"is_error": wrong, "content": content}
+            return {"is_error": wrong, "content": within(content, min(MAX_TEXT, call.room))}
 
         return Declared(
             tool=Tool(name=name, description=listed.description or "", schema=_schema(listed.input_schema)),

@@ -23,7 +23,7 @@ _PDF = "application/pdf"
 
 def blocks(content: Sequence[Fields]) -> list[Fields]:
     """The text blocks for the content of a result. Of a PDF it takes its time."""
-    return _cut([_block(each) for each in content])
+    return [_block(each) for each in content]
 
 
 def slow(content: Sequence[Fields]) -> bool:
@@ -89,9 +89,9 @@ def _bytes(data: str) -> bytes:
         return b""
 
 
-def _cut(whole: Sequence[Fields]) -> list[Fields]:
-    """The blocks, with no more text than a result may have."""
-    left, head = MAX_TEXT, list[Fields]()
+def within(whole: Sequence[Fields], most: int) -> list[Fields]:
+    """The blocks, with so many characters of text at most."""
+    left, head = most, list[Fields]()
     for block in whole:
         text = block["text"]
         if len(text) > left:

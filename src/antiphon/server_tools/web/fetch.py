@@ -19,7 +19,17 @@ import aiohttp
 
 from antiphon.api.conversation import Tool
 from antiphon.api.errors import BadRequest
-from antiphon.server_tools.tool import DIRECT, Call, Declared, Fields, ToolFailed, error_block, server_use
+from antiphon.server_tools.tool import (
+    CHARACTERS,
+    DIRECT,
+    Call,
+    Declared,
+    Fields,
+    ToolFailed,
+    cut,
+    error_block,
+    server_use,
+)
 from antiphon.server_tools.web.domains import Domains
 from antiphon.server_tools.web.known_urls import Sources, known
 from antiphon.server_tools.web.outward import Outward, Page, Refused, TooMuch, reason
@@ -31,10 +41,8 @@ MAX_BYTES = 8 * 1024 * 1024
 SECONDS = 20.0
 KEPT_SECONDS = 900.0
 KEPT_BYTES = 32 * 1024 * 1024
-_CHARACTERS = 4
-"""That are taken for a token: `max_content_tokens` is approximate by definition."""
-_MOST_TOKENS = 25_000
-"""Where the request sets no limit: a page must not fill the window by itself."""
+_MOST_CHARACTERS = 25_000 * CHARACTERS
+"""Where the request sets no limit."""
 _HEADERS = {
     "user-agent": "Mozilla/5.0 (compatible; Antiphon)",
     "accept": "text/html,application/xhtml+xml,text/plain,application/pdf;q=0.9,*/*;q=0.5",
@@ -79,7 +87,8 @@ class WebFetch:
             page = await self._page(url, fresh=fresh)
             if not domains.allow(page.url):
                 raise ToolFailed("url_not_allowed", "it leads to a domain that is not allowed")
-            document = await self._document(page, (most or _MOST_TOKENS) * _CHARACTERS)
+            longest = most * CHARACTERS if most else min(_MOST_CHARACTERS, call.room)
+            document = await self._document(page, longest)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             content = {**document, "citations": citations}
             result = {"type": "web_fetch_result", "url": page.url, "retrieved_at": now, "content": content}
@@ -156,9 +165,7 @@ class WebFetch:
         if not readable(page.media_type):
             raise ToolFailed("unsupported_content_type", f"it is {page.media_type}")
         title, text = await asyncio.to_thread(self._reading.text, page)
-        if len(text) > most:
-            text = f"{text[:most]}\n[cut here: the page has {len(text)} characters]"
-        source = {"type": "text", "media_type": "text/plain", "data": text}
+        source = {"type": "text", "media_type": "text/plain", "data": cut(text, most, "the page")}
         return {"type": "document", "source": source, "title": title or None}
 
     async def trial(self) -> str:

@@ -135,7 +135,7 @@ class _ChatCompletions:
             return [partial(self._service.run, each) for each in prepared]
         searching = Searching(
             self._service,
-            self._options.call_rules(exchange, self._seal, sees=self._service.card(request.model).vision),
+            self._options.call_rules(exchange, self._seal, self._service.card(request.model)),
             request.model,
             decoded.served,
             # A reply that must be JSON has no place for tags.

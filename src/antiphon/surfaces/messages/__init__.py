@@ -187,7 +187,7 @@ class _Messages:
         rounds = Rounds(
             decoded.conversation,
             decoded.generation,
-            self._options.call_rules(exchange, self._seal, sees=self._service.card(received.request.model).vision),
+            self._options.call_rules(exchange, self._seal, self._service.card(received.request.model)),
             declared=decoded.served,
             deferred=decoded.deferred,
             searchable=decoded.searchable,

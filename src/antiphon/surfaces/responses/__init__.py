@@ -62,8 +62,7 @@ class _Responses:
         request = draft.request
         exchange.facts |= {"model": request.model, "stream": bool(request.stream)}
         take_label(exchange, (request.metadata or {}).get(LABEL))
-        sees = self._service.card(request.model).vision
-        rules = self._options.call_rules(exchange, self._seal, sees=sees)
+        rules = self._options.call_rules(exchange, self._seal, self._service.card(request.model))
         generation = Generation(self._service, rules, draft, decoded)
         run, prompt_ids = await generation.begin()
         run = exchange.charge.making(run)
