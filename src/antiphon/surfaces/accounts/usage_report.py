@@ -14,6 +14,7 @@ from msgspec import Meta
 from antiphon.accounts.report import Dimension, report
 from antiphon.accounts.usage import DAY, HOUR, Cell, Counts
 from antiphon.api.errors import BadRequest
+from antiphon.surfaces.http.validation import whole_number
 from antiphon.surfaces.surface import Parameter
 
 _CONSTANT = {
@@ -115,9 +116,7 @@ def read(query: Mapping[str, Sequence[str]], now: float) -> Query:
     if width not in _WIDTHS:
         raise BadRequest("bucket_width: usage is kept by the hour here; ask for 1d or 1h")
     seconds, usual, most = _WIDTHS[width]
-    limit = one.get("limit", str(usual))
-    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= most:
-        raise BadRequest(f"limit: Input should be a valid integer between 1 and {most} for buckets of {width}")
+    limit = whole_number(one.get("limit", str(usual)), "limit", 1, most, meant=f" for buckets of {width}")
     if "starting_at" not in one:
         raise BadRequest("starting_at: Field required")
     since = _moment(one["starting_at"], "starting_at") // seconds * seconds
@@ -132,7 +131,7 @@ def read(query: Mapping[str, Sequence[str]], now: float) -> Query:
     possible = all(
         not (asked := _listed(query, name)) or set(asked) & set(passing) for name, passing in _CONSTANT.items()
     )
-    return Query(seconds, since, min(end, since + int(limit) * seconds), end, by, keys, models, tiers, possible)
+    return Query(seconds, since, min(end, since + limit * seconds), end, by, keys, models, tiers, possible)
 
 
 def messages_report(query: Query, cells: Mapping[Cell, Counts]) -> Report:
