@@ -144,7 +144,7 @@ class Service:
         """Take in a request whose prompt is made later: `prepare` does so itself, but for a `further` round. Raises
         Overloaded, BudgetSpent and RateLimited."""
         key = request_watch.watch().key
-        self._queues[self._resolve(model).card.name].refuse_if_full()
+        self._queues[self._resolve(model).card.name].refuse_if_full(key)
         if self._accounts.budgets:
             await self._accounts.budgets.check(key)
         if self._rate_limiter:
@@ -192,6 +192,7 @@ class Service:
             continuation=continuation,
             miss=continuation.miss if continuation else CacheMiss("unavailable") if previous else None,
             low_priority=low_priority,
+            further=further,
             tells_tokens=tells_tokens,
             edits=edited.applied,
         )
@@ -203,7 +204,9 @@ class Service:
         watch.enter("queue")
         begun = False
         try:
-            slot = queue.slot(watch.key, prepared.prompt_tokens, low_priority=prepared.low_priority)
+            slot = queue.slot(
+                watch.key, prepared.prompt_tokens, low_priority=prepared.low_priority, further=prepared.further
+            )
             async with slot, self._using(prepared.card):
                 begun = True
                 watch.queued = (watch.queued or 0.0) + watch.enter("generate")
