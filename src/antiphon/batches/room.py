@@ -49,8 +49,8 @@ class Place:
         finally:
             self._put_off[self._owner] -= 1
 
-    def leave(self) -> None:
-        """Let others have it, unless they have it already."""
+    def leave(self, _: object = None) -> None:
+        """Let others have it, unless they have it already. A task that is done calls it so, too."""
         if self._taken:
             self._taken = False
             self._places.release()

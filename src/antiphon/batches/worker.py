@@ -217,8 +217,8 @@ class Worker:
                     suspected.append(item)
                     continue
                 place = await self._room.enter(share.batch.owner)
-                task = group.create_task(self._one(share, item, place))
-                task.add_done_callback(lambda _, place=place: place.leave())
+                # Left here, because a task that is cancelled before it begins does nothing at all.
+                group.create_task(self._one(share, item, place)).add_done_callback(place.leave)
             begun.set()
         for item in suspected:
             async with self._alone:
