@@ -94,6 +94,17 @@ async def test_a_reply_is_charged_as_it_is_told(tmp_path: Path) -> None:
         assert here.used() == before.plus(TOLD).plus(Counts(input=5, cached=2, output=4))
 
 
+async def test_a_conversation_in_short_is_charged_as_a_reply(tmp_path: Path) -> None:
+    """The summary that is asked for by itself is a request that came to its end, with the figures that it tells."""
+    service, _ = await over(Rule(when="about to be replaced by a summary", text="A red door was seen."))
+    async with charging(tmp_path, service) as here:
+        asked = {"model": "m", "input": "Look around."}
+        status, _, told = await here.server.post(asked, "/v1/responses/compact", **KEY)
+        used = here.used()
+    assert (status, used.requests, used.broken) == (200, 1, 0)
+    assert (used.input + used.cached, used.output) == (told["usage"]["input_tokens"], told["usage"]["output_tokens"])
+
+
 async def test_several_choices_are_one_request(tmp_path: Path) -> None:
     """Their prompt is charged once, their outputs together: as the reply's own figures are."""
     service, _ = await over(Rule(text="a b c"))
