@@ -166,7 +166,9 @@ class Watch:
             self.parse_failures += sum(isinstance(b, ToolBlock) and not b.complete for b in reply.blocks)
 
     def generated(self, cached: int, output: int) -> None:
-        """An attempt is over, whole or not."""
+        """An attempt is over, whole or not. Of a prompt whose reading was cut off no more counts than was read."""
+        if (progress := self.reading.progress) is not None:
+            self.prompt, cached = progress.read, progress.cached
         self.reading.end(self.clock())
         self.cached = cached
         self.output += output

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,11 +14,13 @@ import pytest
 
 from antiphon.accounts.accounts import Accounts, open_accounts
 from antiphon.accounts.report import report
-from antiphon.accounts.usage import Counts
-from antiphon.api.events import Finished, Started, TextDelta, Usage
+from antiphon.accounts.usage import Counts, Entry
+from antiphon.api.events import Finished, PromptProgress, Started, TextDelta, Usage
 from antiphon.engines.scripted import Rule
+from antiphon.observability.request_watch import Watch
 from antiphon.settings.keys import hashed, label
 from antiphon.storage.store import open_store
+from antiphon.surfaces.http.charge import Charge
 from tests.faults.processes import eventually
 from tests.observability.test_operating import over, saying
 from tests.surfaces import order
@@ -143,6 +146,24 @@ async def test_a_reply_that_breaks_off_is_charged_apart(tmp_path: Path, ending: 
         assert used.input > 0
         assert 0 < used.output < 6 + 1
     assert engine.running == 0
+
+
+def test_a_round_whose_prompt_is_not_read_is_charged_for_what_was() -> None:
+    """A client that leaves while the prompt of a further round is read pays for as much of it as was computed."""
+    entries: list[Entry] = []
+    ledger: Any = SimpleNamespace(enter=entries.append)
+    watch = Watch()
+    charge = Charge(ledger, watch)
+    watch.begin_prompt(100)
+    watch.batch([Started(Usage(prompt=100))])
+    watch.batch([TextDelta("Hm.")])
+    watch.generated(0, 5)
+    watch.begin_prompt(150)
+    watch.prompt_read(PromptProgress(prompt=150, cached=105, read=115))
+    watch.generated(0, 0)
+    charge.end()
+    (entry,) = entries
+    assert (entry.counts.input, entry.counts.cached, entry.counts.output) == (110, 105, 5)
 
 
 async def test_several_choices_that_break_off_are_charged_one_prompt(tmp_path: Path) -> None:
