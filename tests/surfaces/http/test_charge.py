@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -146,6 +147,26 @@ async def test_a_reply_that_breaks_off_is_charged_apart(tmp_path: Path, ending: 
         assert used.input > 0
         assert 0 < used.output < 6 + 1
     assert engine.running == 0
+
+
+async def test_a_client_that_leaves_while_its_prompt_is_read_is_charged_for_what_was(tmp_path: Path) -> None:
+    """Otherwise whoever leaves before the first token, and comes back for what is cached by then, computes for nothing.
+    A request that only waited costs nothing."""
+    service, engine = await over(Rule(text="Done.", first_delay=60, steps=600), slots=1)
+    async with charging(tmp_path, service, ping_interval=0.1) as here:
+        body = {**saying(here.server, 300 * "many words "), "stream": True}
+        headers = {"anthropic-version": "x", "x-api-key": "k"}
+        post = partial(here.server.client.post, here.server.url + "/v1/messages", json=body, headers=headers)
+        async with post() as reading, post() as waiting:
+            for response in (waiting, reading):
+                for _ in range(3):
+                    await response.content.readuntil(b"event: ping")
+                response.close()
+        await eventually(lambda: here.used().broken)
+        await eventually(lambda: not engine.running)
+        used = here.used()
+    assert (used.broken, used.output) == (1, 0)
+    assert 0 < used.input < 300
 
 
 def test_a_round_whose_prompt_is_not_read_is_charged_for_what_was() -> None:
