@@ -158,6 +158,36 @@ async def test_what_cannot_be_answered_now_is_asked_again(store: Store) -> None:
     assert seen == {"busy": 6, "dead": ATTEMPTS, "lost": 1}
 
 
+async def test_a_key_that_must_wait_keeps_no_other_waiting(store: Store) -> None:
+    """What the limits of one key put off leaves its place to the batches of others, and no more of it is begun until it
+    is asked again."""
+    reply = (429, {})
+    application = Application(lambda text: reply if text.startswith("much") else (200, {}), wait=30)
+    await kept(store, [f"much {n}" for n in range(40)], created=1, id="msgbatch_b", owner="greedy")
+    async with working(store, application, most=2):
+        await eventually(lambda: len(application.asked) == 2)
+        await kept(store, [str(n) for n in range(20)])
+        await ended(store)
+    assert Counter(application.asked) == Counter([f"much {n}" for n in range(2)] + [str(n) for n in range(20)])
+
+
+async def test_what_was_put_off_goes_on(store: Store) -> None:
+    """A key whose limits let a few requests pass at a time comes to the end of its batch, with no more at once than
+    there is room for."""
+    asked = Counter[str]()
+
+    def reply(text: str) -> tuple[int, dict[str, Any]]:
+        asked[text] += 1
+        return (429, {}) if asked.total() % 3 else (200, {})
+
+    application = Application(reply, delay=0.001, wait=0.01)
+    await kept(store, [str(n) for n in range(30)])
+    async with working(store, application, most=3):
+        found = await ended(store)
+    assert {result["type"] for result in found.values()} == {"succeeded"}
+    assert application.most == 3
+
+
 async def test_who_comes_next_goes_on_where_the_last_one_was_cut_off(store: Store) -> None:
     """A worker ends in the middle: every request has one result, and none that had one is asked again."""
     application = answering(delay=0.02)

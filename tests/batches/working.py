@@ -22,14 +22,16 @@ OWNER = "k"
 
 
 class Application:
-    """Answers `params.say` as told, and takes down what it was asked, how many at once, and for whose key."""
+    """Answers `params.say` as told, and takes down what it was asked, how many at once, and for whose key. What it
+    refuses may be sent again after so many seconds, `wait`."""
 
-    def __init__(self, reply: Reply, delay: float = 0.0) -> None:
+    def __init__(self, reply: Reply, delay: float = 0.0, wait: float = 0.0) -> None:
         self.asked: list[str] = []
         self.keys: set[str] = set()
         self.running = self.most = 0
         self._reply = reply
         self._delay = delay
+        self._wait = wait
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         text = json.loads((await receive())["body"])["say"]
@@ -42,7 +44,10 @@ class Application:
         finally:
             self.running -= 1
         status, body = self._reply(text)
-        headers = [(b"retry-after", b"0"), *[(b"x-should-retry", b"false")] * bool(body.get("final"))]
+        headers = [
+            (b"retry-after", str(self._wait).encode()),
+            *[(b"x-should-retry", b"false")] * bool(body.get("final")),
+        ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
@@ -52,9 +57,11 @@ def answering(delay: float = 0.0) -> Application:
     return Application(lambda text: (200, {"said": text}), delay)
 
 
-async def kept(store: Store, texts: list[str], *, created: float = 0.0, id: str = "msgbatch_a") -> Batch:
+async def kept(
+    store: Store, texts: list[str], *, created: float = 0.0, id: str = "msgbatch_a", owner: str = OWNER
+) -> Batch:
     """A new batch; `created` is seconds ago."""
-    batch = Batch(id=id, owner=OWNER, created=time.time() - created, total=len(texts), headers={})
+    batch = Batch(id=id, owner=owner, created=time.time() - created, total=len(texts), headers={})
     lines = (json.dumps({"custom_id": f"n{n}", "params": {"say": text}}).encode() for n, text in enumerate(texts))
     return await BatchStore(store).create(batch, lines)
 

@@ -71,7 +71,7 @@ async def test_the_line_is_bounded_and_says_when_to_come_back() -> None:
     await settled()
     assert (line.running, line.waiting) == (2, 3)
     with pytest.raises(Overloaded) as caught:
-        line.refuse_if_full()
+        line.refuse_if_full("")
     assert caught.value.retry_after
     with pytest.raises(Overloaded):
         await Visit(line, "late", order).task
@@ -98,6 +98,46 @@ async def test_keys_share_fairly() -> None:
         visit.task.cancel()
     await asyncio.gather(*(v.task for v in (*few, *many)), return_exceptions=True)
     assert (line.running, line.waiting) == (0, 0)
+
+
+async def test_a_key_that_fills_the_line_keeps_nobody_out() -> None:
+    """When the line is full of one key's requests, another may wait in it up to its share, and the two take turns in a
+    single slot; the key that has more than its share is told to come back."""
+    line, order = AdmissionQueue(1, 4), []
+    many = [Visit(line, f"many-{n}", order, key="many") for n in range(5)]
+    await settled()
+    few = [Visit(line, f"few-{n}", order, key="few") for n in range(2)]
+    await settled()
+    assert (line.running, line.waiting) == (1, 6)
+    for key in ("many", "few"):
+        with pytest.raises(Overloaded):
+            await Visit(line, "late", order, key=key).task
+    for visit in (many[0], few[0], many[1]):
+        await visit.leave()
+        await settled()
+    assert order == ["many-0", "few-0", "many-1", "few-1"]
+    for visit in (*few, *many):
+        visit.task.cancel()
+    await asyncio.gather(*(v.task for v in (*few, *many)), return_exceptions=True)
+    assert (line.running, line.waiting) == (0, 0)
+
+
+async def test_a_further_round_is_not_refused() -> None:
+    """A request that was taken in waits for its next round, however full the line is by then."""
+    line, order = AdmissionQueue(1, 0), []
+    first = Visit(line, "first", order)
+    await settled()
+
+    async def go_on() -> None:
+        async with line.slot("", 0, further=True):
+            order.append("further")
+
+    going_on = asyncio.ensure_future(go_on())
+    await settled()
+    assert (line.waiting, order) == (1, ["first"])
+    await first.leave()
+    await going_on
+    assert order == ["first", "further"]
 
 
 async def test_short_prompts_overtake_long_ones_within_a_bound() -> None:

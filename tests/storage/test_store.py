@@ -78,6 +78,14 @@ async def whole(store: Store, name: str) -> bytes:
     return b"".join([piece async for piece in store.contents.read(name)])
 
 
+async def test_text_with_nul_is_taken(store: Store) -> None:
+    """In whatever is looked for and kept: a client makes up ids, and a store that knows no NUL is not broken."""
+    name = select(THINGS.c.count).where(THINGS.c.name == "a\0b")
+    assert await store.records.read(TABLES, lambda one: one.scalar(name)) is None
+    await store.records.write(TABLES, add("a\0b", 7))
+    assert await store.records.read(TABLES, lambda one: one.scalar(name)) == 7
+
+
 async def test_what_is_written_is_found_by_another(place: Place, store: Store) -> None:
     """A second store of the same place, as another process has it, finds all of it."""
     await store.records.write(TABLES, add("a", 3))

@@ -2,9 +2,9 @@
 
 Each request of a batch goes through the server's own application, as if it had come over a socket: it is checked,
 counted, logged and answered like any other, but comes after all others in the line before the engine. What the engine
-has no room for is asked again later; what fails on the server's side, a few times. A request that was running when the
-server died goes on alone, so that it is known which one it was if that happens again; after a few deaths it is given
-up. What the store does not take waits, and so does all that would need more of it.
+has no room for, or the limits of its key put off, is asked again later; what fails on the server's side, a few times. A
+request that was running when the server died goes on alone, so that it is known which one it was if that happens again;
+after a few deaths it is given up. What the store does not take waits, and so does all that would need more of it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from antiphon.batches.ending import conclude
 from antiphon.batches.journal import Journal, persistently
 from antiphon.batches.queue import LEASE, ClaimLost, Queue, Share
 from antiphon.batches.requests import Item
+from antiphon.batches.room import Place, Room
 from antiphon.batches.store import Batch, BatchStore
 from antiphon.storage.repeating import repeat
 from antiphon.storage.store import Store
@@ -113,7 +114,7 @@ class Worker:
         self._envelope = envelope
         self._look = look
         self._lease = lease
-        self._room = asyncio.Semaphore(most)
+        self._room = Room(most, look)
         self._alone = asyncio.Lock()
         self._claimed = set[Share]()
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -215,23 +216,27 @@ class Worker:
                 if share.deaths[item.custom_id]:
                     suspected.append(item)
                     continue
-                await self._room.acquire()
-                task = group.create_task(self._one(share, item))
-                task.add_done_callback(lambda _: self._room.release())
+                place = await self._room.enter(share.batch.owner)
+                # Left here, because a task that is cancelled before it begins does nothing at all.
+                group.create_task(self._one(share, item, place)).add_done_callback(place.leave)
             begun.set()
         for item in suspected:
-            async with self._alone, self._room:
-                await self._one(share, item)
+            async with self._alone:
+                place = await self._room.enter(share.batch.owner)
+                try:
+                    await self._one(share, item, place)
+                finally:
+                    place.leave()
 
-    async def _one(self, share: Share, item: Item) -> None:
-        result = await self._result(share, item)
+    async def _one(self, share: Share, item: Item, place: Place) -> None:
+        result = await self._result(share, item, place)
         try:
             await self._journal.answer(share, item.custom_id, result)
         except (ValueError, RecursionError) as error:
             failed = self._errored(f"the answer is not JSON: {error}")
             await self._journal.answer(share, item.custom_id, failed)
 
-    async def _result(self, share: Share, item: Item) -> Mapping[str, Any]:
+    async def _result(self, share: Share, item: Item, place: Place) -> Mapping[str, Any]:
         if item.trouble:
             return self._errored(item.trouble)
         if (deaths := share.deaths[item.custom_id]) >= ATTEMPTS:
@@ -245,7 +250,7 @@ class Worker:
                 log.exception("the request %s of the batch %s failed", item.custom_id, share.batch.id)
                 return self._errored("Internal server error")
             if answer.status in (429, 529):
-                await asyncio.sleep(min(answer.wait, _LONGEST_WAIT))
+                await place.put_off(min(answer.wait, _LONGEST_WAIT))
                 continue
             failed += answer.status >= 500
             if answer.status < 500 or failed == ATTEMPTS or not answer.again:

@@ -41,13 +41,14 @@ class Watch:
     next, the last until `ended`. A message with tools that run here takes several `rounds`: `prompt` and `cached` are
     the last one's, beside those of the earlier. `reading` is how far the engine is with the running one.
     `loaded` is how long the request waited for its model to be loaded. `message` is the id of the reply, `label` the
-    client's word for the rollout that the request belongs to."""
+    client's word for the rollout that the request belongs to. It was `cut` while the engine read a prompt."""
 
     __slots__ = (
         "began",
         "cached",
         "cleared",
         "clock",
+        "cut",
         "earlier_cached",
         "earlier_prompt",
         "ended",
@@ -100,6 +101,7 @@ class Watch:
         self.cleared: tuple[AppliedEdit, ...] = ()
         self.remembered = self.fallbacks = self.parse_failures = self.lost = 0
         self.rounds = self.earlier_prompt = self.earlier_cached = 0
+        self.cut = False
         self.tools: list[ToolCall] = []
         self.reading = PromptReading()
 
@@ -166,7 +168,9 @@ class Watch:
             self.parse_failures += sum(isinstance(b, ToolBlock) and not b.complete for b in reply.blocks)
 
     def generated(self, cached: int, output: int) -> None:
-        """An attempt is over, whole or not."""
+        """An attempt is over, whole or not. Of a prompt whose reading was cut off no more counts than was read."""
+        if (progress := self.reading.progress) is not None:
+            self.cut, self.prompt, cached = True, progress.read, progress.cached
         self.reading.end(self.clock())
         self.cached = cached
         self.output += output

@@ -1,9 +1,10 @@
 """The line in front of an engine: as many requests at work as it has slots, the others waiting in a fair order.
 
-Of those that wait, the next is one of the key with the fewest requests at work; of these, the earliest, where a prompt
-counts as later the longer it is. So a short prompt overtakes long ones that came a little before it, and a long one is
-overtaken for `LONGEST_HANDICAP` seconds at most. Patient requests (those of batches) come after all others. No task of
-its own: who leaves lets the next one in.
+Of those that wait, the next is one of the key with the fewest requests at work, or of several such keys of the one
+whose last turn was the longest ago; of its requests, the earliest, where a prompt counts as later the longer it is. So
+a short prompt overtakes long ones that came a little before it, and a long one is overtaken for `LONGEST_HANDICAP`
+seconds at most. Patient requests (those of batches) come after all others. Where one key has filled the line, others
+may still wait, each up to its share of it. No task of its own: who leaves lets the next one in.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ class AdmissionQueue:
         self._clock = clock
         self._line: list[_Waiting] = []
         self._at_work: Counter[str] = Counter()
+        self._turns = 0
+        self._last_turn = Counter[str]()
+        """Which turn was a key's last one."""
         self._usual = 1.0
         self.listeners: set[EngineWait] = set()
 
@@ -65,9 +69,13 @@ class AdmissionQueue:
         """A request begins to listen to the engine."""
         return EngineWait(self.listeners, self._clock)
 
-    def refuse_if_full(self) -> None:
-        """Raise Overloaded when there is no more room to wait."""
-        if self._slots and self.running >= self._slots and len(self._line) >= self._most_waiting:
+    def refuse_if_full(self, key: str) -> None:
+        """Raise Overloaded when there is no more room to wait, and the key has its share of that: as much as every
+        other key that waits."""
+        if not self._slots or self.running < self._slots or len(self._line) < self._most_waiting:
+            return
+        waiting = Counter(one.key for one in self._line)
+        if waiting[key] >= self._most_waiting // len({*waiting, key}):
             soonest = self._usual * (len(self._line) + 1) / self._slots
             raise Overloaded(
                 "the engine is busy and its queue is full; try again later",
@@ -75,8 +83,13 @@ class AdmissionQueue:
             )
 
     @asynccontextmanager
-    async def slot(self, key: str, tokens: int, *, low_priority: bool = False) -> AsyncGenerator[None, None]:
-        """Hold a slot for a prompt of so many tokens. Raises Overloaded at once when there is no room to wait."""
+    async def slot(
+        self, key: str, tokens: int, *, low_priority: bool = False, further: bool = False
+    ) -> AsyncGenerator[None, None]:
+        """Hold a slot for a prompt of so many tokens. Raises Overloaded at once when there is no room to wait; for a
+        `further` round of a request that was taken in there always is."""
+        if not further:
+            self.refuse_if_full(key)
         await self._enter(key, tokens, low_priority)
         began = self._clock()
         try:
@@ -97,7 +110,6 @@ class AdmissionQueue:
         if not self._slots or (self.running < self._slots and not self._line):
             self._admit(key)
             return
-        self.refuse_if_full()
         mine = _Waiting(key, self._clock() + min(tokens * HANDICAP, LONGEST_HANDICAP), low_priority)
         self._line.append(mine)
         metrics.waiting(self._model, 1)
@@ -116,6 +128,8 @@ class AdmissionQueue:
     def _admit(self, key: str) -> None:
         self.running += 1
         self._at_work[key] += 1
+        self._turns += 1
+        self._last_turn[key] = self._turns
         metrics.running(self._model, 1)
 
     def _leave(self, key: str) -> None:
@@ -125,11 +139,15 @@ class AdmissionQueue:
             del self._at_work[key]
         metrics.running(self._model, -1)
         while self._line and self.running < self._slots:
-            following = min(self._line, key=lambda one: (one.low_priority, self._at_work[one.key], one.rank))
+            following = min(self._line, key=self._place)
             self._line.remove(following)
             if not following.granted.done():
                 self._admit(following.key)
                 following.granted.set_result(None)
+
+    def _place(self, one: _Waiting) -> tuple[bool, int, int, float]:
+        """What is least for the request that comes next."""
+        return one.low_priority, self._at_work[one.key], self._last_turn[one.key], one.rank
 
 
 class EngineWait:

@@ -16,8 +16,8 @@ from antiphon.serving.model import ModelCard, Task
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has passed every check and only waits to be run: its prompt's length in tokens, and what `run`
     needs. `edits` are what was cleared of it. `continuation` tells what the prompt goes on from, `miss` why not from
-    the previous message's, as far as that was asked. It `tells_tokens` if the client asked for them, and not only who
-    records them."""
+    the previous message's, as far as that was asked. A `further` round is one of a request that was taken in. It
+    `tells_tokens` if the client asked for them, and not only who records them."""
 
     card: ModelCard
     task: Task
@@ -26,6 +26,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     continuation: Continuation | None
     miss: CacheMiss | None
     low_priority: bool = False
+    further: bool = False
     tells_tokens: bool = False
     edits: tuple[AppliedEdit, ...] = ()
 

@@ -143,12 +143,13 @@ class Service:
     async def admit(self, model: str) -> None:
         """Take in a request whose prompt is made later: `prepare` does so itself, but for a `further` round. Raises
         Overloaded, BudgetSpent and RateLimited."""
-        key = request_watch.watch().key
-        self._queues[self._resolve(model).card.name].refuse_if_full()
+        watch = request_watch.watch()
+        watch.model = self._resolve(model).card.name
+        self._queues[watch.model].refuse_if_full(watch.key)
         if self._accounts.budgets:
-            await self._accounts.budgets.check(key)
+            await self._accounts.budgets.check(watch.key)
         if self._rate_limiter:
-            self._rate_limiter.admit(key)
+            self._rate_limiter.admit(watch.key)
 
     async def prepare(
         self,
@@ -167,7 +168,6 @@ class Service:
         it is compared with that one's. A `low_priority` request comes after all others that wait. A `further` round of
         a request that was taken in is not refused for what the key or the engine has to do besides."""
         served, watch = self._resolve(model), request_watch.watch()
-        watch.model = served.card.name
         if not further:
             await self.admit(model)
         tells_tokens = generation.report is not None
@@ -192,6 +192,7 @@ class Service:
             continuation=continuation,
             miss=continuation.miss if continuation else CacheMiss("unavailable") if previous else None,
             low_priority=low_priority,
+            further=further,
             tells_tokens=tells_tokens,
             edits=edited.applied,
         )
@@ -203,7 +204,9 @@ class Service:
         watch.enter("queue")
         begun = False
         try:
-            slot = queue.slot(watch.key, prepared.prompt_tokens, low_priority=prepared.low_priority)
+            slot = queue.slot(
+                watch.key, prepared.prompt_tokens, low_priority=prepared.low_priority, further=prepared.further
+            )
             async with slot, self._using(prepared.card):
                 begun = True
                 watch.queued = (watch.queued or 0.0) + watch.enter("generate")

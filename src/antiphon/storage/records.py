@@ -195,9 +195,11 @@ def _engine(place: URL) -> Engine:
         return engine
     try:
         # A connection that broke while it was idle is replaced before it is used.
-        return create_engine(place, pool_pre_ping=True)
+        engine = create_engine(place, pool_pre_ping=True)
     except ModuleNotFoundError:
         raise ValueError("a store in Postgres needs psycopg: pip install 'antiphon[shared]'") from None
+    event.listen(engine, "connect", _replace_nul)
+    return engine
 
 
 def _holds_anything(file: Path) -> bool:
@@ -220,6 +222,17 @@ def _set_up(connection: Any, _: object) -> None:
     connection.isolation_level = None
     _write_ahead(connection)
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _replace_nul(connection: Any, _: object) -> None:
+    """Take text that holds NUL, as an id that a client made up may: Postgres has no such text, SQLite has."""
+    from psycopg.types.string import StrDumperUnknown  # of an extra
+
+    class WithoutNul(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\0", "\ufffd"))
+
+    connection.adapters.register_dumper(str, WithoutNul)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

@@ -7,15 +7,17 @@ import errno
 import multiprocessing
 import os
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.engines.cache.pages import PAGE, Pages, shared
-from antiphon.engines.cache.slots import Slots, Taken, forget
+from antiphon.engines.cache.slots import Process, Slot, Slots, Taken, forget
 from antiphon.process.worker_state import slots_name
 from antiphon.process.worker_state_owner import WorkerStateOwner
 from tests.faults.disk import ERRORS, Disk
@@ -144,6 +146,20 @@ def test_processes_share_what_they_know_of_slots(tmp_path: Path) -> None:
     with taken(yours, [*INSTRUCTIONS, *tokens(1, 2)]) as again:
         assert again is not None
         assert again.index == one.index
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell when a process began")
+def test_a_number_that_is_used_again_keeps_no_slot(tmp_path: Path) -> None:
+    """A slot of a worker that died is free again, also where another process has its number by now."""
+    file, busy = tmp_path / "slots", Slot(busy=True, user=Process(os.getppid(), began=1))
+    file.write_bytes(msgspec.msgpack.encode([busy, busy]))
+    slots = Slots(2, str(file))
+    with taken(slots, INSTRUCTIONS, "a") as one, taken(slots, tokens(1, 9), "b") as other:
+        assert one is not None
+        assert other is not None
+    file.write_bytes(msgspec.msgpack.encode([busy, busy]))
+    forget(file)
+    assert [slot.busy for slot in slots.known()] == [False, False]
 
 
 def test_an_engine_that_started_again_holds_nothing(tmp_path: Path) -> None:

@@ -153,3 +153,14 @@ async def test_what_cannot_be_asked_is_said_by_its_name(tmp_path: Path) -> None:
         for query, field in REFUSED:
             status, told = await here.get(REPORT, here.admin, *query.items())
             assert (status, told["error"]["message"].startswith(field)) == (400, True), told
+
+
+async def test_times_that_no_date_can_be_made_of_are_asked_for(tmp_path: Path) -> None:
+    """Before the year 1 and after the year 9999, as an offset makes them: nothing was used then."""
+    async with organized(tmp_path) as here:
+        for query in (
+            (("starting_at", "0001-01-01T00:00:00+23:59"),),
+            (("starting_at", "9999-12-31"), ("ending_at", "9999-12-31T23:59:59-23:59")),
+        ):
+            status, told = await here.get(REPORT, here.admin, *query)
+            assert (status, [each for bucket in told["data"] for each in bucket["results"]]) == (200, [])

@@ -127,7 +127,8 @@ async def test_every_file_is_on_one_page(place: Place) -> None:
             await named(after_id="file_none")
         # Whoever cleans up behind a session must not get the files of others.
         assert (await files.list(scope_id="session_x")).data == []
-        for query in ({"limit": "0"}, {"page": "page_x"}, {"ids[]": ids[0], "limit": "1"}):
+        huge = "000000001" + "0" * 5000
+        for query in ({"limit": "0"}, {"limit": huge}, {"page": "page_x"}, {"ids[]": ids[0], "limit": "1"}):
             with pytest.raises(anthropic.BadRequestError):
                 await named(**query)
         async for each in files.list(limit=2):
@@ -258,6 +259,11 @@ async def post(server: Running, kind: str, body: bytes) -> tuple[int, Any]:
         return response.status, await response.json()
 
 
+def field(name: object, value: str = "x") -> bytes:
+    """A field of a form."""
+    return f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+
+
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\nx\r\n--b--\r\n'
 
 
@@ -266,12 +272,15 @@ FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r
     [
         ("application/json", b"{}", "must be multipart/form-data"),
         ("multipart/form-data", b"{}", "with a boundary"),
+        ("multipart/form-data; boundary=" + 300 * "b", b"", "a boundary of at most"),
         ("multipart/form-data; boundary=b", b"", "cut short"),
         ("multipart/form-data; boundary=b", b"nonsense", "cannot be read"),
         ("multipart/form-data; boundary=b", FORM[:-8], "cut short"),
         ("multipart/form-data; boundary=b", FORM.replace(b'"file"', b'"other"'), "file: Field required"),
         ("multipart/form-data; boundary=b", FORM.replace(b"--b--\r\n", b"") + FORM, "an upload has one file"),
         ("multipart/form-data; boundary=b", FORM.replace(b"%s", b"x" * 300), "255 characters"),
+        ("multipart/form-data; boundary=b", b"".join(map(field, range(40))) + FORM, "more than 32 fields"),
+        ("multipart/form-data; boundary=b", field("expires_in_seconds", "00000003600" + "0" * 9) + FORM, "expires_in"),
     ],
 )
 async def test_broken_forms_are_refused_and_leave_nothing(tmp_path: Path, kind: str, body: bytes, said: str) -> None:

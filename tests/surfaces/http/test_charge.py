@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,11 +15,13 @@ import pytest
 
 from antiphon.accounts.accounts import Accounts, open_accounts
 from antiphon.accounts.report import report
-from antiphon.accounts.usage import Counts
-from antiphon.api.events import Finished, Started, TextDelta, Usage
+from antiphon.accounts.usage import Counts, Entry
+from antiphon.api.events import Finished, PromptProgress, Started, TextDelta, Usage
 from antiphon.engines.scripted import Rule
+from antiphon.observability.request_watch import Watch
 from antiphon.settings.keys import hashed, label
 from antiphon.storage.store import open_store
+from antiphon.surfaces.http.charge import Charge
 from tests.faults.processes import eventually
 from tests.observability.test_operating import over, saying
 from tests.surfaces import order
@@ -94,6 +98,17 @@ async def test_a_reply_is_charged_as_it_is_told(tmp_path: Path) -> None:
         assert here.used() == before.plus(TOLD).plus(Counts(input=5, cached=2, output=4))
 
 
+async def test_a_conversation_in_short_is_charged_as_a_reply(tmp_path: Path) -> None:
+    """The summary that is asked for by itself is a request that came to its end, with the figures that it tells."""
+    service, _ = await over(Rule(when="about to be replaced by a summary", text="A red door was seen."))
+    async with charging(tmp_path, service) as here:
+        asked = {"model": "m", "input": "Look around."}
+        status, _, told = await here.server.post(asked, "/v1/responses/compact", **KEY)
+        used = here.used()
+    assert (status, used.requests, used.broken) == (200, 1, 0)
+    assert (used.input + used.cached, used.output) == (told["usage"]["input_tokens"], told["usage"]["output_tokens"])
+
+
 async def test_several_choices_are_one_request(tmp_path: Path) -> None:
     """Their prompt is charged once, their outputs together: as the reply's own figures are."""
     service, _ = await over(Rule(text="a b c"))
@@ -132,6 +147,44 @@ async def test_a_reply_that_breaks_off_is_charged_apart(tmp_path: Path, ending: 
         assert used.input > 0
         assert 0 < used.output < 6 + 1
     assert engine.running == 0
+
+
+async def test_a_client_that_leaves_while_its_prompt_is_read_is_charged_for_what_was(tmp_path: Path) -> None:
+    """Otherwise whoever leaves before the first token, and comes back for what is cached by then, computes for nothing.
+    A request that only waited costs nothing."""
+    service, engine = await over(Rule(text="Done.", first_delay=60, steps=600), slots=1)
+    async with charging(tmp_path, service, ping_interval=0.1) as here:
+        body = {**saying(here.server, 300 * "many words "), "stream": True}
+        headers = {"anthropic-version": "x", "x-api-key": "k"}
+        post = partial(here.server.client.post, here.server.url + "/v1/messages", json=body, headers=headers)
+        async with post() as reading, post() as waiting:
+            for response in (waiting, reading):
+                for _ in range(3):
+                    await response.content.readuntil(b"event: ping")
+                response.close()
+        await eventually(lambda: here.used().broken)
+        await eventually(lambda: not engine.running)
+        used = here.used()
+    assert (used.broken, used.output) == (1, 0)
+    assert 0 < used.input < 300
+
+
+def test_a_round_whose_prompt_is_not_read_is_charged_for_what_was() -> None:
+    """A client that leaves while the prompt of a further round is read pays for as much of it as was computed."""
+    entries: list[Entry] = []
+    ledger: Any = SimpleNamespace(enter=entries.append)
+    watch = Watch()
+    charge = Charge(ledger, watch)
+    watch.begin_prompt(100)
+    watch.batch([Started(Usage(prompt=100))])
+    watch.batch([TextDelta("Hm.")])
+    watch.generated(0, 5)
+    watch.begin_prompt(150)
+    watch.prompt_read(PromptProgress(prompt=150, cached=105, read=115))
+    watch.generated(0, 0)
+    charge.end()
+    (entry,) = entries
+    assert (entry.counts.input, entry.counts.cached, entry.counts.output) == (110, 105, 5)
 
 
 async def test_several_choices_that_break_off_are_charged_one_prompt(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ async def test_browsers_may_ask_first(server: Any) -> None:
         assert "anthropic-dangerous-direct-browser-access" in response.headers["access-control-allow-headers"]
     status, headers, _ = await server.post(server.ask(), origin="http://localhost:5173")
     assert (status, headers["access-control-allow-origin"]) == (200, "http://localhost:5173")
-    assert "request-id" in headers["access-control-expose-headers"]
+    assert headers["access-control-expose-headers"] == "*", "request-id, retry-after, the limits that are left"
     status, headers, _ = await server.post(server.ask(), origin="http://evil.example")
     assert status == 403
     assert "access-control-allow-origin" not in headers

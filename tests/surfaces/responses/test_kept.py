@@ -13,6 +13,8 @@ import pytest
 from antiphon.accounts.accounts import Accounts
 from antiphon.accounts.keyring import Keyring
 from antiphon.api.conversation import Conversation, Text
+from antiphon.api.errors import EngineFailed
+from antiphon.api.events import Started, TextDelta, ToolDelta, ToolEnd, ToolStart, Usage
 from antiphon.prompt.turns import repaired
 from antiphon.settings.keys import hashed
 from antiphon.storage.store import Store, open_store
@@ -147,6 +149,16 @@ async def test_what_is_kept_can_be_looked_at(keeping: Running) -> None:
     for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")):
         status, told = await ask(keeping, method, f"/{response['id']}{path}")
         assert (status, told["error"]["code"]) == (404, "response_not_found")
+
+
+async def test_a_stream_that_broke_off_is_kept(keeping: Running, service: ScriptedService) -> None:
+    """As it was told: with its error, and with what was said by then; it is there once its end is told."""
+    done = [Started(Usage(prompt=7)), TextDelta("Let me see."), ToolStart("toolu_1", "look"), ToolDelta("{}")]
+    service.script = [[*done, ToolEnd(), TextDelta("So")], EngineFailed("It died.")]
+    async with keeping.client.post(keeping.url + PATH, json={"model": "m", "input": "Hi", "stream": True}) as response:
+        failed = check(frames(await response.read()))
+    assert (failed["status"], len(failed["output"])) == ("failed", 2)
+    assert await ask(keeping, "GET", f"/{failed['id']}") == (200, failed)
 
 
 async def test_what_is_not_stored_is_not_kept(keeping: Running) -> None:

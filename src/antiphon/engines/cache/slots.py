@@ -16,6 +16,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,6 +28,25 @@ _KEPT = 0.95
 _QUIET, _RESTING, _LONG = 2.0, 10.0, 60.0
 """A slot is due after so many seconds of rest: when no other is at work, when others are, or (since its first token
 that is not on disk) at the next end of a reply."""
+
+
+class Process(NamedTuple):
+    """A process: its number, and in what moment since boot it began (0: not known), because the system gives numbers
+    again."""
+
+    number: int = 0
+    began: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        try:
+            os.kill(self.number, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return _began(self.number) in (0, self.began)
 
 
 class Slot(msgspec.Struct, array_like=True):
@@ -43,7 +63,7 @@ class Slot(msgspec.Struct, array_like=True):
     conversation: str = ""
     requests: int = 0
     used: float = 0.0
-    user: int = 0
+    user: Process = Process()
     busy: bool = False
     stored: int = 0
     since: float = 0.0
@@ -57,7 +77,7 @@ class Slot(msgspec.Struct, array_like=True):
     @property
     def taken(self) -> bool:
         """Whether a process that lives works with it."""
-        return self.busy and alive(self.user)
+        return self.busy and self.user.alive
 
 
 class Taken(msgspec.Struct):
@@ -99,7 +119,7 @@ class Slots:
                 conversation=conversation,
                 requests=before.requests + 1 if _goes_on(before, hashes) else 1,
                 used=self.now(),
-                user=os.getpid(),
+                user=_me(),
                 busy=True,
                 stored=min(before.stored, common(before.pages, hashes)),
                 since=before.since if before.unstored else self.now(),
@@ -160,10 +180,10 @@ class Slots:
             self._apart = not _written(handle, slots)
 
     def _read(self, handle: int) -> list[Slot]:
-        slots = _read(handle)
+        slots, me = _read(handle), _me()
         for at, slot in enumerate(slots):
             # The disk did not take that this process had let go of it.
-            slot.busy = slot.busy and (slot.user != os.getpid() or at in self._held)
+            slot.busy = slot.busy and (slot.user != me or at in self._held)
         return slots
 
 
@@ -233,8 +253,8 @@ def _chosen(slots: list[Slot], free: list[int], pages: bytes, conversation: str,
 
 def ours(slots: list[Slot]) -> list[int]:
     """The slots that this process has to look after: those that it used last, or that a dead one did."""
-    free, mine = [at for at, slot in enumerate(slots) if not slot.busy], os.getpid()
-    return [at for at in free if slots[at].user == mine or not alive(slots[at].user)]
+    free, me = [at for at, slot in enumerate(slots) if not slot.busy], _me()
+    return [at for at in free if slots[at].user == me or not slots[at].user.alive]
 
 
 def due(slots: list[Slot], index: int, now: float) -> bool:
@@ -243,12 +263,15 @@ def due(slots: list[Slot], index: int, now: float) -> bool:
     return now - slots[index].used >= rest or now - slots[index].since >= _LONG
 
 
-def alive(process: int) -> bool:
-    """Whether there is a process with this number."""
+def _me() -> Process:
+    return Process(number := os.getpid(), _began(number))
+
+
+def _began(process: int) -> int:
+    """When a process began, in the kernel's ticks since boot; 0 where the system does not tell: Linux alone has it."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        status = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
+        return 0
+    # The second field is the program's name, in parentheses: it may hold blanks and parentheses itself.
+    return int(status.rpartition(b")")[2].split()[19])

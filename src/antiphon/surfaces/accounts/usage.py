@@ -13,6 +13,7 @@ from antiphon.accounts.report import DIMENSIONS, Dimension, UsageRow, report
 from antiphon.accounts.usage import HOUR, Cell, Counts
 from antiphon.api.errors import BadRequest
 from antiphon.surfaces.accounts.store_access import usage_cells
+from antiphon.surfaces.accounts.usage_report import moment
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route
 
@@ -23,8 +24,6 @@ _PARAMETERS = (
     Parameter("key", "query", "Only this key, by its label; may be repeated."),
     Parameter("model", "query", "Only this model; may be repeated."),
 )
-_LATEST = 1 << 36
-"""Nothing was used after this time; there are later ones that no date can be made of."""
 
 
 class Used(msgspec.Struct, kw_only=True):
@@ -72,15 +71,14 @@ class Query(NamedTuple):
 def read(query: Mapping[str, Sequence[str]], now: float) -> Query:
     """What a query asks. Raises BadRequest with the name of the parameter."""
     month = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0)
-    since = _moment(query, "starting_at", month.timestamp())
-    until = _moment(query, "ending_at", now + 1)
+    begin = moment(query["starting_at"][-1], "starting_at") if "starting_at" in query else int(month.timestamp())
+    end = moment(query["ending_at"][-1], "ending_at") if "ending_at" in query else int(now) + 1
     names = [name for value in query.get("by", ("day",)) for name in value.split(",") if name]
     by: list[Dimension] = []
     for name in dict.fromkeys(names):
         if name not in DIMENSIONS:
             raise BadRequest(f"by: {name!r} is not one of {', '.join(DIMENSIONS)}")
         by.append(name)
-    begin, end = (min(max(int(moment), 0), _LATEST) for moment in (since, until))
     return Query(
         begin // HOUR * HOUR,
         -(-end // HOUR) * HOUR,
@@ -142,17 +140,6 @@ def _figures(counts: Counts) -> dict[str, Any]:
         "web_fetches": counts.web_fetches,
         "tool_calls": counts.tool_calls,
     }
-
-
-def _moment(query: Mapping[str, Sequence[str]], name: str, usual: float) -> float:
-    if name not in query:
-        return usual
-    try:
-        # A plus in a query that was not encoded is read as a blank.
-        moment = datetime.fromisoformat(query[name][-1].replace(" ", "+"))
-        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
-    except (ValueError, OverflowError):
-        raise BadRequest(f"{name}: Input should be a valid RFC 3339 timestamp") from None
 
 
 def _time(seconds: int) -> datetime:

@@ -14,6 +14,7 @@ from msgspec import Meta
 from antiphon.accounts.report import Dimension, report
 from antiphon.accounts.usage import DAY, HOUR, Cell, Counts
 from antiphon.api.errors import BadRequest
+from antiphon.surfaces.http.validation import whole_number
 from antiphon.surfaces.surface import Parameter
 
 _CONSTANT = {
@@ -40,6 +41,8 @@ PARAMETERS = (
 _WIDTHS = {"1d": (DAY, 7, 31), "1h": (HOUR, 24, 168)}
 """Seconds of a bucket, and how many there are on a page: usually, and at most."""
 _DIMENSIONS: dict[str, Dimension] = {"api_key_id": "key", "model": "model", "service_tier": "tier"}
+_LATEST = 1 << 36
+"""Nothing was used after this time; there are later ones that no date can be made of."""
 _NEVER_TOLD = ("workspace_id", "context_window", "inference_geo", "speed", "account_id", "service_account_id")
 """What the original groups by and is the same for all here."""
 
@@ -115,13 +118,11 @@ def read(query: Mapping[str, Sequence[str]], now: float) -> Query:
     if width not in _WIDTHS:
         raise BadRequest("bucket_width: usage is kept by the hour here; ask for 1d or 1h")
     seconds, usual, most = _WIDTHS[width]
-    limit = one.get("limit", str(usual))
-    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= most:
-        raise BadRequest(f"limit: Input should be a valid integer between 1 and {most} for buckets of {width}")
+    limit = whole_number(one.get("limit", str(usual)), "limit", 1, most, meant=f" for buckets of {width}")
     if "starting_at" not in one:
         raise BadRequest("starting_at: Field required")
-    since = _moment(one["starting_at"], "starting_at") // seconds * seconds
-    end = _moment(one["ending_at"], "ending_at") // seconds * seconds if "ending_at" in one else _above(now, seconds)
+    since = moment(one["starting_at"], "starting_at") // seconds * seconds
+    end = moment(one["ending_at"], "ending_at") // seconds * seconds if "ending_at" in one else _above(now, seconds)
     if "page" in one:
         since = max(since, _place(one["page"]))
     by = tuple(dict.fromkeys(_listed(query, "group_by")))
@@ -132,7 +133,7 @@ def read(query: Mapping[str, Sequence[str]], now: float) -> Query:
     possible = all(
         not (asked := _listed(query, name)) or set(asked) & set(passing) for name, passing in _CONSTANT.items()
     )
-    return Query(seconds, since, min(end, since + int(limit) * seconds), end, by, keys, models, tiers, possible)
+    return Query(seconds, since, min(end, since + limit * seconds), end, by, keys, models, tiers, possible)
 
 
 def messages_report(query: Query, cells: Mapping[Cell, Counts]) -> Report:
@@ -168,6 +169,17 @@ def _result(counts: Counts, places: dict[str, Any]) -> Result:
     )
 
 
+def moment(text: str, name: str) -> int:
+    """The time (Unix seconds) that a query gives by this name, or the nearest at which anything can have been used.
+    Raises BadRequest."""
+    try:
+        # A plus in a query that was not encoded is read as a blank.
+        given = datetime.fromisoformat(text.replace(" ", "+"))
+        return min(max(int(given.replace(tzinfo=given.tzinfo or UTC).timestamp()), 0), _LATEST)
+    except (ValueError, OverflowError):
+        raise BadRequest(f"{name}: Input should be a valid RFC 3339 timestamp") from None
+
+
 def timestamp(moment: float) -> str:
     """A time (Unix seconds) as the API writes it."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -175,15 +187,6 @@ def timestamp(moment: float) -> str:
 
 def _listed(query: Mapping[str, Sequence[str]], name: str) -> list[str]:
     return [*query.get(f"{name}[]", ()), *query.get(name, ())]
-
-
-def _moment(text: str, name: str) -> int:
-    try:
-        # A plus in a query that was not encoded is read as a blank.
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
-        return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
-    except (ValueError, OverflowError):
-        raise BadRequest(f"{name}: Input should be a valid RFC 3339 timestamp") from None
 
 
 def _above(now: float, seconds: int) -> int:
@@ -196,6 +199,6 @@ def _page(moment: int) -> str:
 
 def _place(page: str) -> int:
     try:
-        return _moment(base64.urlsafe_b64decode(page.removeprefix("page_")).decode(), "page")
+        return moment(base64.urlsafe_b64decode(page.removeprefix("page_")).decode(), "page")
     except (binascii.Error, ValueError):
         raise BadRequest("page: not a next_page of this server") from None

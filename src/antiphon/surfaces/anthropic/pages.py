@@ -7,7 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from antiphon.api.errors import BadRequest, NotFound
+from antiphon.api.errors import NotFound
+from antiphon.surfaces.http.validation import whole_number
 from antiphon.surfaces.surface import Parameter
 
 PARAMETERS = (
@@ -29,9 +30,7 @@ def cut(
     """The places of the names on the page asked for, and whether there are more. `usual` is the limit where none is
     given, `kind` says what the names are of. How many names were `before` one that is no more may still be known.
     Raises BadRequest and NotFound."""
-    limit = query.get("limit") or usual
-    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 1000:
-        raise BadRequest("limit: Input should be a valid integer between 1 and 1000")
+    limit = whole_number(query.get("limit") or usual, "limit", 1, 1000)
 
     def place(field: str, after: int) -> int:
         name = query[field]
@@ -45,5 +44,5 @@ def cut(
     last = place("before_id", 0) if query.get("before_id") else len(names)
     inside = range(first, max(first, last))
     backwards = bool(query.get("before_id")) and not query.get("after_id")
-    page = inside[-int(limit) :] if backwards else inside[: int(limit)]
+    page = inside[-limit:] if backwards else inside[:limit]
     return page, len(page) < len(inside)

@@ -57,7 +57,7 @@ class _StreamEncoder:
             frames += encode.closing(self._style, usage)
         return frames
 
-    def failure(self, failure: Failure) -> bytes:
+    async def failure(self, failure: Failure) -> bytes:
         # No [DONE] follows: a client that does not know error chunks must not take the rest for the whole.
         return b"data: " + failures.body(failure, "messages") + b"\n\n"
 

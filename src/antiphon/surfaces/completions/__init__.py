@@ -25,7 +25,7 @@ _MOST_TOKENS = 16
 
 
 class _StreamEncoder(encode.StreamEncoder):
-    def failure(self, failure: Failure) -> bytes:
+    async def failure(self, failure: Failure) -> bytes:
         # No [DONE] follows: a client that does not know error chunks must not take the rest for the whole.
         return b"data: " + failures.body(failure, "prompt") + b"\n\n"
 

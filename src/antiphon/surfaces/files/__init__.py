@@ -22,6 +22,7 @@ from antiphon.surfaces.files import shapes
 from antiphon.surfaces.files.shapes import DeletedFile, FileMetadata, FilePage
 from antiphon.surfaces.http.exchange import Exchange
 from antiphon.surfaces.http.multipart import Form
+from antiphon.surfaces.http.validation import whole_number
 from antiphon.surfaces.ids import made_at
 from antiphon.surfaces.surface import Operation, Options, Parameter, Route, Surface, Work
 
@@ -149,9 +150,7 @@ def _lifetime(fields: dict[str, str], usual: float) -> float:
     seconds = fields.get("expires_in_seconds")
     if seconds is None:
         return usual
-    if not seconds.isdecimal() or not _SHORTEST <= int(seconds[:12]) <= _LONGEST:
-        raise BadRequest(f"expires_in_seconds: Input should be a valid integer between {_SHORTEST} and {_LONGEST}")
-    return float(seconds)
+    return whole_number(seconds, "expires_in_seconds", _SHORTEST, _LONGEST)
 
 
 async def _tell(exchange: Exchange, reply: msgspec.Struct) -> None:

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from antiphon.api.errors import BadRequest, NotFound
 from antiphon.storage.file_store import FileRecord, FileStore
+from antiphon.surfaces.http.validation import whole_number
 from antiphon.surfaces.ids import made_at
 from antiphon.surfaces.surface import Parameter
 
@@ -96,14 +97,11 @@ async def page(files: FileStore, owner: str, query: Mapping[str, list[str]]) -> 
         return _page([], more=False)
     if ids := [*query.get("ids[]", []), *query.get("ids", [])]:
         return await _named(files, owner, list(dict.fromkeys(ids)), one)
-    limit = one.get("limit") or str(_USUAL)
-    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 1000:
-        raise BadRequest("limit: Input should be a valid integer between 1 and 1000")
+    most = whole_number(one.get("limit") or str(_USUAL), "limit", 1, 1000)
     after = _place(one["page"]) if one.get("page") else None
     if one.get("after_id"):
         after = await _place_of(files, owner, one["after_id"], "after_id")
     before = await _place_of(files, owner, one["before_id"], "before_id") if one.get("before_id") else None
-    most = int(limit)
     records = await files.page(owner, most + 1, after=after, before=before)
     more = len(records) > most
     if more:

@@ -35,10 +35,13 @@ class Charge:
         if not self._charged:
             self._enter(_counts(usage, requests=1))
 
-    def end(self) -> None:
-        """The request is over: if its reply broke off, charge what it had used by then."""
+    def end(self, *, client_gone: bool = False) -> None:
+        """The request is over: if its reply broke off, charge what it had used by then. Of one that had not begun that
+        is the prompt, as far as it was read before its client left; one that was refused or failed costs nothing."""
         watch = self._watch
-        if self._charged or self._batched or not (watch.output or watch.first is not None):
+        begun = watch.output or watch.first is not None
+        left = client_gone and watch.cut and self.per_prompt == 1
+        if self._charged or self._batched or not (begun or left):
             return
         usage = Usage(
             prompt=(watch.earlier_prompt + watch.prompt) // self.per_prompt,

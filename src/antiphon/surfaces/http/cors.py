@@ -17,7 +17,6 @@ from antiphon.surfaces.surface import Options
 
 _DESKTOP = {"app", "capacitor", "ionic", "tauri", "vscode-file", "vscode-webview"}
 """The schemes of pages that installed programs bring along. A browser gives none of them to a page of the web."""
-_EXPOSED = b"request-id, x-request-id, retry-after, x-should-retry, antiphon-ignored"
 _ALLOWED = (
     "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, "
     "anthropic-dangerous-direct-browser-access"
@@ -50,7 +49,8 @@ async def answered(exchange: Exchange, options: Options) -> bool:
         )
     exchange.extra += [
         (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-expose-headers", _EXPOSED),
+        # What SDKs read besides the body: ids, limits, when to come back. No page is let in with a cookie.
+        (b"access-control-expose-headers", b"*"),
         (b"vary", b"origin"),
     ]
     if exchange.method != "OPTIONS" or exchange.header("access-control-request-method") is None:

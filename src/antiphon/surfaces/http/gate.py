@@ -120,7 +120,7 @@ class Gate:
             await self._tell(exchange, envelope, Internal("Internal server error"))
         finally:
             if not exchange.charge.postponed:
-                exchange.charge.end()
+                exchange.charge.end(client_gone=client_gone)
             if not quiet:
                 self._note(exchange, route)
                 metrics.count(exchange.watch, surface=surface, status=exchange.status, client_gone=client_gone)

@@ -12,6 +12,9 @@ from antiphon.api.errors import BadRequest
 _GATHERED = 256 * 1024
 """Bytes of the file that go on together."""
 _LONGEST_FIELD = 4096
+_MOST_FIELDS = 32
+_LONGEST_BOUNDARY = 256
+"""What the parser takes; RFC 2046 allows 70."""
 
 
 class Form:
@@ -21,8 +24,11 @@ class Form:
         """Raises BadRequest where the body is said to be none."""
         media_type, parameters = parse_options_header(content_type)
         boundary = parameters.get(b"boundary")
-        if media_type != b"multipart/form-data" or not boundary:
-            raise BadRequest("content-type: the body of an upload must be multipart/form-data with a boundary")
+        if media_type != b"multipart/form-data" or not boundary or len(boundary) > _LONGEST_BOUNDARY:
+            raise BadRequest(
+                "content-type: the body of an upload must be multipart/form-data with a boundary of at most "
+                f"{_LONGEST_BOUNDARY} bytes"
+            )
         self.fields = dict[str, str]()
         self.filename = ""
         self.media_type = ""
@@ -80,6 +86,8 @@ class Form:
         _, named = parse_options_header(self._headers.get(b"content-disposition"))
         self._part = named.get(b"name", b"").decode("utf-8", "replace")
         self._value.clear()
+        if len(self.fields) >= _MOST_FIELDS:
+            raise BadRequest(f"the form in the request's body has more than {_MOST_FIELDS} fields")
         if self._part == "file":
             self._files += 1
             if self._files > 1:

@@ -47,8 +47,8 @@ class StreamEncoder(Protocol[Batch]):
     def batch(self, events: Batch) -> bytes:
         """The frames for a batch."""
 
-    def failure(self, failure: Failure) -> bytes:
-        """The frame that ends a stream that broke off."""
+    async def failure(self, failure: Failure) -> bytes:
+        """The frame that ends a stream that broke off, once what is left of its reply is kept, where it is."""
 
     @property
     def finished(self) -> bool:
@@ -153,7 +153,7 @@ class _Stream(Generic[B]):
         if self._filler is not None:
             await self._filler
         if not self._encoder.finished:
-            await self._exchange.write(self._encoder.failure(failure))
+            await self._exchange.write(await self._encoder.failure(failure))
 
     async def _send(self, chunk: bytes) -> None:
         if not self._exchange.started:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from antiphon.api.errors import BadRequest
+
 _MISSING = re.compile(r"^Object missing required field `(.+)`$")
 _TYPE = re.compile(r"^Expected `(\w+)(?: \| \w+)*`(?:, got `.*`)?$")
 _BOUND = re.compile(r"^Expected `\w+(?: \| \w+)*` (>=|<=|>|<) (\S+)$")
@@ -53,3 +55,12 @@ def malformed(trouble: Exception, text: bytes) -> str:
     if "truncated" in said:
         said = f"unexpected end of data (byte {len(text)})"
     return f"The request body is not valid JSON: {said}"
+
+
+def whole_number(text: str, field: str, least: int, most: int, *, meant: str = "") -> int:
+    """The number that a query or a form gives for a field. `meant` says what the bounds are for, where that is not
+    plain. Raises BadRequest."""
+    digits = text.lstrip("0") or "0"
+    if not text.isdecimal() or len(digits) > len(str(most)) or not least <= int(digits) <= most:
+        raise BadRequest(f"{field}: Input should be a valid integer between {least} and {most}{meant}")
+    return int(digits)

@@ -54,7 +54,7 @@ class _StreamEncoder:
     def batch(self, events: list[AnyEvent]) -> bytes:
         return self._encoder.batch(events)
 
-    def failure(self, failure: Failure) -> bytes:
+    async def failure(self, failure: Failure) -> bytes:
         return b"event: error\ndata: " + failures.body(failure, self._request_id) + b"\n\n"
 
 

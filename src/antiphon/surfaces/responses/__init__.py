@@ -72,7 +72,7 @@ class _Responses:
         if request.background:
             await self._begin(exchange, keeper, style, run, streaming=bool(request.stream))
         elif request.stream:
-            encoder = StreamEncoder(style)
+            encoder = StreamEncoder(style, keeper.finish)
             await sse.send(
                 exchange,
                 keeper.finishing(run, encoder.encode_ahead) if style.echo.store or draft.conversation else run,

@@ -60,7 +60,7 @@ class Compacting:
         if summary is None:
             raise BadRequest("there is no conversation to compact: send it as `input`")
         prepared = await self._service.prepare(draft.request.model, summary.conversation, summary.params)
-        reply = await sse.whole(exchange, partial(self._service.run, prepared))
+        reply = await sse.whole(exchange, exchange.charge.making(partial(self._service.run, prepared)))
         text = "".join(block.text for block in reply.blocks if isinstance(block, TextBlock)).strip()
         if not text:
             raise Internal("the model wrote no summary; send the request again")

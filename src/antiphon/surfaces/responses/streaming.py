@@ -15,12 +15,14 @@ from antiphon.surfaces.responses.reply import Style
 
 
 class StreamEncoder:
-    """The reply to one request, as `sse` wants it told."""
+    """The reply to one request, as `sse` wants it told. One that breaks off is handed to `keep` before that is told: a
+    client may look at once for what became of it."""
 
     ping = encode.PING
 
-    def __init__(self, style: Style) -> None:
+    def __init__(self, style: Style, keep: Callable[[sent.Response], Awaitable[object]]) -> None:
         self._encoder = encode.Encoder(style)
+        self._keep = keep
         self._ahead = b""
 
     @property
@@ -34,8 +36,11 @@ class StreamEncoder:
         ahead, self._ahead = self._ahead, b""
         return ahead or self._encoder.batch(events)
 
-    def failure(self, failure: Failure) -> bytes:
-        return self._encoder.failure(failure)
+    async def failure(self, failure: Failure) -> bytes:
+        frames = self._encoder.failure(failure)
+        if (response := self._encoder.response) is not None:
+            await self._keep(response)
+        return frames
 
     def encode_ahead(self, events: list[AnyEvent]) -> sent.Response | None:
         """Make the frames of the last batch before it is its turn, for the response that they end in."""
@@ -59,7 +64,7 @@ class _Relay:
         self._number += count(frames)
         return frames
 
-    def failure(self, failure: Failure) -> bytes:
+    async def failure(self, failure: Failure) -> bytes:
         """That no more can be told now; the response itself has not failed."""
         told = failures.trouble(failure, "input")
         return frame("error", {"code": told.code, "message": told.message, "param": told.param}, self._number)

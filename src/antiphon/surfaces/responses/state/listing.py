@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api.errors import BadRequest
+from antiphon.surfaces.http.validation import whole_number
 from antiphon.surfaces.responses import sent
 from antiphon.surfaces.surface import Parameter
 
@@ -56,10 +57,8 @@ def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> ItemList:
         if after not in ids:
             raise BadRequest(f"after: there is no item {after[:100]!r}")
         ordered = ordered[ids.index(after) + 1 :]
-    limit = query.get("limit") or "20"
-    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= _MOST:
-        raise BadRequest(f"limit: Input should be a valid integer between 1 and {_MOST}")
-    return whole_list(ordered[: int(limit)], more=len(ordered) > int(limit))
+    limit = whole_number(query.get("limit") or "20", "limit", 1, _MOST)
+    return whole_list(ordered[:limit], more=len(ordered) > limit)
 
 
 def whole_list(items: list[dict[str, Any]], *, more: bool = False) -> ItemList:
