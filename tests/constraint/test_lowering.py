@@ -51,6 +51,14 @@ CASES = {
         {"oneOf": [{**OBJECT, "properties": {"k": {"const": each}}, "required": ["k"]} for each in "abcdefghijklmnop"]},
         [{"k": "p", "p": 1}], [{"k": "q"}, {}], set(),
     ),
+    "oneOf of many values": (
+        {"type": "string", "oneOf": [{"const": f"c{index}", "title": "A"} for index in range(600)]},
+        ["c0", "c599"], ["c", 0], set(),
+    ),
+    "oneOf told apart by a flag": (
+        {"oneOf": [{**OBJECT, "properties": {"k": {"const": each}}, "required": ["k"]} for each in (*range(13), True)]},
+        [{"k": 12}, {"k": True}, {"k": 1}], [{"k": 13}, {"k": False}], set(),
+    ),
     "oneOf that overlaps": (
         {**OBJECT, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
         [{"a": 1}, {"b": 1}], [{}, {"a": 1, "b": 2}], set(),
@@ -58,6 +66,12 @@ CASES = {
     "if": (
         {**OBJECT, "properties": {"a": {"type": "integer"}, "b": {}}, "if": {"properties": {"a": {"minimum": 5}}},
          "then": {"required": ["b"]}}, [{"a": 1}, {"a": 5, "b": 1}], [{"a": 5}], set(),
+    ),
+    "many ifs that exclude each other": (
+        {**OBJECT, "properties": {"k": {"enum": list("abcdefghijklmnopqrst")}}, "required": ["k"],
+         "allOf": [{"if": {"properties": {"k": {"const": each}}}, "then": {"required": [f"m{each}"]}}
+                   for each in "abcdefghijklmnopqrs"]},
+        [{"k": "a", "ma": 1}, {"k": "s", "ms": 1}, {"k": "t"}], [{"k": "a"}, {"k": "s", "ma": 1}, {"k": "u"}], set(),
     ),
     "not": ({**OBJECT, "not": {"required": ["a"]}}, [{}, {"b": 1}], [{"a": 1}], set()),
     "not, which is left": ({"type": "string", "not": {"enum": ["a"]}}, ["b", "a"], [1], {"not"}),
