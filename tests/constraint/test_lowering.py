@@ -59,6 +59,10 @@ CASES = {
         {"oneOf": [{**OBJECT, "properties": {"k": {"const": each}}, "required": ["k"]} for each in (*range(13), True)]},
         [{"k": 12}, {"k": True}, {"k": 1}], [{"k": 13}, {"k": False}], set(),
     ),
+    "true beside 1": (
+        {"anyOf": [{"const": True}, {"const": 1}, {"enum": [[0]]}, {"enum": [[False]]}]},
+        [True, 1, [0], [False]], [0, False, [1]], set(),
+    ),
     "oneOf that overlaps": (
         {**OBJECT, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
         [{"a": 1}, {"b": 1}], [{}, {"a": 1, "b": 2}], set(),
