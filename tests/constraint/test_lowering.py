@@ -195,6 +195,7 @@ IMPOSSIBLE = {
     "no multiple": ({"type": "integer", "minimum": 8, "maximum": 13, "multipleOf": 7}, "#"),
     "no text": ({"type": "string", "pattern": "^a$", "minLength": 3}, "#"),
     "enum": ({"enum": [1, 2], "type": "string"}, "#"),
+    "const beside enum": ({"const": "c", "enum": ["a", "b"]}, "#"),
     "another host": ({"$ref": "https://example.com/schema.json"}, "#/$ref"),
     "nowhere": ({"properties": {"a": {"$ref": "#/$defs/a"}}}, "#/properties/a/$ref"),
     "too long for the window": ({"type": "array", "items": {"type": "integer"}, "minItems": 10**9}, "#"),
