@@ -89,6 +89,21 @@ CASES = {
     "uniqueItems": ({"type": "array", "uniqueItems": True}, [[1, 2], [1, 1]], [1], {"uniqueItems"}),
     "uniqueItems of one": ({"type": "array", "uniqueItems": True, "maxItems": 1}, [[1]], [[1, 2]], set()),
     "contains": ({"type": "array", "contains": {"const": 1}}, [[1], [2]], [{}], {"contains"}),
+    "unevaluatedProperties alone": (
+        {**OBJECT, "properties": {"a": {}}, "patternProperties": {"^x": {}}, "unevaluatedProperties": False},
+        [{"a": 1, "xa": 1}], [{"b": 1}], set(),
+    ),
+    "unevaluatedProperties beside a choice": (
+        {**OBJECT, "anyOf": [{"properties": {"a": {}}}], "unevaluatedProperties": False},
+        [{"a": 1}, {"b": 1}], [1], {"unevaluatedProperties"},
+    ),
+    "unevaluatedItems alone": (
+        {"type": "array", "prefixItems": [{}], "unevaluatedItems": {"const": 1}}, [[2], [2, 1]], [[2, 2]], set(),
+    ),
+    "unevaluatedItems beside contains": (
+        {"type": "array", "contains": {"const": 1}, "minContains": 0, "unevaluatedItems": False},
+        [[1], [2]], [1], {"contains", "unevaluatedItems"},
+    ),
     "propertyNames": (
         {**OBJECT, "propertyNames": {"pattern": "^x"}, "properties": {"xa": {"type": "integer"}}},
         [{"xa": 1, "xb": ""}], [{"a": 1}, {"xa": ""}], set(),
@@ -223,6 +238,14 @@ def test_listed_members_are_the_only_ones():
     assert not grammar.holds({"a": 1, "z": 3, "c": 4})
     assert Grammar({**base, "additionalProperties": {"type": "integer"}}, closing=True).holds({"q": 1})
     assert Grammar({**OBJECT, "not": {"required": ["a"]}}, closing=True).holds({"q": 1})
+
+
+def test_what_is_evaluated_is_listed():
+    """An object without unevaluated members has only those that are listed beside it or in what it refers to."""
+    base = {"$defs": {"a": {**OBJECT, "properties": {"a": {}}}}, "$ref": "#/$defs/a"}
+    grammar = Grammar({**base, "properties": {"b": {}}, "unevaluatedProperties": False}, closing=True)
+    assert grammar.holds({"a": 1, "b": 2})
+    assert not grammar.holds({"a": 1, "c": 2})
 
 
 def test_a_schema_is_lowered_once():

@@ -164,8 +164,9 @@ class _Object:
     def _is_list(self) -> bool:
         """Whether the client's schema lists the members that it wants, and says nothing of others."""
         lists = any(node.get("properties") for node in self._case if not self._lowering.cases.is_made(node))
-        opens = {"patternProperties", "unevaluatedProperties", "minProperties"}
-        return self._lowering.closing and lists and not any(opens & node.keys() for node in self._case)
+        opens = any({"patternProperties", "minProperties"} & node.keys() for node in self._case)
+        opens = opens or any(node.get("unevaluatedProperties", False) is not False for node in self._case)
+        return self._lowering.closing and lists and not opens
 
     def _is_exhausted(self, matching: dict[str, Part], others: Part) -> bool:
         names = [name for name in self._names if any(patterns.matches(each, name) for each in matching)]
