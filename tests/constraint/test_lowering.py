@@ -148,6 +148,10 @@ CASES = {
         {"type": "number", "multipleOf": 0.25, "minimum": 0, "maximum": 1}, [0.25, 1, 0], [0.3], set(),
     ),
     "large bounds": ({"type": "integer", "minimum": 2**70}, [2**70, 2**70 + 1], [2**70 - 1, 1, -(2**71)], set()),
+    "bounds that no number passes": (
+        {"type": "number", "minimum": -1.7976931348623157e308, "maximum": 1.7976931348623157e308},
+        [0, -2.5, 10**9], ["a"], set(),
+    ),
     "minProperties of a map": (
         {**OBJECT, "additionalProperties": {"type": "integer"}, "minProperties": 1, "maxProperties": 2},
         [{"a": 1}, {"a": 1, "b": 2}], [{}, {"a": 1, "b": 2, "c": 3}], set(),
