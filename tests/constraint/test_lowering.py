@@ -252,6 +252,15 @@ def test_what_is_evaluated_is_listed():
     assert not grammar.holds({"a": 1, "c": 2})
 
 
+@pytest.mark.parametrize(
+    ("pattern", "reason"), [("^(?=x)a", "look-around"), (r"^(a)\1$", "backreferences are not supported")]
+)
+def test_what_is_wrong_with_an_expression_is_told(pattern, reason):
+    """The reason tells what of an expression no grammar knows."""
+    (told,) = lower({"type": "string", "pattern": pattern}, "llguidance").unheld
+    assert reason in told.reason
+
+
 def test_a_schema_is_lowered_once():
     """The same schema is lowered once."""
     schema = {**OBJECT, "properties": {"a": {"type": "integer"}}}
