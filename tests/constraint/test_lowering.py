@@ -51,6 +51,18 @@ CASES = {
         {"oneOf": [{**OBJECT, "properties": {"k": {"const": each}}, "required": ["k"]} for each in "abcdefghijklmnop"]},
         [{"k": "p", "p": 1}], [{"k": "q"}, {}], set(),
     ),
+    "oneOf of many values": (
+        {"type": "string", "oneOf": [{"const": f"c{index}", "title": "A"} for index in range(600)]},
+        ["c0", "c599"], ["c", 0], set(),
+    ),
+    "oneOf told apart by a flag": (
+        {"oneOf": [{**OBJECT, "properties": {"k": {"const": each}}, "required": ["k"]} for each in (*range(13), True)]},
+        [{"k": 12}, {"k": True}, {"k": 1}], [{"k": 13}, {"k": False}], set(),
+    ),
+    "true beside 1": (
+        {"anyOf": [{"const": True}, {"const": 1}, {"enum": [[0]]}, {"enum": [[False]]}]},
+        [True, 1, [0], [False]], [0, False, [1]], set(),
+    ),
     "oneOf that overlaps": (
         {**OBJECT, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
         [{"a": 1}, {"b": 1}], [{}, {"a": 1, "b": 2}], set(),
@@ -58,6 +70,12 @@ CASES = {
     "if": (
         {**OBJECT, "properties": {"a": {"type": "integer"}, "b": {}}, "if": {"properties": {"a": {"minimum": 5}}},
          "then": {"required": ["b"]}}, [{"a": 1}, {"a": 5, "b": 1}], [{"a": 5}], set(),
+    ),
+    "many ifs that exclude each other": (
+        {**OBJECT, "properties": {"k": {"enum": list("abcdefghijklmnopqrst")}}, "required": ["k"],
+         "allOf": [{"if": {"properties": {"k": {"const": each}}}, "then": {"required": [f"m{each}"]}}
+                   for each in "abcdefghijklmnopqrs"]},
+        [{"k": "a", "ma": 1}, {"k": "s", "ms": 1}, {"k": "t"}], [{"k": "a"}, {"k": "s", "ma": 1}, {"k": "u"}], set(),
     ),
     "not": ({**OBJECT, "not": {"required": ["a"]}}, [{}, {"b": 1}], [{"a": 1}], set()),
     "not, which is left": ({"type": "string", "not": {"enum": ["a"]}}, ["b", "a"], [1], {"not"}),
@@ -71,6 +89,21 @@ CASES = {
     "uniqueItems": ({"type": "array", "uniqueItems": True}, [[1, 2], [1, 1]], [1], {"uniqueItems"}),
     "uniqueItems of one": ({"type": "array", "uniqueItems": True, "maxItems": 1}, [[1]], [[1, 2]], set()),
     "contains": ({"type": "array", "contains": {"const": 1}}, [[1], [2]], [{}], {"contains"}),
+    "unevaluatedProperties alone": (
+        {**OBJECT, "properties": {"a": {}}, "patternProperties": {"^x": {}}, "unevaluatedProperties": False},
+        [{"a": 1, "xa": 1}], [{"b": 1}], set(),
+    ),
+    "unevaluatedProperties beside a choice": (
+        {**OBJECT, "anyOf": [{"properties": {"a": {}}}], "unevaluatedProperties": False},
+        [{"a": 1}, {"b": 1}], [1], {"unevaluatedProperties"},
+    ),
+    "unevaluatedItems alone": (
+        {"type": "array", "prefixItems": [{}], "unevaluatedItems": {"const": 1}}, [[2], [2, 1]], [[2, 2]], set(),
+    ),
+    "unevaluatedItems beside contains": (
+        {"type": "array", "contains": {"const": 1}, "minContains": 0, "unevaluatedItems": False},
+        [[1], [2]], [1], {"contains", "unevaluatedItems"},
+    ),
     "propertyNames": (
         {**OBJECT, "propertyNames": {"pattern": "^x"}, "properties": {"xa": {"type": "integer"}}},
         [{"xa": 1, "xb": ""}], [{"a": 1}, {"xa": ""}], set(),
@@ -115,6 +148,10 @@ CASES = {
         {"type": "number", "multipleOf": 0.25, "minimum": 0, "maximum": 1}, [0.25, 1, 0], [0.3], set(),
     ),
     "large bounds": ({"type": "integer", "minimum": 2**70}, [2**70, 2**70 + 1], [2**70 - 1, 1, -(2**71)], set()),
+    "bounds that no number passes": (
+        {"type": "number", "minimum": -1.7976931348623157e308, "maximum": 1.7976931348623157e308},
+        [0, -2.5, 10**9], ["a"], set(),
+    ),
     "minProperties of a map": (
         {**OBJECT, "additionalProperties": {"type": "integer"}, "minProperties": 1, "maxProperties": 2},
         [{"a": 1}, {"a": 1, "b": 2}], [{}, {"a": 1, "b": 2, "c": 3}], set(),
@@ -177,6 +214,7 @@ IMPOSSIBLE = {
     "no multiple": ({"type": "integer", "minimum": 8, "maximum": 13, "multipleOf": 7}, "#"),
     "no text": ({"type": "string", "pattern": "^a$", "minLength": 3}, "#"),
     "enum": ({"enum": [1, 2], "type": "string"}, "#"),
+    "const beside enum": ({"const": "c", "enum": ["a", "b"]}, "#"),
     "another host": ({"$ref": "https://example.com/schema.json"}, "#/$ref"),
     "nowhere": ({"properties": {"a": {"$ref": "#/$defs/a"}}}, "#/properties/a/$ref"),
     "too long for the window": ({"type": "array", "items": {"type": "integer"}, "minItems": 10**9}, "#"),
@@ -204,6 +242,23 @@ def test_listed_members_are_the_only_ones():
     assert not grammar.holds({"a": 1, "z": 3, "c": 4})
     assert Grammar({**base, "additionalProperties": {"type": "integer"}}, closing=True).holds({"q": 1})
     assert Grammar({**OBJECT, "not": {"required": ["a"]}}, closing=True).holds({"q": 1})
+
+
+def test_what_is_evaluated_is_listed():
+    """An object without unevaluated members has only those that are listed beside it or in what it refers to."""
+    base = {"$defs": {"a": {**OBJECT, "properties": {"a": {}}}}, "$ref": "#/$defs/a"}
+    grammar = Grammar({**base, "properties": {"b": {}}, "unevaluatedProperties": False}, closing=True)
+    assert grammar.holds({"a": 1, "b": 2})
+    assert not grammar.holds({"a": 1, "c": 2})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"), [("^(?=x)a", "look-around"), (r"^(a)\1$", "backreferences are not supported")]
+)
+def test_what_is_wrong_with_an_expression_is_told(pattern, reason):
+    """The reason tells what of an expression no grammar knows."""
+    (told,) = lower({"type": "string", "pattern": pattern}, "llguidance").unheld
+    assert reason in told.reason
 
 
 def test_a_schema_is_lowered_once():

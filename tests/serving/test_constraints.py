@@ -284,3 +284,13 @@ async def test_calls_beside_a_structured_output_are_checked() -> None:
         got = await reply(service, LOOK, wanted)
         assert [type(block) for block in got.blocks] == [ToolBlock]
         assert len(engine.jobs) == 2
+
+
+@pytest.mark.parametrize("wrong", [None, 1, True, {"type": "string"}])
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+def test_a_choice_that_is_no_list_is_told(keyword: str, wrong: Any) -> None:
+    """A parameter whose choice is no list of schemas is free in a format that writes each by itself, and told of."""
+    at = Tool(name="look", schema={"type": "object", "properties": {"at": {keyword: wrong}}})
+    speech = Speech(format=format_named("qwen3_coder"), reasoning=reasoning_named("think"))
+    (part,) = plan((at,), GenerationParams(), speech, dialect="llguidance").parts
+    assert [(each.path, each.keyword) for each in part.unheld] == [("#/properties/at", keyword)]

@@ -285,7 +285,9 @@ def loose(format: Format, schema: dict[str, Any]) -> tuple[Unheld, ...]:
 def _says_type(key: str, schema: dict[str, Any]) -> bool:
     """Whether a keyword says no more of a value than its type."""
     if key in ("anyOf", "oneOf"):
-        each = [member for member in schema[key] if isinstance(member, dict)]
+        # One that is no list says nothing at all.
+        members = schema[key] if isinstance(schema[key], list) else []
+        each = [member for member in members if isinstance(member, dict)]
         return all(_says_type(inner, member) for member in each for inner in member)
     return key in _NOTES or key == "type"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from antiphon.constraint.schema.modern import Schema
 from antiphon.constraint.vocabulary import TYPED, TYPES
 
@@ -33,17 +36,28 @@ def types(case: Case) -> list[str]:
     return [name for name in TYPES if name in allowed]
 
 
-def told_apart(one: list[Schema], other: list[Schema]) -> bool:
-    """Whether both name a member, which one of them demands, and no value of it fits both."""
-    if types((*one, *other)) != ["object"]:
-        return False
+def told_apart(one: Sequence[Schema], other: Sequence[Schema]) -> bool:
+    """Whether both are limited to values, or both name a member which one of them demands, and none fits both."""
+    if _differ(one, other):
+        return True
+    named = {name for node in other for name in node.get("properties", ())}
     demanded = {name for node in (*one, *other) for name in node.get("required", ())}
-    for name in demanded:
-        values = [_values(node["properties"][name]) for node in one if name in node.get("properties", ())]
-        others = [_values(node["properties"][name]) for node in other if name in node.get("properties", ())]
-        if any(a is not None and b is not None and a.isdisjoint(b) for a in values for b in others):
+    if named.isdisjoint(demanded) or types((*one, *other)) != ["object"]:
+        return False
+    for name in named & demanded:
+        members = [node["properties"][name] for node in one if name in node.get("properties", ())]
+        others = [node["properties"][name] for node in other if name in node.get("properties", ())]
+        if _differ(members, others):
             return True
     return False
+
+
+def _differ(some: Sequence[Node], others: Sequence[Node]) -> bool:
+    """Whether a part of each is limited to values that the other's is not."""
+    limited = [values for each in others if (values := limits(each)) is not None]
+    return bool(limited) and any(
+        values.isdisjoint(each) for part in some if (values := limits(part)) is not None for each in limited
+    )
 
 
 def names(case: Case) -> tuple[list[str] | None, list[str], str | None]:
@@ -56,12 +70,15 @@ def names(case: Case) -> tuple[list[str] | None, list[str], str | None]:
     return literal, patterns, f"^[\\s\\S]{{{least},{most}}}$" if least or most else None
 
 
-def _values(node: Node) -> set[str] | None:
-    """The strings that a part is limited to."""
+def limits(node: Node) -> set[tuple[str, Any]] | None:
+    """The values that a part is limited to, each with its type: to Python, `true` is 1. None where it is not, or to
+    others than plain ones."""
     if isinstance(node, bool):
         return None
     values = node["enum"] if "enum" in node else [node["const"]] if "const" in node else None
-    return set(values) if values is not None and all(isinstance(value, str) for value in values) else None
+    if values is None or any(isinstance(value, list | dict) for value in values):
+        return None
+    return {(TYPE_OF[type(value)], value) for value in values}
 
 
 def is_integer(case: Case) -> bool:

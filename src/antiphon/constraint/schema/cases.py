@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from typing import Any
 
 import jsonschema_rs
 import msgspec
 
 from antiphon.constraint.schema.canonicals import Canonicals
-from antiphon.constraint.schema.case import Case, Node, names, told_apart, types
+from antiphon.constraint.schema.case import Case, Node, limits, names, told_apart, types
 from antiphon.constraint.schema.modern import Schema
 from antiphon.constraint.vocabulary import definition, inner
 
@@ -27,6 +28,8 @@ _FEW = 6
 """Alternatives of which each is told apart from all others by their opposites."""
 _COMPARED = 12
 """Alternatives that are compared pair by pair by all that they say."""
+_MANY = 400
+"""Alternatives that are compared pair by pair by what tells them apart at once."""
 
 FOLLOWED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "then", "else", "dependentRequired", "dependentSchemas"})
 """Keywords that are followed: what they say stands in a case as parts of its own."""
@@ -140,7 +143,7 @@ class Cases:
                 continue
             known = {id(each) for each in case}
             new = [each for each in added if id(each) not in known]
-            if types((*case, *new)):
+            if types((*case, *new)) and not told_apart(case, new):
                 yield (*case, *new), tuple(more for each in new for more in self._forks(each))
 
     def _beside(self, node: Schema) -> list[Node]:
@@ -216,13 +219,10 @@ class Cases:
 
     def _one_of(self, node: Schema) -> list[Node]:
         nodes: list[Node] = [each for each in node["oneOf"] if each is not False]
-        closely = len(nodes) <= _COMPARED
-        # By their places: two alternatives may be the same `true`.
-        clashing = [
-            [other for there, other in enumerate(nodes) if there != here and not self._apart(each, other, closely)]
-            for here, each in enumerate(nodes)
-        ]
-        if not any(clashing):
+        if self._all_differ(nodes):
+            return nodes
+        clashing = self._clashing(nodes) if len(nodes) <= _MANY else []
+        if clashing and not any(clashing):
             return nodes
         if len(nodes) <= _FEW:
             opposites = {id(each): self._turned(each, node) for each in nodes}
@@ -231,8 +231,25 @@ class Cases:
                     self.derived({"allOf": [each, *(opposites[id(other)] for other in others)]}, node)
                     for each, others in zip(nodes, clashing, strict=True)
                 ]
-        self._say(node, "oneOf", "its alternatives can match together, so it is read as anyOf")
+        self._say(node, "oneOf", "nothing tells its alternatives apart, so it is read as anyOf")
         return nodes
+
+    def _all_differ(self, nodes: list[Node]) -> bool:
+        """Whether each is a list of values, and no value stands in two of them."""
+        values = [limits(each) for each in nodes]
+        listed = [each for each in values if each is not None]
+        return len(listed) == len(nodes) and len(set[Any]().union(*listed)) == sum(map(len, listed))
+
+    def _clashing(self, nodes: list[Node]) -> list[list[Node]]:
+        """The others that each may match together with."""
+        closely = len(nodes) <= _COMPARED
+        # By their places: two alternatives may be the same `true`.
+        clashing = [list[Node]() for _ in nodes]
+        for (here, one), (there, other) in combinations(enumerate(nodes), 2):
+            if not self._apart(one, other, closely):
+                clashing[here].append(other)
+                clashing[there].append(one)
+        return clashing
 
     def _apart(self, first: Node, second: Node, closely: bool) -> bool:
         """Whether it is known that no value matches both."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from antiphon.constraint.schema import patterns
 from antiphon.constraint.schema.case import Case, Node
@@ -139,7 +140,7 @@ class _Object:
         held: dict[str, Part] = {}
         for group in groups:
             values = [self._matched(pattern, group) for pattern in group]
-            if any(value != values[0] for value in values):
+            if not all(_same(value, values[0]) for value in values):
                 self._leave("patternProperties", "expressions that may match the same name are held as one")
             held["|".join(f"({each})" for each in group) if len(group) > 1 else group[0]] = either(values)
         return held
@@ -163,8 +164,9 @@ class _Object:
     def _is_list(self) -> bool:
         """Whether the client's schema lists the members that it wants, and says nothing of others."""
         lists = any(node.get("properties") for node in self._case if not self._lowering.cases.is_made(node))
-        opens = {"patternProperties", "unevaluatedProperties", "minProperties"}
-        return self._lowering.closing and lists and not any(opens & node.keys() for node in self._case)
+        opens = any({"patternProperties", "minProperties"} & node.keys() for node in self._case)
+        opens = opens or any(node.get("unevaluatedProperties", False) is not False for node in self._case)
+        return self._lowering.closing and lists and not opens
 
     def _is_exhausted(self, matching: dict[str, Part], others: Part) -> bool:
         names = [name for name in self._names if any(patterns.matches(each, name) for each in matching)]
@@ -211,11 +213,21 @@ def either(parts: list[Part]) -> Part:
     for part in parts:
         if part == {}:
             return {}
-        if not isinstance(part, Dead) and part not in distinct:
+        is_known = part in distinct and any(_same(part, each) for each in distinct)
+        if not isinstance(part, Dead) and not is_known:
             distinct.append(part)
     if not distinct:
         return parts[0]
     return distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two parts are the same. To Python, so are `true` and 1."""
+    if one is other or one != other:
+        return one is other
+    if isinstance(one, dict):
+        return all(_same(value, other[key]) for key, value in one.items())
+    return all(map(_same, one, other)) if isinstance(one, list) else isinstance(one, bool) == isinstance(other, bool)
 
 
 def _leave(lowering: Lowering, case: Case, keyword: str, reason: str) -> None:

@@ -222,7 +222,8 @@ class _Lowering:
             self.say(node, keyword, "a number of this size is not exact in a grammar")
             return None
         left_out = FOLLOWED if chosen else frozenset[str]()
-        if len(literal) > 1 or not all(each.keys() <= _LITERAL | left_out for each in flat):
+        said_twice = len(literal) > 1 or {"const", "enum"} <= node.keys()
+        if said_twice or not all(each.keys() <= _LITERAL | left_out for each in flat):
             validators = [self._validator(each, left_out) for each in flat]
             values = [value for value in values if all(each.is_valid(value) for each in validators)]
         else:

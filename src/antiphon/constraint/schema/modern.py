@@ -23,6 +23,15 @@ _DEEP = 40
 _ALONE = ("draft-03", "draft-04", "draft-06", "draft-07")
 """Drafts by which a reference has no siblings."""
 
+_APPLYING = frozenset(
+    {"$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"}
+)
+_RESTS = (
+    ("unevaluatedProperties", "additionalProperties", _APPLYING),
+    ("unevaluatedItems", "items", _APPLYING | {"contains"}),
+)
+"""What is said of the rest, the keyword that says it of all that are not listed, and those that may leave less."""
+
 
 class Unheld(msgspec.Struct, frozen=True):
     """A keyword that the grammar does not hold the model to, so that a value must be checked. `path` is a JSON pointer
@@ -138,6 +147,10 @@ def _renamed(node: Schema) -> Schema:
         if "additionalItems" in renamed:
             renamed["items"] = renamed["additionalItems"]
     renamed.pop("additionalItems", None)
+    for rest, others, looking in _RESTS:
+        # Where nothing beside it looks at members or items, too, the rest are all that are not listed.
+        if rest in renamed and looking.isdisjoint(renamed):
+            renamed.setdefault(others, renamed.pop(rest))
     for bound in ("inimum", "aximum"):
         exclusive = renamed.get(f"exclusiveM{bound}")
         if isinstance(exclusive, bool):

@@ -36,7 +36,10 @@ def problem(string: str) -> str:
     """Why a schema of a string, as JSON, cannot be held: NOTHING where no text matches, else why it does not compile;
     empty when it does."""
     said = compiler.problem_within("llguidance", _grammar(json.loads(string)), b'"', fuel=_FUEL, step_fuel=_STEP_FUEL)
-    return NOTHING if "Unsatisfiable" in said else said.strip().partition("\n")[0]
+    lines = said.strip().splitlines() or [""]
+    # What is wrong with an expression is told below a drawing of where.
+    told = (line.removeprefix("error: ") for line in lines if line.startswith("error: "))
+    return NOTHING if "Unsatisfiable" in said else next(told, lines[0])
 
 
 @lru_cache(maxsize=4096)

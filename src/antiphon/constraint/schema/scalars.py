@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -16,6 +17,8 @@ from antiphon.constraint.schema.modern import Schema
 from antiphon.constraint.schema.parts import Dead, Lowering, Part
 from antiphon.constraint.schema.patterns import NOTHING, counts, problem
 
+_LARGEST = Fraction(repr(sys.float_info.max))
+"""No number that is written goes beyond."""
 _COUNTED = 64
 """Multiples between two bounds that are written out."""
 _MOST = 2**32 - 1
@@ -50,7 +53,7 @@ def number(lowering: Lowering, case: Case) -> Part:
         else:
             _leave(lowering, case, "multipleOf", "the grammar cannot count in this step")
     for keyword, bound, is_open in (("inimum", lower, open_below), ("aximum", upper, open_above)):
-        if bound is None:
+        if bound is None or (-bound if keyword == "inimum" else bound) >= _LARGEST:
             continue
         if abs(bound) > (COUNTABLE if "multipleOf" in held else lowering.capability.bound):
             _leave(lowering, case, f"m{keyword}", "a bound of this size is not exact in a grammar")
