@@ -1,7 +1,8 @@
 """A reply whose whole text is a call object, or a list of them, without any of its format's markers.
 
 Small models forget the markers. Such a reply is the call if the tools it names are declared and nothing else is said;
-a fence around it is markup. With a word before or after it, it is text. So the text waits as long as it may be one.
+a fence around it is markup, and so is a closing marker of the format that was not forgotten. With a word before or
+after it, it is text. So the text waits as long as it may be one.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ _LONGEST = 300
 
 
 class BareCalls:
-    """Looks at the events of a reply on their way out. `reader` is a new one with the reply's tools."""
+    """Looks at the events of a reply on their way out. `reader` is a new one with the reply's tools, `closers` are the
+    markers that may stand after a call."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, reader: Reader, closers: tuple[str, ...]) -> None:
+        self._reader, self._closers = reader, closers
         # Only declared names make a call here.
         reader.tentative = True
         self._held: list[AnyEvent] = []
@@ -93,6 +95,8 @@ class BareCalls:
             if closing and not (yield from source.accept(closing)):
                 return False
         yield from source.space()
+        while (yield from source.accept(*self._closers)):
+            yield from source.space()
         return (yield from source.peek()) == ""
 
     def _call(self) -> Reading[bool]:

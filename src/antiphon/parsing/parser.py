@@ -12,7 +12,7 @@ from antiphon.parsing.arguments import Signature
 from antiphon.parsing.bare_calls import BareCalls
 from antiphon.parsing.citations import CitationReader
 from antiphon.parsing.reader import Reader, Stopped
-from antiphon.parsing.turn import read_turn
+from antiphon.parsing.turn import read_turn, stray_markers
 
 if TYPE_CHECKING:
     from antiphon.parsing.formats import Format, Reasoning
@@ -45,7 +45,7 @@ class Parser:
         if sources:
             self._reader.citations = CitationReader(sources, self._reader.stopper)
         self._reader.calls_in_thinking = calls_in_thinking
-        self._bare = BareCalls(Reader(tools if bare_calls else {}, new_id, (), False))
+        self._bare = BareCalls(Reader(tools if bare_calls else {}, new_id, (), False), stray_markers(format, reasoning))
         self._thinking_tokens = thinking_tokens or {}
         self._thinking_marks = tuple(self._thinking_tokens.values())
         drive = format.read_turn or read_turn

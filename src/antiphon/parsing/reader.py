@@ -14,6 +14,7 @@ from antiphon.parsing.stopping import Stopper
 
 _NAME = re.compile(r"[\w.:/-]{1,128}\Z")
 _UNUSUAL = re.compile(r"[^a-zA-Z0-9_-]")
+_NAMESPACE = re.compile(r".*[.:/]")
 
 
 def declared(tools: Collection[str], name: str) -> str | None:
@@ -136,19 +137,20 @@ class Reader:
     def resolve(self, name: str) -> str | None:
         """The tool that a name in the output means: declared names as they are, with the decorations that models add
         taken off, or written with other characters in place of underscores, or in letters of another case where that
-        leaves one tool. A name nobody declared makes a call only
-        where one is certain and the name could be one; characters that no tool's name has become underscores."""
+        leaves one tool. Where a call is certain, a namespace before a declared name is left out. A name nobody
+        declared makes a call only where one is certain and the name could be one; characters that no tool's name has
+        become underscores."""
         name = name.strip().strip("\"'`")
         for decoration in ("functions.", "function.", "tools.", "functions/", "functions:"):
             bare = name.removeprefix(decoration)
             if bare != name and name not in self.tools and (declared(self.tools, bare) or not self.tentative):
                 return self.resolve(bare)
-        space, _, bare = name.partition(".")
-        if bare == space and name not in self.tools and declared(self.tools, bare):
-            # A tool without a namespace is sometimes written as its own (Muse).
-            return self.resolve(bare)
         usual = _UNUSUAL.sub("_", name)
         found = declared(self.tools, name) or declared(self.tools, usual)
+        bare = _NAMESPACE.sub("", name)
+        if not found and (not self.tentative or name == f"{bare}.{bare}"):
+            # A namespace that nobody declared (Gemma), or the tool's own name as one (Muse).
+            found = declared(self.tools, bare)
         return found or (usual if not self.tentative and _NAME.match(name) else None)
 
     def signature(self, name: str) -> Signature:

@@ -29,7 +29,7 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
     """A turn in most formats: thinking and text alternate, with calls between."""
     source = reader.source
     openers, hints = (format.openers, format.hints) if reader.tools else ((), ())
-    strays = _strays(format, reasoning) if reader.tools else ()
+    closers = stray_markers(format, reasoning) if reader.tools else ()
     thinking, closed, ends = reader.starts_thinking, False, turn_ends(format)
     stops = markers(*openers, *hints, *reasoning.opens, *reasoning.dropped, *ends)
     reader.messages = reasoning.messages
@@ -48,7 +48,7 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
             reader.boundary()
             continue
         if reader.calls and not reader.spoken:
-            if (yield from source.close(*strays)):
+            if (yield from source.close(*closers)):
                 continue
             # A further call of which there is nothing but the beginning of its marker.
             yield from source.drop_cut(*openers)
@@ -97,7 +97,7 @@ def _opens_thinking(reader: Reader, reasoning: Reasoning, marker: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _strays(format: Format, reasoning: Reasoning) -> tuple[str, ...]:
+def stray_markers(format: Format, reasoning: Reasoning) -> tuple[str, ...]:
     """The markers of a format that are none of the text when they stand after a call: closing ones, written twice."""
     begins = (*format.openers, *format.hints, *reasoning.opens, *reasoning.closes, *reasoning.dropped)
     return tuple(mark for mark in format.visible if not any(other.startswith(mark) for other in begins))

@@ -74,9 +74,9 @@ def read_turn(reader: Reader, format: Format, reasoning: Reasoning) -> Reading[N
 def _message(reader: Reader, header: str) -> Reading[None]:
     channels = _CHANNEL.findall(header)
     thinking = bool(channels) and channels[-1] == "analysis"
-    address = _ADDRESS.search(header)
-    if address and reader.tools and address[1] not in _NO_TOOLS:
-        name = reader.resolve(address[1])
+    addresses = [address for address in _ADDRESS.findall(header) if address not in _NO_TOOLS]
+    if addresses and reader.tools:
+        name = reader.resolve(addresses[-1])
         if name is not None:
             yield from _call(reader, name)
             return

@@ -7,7 +7,7 @@ from antiphon.parsing.formats import Example, Format, Reasoning
 from antiphon.parsing.json.calls import written_name
 from antiphon.parsing.json.grammar import calls
 from antiphon.parsing.json.marked_calls import marked_input, sections
-from antiphon.parsing.reader import Reader
+from antiphon.parsing.reader import Reader, declared
 from antiphon.parsing.splitter import Reading
 
 # The singular is a slip that K2 makes.
@@ -16,6 +16,8 @@ SECTION_END = ("<|tool_calls_section_end|>", "<|tool_call_section_end|>")
 CALL, ARGUMENTS, CALL_END = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
 
 _INDEX = re.compile(r":\d+\Z")
+# What clients that allow an id no dots and colons hand back, and the model then copies.
+_COPIED = re.compile(r"(?:functions?)?[._:]?(.+?)[._:]?\d+")
 
 
 def _call(reader: Reader) -> Reading[bool]:
@@ -29,7 +31,13 @@ def _named(reader: Reader, id: str) -> str | None:
     """The tool that an id names. An id of a number alone can only mean the one tool there is."""
     if id.isdigit() and len(reader.tools) == 1:
         return next(iter(reader.tools))
-    return reader.resolve(_INDEX.sub("", id)) if id and not id.isdigit() else None
+    if not id or id.isdigit():
+        return None
+    name = reader.resolve(_INDEX.sub("", id))
+    copied = _COPIED.fullmatch(id)
+    if name not in reader.tools and copied:
+        return declared(reader.tools, copied[1]) or name
+    return name
 
 
 FORMATS = (

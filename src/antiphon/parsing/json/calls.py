@@ -57,13 +57,21 @@ class _Call:
 def call_object(reader: Reader) -> Reading[bool]:
     """Read one call object that begins here. Returns whether it was a call; if not, nothing was begun."""
     yield from reader.source.space()
-    if (yield from reader.source.peek()) != "{":
+    if not (yield from _object_here(reader.source)):
         return False
     call = _Call(reader)
     complete = yield from _members(reader.source, call)
     if complete is None and not call.begun:
         return False
     return call.settle(complete or (yield from _goes_on(reader.source)))
+
+
+def _object_here(source: Splitter) -> Reading[bool]:
+    """Whether an object begins here. Of two braces, as templates show them that escape them (Qwen2.5), one is dropped;
+    the closing ones count as braces too many."""
+    if (yield from source.stands("{{")):
+        source.position += 1
+    return (yield from source.peek()) == "{"
 
 
 def _goes_on(source: Splitter) -> Reading[bool]:
@@ -120,7 +128,7 @@ def _member(source: Splitter, call: _Call, key: str) -> Reading[bool | None]:
 
 def _arguments(source: Splitter, call: _Call, first: str) -> Reading[bool | None]:
     try:
-        if first == "{":
+        if (yield from _object_here(source)):
             return (yield from lenient.value(source, call.emit))
         if first in ('"', "'"):
             # An object written as a string: read it once more.

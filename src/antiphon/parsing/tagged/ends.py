@@ -151,16 +151,23 @@ def name_inside(source: Splitter, tags: Tags) -> Reading[str]:
 
 def key_inside(source: Splitter, tags: Tags) -> Reading[tuple[str, str]]:
     """The text that names a parameter and what is said of its value's type, with the tags up to the value."""
-    key, hint = (yield from _between(source, tags)), ""
-    for expected in ("key_end", "type", "value"):
+    key, hint, ended = (yield from _between(source, tags)), "", False
+    while True:
         space = yield from source.past_space()
         source.position += len(space[0]) if space[1] == "<" else 0
         tag = yield from tag_here(source, tags)
-        if tag is None or tag.kind != expected:
+        if tag is None or tag.kind == "value":
             break
-        if expected == "type":
+        if tag.kind == "type":
             hint = "string" if (yield from _between(source, tags)) in ("string", "str") else "json"
             yield from tag_here(source, tags)
+        elif tag.kind == "parameter" and not key:
+            # Written twice, as the end of a key is now and then.
+            key = yield from _between(source, tags)
+        elif tag.kind == "key_end" or (tag.kind == "parameter_end" and not ended):
+            ended = True
+        else:
+            break
     return key, hint
 
 
