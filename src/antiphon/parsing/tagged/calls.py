@@ -109,7 +109,7 @@ class _Calls:
         if following and following != "{":
             yield from source.space()
             first = yield from tag_here(source, self.tags)
-            if first is None or first.kind not in ("parameter", "json", "value", "call_end", "block_end", "cut"):
+            if not (yield from self._goes_on(first)):
                 return False
         cut = first.kind == "cut" if first else not following and not tag.empty
         name = self._resolve(written, cut)
@@ -120,6 +120,12 @@ class _Calls:
         complete = True if tag.empty else (yield from self.body(input, first))
         reader.finish(complete)
         return True
+
+    def _goes_on(self, first: Tag | None) -> Reading[bool]:
+        """Whether a call may go on with this tag, or with what stands here where there is none."""
+        if first is None:
+            return self.tags.named_at_end and (yield from self.source.stands(*self.tags.begins))
+        return first.kind in ("parameter", "json", "value", "call_end", "block_end", "cut")
 
     def _resolve(self, written: str, cut: bool) -> str | None:
         """The tool of this name. Without a block around it, or with nothing after it, it must be a declared one."""
@@ -140,6 +146,9 @@ class _Calls:
                 yield from source.space()
                 source.mark()
                 tag = yield from tag_here(source, self.tags)
+                if tag is None and (yield from self._unopened(input)):
+                    source.release()
+                    continue
                 if tag is None or tag.kind in ("call", "block", "block_end"):
                     source.rewind()
                     input.close()
@@ -156,6 +165,25 @@ class _Calls:
                     if whole is not None:
                         return whole
             tag = None
+
+    def _unopened(self, input: Input) -> Reading[bool]:
+        """Read a parameter that lost its opening tag, as the first one of every call does in some checkpoints of
+        MiniMax M3: the closing tag tells its name. One that the output breaks off in has none, and is left out. Returns
+        whether one stands here."""
+        source, parts = self.source, list[str]()
+        if not self.tags.named_at_end or not (yield from source.accept(*self.tags.begins)):
+            return False
+        found = yield from source.until(self.tags.marks, parts.append)
+        source.position -= len(found)
+        end = yield from tag_here(source, self.tags)
+        if not found or (end is not None and end.kind == "cut"):
+            return True
+        if end is None or end.kind != "parameter_end":
+            return False
+        name = input.signature.named(end.name)
+        input.names.add(name)
+        input.member(name, input.signature.coerce(name, "".join(parts)))
+        return True
 
     def _json(self, input: Input) -> Reading[bool]:
         """The whole input as one JSON object."""

@@ -55,8 +55,8 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     Every tag starts with one of `begins`, perhaps white space and a slash, one of `words`, and ends with `end`; none
     has a match of `broken` in it. `patterns` match whole tags; the first that does decides. Names stand in their group
     `name` or in an attribute. `named_inside` says that a call's name is the text after its tag, `keyed` that a
-    parameter's is. `escaped` says that attributes are written as in XML. `between` may stand between the tags of a
-    block."""
+    parameter's is, `named_at_end` that a parameter's closing tag repeats it. `escaped` says that attributes are written
+    as in XML. `between` may stand between the tags of a block."""
 
     words: tuple[str, ...]
     patterns: tuple[tuple[Kind, re.Pattern[str]], ...]
@@ -65,6 +65,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     broken: re.Pattern[str] = re.compile(r"[<\n]")
     named_inside: bool = False
     keyed: bool = False
+    named_at_end: bool = False
     escaped: bool = False
     between: tuple[str, ...] = ()
 
