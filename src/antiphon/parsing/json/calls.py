@@ -8,7 +8,7 @@ from collections.abc import Callable
 from antiphon.parsing.formats import Read
 from antiphon.parsing.json import lenient
 from antiphon.parsing.json.strings import LONGEST, TooLong, nowhere, plain_string, short
-from antiphon.parsing.reader import Reader
+from antiphon.parsing.reader import Reader, declared
 from antiphon.parsing.splitter import Reading, Splitter
 
 NAME_KEYS = ("name", "tool_name", "tool", "function_name")
@@ -47,19 +47,30 @@ class _Call:
 
     def settle(self, complete: bool) -> bool:
         """The object is over: a name makes it a call, though it had no arguments."""
-        if self.name is None:
+        if self.name is None and not self._keyed():
             return False
         if not self.begun:
-            self.emit("" if self.waiting else self._flattened(self.name))
+            self.emit("" if self.waiting else self._flattened())
         self.reader.finish(complete)
         return True
 
-    def _flattened(self, name: str) -> str:
+    def _keyed(self) -> bool:
+        """Whether the object is `{"f": {…}}` where a call is certain: its one key names a tool, its value is the
+        arguments."""
+        if self.reader.tentative or self.waiting or len(self.beside) != 1:
+            return False
+        [(key, json)] = self.beside
+        self.name = declared(self.reader.tools, key) if json.startswith("{") else None
+        if self.name:
+            self.emit(json)
+        return self.begun
+
+    def _flattened(self) -> str:
         """The input that is written beside the name: of the members there, those that are parameters of the tool."""
-        signature = self.reader.signature(name)
+        signature = self.reader.signature(self.name or "")
         written = [(signature.named(key), json) for key, json in self.beside]
-        declared = signature.parameters()
-        return "{" + ",".join(f"{lenient.quoted(key)}:{json}" for key, json in written if key in declared) + "}"
+        parameters = signature.parameters()
+        return "{" + ",".join(f"{lenient.quoted(key)}:{json}" for key, json in written if key in parameters) + "}"
 
 
 def call_object(reader: Reader) -> Reading[bool]:
