@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from antiphon.parsing.formats import Read
 from antiphon.parsing.json import lenient
+from antiphon.parsing.json.comments import spaced
 from antiphon.parsing.json.strings import LONGEST, TooLong, nowhere, plain_string, short
 from antiphon.parsing.reader import Reader, declared
 from antiphon.parsing.splitter import Reading, Splitter
@@ -104,7 +105,7 @@ def _members(source: Splitter, call: _Call) -> Reading[bool | None]:
     source.position += 1
     settled = False
     while True:
-        yield from source.space()
+        yield from spaced(source)
         character = yield from source.next()
         if character == ",":
             continue
