@@ -13,7 +13,7 @@ from antiphon.parsing.formats import Read
 from antiphon.parsing.json import lenient
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, Splitter
-from antiphon.parsing.tagged.ends import Ending, key_inside, name_inside
+from antiphon.parsing.tagged.ends import Ending, key_inside, key_unopened, name_inside
 from antiphon.parsing.tagged.tags import Tag, Tags, tag_here
 from antiphon.parsing.tagged.values import Input, Value
 
@@ -103,12 +103,12 @@ class _Calls:
         reader, source = self.reader, self.source
         written = tag.name
         if self.tags.named_inside:
-            written = yield from name_inside(source, self.tags)
+            written = yield from self._name_inside()
         following = "" if tag.empty else (yield from source.past_space())[1]
         first: Tag | None = None
         if following and following != "{":
             yield from source.space()
-            first = yield from tag_here(source, self.tags)
+            first = yield from self._first(written)
             if not (yield from self._goes_on(first)):
                 return False
         cut = first.kind == "cut" if first else not following and not tag.empty
@@ -120,6 +120,30 @@ class _Calls:
         complete = True if tag.empty else (yield from self.body(input, first))
         reader.finish(complete)
         return True
+
+    def _name_inside(self) -> Reading[str]:
+        """The call's name, which is text. A key that stands behind it without an opening tag is left standing."""
+        source = self.source
+        written = yield from name_inside(source, self.tags)
+        start = source.passed
+        tag = yield from tag_here(source, self.tags)
+        source.position += start - source.passed
+        if tag is None or tag.kind != "key_end":
+            return written
+        for name in sorted(self.reader.tools, key=len, reverse=True):
+            key = written.removeprefix(name).strip()
+            if written.startswith(name) and key in self.reader.signature(name).parameters():
+                source.position = source.text.rindex(key, 0, source.position)
+                return name
+        return written
+
+    def _first(self, written: str) -> Reading[Tag | None]:
+        """The tag that the call of this name goes on with. A key's may be missing, or another call's in its place."""
+        tag = yield from tag_here(self.source, self.tags)
+        if tag is None or tag.kind == "call":
+            unopened = yield from key_unopened(self.source, self.tags, Input(self.reader, written))
+            return Tag("parameter") if unopened else tag
+        return tag
 
     def _goes_on(self, first: Tag | None) -> Reading[bool]:
         """Whether a call may go on with this tag, or with what stands here where there is none."""
@@ -146,7 +170,9 @@ class _Calls:
                 yield from source.space()
                 source.mark()
                 tag = yield from tag_here(source, self.tags)
-                if tag is None and (yield from self._unopened(input)):
+                if tag is None and (yield from key_unopened(source, self.tags, input)):
+                    tag = Tag("parameter")
+                elif tag is None and (yield from self._unopened(input)):
                     source.release()
                     continue
                 if tag is None or tag.kind in ("call", "block", "block_end"):
