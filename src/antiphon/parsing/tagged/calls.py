@@ -140,6 +140,10 @@ class _Calls:
     def _first(self, written: str) -> Reading[Tag | None]:
         """The tag that the call of this name goes on with. A key's may be missing, or another call's in its place."""
         tag = yield from tag_here(self.source, self.tags)
+        while tag is not None and tag.kind == "call" and tag.name == written and not tag.empty:
+            # Written twice.
+            yield from self.source.space()
+            tag = yield from tag_here(self.source, self.tags)
         if tag is None or tag.kind == "call":
             unopened = yield from key_unopened(self.source, self.tags, Input(self.reader, written))
             return Tag("parameter") if unopened else tag
