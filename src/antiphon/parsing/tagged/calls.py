@@ -93,11 +93,23 @@ class _Calls:
                 source.mark()
             while self.tags.between and (yield from source.accept(*self.tags.between)):
                 yield from source.space()
+            after_block = following.kind == "block"
             following = yield from tag_here(source, self.tags)
+            if following is None and after_block:
+                following = yield from self._misspelt()
         # A further call that broke off in its name is no text either.
         if self.any and (following is None or (yield from source.peek()) != ""):
             source.rewind()
         return self.any
+
+    def _misspelt(self) -> Reading[Tag | None]:
+        """The tag of a declared tool's call that stands here in a spelling that is none of the family's, used up."""
+        for name in self.reader.tools:
+            for spelling in self.tags.misspelt:
+                if (yield from self.source.accept(spelling.format(name))):
+                    self.tags = self.tags.closed_by(name)
+                    return Tag("call", name)
+        return None
 
     def _call(self, tag: Tag) -> Reading[bool]:
         reader, source = self.reader, self.source

@@ -56,8 +56,9 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     has a match of `broken` in it. `patterns` match whole tags; the first that does decides. Names stand in their group
     `name` or in an attribute. `unended` matches, with the line break after it, a tag that lost its end. `named_inside`
     says that a call's name is the text after its tag, `keyed` that a parameter's is, `named_at_end` that a parameter's
-    closing tag repeats it. `escaped` says that attributes are written as in XML. `between` may stand between the tags
-    of a block."""
+    closing tag repeats it. `misspelt` are tags of a call, with the tool's name in place of the braces, that count as
+    one right after the block's, where the tool is declared. `escaped` says that attributes are written as in XML.
+    `between` may stand between the tags of a block."""
 
     words: tuple[str, ...]
     patterns: tuple[tuple[Kind, re.Pattern[str]], ...]
@@ -68,6 +69,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     named_inside: bool = False
     keyed: bool = False
     named_at_end: bool = False
+    misspelt: tuple[str, ...] = ()
     escaped: bool = False
     between: tuple[str, ...] = ()
 
@@ -83,6 +85,11 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
             if found:
                 return self._tag(kind, text, found.groupdict().get("name"))
         return None
+
+    def closed_by(self, name: str) -> Tags:
+        """The same, where a tag of this name closes a call too."""
+        end = re.compile(rf"<\s*/\s*{re.escape(name)}\s*>")
+        return msgspec.structs.replace(self, words=(*self.words, name), patterns=(*self.patterns, ("call_end", end)))
 
     def without_end(self, text: str) -> str:
         """The tag that `text` begins with, up to a line break that stands in place of its end; empty where none is."""
@@ -145,6 +152,7 @@ def functions(block: str) -> Tags:
             ("parameter", re.compile(r"<\s*parameter\s*(?:=|\s+name\s*=)\s*(?P<name>[^>]+?)\s*/?>")),
             ("parameter_end", re.compile(r"<\s*/\s*parameter\s*(?:=[^>]*)?>")),
         ),
+        misspelt=("function={}>", "<{}>"),
         unended=re.compile(r"<(?:function|parameter)=[\w.:-]+\n"),
     )
 
