@@ -164,7 +164,10 @@ class _Calls:
     def _goes_on(self, first: Tag | None) -> Reading[bool]:
         """Whether a call may go on with this tag, or with what stands here where there is none."""
         if first is None:
-            return self.tags.named_at_end and (yield from self.source.stands(*self.tags.begins))
+            start = self.source.passed
+            unopened = yield from self._unopened()
+            self.source.position += start - self.source.passed
+            return unopened is not None
         return first.kind in ("parameter", "json", "value", "call_end", "block_end", "cut")
 
     def _resolve(self, written: str, cut: bool) -> str | None:
@@ -188,8 +191,10 @@ class _Calls:
                 tag = yield from tag_here(source, self.tags)
                 if tag is None and (yield from key_unopened(source, self.tags, input)):
                     tag = Tag("parameter")
-                elif tag is None and (yield from self._unopened(input)):
+                elif tag is None and (unopened := (yield from self._unopened())) is not None:
                     source.release()
+                    if unopened[0]:
+                        input.whole(*unopened)
                     continue
                 if tag is None or tag.kind in ("call", "block", "block_end"):
                     source.rewind()
@@ -208,24 +213,21 @@ class _Calls:
                         return whole
             tag = None
 
-    def _unopened(self, input: Input) -> Reading[bool]:
-        """Read a parameter that lost its opening tag, as the first one of every call does in some checkpoints of
-        MiniMax M3: the closing tag tells its name. One that the output breaks off in has none, and is left out. Returns
-        whether one stands here."""
+    def _unopened(self) -> Reading[tuple[str, str] | None]:
+        """The name and the text of a parameter that lost its opening tag, as the first one of every call does in some
+        checkpoints of MiniMax M3: the closing tag tells the name. One that the output breaks off in has no name. None
+        where none stands here."""
         source, parts = self.source, list[str]()
         if not self.tags.named_at_end or not (yield from source.accept(*self.tags.begins)):
-            return False
+            return None
         found = yield from source.until(self.tags.marks, parts.append)
         source.position -= len(found)
         end = yield from tag_here(source, self.tags)
         if not found or (end is not None and end.kind == "cut"):
-            return True
+            return "", ""
         if end is None or end.kind != "parameter_end":
-            return False
-        name = input.signature.named(end.name)
-        input.names.add(name)
-        input.member(name, input.signature.coerce(name, "".join(parts)))
-        return True
+            return None
+        return end.name, "".join(parts)
 
     def _json(self, input: Input) -> Reading[bool]:
         """The whole input as one JSON object."""
