@@ -18,7 +18,7 @@ VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12
 )
 STYLES = st.sampled_from([(",", ":"), (", ", ": "), (" ,\n ", " :\t")])
-MARKUP = st.text(alphabet="{}[]\"'\\,: \n\ttruefalsnNone0123456789.eE+-uD8ü🎉\ud83d", max_size=60)
+MARKUP = st.text(alphabet="{}[]\"'\\,:/* \n\ttruefalsnNone0123456789.eE+-uD8ü🎉\ud83d", max_size=60)
 
 
 def read(pieces: list[str]) -> tuple[str, bool]:

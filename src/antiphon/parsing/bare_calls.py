@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from antiphon.api.events import AnyEvent, TextDelta, ThinkingDelta
 from antiphon.parsing.json import lenient
-from antiphon.parsing.json.calls import ARGUMENT_KEYS, NAME_KEYS, plain_string
+from antiphon.parsing.json.calls import ARGUMENT_KEYS, NAME_KEYS
+from antiphon.parsing.json.strings import plain_string
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 

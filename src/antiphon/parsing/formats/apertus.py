@@ -2,9 +2,10 @@
 
 from antiphon.constraint import Marker
 from antiphon.parsing.formats import Example, Format, Reasoning
-from antiphon.parsing.json.calls import further, named_call, plain_string
+from antiphon.parsing.json.calls import further, named_call
 from antiphon.parsing.json.grammar import calls
 from antiphon.parsing.json.lenient import quoted
+from antiphon.parsing.json.strings import plain_string
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 

@@ -10,16 +10,20 @@ from antiphon.parsing.tagged.calls import tagged
 from antiphon.parsing.tagged.grammar import calls
 from antiphon.parsing.tagged.tags import Tags, invokes
 
+_BARS = ("｜", "|", "｜｜", "||", "‖")
+"""What stands on either side of the prefix's word. The first is the token's; models that spell it out by hand take
+others."""
+
 
 def _tags(word: str) -> Tags:
-    # The bars are full-width ones. Models that spell the prefix out by hand take others.
-    prefix = rf"[｜|]{word}[｜|]\s*"
+    bars = "|".join(map(re.escape, _BARS))
+    prefix = rf"(?:{bars}){word}(?:{bars})\s*"
     blocks = prefix + r"(?:function_?calls|tool_?calls|tools?|calls)"
     return invokes(blocks, prefix=prefix, begins=_begins(word))
 
 
 def _begins(word: str) -> tuple[str, ...]:
-    return (f"<｜{word}｜", f"</｜{word}｜", f"<|{word}|", f"</|{word}|")
+    return tuple(f"{begin}{bars}{word}{bars}" for bars in _BARS for begin in ("<", "</"))
 
 
 def _grammar(prefix: str, block: str, space: str = "") -> Grammar:

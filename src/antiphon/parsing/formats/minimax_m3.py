@@ -29,16 +29,17 @@ def _tag(body: str) -> re.Pattern[str]:
 _TAGS = Tags(
     words=(),
     begins=(MARK,),
-    # Only white space, of which any, stands between the marker and the tag.
-    broken=re.compile(r"(?<=\[>\[)\s*[^\s<]|(?<![\[\s])[<\n]"),
+    # Only white space, of which any, stands between the marker and the tag, but for a call's that lost its bracket.
+    broken=re.compile(r"(?<=\[>\[)\s*[^\s<i]|(?<![\[\s])[<\n]"),
     patterns=(
         ("block", _tag(r"<tool_call>")),
         ("block_end", _tag(r"</tool_call>")),
-        ("call", _tag(r"<invoke\s[^>]*>")),
+        ("call", _tag(r"(?:<invoke\s[^>]*|invoke\s+name=[^>]*)>")),
         ("call_end", _tag(r"</invoke>")),
         ("parameter_end", _tag(r"</(?P<name>[^>]+)>")),
         ("parameter", _tag(r"<(?P<name>[^/>]+)>")),
     ),
+    named_at_end=True,
 )
 
 

@@ -7,26 +7,28 @@ from collections.abc import Callable
 
 from antiphon.parsing.formats import Read
 from antiphon.parsing.json import lenient
-from antiphon.parsing.reader import Reader
-from antiphon.parsing.splitter import Emit, Reading, Splitter
+from antiphon.parsing.json.comments import spaced
+from antiphon.parsing.json.strings import LONGEST, TooLong, nowhere, plain_string, short
+from antiphon.parsing.reader import Reader, declared
+from antiphon.parsing.splitter import Reading, Splitter
 
 NAME_KEYS = ("name", "tool_name", "tool", "function_name")
 _NAME = re.compile(r"[\w.:/\-]+")
-_LONGEST = 300
-"""No name or key of a call is longer. A model that goes round in circles must not be read again and again."""
 ARGUMENT_KEYS = ("arguments", "parameters", "input", "args", "params", "tool_input", "kwargs")
 
 
 class _Call:
-    """A call as far as it has been read. Arguments that come before the name wait for it."""
+    """A call as far as it has been read. Arguments that come before the name wait for it. `beside` are the other
+    members of its object, which are the arguments where they have no object of their own."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.name: str | None = None
         self.begun = False
         self.waiting: list[str] = []
+        self.beside: list[tuple[str, str]] = []
         # Where it is uncertain that this is a call, the text must not wait long.
-        self.idle = _short() if reader.tentative else _nowhere
+        self.idle = short() if reader.tentative else nowhere
 
     @property
     def has_arguments(self) -> bool:
@@ -46,12 +48,30 @@ class _Call:
 
     def settle(self, complete: bool) -> bool:
         """The object is over: a name makes it a call, though it had no arguments."""
-        if self.name is None:
+        if self.name is None and not self._keyed():
             return False
         if not self.begun:
-            self.emit("" if self.waiting else "{}")
+            self.emit("" if self.waiting else self._flattened())
         self.reader.finish(complete)
         return True
+
+    def _keyed(self) -> bool:
+        """Whether the object is `{"f": {…}}` where a call is certain: its one key names a tool, its value is the
+        arguments."""
+        if self.reader.tentative or self.waiting or len(self.beside) != 1:
+            return False
+        [(key, json)] = self.beside
+        self.name = declared(self.reader.tools, key) if json.startswith("{") else None
+        if self.name:
+            self.emit(json)
+        return self.begun
+
+    def _flattened(self) -> str:
+        """The input that is written beside the name: of the members there, those that are parameters of the tool."""
+        signature = self.reader.signature(self.name or "")
+        written = [(signature.named(key), json) for key, json in self.beside]
+        parameters = signature.parameters()
+        return "{" + ",".join(f"{lenient.quoted(key)}:{json}" for key, json in written if key in parameters) + "}"
 
 
 def call_object(reader: Reader) -> Reading[bool]:
@@ -85,7 +105,7 @@ def _members(source: Splitter, call: _Call) -> Reading[bool | None]:
     source.position += 1
     settled = False
     while True:
-        yield from source.space()
+        yield from spaced(source)
         character = yield from source.next()
         if character == ",":
             continue
@@ -94,7 +114,7 @@ def _members(source: Splitter, call: _Call) -> Reading[bool | None]:
         if character not in ('"', "'"):
             source.position -= len(character)
             return settled if call.name is not None else None
-        key = yield from plain_string(source, character, ":", _LONGEST if call.name is None else 1 << 30)
+        key = yield from plain_string(source, character, ":", LONGEST if call.name is None else 1 << 30)
         yield from source.space()
         if key is None or not (yield from source.accept(":")):
             return settled if call.name is not None else None
@@ -113,20 +133,34 @@ def _member(source: Splitter, call: _Call, key: str) -> Reading[bool | None]:
         if first not in ('"', "'"):
             return None
         source.position += 1
-        written = yield from plain_string(source, first, ",}", _LONGEST)
+        written = yield from plain_string(source, first, ",}", LONGEST)
         call.name = None if written is None else call.reader.resolve(written)
         return None if call.name is None else True
     if key == "function" and first == "{":
         return (yield from _members(source, call))
     if key in ARGUMENT_KEYS and not call.has_arguments:
-        return (yield from _arguments(source, call, first))
+        return (yield from _arguments(source, call, first, key))
+    return (yield from _beside(source, call, key))
+
+
+def _beside(source: Splitter, call: _Call, key: str) -> Reading[bool | None]:
+    """A member that is neither the name nor the arguments."""
+    parts: list[str] = []
+    count = nowhere if call.name else call.idle
+
+    def add(text: str) -> None:
+        count(text)
+        parts.append(text)
+
     try:
-        return (yield from lenient.value(source, _nowhere if call.name else call.idle))
-    except (lenient.Broken, _TooLong):
+        complete = yield from lenient.value(source, add)
+    except (lenient.Broken, TooLong):
         return None
+    call.beside.append((key, "".join(parts)))
+    return complete
 
 
-def _arguments(source: Splitter, call: _Call, first: str) -> Reading[bool | None]:
+def _arguments(source: Splitter, call: _Call, first: str, key: str) -> Reading[bool | None]:
     try:
         if (yield from _object_here(source)):
             return (yield from lenient.value(source, call.emit))
@@ -137,50 +171,12 @@ def _arguments(source: Splitter, call: _Call, first: str) -> Reading[bool | None
             inner, complete = lenient.whole(text or "")
             if inner.startswith("{"):
                 call.emit(inner)
+            elif text is not None:
+                call.beside.append((key, lenient.quoted(text)))
             return complete and text is not None
-        return (yield from lenient.value(source, _nowhere))
+        return (yield from _beside(source, call, key))
     except lenient.Broken:
         return False if call.begun else None
-
-
-def _nowhere(text: str) -> None:
-    """Where values go that nobody asked for."""
-
-
-class _TooLong(Exception):
-    """What seemed the beginning of a call has gone on too long without a name. The text waits for it."""
-
-
-def _short(limit: int = _LONGEST) -> Emit:
-    """The same, as long as it is short."""
-    size = 0
-
-    def add(text: str) -> None:
-        nonlocal size
-        size += len(text)
-        if size > limit:
-            raise _TooLong
-
-    return add
-
-
-def plain_string(source: Splitter, quote: str, followers: str, limit: int = 1 << 30) -> Reading[str | None]:
-    """The value of a string whose opening quote was used up; None when the text breaks off in it, or it is longer than
-    the limit."""
-    parts = ['"']
-    count = _short(limit)
-
-    def add(text: str) -> None:
-        count(text)
-        parts.append(text)
-
-    try:
-        if not (yield from lenient.string(source, add, quote, followers)):
-            return None
-    except (lenient.Broken, _TooLong):
-        return None
-    text: str = lenient.decoded("".join(parts))
-    return text
 
 
 def call_list(reader: Reader) -> Reading[bool]:
@@ -274,7 +270,7 @@ def named_call(reader: Reader, name: str) -> Reading[bool]:
     first = yield from reader.source.peek()
     complete: bool | None = first != ""
     if first and first in "{\"'":
-        complete = yield from _arguments(reader.source, call, first)
+        complete = yield from _arguments(reader.source, call, first, "")
     complete = complete or (yield from _goes_on(reader.source))
     call.settle(complete)
     while complete:

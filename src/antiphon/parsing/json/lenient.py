@@ -2,8 +2,8 @@
 
 What is strict already passes verbatim: key order, spacing, escapes. What models get wrong is mended on the
 way: single quotes, Python's True/False/None, NaN, bare words and keys, raw line breaks and bad escapes in
-strings, inner quotes, missing or trailing commas. Where the text breaks off, everything open is closed; a key
-without a value is left out, because keys are held until their value begins.
+strings, inner quotes, missing or trailing commas, comments. Where the text breaks off, everything open is closed;
+a key without a value is left out, because keys are held until their value begins.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 
 import msgspec
 
+from antiphon.parsing.json.comments import past_comments, spaced
 from antiphon.parsing.splitter import Emit, Reading, Splitter
 
 MAX_DEPTH = 180
@@ -154,8 +155,8 @@ def _container(source: Splitter, emit: Emit, depth: int) -> Reading[bool]:
 
 
 def _space(source: Splitter) -> Reading[str]:
-    """Use up white space; what JSON does not count as such becomes blanks."""
-    return _NO_JSON_SPACE.sub(" ", (yield from source.space()))
+    """Use up white space and comments; what JSON does not count as white space becomes blanks."""
+    return _NO_JSON_SPACE.sub(" ", (yield from spaced(source)))
 
 
 class Prefixed:
@@ -193,7 +194,8 @@ def _key(source: Splitter) -> Reading[str | None]:
     if not (yield from source.accept(":")):
         return None
     parts.append(":")
-    parts.append((yield from _space(source)))
+    # What begins with two slashes here may be a value that lost its quotes.
+    parts.append(_NO_JSON_SPACE.sub(" ", (yield from source.space())))
     return "".join(parts)
 
 
@@ -208,6 +210,8 @@ def string(source: Splitter, emit: Emit, quote: str, followers: str) -> Reading[
             return False
         if character == quote:
             space, following = yield from source.past_space(1)
+            if following == "/":
+                following = yield from past_comments(source, 1, quote)
             ends = following == "" or following in followers or (yield from _barrier(source, 1 + len(space)))
             source.position += 1
             if ends:

@@ -13,7 +13,7 @@ from antiphon.parsing.formats import Read
 from antiphon.parsing.json import lenient
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading, Splitter
-from antiphon.parsing.tagged.ends import Ending, key_inside, name_inside
+from antiphon.parsing.tagged.ends import Ending, key_inside, key_unopened, name_inside
 from antiphon.parsing.tagged.tags import Tag, Tags, tag_here
 from antiphon.parsing.tagged.values import Input, Value
 
@@ -93,23 +93,35 @@ class _Calls:
                 source.mark()
             while self.tags.between and (yield from source.accept(*self.tags.between)):
                 yield from source.space()
+            after_block = following.kind == "block"
             following = yield from tag_here(source, self.tags)
+            if following is None and after_block:
+                following = yield from self._misspelt()
         # A further call that broke off in its name is no text either.
         if self.any and (following is None or (yield from source.peek()) != ""):
             source.rewind()
         return self.any
 
+    def _misspelt(self) -> Reading[Tag | None]:
+        """The tag of a declared tool's call that stands here in a spelling that is none of the family's, used up."""
+        for name in self.reader.tools:
+            for spelling in self.tags.misspelt:
+                if (yield from self.source.accept(spelling.format(name))):
+                    self.tags = self.tags.closed_by(name)
+                    return Tag("call", name)
+        return None
+
     def _call(self, tag: Tag) -> Reading[bool]:
         reader, source = self.reader, self.source
         written = tag.name
         if self.tags.named_inside:
-            written = yield from name_inside(source, self.tags)
+            written = yield from self._name_inside()
         following = "" if tag.empty else (yield from source.past_space())[1]
         first: Tag | None = None
         if following and following != "{":
             yield from source.space()
-            first = yield from tag_here(source, self.tags)
-            if first is None or first.kind not in ("parameter", "json", "value", "call_end", "block_end", "cut"):
+            first = yield from self._first(written)
+            if not (yield from self._goes_on(first)):
                 return False
         cut = first.kind == "cut" if first else not following and not tag.empty
         name = self._resolve(written, cut)
@@ -120,6 +132,43 @@ class _Calls:
         complete = True if tag.empty else (yield from self.body(input, first))
         reader.finish(complete)
         return True
+
+    def _name_inside(self) -> Reading[str]:
+        """The call's name, which is text. A key that stands behind it without an opening tag is left standing."""
+        source = self.source
+        written = yield from name_inside(source, self.tags)
+        start = source.passed
+        tag = yield from tag_here(source, self.tags)
+        source.position += start - source.passed
+        if tag is None or tag.kind != "key_end":
+            return written
+        for name in sorted(self.reader.tools, key=len, reverse=True):
+            key = written.removeprefix(name).strip()
+            if written.startswith(name) and key in self.reader.signature(name).parameters():
+                source.position = source.text.rindex(key, 0, source.position)
+                return name
+        return written
+
+    def _first(self, written: str) -> Reading[Tag | None]:
+        """The tag that the call of this name goes on with. A key's may be missing, or another call's in its place."""
+        tag = yield from tag_here(self.source, self.tags)
+        while tag is not None and tag.kind == "call" and tag.name == written and not tag.empty:
+            # Written twice.
+            yield from self.source.space()
+            tag = yield from tag_here(self.source, self.tags)
+        if tag is None or tag.kind == "call":
+            unopened = yield from key_unopened(self.source, self.tags, Input(self.reader, written))
+            return Tag("parameter") if unopened else tag
+        return tag
+
+    def _goes_on(self, first: Tag | None) -> Reading[bool]:
+        """Whether a call may go on with this tag, or with what stands here where there is none."""
+        if first is None:
+            start = self.source.passed
+            unopened = yield from self._unopened()
+            self.source.position += start - self.source.passed
+            return unopened is not None
+        return first.kind in ("parameter", "json", "value", "call_end", "block_end", "cut")
 
     def _resolve(self, written: str, cut: bool) -> str | None:
         """The tool of this name. Without a block around it, or with nothing after it, it must be a declared one."""
@@ -140,6 +189,13 @@ class _Calls:
                 yield from source.space()
                 source.mark()
                 tag = yield from tag_here(source, self.tags)
+                if tag is None and (yield from key_unopened(source, self.tags, input)):
+                    tag = Tag("parameter")
+                elif tag is None and (unopened := (yield from self._unopened())) is not None:
+                    source.release()
+                    if unopened[0]:
+                        input.whole(*unopened)
+                    continue
                 if tag is None or tag.kind in ("call", "block", "block_end"):
                     source.rewind()
                     input.close()
@@ -156,6 +212,22 @@ class _Calls:
                     if whole is not None:
                         return whole
             tag = None
+
+    def _unopened(self) -> Reading[tuple[str, str] | None]:
+        """The name and the text of a parameter that lost its opening tag, as the first one of every call does in some
+        checkpoints of MiniMax M3: the closing tag tells the name. One that the output breaks off in has no name. None
+        where none stands here."""
+        source, parts = self.source, list[str]()
+        if not self.tags.named_at_end or not (yield from source.accept(*self.tags.begins)):
+            return None
+        found = yield from source.until(self.tags.marks, parts.append)
+        source.position -= len(found)
+        end = yield from tag_here(source, self.tags)
+        if not found or (end is not None and end.kind == "cut"):
+            return "", ""
+        if end is None or end.kind != "parameter_end":
+            return None
+        return end.name, "".join(parts)
 
     def _json(self, input: Input) -> Reading[bool]:
         """The whole input as one JSON object."""

@@ -84,8 +84,10 @@ class Ending:
         if (yield from source.peek()) == "":
             return True
         following = yield from tag_here(source, self._tags)
-        if following is None or following.kind == "cut":
-            return following is not None
+        if following is None:
+            return not self._depth and (yield from key_unopened(source, self._tags, self._known))
+        if following.kind == "cut":
+            return True
         if following.kind in ("call_end", "block_end"):
             return (yield from self._over(prose=True))
         return not self._depth and following.kind in ("parameter", "call", "block")
@@ -169,6 +171,20 @@ def key_inside(source: Splitter, tags: Tags) -> Reading[tuple[str, str]]:
         else:
             break
     return key, hint
+
+
+def key_unopened(source: Splitter, tags: Tags, known: Known) -> Reading[bool]:
+    """Whether a parameter's name stands here that lost its opening tag, as in GLM 4.7 now and then. It is not used up;
+    a mark must be set."""
+    if not tags.keyed:
+        return False
+    start = source.passed
+    key, _ = yield from source.past(lambda character: character not in "<\n")
+    source.position += len(key)
+    yield from source.space()
+    tag = yield from tag_here(source, tags)
+    source.position += start - source.passed
+    return tag is not None and tag.kind == "key_end" and known.expects(key.strip())
 
 
 def _between(source: Splitter, tags: Tags) -> Reading[str]:

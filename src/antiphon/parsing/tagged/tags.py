@@ -54,17 +54,22 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 
     Every tag starts with one of `begins`, perhaps white space and a slash, one of `words`, and ends with `end`; none
     has a match of `broken` in it. `patterns` match whole tags; the first that does decides. Names stand in their group
-    `name` or in an attribute. `named_inside` says that a call's name is the text after its tag, `keyed` that a
-    parameter's is. `escaped` says that attributes are written as in XML. `between` may stand between the tags of a
-    block."""
+    `name` or in an attribute. `unended` matches, with the line break after it, a tag that lost its end. `named_inside`
+    says that a call's name is the text after its tag, `keyed` that a parameter's is, `named_at_end` that a parameter's
+    closing tag repeats it. `misspelt` are tags of a call, with the tool's name in place of the braces, that count as
+    one right after the block's, where the tool is declared. `escaped` says that attributes are written as in XML.
+    `between` may stand between the tags of a block."""
 
     words: tuple[str, ...]
     patterns: tuple[tuple[Kind, re.Pattern[str]], ...]
     begins: tuple[str, ...] = ("<",)
     end: str = ">"
     broken: re.Pattern[str] = re.compile(r"[<\n]")
+    unended: re.Pattern[str] | None = None
     named_inside: bool = False
     keyed: bool = False
+    named_at_end: bool = False
+    misspelt: tuple[str, ...] = ()
     escaped: bool = False
     between: tuple[str, ...] = ()
 
@@ -80,6 +85,16 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
             if found:
                 return self._tag(kind, text, found.groupdict().get("name"))
         return None
+
+    def closed_by(self, name: str) -> Tags:
+        """The same, where a tag of this name closes a call too."""
+        end = re.compile(rf"<\s*/\s*{re.escape(name)}\s*>")
+        return msgspec.structs.replace(self, words=(*self.words, name), patterns=(*self.patterns, ("call_end", end)))
+
+    def without_end(self, text: str) -> str:
+        """The tag that `text` begins with, up to a line break that stands in place of its end; empty where none is."""
+        found = self.unended.match(text) if self.unended else None
+        return found[0].rstrip("\n") if found else ""
 
     def _tag(self, kind: Kind, text: str, name: str | None) -> Tag:
         attributes: dict[str, str] = {}
@@ -99,6 +114,9 @@ def tag_here(source: Splitter, tags: Tags) -> Reading[Tag | None]:
     while True:
         text = source.text[source.position : source.position + LONGEST]
         begin = next((begin for begin in tags.begins if text.startswith(begin)), "")
+        if begin and (unended := tags.without_end(text)):
+            source.position += len(unended)
+            return tags.classify(unended + tags.end)
         if begin:
             end = text.find(tags.end, len(begin))
             if end >= 0:
@@ -129,11 +147,13 @@ def functions(block: str) -> Tags:
         patterns=(
             ("block", re.compile(rf"<\s*{block}\s*>")),
             ("block_end", re.compile(rf"<\s*/\s*{block}\s*>")),
-            ("call", re.compile(r"<\s*function\s*(?:=|\s+name\s*=)\s*(?P<name>[^>]+)>")),
-            ("call_end", re.compile(r"<\s*/\s*function\s*>")),
-            ("parameter", re.compile(r"<\s*parameter\s*(?:=|\s+name\s*=)\s*(?P<name>[^>]+)>")),
-            ("parameter_end", re.compile(r"<\s*/\s*parameter\s*>")),
+            ("call", re.compile(r"<\s*function\s*(?:=|\s+name\s*=)\s*(?P<name>[^>]+?)\s*/?>")),
+            ("call_end", re.compile(r"<\s*/\s*function\s*(?:=[^>]*)?>")),
+            ("parameter", re.compile(r"<\s*parameter\s*(?:=|\s+name\s*=)\s*(?P<name>[^>]+?)\s*/?>")),
+            ("parameter_end", re.compile(r"<\s*/\s*parameter\s*(?:=[^>]*)?>")),
         ),
+        misspelt=("function={}>", "<{}>"),
+        unended=re.compile(r"<(?:function|parameter)=[\w.:-]+\n"),
     )
 
 

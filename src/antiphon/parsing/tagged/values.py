@@ -38,6 +38,12 @@ class Input:
         self._argue(("," if self._opened else "{") + lenient.quoted(key) + ":" + json)
         self._opened = True
 
+    def whole(self, written: str, text: str) -> None:
+        """A member of this name, as the model wrote it, with the text of its value."""
+        name = self.signature.named(written)
+        self.names.add(name)
+        self.member(name, self.signature.coerce(name, text))
+
     def more(self, json: str) -> None:
         """A further fragment of the member."""
         self._argue(json)
