@@ -1,6 +1,7 @@
 """How long a long prompt is read, beside llama.cpp's own server with its own defaults: `python -m bench.prefill`.
 
-Each prompt is new to both. Alone and beside a process that keeps a core busy, one client and four.
+Each prompt is new to both. Alone and beside a process that keeps a core busy, one client and four. And how long a reply
+pauses that is being written meanwhile: `python -m bench.prefill pauses`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ from tests.end_to_end.conftest import free_port
 
 WINDOW, SLOTS = 8192, 4
 LENGTHS = (500, 4000, 7500)
+BESIDE = 4000
+"""Tokens of the prompt that is read while a reply is being written."""
 ROUNDS = 3
+WRITING = 4.0
+"""Seconds for which a reply is being written before the prompt comes."""
 HEADERS = {"anthropic-version": "2023-06-01"}
 WORDS = [" sea", " light", " house", " rope", " wind", " north", " ship", " night", " door", " hand"]
 """Each is a token of the default model's."""
@@ -81,20 +86,62 @@ async def first_token(url: str, prompts: list[str]) -> float:
         return statistics.median(await asyncio.gather(*(one(client, text) for text in prompts)))
 
 
-def measured(folder: Path, lengths: tuple[int, ...] = LENGTHS, rounds: int = ROUNDS) -> list[Row]:
-    """The rows of all lengths."""
-    model, rng, rows = model_store.resolve("", Path(Settings().cache_dir)), random.Random(17), list[Row]()
+async def longest_pause(url: str, rng: random.Random) -> float:
+    """The longest pause between tokens of a reply while a prompt of `BESIDE` tokens is read, in seconds."""
+    while True:
+        pauses: list[float] = []
+        writing = asyncio.ensure_future(_write(url, prompt(30, rng), pauses))
+        await asyncio.sleep(WRITING)
+        await first_token(url, [prompt(BESIDE, rng)])
+        # A model may have come to its end too early.
+        if not writing.done():
+            writing.cancel()
+            return max(pauses)
+
+
+async def _write(url: str, text: str, pauses: list[float]) -> None:
+    asked = {"model": "default", "stream": True, "max_tokens": 4000}
+    asked["messages"] = [{"role": "user", "content": f"Tell me a very long story of{text}."}]
+    session, last = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)), 0.0
+    async with session as client, client.post(f"{url}/v1/messages", json=asked, headers=HEADERS) as response:
+        async for line in response.content:
+            if b"content_block_delta" in line:
+                now = time.perf_counter()
+                pauses.append(now - last if last else 0.0)
+                last = now
+
+
+@contextlib.contextmanager
+def _both(folder: Path) -> Iterator[tuple[str, str]]:
+    """This server and llama.cpp's own, with the same window and slots."""
+    model = model_store.resolve("", Path(Settings().cache_dir))
     settings = ("--context-length", str(WINDOW), "--parallel", str(SLOTS))
     with own(folder, model) as theirs, servers.antiphon(folder, "", *settings) as ours:
+        yield ours.url, theirs
+
+
+def measured(folder: Path, lengths: tuple[int, ...] = LENGTHS, rounds: int = ROUNDS) -> list[Row]:
+    """The rows of all lengths, and that of the pauses."""
+    rng, rows = random.Random(17), list[Row]()
+    with _both(folder) as (ours, theirs):
         for busy in (False, True):
             for clients in (1, SLOTS):
                 for length in lengths:
                     with neighbour(busy):
-                        ratio = _ratio(ours.url, theirs, length, clients, rounds, rng)
+                        ratio = _ratio(ours, theirs, length, clients, rounds, rng)
                     what = f"{length} tokens, {clients} client{'s' * (clients > 1)}" + ", a core busy" * busy
                     rows.append(Row(f"time to the first token: {what}", f"{ratio:.2f}×", "≤ 1.02×", ratio <= 1.02))
                     print(rows[-1].what, rows[-1].figure, flush=True)
-    return rows
+        return [*rows, _pauses((ours, theirs), rounds)]
+
+
+def _pauses(both: tuple[str, str], rounds: int = ROUNDS) -> Row:
+    rng = random.Random(5)
+    ours, theirs = (statistics.median(asyncio.run(longest_pause(url, rng)) for _ in range(rounds)) for url in both)
+    what = f"longest pause of a reply while a prompt of {BESIDE} tokens is read"
+    row = Row(what, f"{ours:.1f} s, llama.cpp's own {theirs:.1f} s", "≤ 1×", ours <= theirs)
+    print(row.what, row.figure, flush=True)
+    return row
 
 
 def _ratio(ours: str, theirs: str, length: int, clients: int, rounds: int, rng: random.Random) -> float:
@@ -111,4 +158,8 @@ def _ratio(ours: str, theirs: str, length: int, clients: int, rounds: int, rng: 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
-        measured(Path(place), tuple(map(int, sys.argv[1:])) or LENGTHS)
+        if sys.argv[1:] == ["pauses"]:
+            with _both(Path(place)) as both:
+                _pauses(both)
+        else:
+            measured(Path(place), tuple(map(int, sys.argv[1:])) or LENGTHS)
