@@ -10,15 +10,13 @@ from __future__ import annotations
 from antiphon.api.events import AnyEvent, TextDelta, ThinkingDelta
 from antiphon.parsing.json import lenient
 from antiphon.parsing.json.calls import ARGUMENT_KEYS, NAME_KEYS
-from antiphon.parsing.json.strings import plain_string
+from antiphon.parsing.json.strings import LONGEST, plain_string
 from antiphon.parsing.reader import Reader
 from antiphon.parsing.splitter import Reading
 
 _FENCE = "```"
 _ASIDES = ("type", "id", "tool_call_id")
 """What else a call object may say, each in a short text."""
-_LONGEST = 300
-"""No name, key or aside is longer."""
 
 
 class BareCalls:
@@ -160,4 +158,4 @@ class BareCalls:
     def _short(self, followers: str) -> Reading[str | None]:
         """The short string that begins here, or None."""
         quote = yield from self._reader.source.accept('"', "'")
-        return (yield from plain_string(self._reader.source, quote, followers, _LONGEST)) if quote else None
+        return (yield from plain_string(self._reader.source, quote, followers, LONGEST)) if quote else None

@@ -127,6 +127,10 @@ class Splitter:
         assert self._mark is not None
         return self.position - self._mark
 
+    def return_to(self, passed: int) -> None:
+        """Go back to where so many characters had been used up since the mark, and keep it."""
+        self.position += passed - self.passed
+
     def peek(self) -> Reading[str]:
         """The next character, not used up; empty at the end."""
         while self.position >= len(self.text):

@@ -42,9 +42,10 @@ def told_apart(one: Sequence[Schema], other: Sequence[Schema]) -> bool:
         return True
     named = {name for node in other for name in node.get("properties", ())}
     demanded = {name for node in (*one, *other) for name in node.get("required", ())}
-    if named.isdisjoint(demanded) or types((*one, *other)) != ["object"]:
+    shared = named & demanded
+    if not shared or types((*one, *other)) != ["object"]:
         return False
-    for name in named & demanded:
+    for name in shared:
         members = [node["properties"][name] for node in one if name in node.get("properties", ())]
         others = [node["properties"][name] for node in other if name in node.get("properties", ())]
         if _differ(members, others):

@@ -15,6 +15,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -264,7 +265,13 @@ def due(slots: list[Slot], index: int, now: float) -> bool:
 
 
 def _me() -> Process:
-    return Process(number := os.getpid(), _began(number))
+    return _running(os.getpid())
+
+
+@cache
+def _running(number: int) -> Process:
+    """The process that runs this, which may have been forked since the last call."""
+    return Process(number, _began(number))
 
 
 def _began(process: int) -> int:

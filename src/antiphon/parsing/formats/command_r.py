@@ -23,7 +23,7 @@ def read(reader: Reader, opener: str) -> Reading[bool]:
     if (yield from _directly(reader)):
         reader.boundary()
         return True
-    source.position -= source.passed - before
+    source.return_to(before)
     return (yield from _calls(reader, opener))
 
 

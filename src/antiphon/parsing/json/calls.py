@@ -8,7 +8,7 @@ from collections.abc import Callable
 from antiphon.parsing.formats import Read
 from antiphon.parsing.json import lenient
 from antiphon.parsing.json.comments import spaced
-from antiphon.parsing.json.strings import LONGEST, TooLong, nowhere, plain_string, short
+from antiphon.parsing.json.strings import LONGEST, TooLong, gathering, nowhere, plain_string, short
 from antiphon.parsing.reader import Reader, declared
 from antiphon.parsing.splitter import Reading, Splitter
 
@@ -146,14 +146,8 @@ def _member(source: Splitter, call: _Call, key: str) -> Reading[bool | None]:
 def _beside(source: Splitter, call: _Call, key: str) -> Reading[bool | None]:
     """A member that is neither the name nor the arguments."""
     parts: list[str] = []
-    count = nowhere if call.name else call.idle
-
-    def add(text: str) -> None:
-        count(text)
-        parts.append(text)
-
     try:
-        complete = yield from lenient.value(source, add)
+        complete = yield from lenient.value(source, gathering(parts, nowhere if call.name else call.idle))
     except (lenient.Broken, TooLong):
         return None
     call.beside.append((key, "".join(parts)))

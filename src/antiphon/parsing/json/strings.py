@@ -6,7 +6,7 @@ from antiphon.parsing.json import lenient
 from antiphon.parsing.splitter import Emit, Reading, Splitter
 
 LONGEST = 300
-"""No name or key of a call is longer. A model that goes round in circles must not be read again and again."""
+"""No name, key or aside of a call is longer. A model that goes round in circles must not be read again and again."""
 
 
 def nowhere(text: str) -> None:
@@ -30,18 +30,22 @@ def short(limit: int = LONGEST) -> Emit:
     return add
 
 
-def plain_string(source: Splitter, quote: str, followers: str, limit: int = 1 << 30) -> Reading[str | None]:
-    """The value of a string whose opening quote was used up; None when the text breaks off in it, or it is longer than
-    the limit."""
-    parts = ['"']
-    count = short(limit)
+def gathering(parts: list[str], count: Emit) -> Emit:
+    """Puts text among the parts, once it is counted."""
 
     def add(text: str) -> None:
         count(text)
         parts.append(text)
 
+    return add
+
+
+def plain_string(source: Splitter, quote: str, followers: str, limit: int = 1 << 30) -> Reading[str | None]:
+    """The value of a string whose opening quote was used up; None when the text breaks off in it, or it is longer than
+    the limit."""
+    parts = ['"']
     try:
-        if not (yield from lenient.string(source, add, quote, followers)):
+        if not (yield from lenient.string(source, gathering(parts, short(limit)), quote, followers)):
             return None
     except (lenient.Broken, TooLong):
         return None

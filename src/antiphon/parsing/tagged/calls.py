@@ -139,7 +139,7 @@ class _Calls:
         written = yield from name_inside(source, self.tags)
         start = source.passed
         tag = yield from tag_here(source, self.tags)
-        source.position += start - source.passed
+        source.return_to(start)
         if tag is None or tag.kind != "key_end":
             return written
         for name in sorted(self.reader.tools, key=len, reverse=True):
@@ -166,7 +166,7 @@ class _Calls:
         if first is None:
             start = self.source.passed
             unopened = yield from self._unopened()
-            self.source.position += start - self.source.passed
+            self.source.return_to(start)
             return unopened is not None
         return first.kind in ("parameter", "json", "value", "call_end", "block_end", "cut")
 

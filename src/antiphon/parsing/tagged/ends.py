@@ -183,7 +183,7 @@ def key_unopened(source: Splitter, tags: Tags, known: Known) -> Reading[bool]:
     source.position += len(key)
     yield from source.space()
     tag = yield from tag_here(source, tags)
-    source.position += start - source.passed
+    source.return_to(start)
     return tag is not None and tag.kind == "key_end" and known.expects(key.strip())
 
 

@@ -34,6 +34,9 @@ from antiphon.surfaces.messages.request.blocks import Reader
 from antiphon.surfaces.messages.request.draft import Draft, last_text
 from antiphon.surfaces.messages.request.thinking import thinking_policy
 
+Edits = tuple[Edit, ...] | None
+"""The edits of the context that a request asks for; None where it says nothing of that."""
+
 # A line of bookkeeping that a client puts at the head of its prompt: it differs between sessions and would keep
 # them from sharing a prefix.
 _BILLING = re.compile(r"^x-anthropic-billing-header:[^\n]*(?:\n+|$)", re.MULTILINE)
@@ -88,11 +91,12 @@ def decode(
     ids = tuple(request.input_ids or ())
     citable = citing.sources.all()
     conversation = Conversation(system=_system(request), turns=turns, tools=box.all(), ids=ids, sources=citable)
-    style = _token_style(draft, card)
+    edits = _edits(request)
+    style = _token_style(draft, card, edits)
     mark = caching.last_mark(request) if draft.marked else None
     cached_turns = _turns_before(mark, draft, messages) if mark and not ids else None
     ignored = [*draft.unknown, *box.ignored]
-    generation = _generation(draft, choice, citing, style, cached_turns, ignored)
+    generation = _generation(draft, choice, citing, style, cached_turns, edits, ignored)
     return DecodedRequest(
         conversation=conversation,
         generation=generation,
@@ -106,7 +110,7 @@ def decode(
         sources=citing.sources if cites_found else None,
         hour=mark is not None and mark.hour,
         tokens=style,
-        tool_changes=compaction.tool_changes(draft.messages) if _summarises(request) else (),
+        tool_changes=compaction.tool_changes(draft.messages) if _summarises(edits) else (),
     )
 
 
@@ -116,6 +120,7 @@ def _generation(
     citing: Citing,
     style: token_ids.TokenStyle | None,
     cached_turns: int | None,
+    edits: Edits,
     ignored: list[str],
 ) -> GenerationParams:
     """How the reply is generated. What of the thinking is accepted and not acted upon is added to `ignored`."""
@@ -129,13 +134,13 @@ def _generation(
         output_schema=output_format.schema(draft, citing),
         cached_turns=cached_turns,
         report=style.report if style else None,
-        edits=_edits(request),
+        edits=edits,
     )
 
 
-def _token_style(draft: Draft, card: ModelCard) -> token_ids.TokenStyle | None:
+def _token_style(draft: Draft, card: ModelCard, edits: Edits) -> token_ids.TokenStyle | None:
     style = token_ids.token_style(draft.request, card)
-    summarises = _summarises(draft.request)
+    summarises = _summarises(edits)
     if style and (draft.box.served or summarises):
         field = "return_token_ids" if style.ids else "return_logprob"
         raise BadRequest(
@@ -163,14 +168,14 @@ def _names_of_served(box: tools.Toolbox) -> dict[tuple[str, str], str]:
     }
 
 
-def _edits(request: wire.Request) -> tuple[Edit, ...] | None:
+def _edits(request: wire.Request) -> Edits:
     if request.compaction is not None:
         return compaction.alone(request)
     return context_management.read(request.context_management) if request.context_management else None
 
 
-def _summarises(request: wire.Request) -> bool:
-    return any(isinstance(edit, Compact) for edit in _edits(request) or ())
+def _summarises(edits: Edits) -> bool:
+    return any(isinstance(edit, Compact) for edit in edits or ())
 
 
 def _turns(messages: list[checks.Indexed], reader: Reader) -> list[list[Turn]]:
